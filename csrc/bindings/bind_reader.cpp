@@ -1,0 +1,7 @@
+#include "bindings/bindings.h"
+
+namespace ove::bindings {
+
+void bind_reader(pybind11::module_&) {}
+
+}  // namespace ove::bindings

@@ -1,0 +1,1 @@
+"""Codec-aligned sparse video tokens from HEVC motion and residuals."""
