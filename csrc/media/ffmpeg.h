@@ -76,7 +76,7 @@ inline std::string error_text(int code) {
 // FFmpeg's log level is a setting of the whole process, and the process is not ours. av_log() adds an offset found
 // through the AVClass of the context a message comes from, so contexts are silenced one by one: codec contexts have a
 // member for it, and a format context gets a class of ours that points to a member which demuxing does not use.
-inline constexpr int kSilent = 1024;
+inline constexpr int kSilent = 128;  // above every level; the bits from the eighth on are a colour
 
 inline void silence(AVCodecContext& context) { context.log_level_offset = kSilent; }
 
