@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "common/error.h"
-#include "media/annexb.h"
 #include "media/demuxer_impl.h"
+#include "media/nal_units.h"
 
 namespace ove::media {
 
@@ -234,6 +234,7 @@ void Demuxer::require_hevc() const {
 bool Demuxer::read(Packet& packet) {
   Impl& self = *impl_;
   AVPacket& p = *self.packet;
+  if (!self.input) self.fail("cannot be read again");  // where rewind() has failed
   for (;;) {
     av_packet_unref(&p);
     const int code = av_read_frame(self.input.get(), &p);
@@ -261,11 +262,13 @@ bool Demuxer::read(Packet& packet) {
   return true;
 }
 
+bool Demuxer::seekable() const { return impl_->io()->seekable & AVIO_SEEKABLE_NORMAL; }
+
 void Demuxer::rewind() {
   Impl& self = *impl_;
   if (self.next_index == 0) return;
   // Anew from the first byte: seeking by time stamps does not lead to the first packet in every container.
-  if (!(self.io()->seekable & AVIO_SEEKABLE_NORMAL)) self.fail("cannot be read again: the source cannot seek");
+  if (!seekable()) self.fail("cannot be read again: the source cannot seek");
   self.input.reset();
   if (avio_seek(self.io(), 0, SEEK_SET) < 0) self.fail("cannot be read again");
   self.open_input();

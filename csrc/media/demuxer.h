@@ -66,11 +66,12 @@ class Demuxer {
   bool read(Packet& packet);
   // Begins anew with packet 0. Throws where the source cannot seek.
   void rewind();
+  bool seekable() const;
 
   struct Impl;
-  const Impl& impl() const { return *impl_; }
 
  private:
+  friend class PixelDecoder;  // takes whole AVPackets, with their side data
   std::unique_ptr<Impl> impl_;
 };
 
