@@ -1,4 +1,8 @@
+#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
+
+#include <cstdint>
+#include <vector>
 
 #include "bindings/bindings.h"
 #include "bindings/source.h"
@@ -52,6 +56,23 @@ class PacketIterator {
   media::Demuxer demuxer_;
 };
 
+// pts, and whether it is shown, of all packets of the video stream, without their bytes.
+py::tuple packet_times(const py::object& source) {
+  media::Demuxer demuxer = open_demuxer(source);
+  std::vector<std::int64_t> pts;
+  std::vector<char> shown;
+  {
+    py::gil_scoped_release release;
+    for (media::Packet packet; demuxer.read(packet);) {
+      pts.push_back(packet.pts);
+      shown.push_back(!packet.discard);
+    }
+  }
+  return py::make_tuple(
+      py::array_t<std::int64_t>(static_cast<py::ssize_t>(pts.size()), pts.data()),
+      py::array_t<bool>(static_cast<py::ssize_t>(shown.size()), reinterpret_cast<bool*>(shown.data())));
+}
+
 }  // namespace
 
 void bind_media(py::module_& m) {
@@ -60,6 +81,9 @@ void bind_media(py::module_& m) {
       py::arg("source"),
       "Facts of the video stream of `source` as its container tells them: times in units of time_base (numerator,\n"
       "denominator), rotation in clockwise degrees. Unknown is 0, '' or None.");
+  m.def("packet_times", &packet_times, py::arg("source"),
+        "For every packet of the video stream: pts (P,) int64 in units of time_base, the lowest int64 where there is\n"
+        "none, and whether it is shown (P,) bool.");
   py::class_<PacketIterator>(m, "Packets",
                              "Iterates over the packets of the video stream of `source`, as dictionaries.")
       .def(py::init<const py::object&>(), py::arg("source"))
