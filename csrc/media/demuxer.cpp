@@ -8,12 +8,14 @@
 
 #include "common/error.h"
 #include "media/demuxer_impl.h"
+#include "media/matroska.h"
 #include "media/nal_units.h"
 
 namespace ove::media {
 
 namespace {
 
+constexpr const char* kCutShort = "; it was cut short, copy it again";
 constexpr int kIoBuffer = 1 << 16;
 constexpr int kSniffed = 1 << 14;  // below kIoBuffer, so that stepping back needs no seekable source
 
@@ -110,6 +112,7 @@ void Demuxer::Impl::open_input() {
   if (sniffed == AnnexB::kHevc) format = av_find_input_format("hevc");
   if (sniffed == AnnexB::kH264) format = av_find_input_format("h264");
   raw = format != nullptr;
+  segment_end = matroska_end({head.data(), static_cast<std::size_t>(filled)});
 
   AVFormatContext* context = avformat_alloc_context();
   if (!context) throw std::bad_alloc();
@@ -185,14 +188,16 @@ void Demuxer::Impl::check_end() {
   const AVIOContext& bytes = *io();
   if (bytes.error < 0 && bytes.error != AVERROR_EOF) fail("cannot be read further", bytes.error, avio_tell(io()));
   if (truncated) fail("ends in the middle of picture " + std::to_string(next_index - 1), 0, avio_size(io()));
+  if (const std::int64_t size = avio_size(io()); size >= 0 && size < segment_end) {
+    fail("ends after " + std::to_string(size) + " of " + std::to_string(segment_end) + " bytes" + kCutShort, 0, size);
+  }
   // In these containers the index has every picture; the entry found is the last one.
   if (info.container.find("mp4") == std::string::npos) return;
   const int last = av_index_search_timestamp(const_cast<AVStream*>(stream), std::numeric_limits<std::int64_t>::max(),
                                              AVSEEK_FLAG_BACKWARD | AVSEEK_FLAG_ANY);
   if (last >= next_index) {
-    fail("ends after picture " + std::to_string(next_index - 1) + " of " + std::to_string(last + 1) +
-             "; it was cut short, copy it again",
-         0, avio_size(io()));
+    fail("ends after picture " + std::to_string(next_index - 1) + " of " + std::to_string(last + 1) + kCutShort, 0,
+         avio_size(io()));
   }
 }
 

@@ -24,6 +24,7 @@ struct Demuxer::Impl {
   bool raw = false;  // a byte stream without a container: packets follow one another without a gap
   std::int64_t next_index = 0;
   std::int64_t next_position = 0;  // of a raw stream
+  std::int64_t segment_end = -1;   // where a Matroska file should end
   bool truncated = false;          // the last packet lacked bytes
 
   void open_file(const std::string& path);

@@ -1,7 +1,6 @@
 #include "media/pixel_decoder.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <exception>
 #include <stdexcept>
 #include <utility>
@@ -128,7 +127,6 @@ bool PixelDecoder::Impl::is_skipped(std::int64_t packet) const {
 
 void PixelDecoder::Impl::send(const AVPacket* packet) {
   const int code = avcodec_send_packet(codec.get(), packet);
-  if (code == AVERROR(ENOMEM)) throw std::bad_alloc();
   if (code < 0 && code != AVERROR_EOF) fail("damaged at or shortly before this place", code);
   sent_since_flush = true;
 }
@@ -201,8 +199,6 @@ bool PixelDecoder::next(DecodedPicture& picture) {
     } else if (code == AVERROR_EOF) {
       if (self.broken_end) std::rethrow_exception(self.broken_end);
       self.fail("the picture of packet " + std::to_string(self.missing.front()) + " does not come out of the decoder");
-    } else if (code == AVERROR(ENOMEM)) {
-      throw std::bad_alloc();
     } else if (code < 0) {
       self.fail("damaged at or shortly before this place", code);
     } else {
