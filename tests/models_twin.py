@@ -1,4 +1,4 @@
-"""The encoder once more, slow and plain: NumPy in double precision, one sequence, one head and one channel pair at a time."""
+"""The encoder once more, slow and plain: NumPy in double precision; one sequence, head and channel pair at a time."""
 
 from __future__ import annotations
 
@@ -65,12 +65,13 @@ class Twin:
 
     def attention(self, name: str, x: Array, positions: Array) -> tuple[Array, Array]:
         config, dim = self.config, self.config.head_dim
+        theta, layout = config.rope_theta, config.rope_layout
         q, k, v = (self.linear(f"{name}.{which}_proj", x) for which in "qkv")
         out, weights = np.empty_like(q), []
         for head in range(config.num_attention_heads):
             part = slice(head * dim, (head + 1) * dim)
             turned = [
-                np.stack([rotate(row, p, config.rope_theta, config.rope_layout) for row, p in zip(rows, positions)])
+                np.stack([rotate(row, p, theta, layout) for row, p in zip(rows, positions, strict=True)])
                 for rows in (q[:, part], k[:, part])
             ]
             weights.append(softmax(turned[0] @ turned[1].T / math.sqrt(dim)))

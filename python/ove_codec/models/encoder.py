@@ -124,8 +124,7 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return out
+        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class Block(nn.Module):
@@ -171,7 +170,7 @@ class PoolingHead(nn.Module):
         q = F.linear(self.probe[0], weight[:hidden], bias[:hidden]).unflatten(-1, (heads, -1))
         k, v = F.linear(x, weight[hidden:], bias[hidden:]).unflatten(-1, (2 * heads, -1)).chunk(2, dim=1)
         out = attend(q.expand(len(lengths), -1, -1), k, v, (1,) * len(lengths), lengths, 0.0)
-        pooled: Tensor = self.attention.out_proj(out.flatten(1))
+        pooled = self.attention.out_proj(out.flatten(1))
         return pooled + self.mlp(self.norm(pooled))
 
 
