@@ -29,7 +29,8 @@ py::dict stream_info(const media::StreamInfo& info) {
                   "duration"_a = optional(info.duration), "frame_count"_a = info.frame_count,
                   "bit_rate"_a = info.bit_rate, "bit_depth"_a = info.bit_depth, "pixel_format"_a = info.pixel_format,
                   "color_range"_a = info.color_range, "color_matrix"_a = info.color_matrix,
-                  "color_primaries"_a = info.color_primaries, "color_transfer"_a = info.color_transfer);
+                  "color_primaries"_a = info.color_primaries, "color_transfer"_a = info.color_transfer,
+                  "chroma_location"_a = info.chroma_location);
 }
 
 // The packets of a video stream one after the other, as dictionaries.

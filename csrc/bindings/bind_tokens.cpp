@@ -54,6 +54,13 @@ CanvasOptions canvas_options(const std::string& resize, int size, int patch, std
   return {resize_named(resize), size, patch, {mean, std}};
 }
 
+std::vector<tokens::PatchPosition> places_of(const Array<std::int32_t>& positions) {
+  if (positions.ndim() != 2 || positions.shape(1) != 2) throw std::invalid_argument("positions must be (N, 2)");
+  std::vector<tokens::PatchPosition> places(static_cast<std::size_t>(positions.shape(0)));
+  for (std::size_t i = 0; i < places.size(); ++i) places[i] = {positions.data()[2 * i], positions.data()[2 * i + 1]};
+  return places;
+}
+
 // Calls visit(slot, picture, gather) for every decoded picture of `packets` that `needs(slot)`, in output order; `slot`
 // is its place among `packets`. All must have the size of the first.
 template <class Needs, class Visit>
@@ -107,18 +114,16 @@ media::PixelDecoder::Options decoder_options(const Array<std::int64_t>& dropped,
 
 py::array_t<float> gather_patches(const py::object& source, const Array<std::int64_t>& packets,
                                   const Array<std::int64_t>& starts, const Array<std::int32_t>& positions,
-                                  const std::string& resize, int size, int patch_size, std::array<int, 2> grid,
+                                  const std::string& resize, int size, int patch_size, std::array<int, 2> source_size,
                                   std::array<float, 3> mean, std::array<float, 3> std, int threads,
                                   const Array<std::int64_t>& dropped) {
   const std::span<const std::int64_t> bounds(starts.data(), static_cast<std::size_t>(starts.size()));
-  if (positions.ndim() != 2 || positions.shape(1) != 2) throw std::invalid_argument("positions must be (N, 2)");
   if (starts.size() != packets.size() + 1 || bounds.front() != 0 || bounds.back() != positions.shape(0) ||
       !std::is_sorted(bounds.begin(), bounds.end())) {
     throw std::invalid_argument("starts must rise from 0 to the number of positions, one more than packets");
   }
   const CanvasOptions canvas = canvas_options(resize, size, patch_size, mean, std);
-  std::vector<tokens::PatchPosition> places(static_cast<std::size_t>(positions.shape(0)));
-  for (std::size_t i = 0; i < places.size(); ++i) places[i] = {positions.data()[2 * i], positions.data()[2 * i + 1]};
+  const std::vector<tokens::PatchPosition> places = places_of(positions);
   media::Demuxer demuxer = open_demuxer(source);
 
   const std::size_t length = 3 * static_cast<std::size_t>(patch_size) * static_cast<std::size_t>(patch_size);
@@ -131,13 +136,13 @@ py::array_t<float> gather_patches(const py::object& source, const Array<std::int
         [&](std::size_t slot) { return bounds[slot] < bounds[slot + 1]; },
         [&](std::size_t slot, const YuvPicture& picture, const tokens::PatchGather& gather) {
           const Geometry& g = gather.geometry();
-          if (g.rows != grid[0] || g.columns != grid[1]) {
-            throw std::invalid_argument("the selection has a grid of " + std::to_string(grid[0]) + "x" +
-                                        std::to_string(grid[1]) + " patches, this video one of " +
-                                        std::to_string(g.rows) + "x" + std::to_string(g.columns));
+          if (g.source_width != source_size[0] || g.source_height != source_size[1]) {
+            throw std::invalid_argument("the positions are for pictures shown as " + std::to_string(source_size[0]) +
+                                        "x" + std::to_string(source_size[1]) + ", those of the video are " +
+                                        std::to_string(g.source_width) + "x" + std::to_string(g.source_height));
           }
           const auto begin = static_cast<std::size_t>(bounds[slot]), end = static_cast<std::size_t>(bounds[slot + 1]);
-          gather.patches(picture, std::span<const tokens::PatchPosition>(places).subspan(begin, end - begin),
+          gather.patches(picture, std::span(places).subspan(begin, end - begin),
                          {rows.get() + begin * length, (end - begin) * length});
         });
   }
@@ -169,6 +174,72 @@ py::array_t<float> gather_frames(const py::object& source, const Array<std::int6
   return own(std::move(frames), {packets.size(), 3, height, width});
 }
 
+ColorMatrix matrix_named(const std::string& name) {
+  if (name == "rgb") return ColorMatrix::kRgb;
+  if (name == "bt709") return ColorMatrix::kBt709;
+  if (name == "bt601") return ColorMatrix::kBt601;
+  if (name == "fcc") return ColorMatrix::kFcc;
+  if (name == "smpte240m") return ColorMatrix::kSmpte240m;
+  if (name == "ycgco") return ColorMatrix::kYcgco;
+  if (name == "bt2020") return ColorMatrix::kBt2020;
+  throw std::invalid_argument("matrix must be 'rgb', 'bt709', 'bt601', 'fcc', 'smpte240m', 'ycgco' or 'bt2020', not '" +
+                              name + "'");
+}
+
+// The planes as arrays of Sample, checked against the format.
+template <class Sample>
+YuvPicture picture_of(const YuvFormat& format, const std::vector<py::array>& planes) {
+  YuvPicture picture{format, {}, {}};
+  for (std::size_t i = 0; i < planes.size(); ++i) {
+    const int width = i ? format.chroma_width() : format.width, height = i ? format.chroma_height() : format.height;
+    if (!py::isinstance<py::array_t<Sample>>(planes[i]) || planes[i].ndim() != 2 || planes[i].shape(0) != height ||
+        planes[i].shape(1) != width || planes[i].strides(1) != static_cast<py::ssize_t>(sizeof(Sample))) {
+      throw std::invalid_argument("planes must be contiguous rows of " +
+                                  std::string(sizeof(Sample) > 1 ? "uint16" : "uint8") +
+                                  " samples for this bit_depth, the chroma planes of " +
+                                  std::to_string(format.chroma_width()) + "x" + std::to_string(format.chroma_height()));
+    }
+    picture.planes[i] = static_cast<const std::uint8_t*>(planes[i].data());
+    picture.strides[i] = planes[i].strides(0);
+  }
+  return picture;
+}
+
+py::array_t<float> gather_planes(const std::vector<py::array>& planes, const Array<std::int32_t>& positions,
+                                 int bit_depth, const std::string& matrix, bool full_range,
+                                 std::array<int, 2> chroma_shift, std::array<float, 2> chroma_site, int quarter_turns,
+                                 const std::string& resize, int size, int patch_size, std::array<float, 3> mean,
+                                 std::array<float, 3> std) {
+  if ((planes.size() != 1 && planes.size() != 3) || planes[0].ndim() != 2) {
+    throw std::invalid_argument("planes must be one or three arrays of two dimensions");
+  }
+  YuvFormat format;
+  format.width = static_cast<int>(planes[0].shape(1));
+  format.height = static_cast<int>(planes[0].shape(0));
+  format.bit_depth = bit_depth;
+  format.components = static_cast<int>(planes.size());
+  format.chroma_shift_x = chroma_shift[0];
+  format.chroma_shift_y = chroma_shift[1];
+  format.chroma_site_x = chroma_site[0];
+  format.chroma_site_y = chroma_site[1];
+  format.matrix = matrix_named(matrix);
+  format.full_range = full_range;
+  const CanvasOptions canvas = canvas_options(resize, size, patch_size, mean, std);
+  const DisplayWindow window{0, 0, format.width, format.height, quarter_turns};
+  const tokens::PatchGather gather(
+      format, quarter_turns,
+      make_geometry(window.display_width(), window.display_height(), canvas.resize, size, patch_size),
+      canvas.normalization);
+  const YuvPicture picture =
+      bit_depth > 8 ? picture_of<std::uint16_t>(format, planes) : picture_of<std::uint8_t>(format, planes);
+  const std::vector<tokens::PatchPosition> places = places_of(positions);
+  py::array_t<float> rows({positions.shape(0), static_cast<py::ssize_t>(gather.patch_length())});
+  const std::span<float> out(rows.mutable_data(), static_cast<std::size_t>(rows.size()));
+  py::gil_scoped_release release;
+  gather.patches(picture, places, out);
+  return rows;
+}
+
 }  // namespace
 
 void bind_tokens(py::module_& m) {
@@ -177,7 +248,7 @@ void bind_tokens(py::module_& m) {
   m.attr("CLIP_STD") = py::tuple(py::cast(clip.std));
   m.def(
       "gather_patches", &gather_patches, py::arg("source"), py::arg("packets"), py::arg("starts"), py::arg("positions"),
-      py::kw_only(), py::arg("resize"), py::arg("size"), py::arg("patch_size"), py::arg("grid"),
+      py::kw_only(), py::arg("resize"), py::arg("size"), py::arg("patch_size"), py::arg("source_size"),
       py::arg("mean") = clip.mean, py::arg("std") = clip.std, py::arg("threads") = 0,
       py::arg("dropped") = Array<std::int64_t>(0),
       "Normalised patches (N, 3*p*p) float32 of the pictures of the given packets (T,): the rows starts[i] to\n"
@@ -187,6 +258,15 @@ void bind_tokens(py::module_& m) {
         py::arg("size"), py::arg("mean") = clip.mean, py::arg("std") = clip.std, py::arg("threads") = 0,
         py::arg("dropped") = Array<std::int64_t>(0),
         "Normalised R'G'B' frames (T, 3, H, W) float32 of the pictures of the given packets (T,).");
+  m.def(
+      "gather_planes", &gather_planes, py::arg("planes"), py::arg("positions"), py::kw_only(), py::arg("bit_depth") = 8,
+      py::arg("matrix") = "bt601", py::arg("full_range") = false, py::arg("chroma_shift") = std::array<int, 2>{1, 1},
+      py::arg("chroma_site") = std::array<float, 2>{0, 0.5F}, py::arg("quarter_turns") = 0, py::arg("resize"),
+      py::arg("size"), py::arg("patch_size"), py::arg("mean") = clip.mean, py::arg("std") = clip.std,
+      "Normalised patches (N, 3*p*p) float32 of one picture given as its planes, Y, Cb, Cr or R, G, B or Y alone:\n"
+      "(H, W) uint8, uint16 above 8 bits. chroma_shift is log2 of luma samples per chroma sample (x, y); chroma_site\n"
+      "is where a chroma sample sits among them, 0 the first, 1/2 midway; positions (N, 2) are patch rows and "
+      "columns.");
 }
 
 }  // namespace ove::bindings

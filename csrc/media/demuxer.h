@@ -32,7 +32,8 @@ struct StreamInfo {
   std::int64_t bit_rate = 0;               // bits per second, of the video stream, else of the file
   int quarter_turns = 0;                   // clockwise, to be applied for display
   int bit_depth = 0;                       // of luma
-  std::string pixel_format, color_range, color_matrix, color_primaries, color_transfer;  // FFmpeg's names
+  std::string pixel_format, color_range, color_matrix, color_primaries, color_transfer,
+      chroma_location;  // FFmpeg's names
 };
 
 struct Packet {
