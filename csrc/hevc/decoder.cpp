@@ -1,6 +1,9 @@
 #include "hevc/decoder.h"
 
+#include <algorithm>
+#include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "bitstream/bit_reader.h"
 
@@ -22,13 +25,13 @@ void check_compatible(const Sps& sps, const Pps& pps) {
 
 }  // namespace
 
-SyntaxDecoder::SyntaxDecoder(DecoderOptions options) : options_(std::move(options)) {}
+SyntaxDecoder::SyntaxDecoder(DecoderOptions options) : options_(std::move(options)), tasks_(options_.threads) {}
 
 void SyntaxDecoder::set_extradata(std::span<const std::uint8_t> extradata) {
   if (extradata.empty()) return;
   const bool annex_b = extradata.size() >= 3 && extradata[0] == 0 && extradata[1] == 0 && extradata[2] <= 1;
   if (annex_b) {
-    for (const NalUnit& unit : split_annex_b(extradata)) decode_nal(unit, -1, -1);
+    for (const NalUnit& unit : split_annex_b(extradata)) decode_nal(unit, {}, -1);
     return;
   }
   constexpr std::size_t kFixedSize = 23;
@@ -47,43 +50,68 @@ void SyntaxDecoder::set_extradata(std::span<const std::uint8_t> extradata) {
       const std::size_t size = read16();
       if (size > extradata.size() - at)
         throw InvalidBitstreamError("the decoder configuration record (hvcC) is cut short");
-      decode_nal({extradata.subspan(at, size), 0}, -1, -1);
+      decode_nal({extradata.subspan(at, size), 0}, {}, -1);
       at += size;
     }
   }
 }
 
-void SyntaxDecoder::decode(std::span<const std::uint8_t> packet, std::int64_t tag, std::int64_t position) {
-  std::vector<NalUnit> units;
+void SyntaxDecoder::decode(std::span<const std::uint8_t> packet, const AccessUnitTag& tag, std::int64_t position) {
+  if (failed_) return;
+  std::int64_t at = position;
   try {
-    units = nal_length_size_ ? split_length_prefixed(packet, nal_length_size_) : split_annex_b(packet);
-  } catch (const Error& error) {
-    rethrow_at(error, position);
-  }
-  for (const NalUnit& unit : units) {
-    const std::int64_t at = position < 0 ? -1 : position + static_cast<std::int64_t>(unit.offset);
-    try {
+    const auto units = nal_length_size_ ? split_length_prefixed(packet, nal_length_size_) : split_annex_b(packet);
+    for (const NalUnit& unit : units) {
+      if (position >= 0) at = position + static_cast<std::int64_t>(unit.offset);
       decode_nal(unit, tag, at);
-    } catch (const Error& error) {
+    }
+  } catch (const Error& error) {
+    try {
       rethrow_at(error, at);
+    } catch (...) {
+      fail(std::current_exception());
     }
   }
 }
 
+// The picture at work is lost; those before it come out.
+void SyntaxDecoder::fail(std::exception_ptr error) {
+  failed_ = true;
+  failure_ = error;
+  task_.reset();
+  dpb_.flush();
+}
+
 void SyntaxDecoder::flush() {
+  if (failed_ || flushed_) return;
+  flushed_ = true;
   finish_picture();
   dpb_.flush();
 }
 
 std::shared_ptr<const CodecPicture> SyntaxDecoder::pop() {
-  if (options_.order == Order::kDisplay) return dpb_.pop_output();
-  if (decoded_.empty()) return nullptr;
-  auto picture = std::move(decoded_.front());
-  decoded_.pop_front();
-  return picture;
+  for (;;) {
+    std::shared_ptr<CodecPicture> picture;
+    if (options_.order == Order::kDisplay) {
+      picture = dpb_.pop_output();
+    } else if (!decoded_.empty()) {
+      picture = std::move(decoded_.front());
+      decoded_.pop_front();
+    }
+    // At the end, pictures that are not for output may still have failed.
+    if (!picture && !flushed_ && !failed_) return nullptr;
+    if (tasks_.wait(picture ? picture->decode_index : submitted_ - 1)) {
+      if (picture) return picture;
+      break;
+    }
+    if (!failed_ || failure_) fail(tasks_.failure());
+    if (!picture) break;
+  }
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+  return nullptr;
 }
 
-void SyntaxDecoder::decode_nal(const NalUnit& unit, std::int64_t tag, std::int64_t position) {
+void SyntaxDecoder::decode_nal(const NalUnit& unit, const AccessUnitTag& tag, std::int64_t position) {
   if (unit.bytes.size() < kNalHeaderSize) throw InvalidBitstreamError("a NAL unit has no header");
   if (unit.bytes[0] & 0x80) throw InvalidBitstreamError("forbidden_zero_bit is set: this is no NAL unit header");
   const int layer_id = (unit.bytes[0] & 1) << 5 | unit.bytes[1] >> 3;
@@ -196,9 +224,10 @@ void SyntaxDecoder::begin_picture(const SliceHeader& header, const NalContext& n
   picture->tag = nal.tag;
   picture->decode_index = decode_index_++;
   picture->no_rasl_output = new_sequence;
+  picture->detail = options_.detail(nal.tag);
   rps_ = dpb_.begin_picture(header, *active_sps_, picture->poc, new_sequence, nal.type == NalUnitType::kCra);
   output_current_ = header.pic_output;
-  task_.emplace(std::move(picture), tiles_pps_, tiles_);
+  task_.emplace(std::move(picture), tiles_pps_, tiles_, pool_);
 }
 
 // Adds the slice that an independent segment begins. Returns the picture that its temporal prediction reads.
@@ -221,12 +250,22 @@ std::shared_ptr<const CodecPicture> SyntaxDecoder::add_slice(const SliceHeader& 
     picture.type = std::min(picture.type, header.type);
     picture.slices.push_back(std::move(slice));
   }
+  const auto add_once = [](std::vector<std::int64_t>& list, std::int64_t index) {
+    if (std::find(list.begin(), list.end(), index) == list.end()) list.push_back(index);
+  };
+  for (const auto& list : lists) {
+    for (const RpsEntry& entry : list) add_once(picture.references, entry.picture->decode_index);
+  }
   if (header.is_intra() || !header.temporal_mvp_enabled) return nullptr;
   auto collocated =
       lists[header.collocated_from_l0 ? 0 : 1][static_cast<std::size_t>(header.collocated_ref_idx)].picture;
   if (collocated->width() != picture.width() || collocated->height() != picture.height()) {
     throw InvalidBitstreamError("the collocated picture has another size");
   }
+  if (collocated->detail == Detail::kHeaders && picture.detail != Detail::kHeaders) {
+    throw std::logic_error("motion is wanted of a picture, but not of the one it is derived from");
+  }
+  add_once(picture.collocated, collocated->decode_index);
   return collocated;
 }
 
@@ -234,17 +273,11 @@ void SyntaxDecoder::finish_picture() {
   if (!task_) return;
   PictureTask task = std::move(*task_);
   task_.reset();
-  const std::shared_ptr<CodecPicture>& picture = task.picture();
-  const Detail detail = options_.detail(picture->tag);
-  if (detail != Detail::kHeaders) {
-    picture->has_residual = detail == Detail::kResidual;
-    picture->buffers = pool_->take(*picture->sps, picture->has_residual);
-    task.parse();
-    task.derive_motion();
-  }
-  if (options_.order == Order::kDecoding) {
-    decoded_.push_back(picture);
-  }
+  const std::shared_ptr<CodecPicture> picture = task.picture();
+  if (options_.observe) options_.observe(*picture);
+  tasks_.submit(std::move(task));
+  submitted_ = picture->decode_index + 1;
+  if (options_.order == Order::kDecoding) decoded_.push_back(picture);
   dpb_.add(picture, output_current_ && options_.order == Order::kDisplay);
 }
 

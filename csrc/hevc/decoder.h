@@ -13,18 +13,20 @@
 #include "hevc/dpb.h"
 #include "hevc/limits.h"
 #include "hevc/picture_task.h"
+#include "hevc/task_queue.h"
 
 namespace ove::hevc {
 
 enum class Order : std::uint8_t { kDisplay, kDecoding };
 
-// How much of a picture to decode.
-enum class Detail : std::uint8_t { kHeaders, kMotion, kResidual };
-
 struct DecoderOptions {
   Order order = Order::kDisplay;
-  // By the tag of the access unit. kHeaders is refused with InvalidArgument where a later picture needs the motion.
-  std::function<Detail(std::int64_t tag)> detail = [](std::int64_t) { return Detail::kResidual; };
+  int threads = 1;
+  // How much of the picture of an access unit is wanted. Where a picture's motion is derived from another's, that one
+  // needs motion too.
+  std::function<Detail(const AccessUnitTag&)> detail = [](const AccessUnitTag&) { return Detail::kResidual; };
+  // Sees every picture that is decoded, in decoding order, when its headers are read.
+  std::function<void(const CodecPicture&)> observe;
   Limits limits;
 };
 
@@ -35,15 +37,18 @@ class SyntaxDecoder final : private ParameterSetSource {
   // Out-of-band parameter sets: hvcC (ISO/IEC 14496-15, 8.3.3.1), which also says how packets are framed, or Annex B.
   void set_extradata(std::span<const std::uint8_t> extradata);
 
-  // One packet, which holds whole NAL units. `tag` names it on the pictures that begin in it, `position` is its byte
-  // offset in the source. After an exception the decoder may only be drained with pop().
-  void decode(std::span<const std::uint8_t> packet, std::int64_t tag, std::int64_t position);
+  // One packet, which holds whole NAL units; `position` is its byte offset in the source. Errors come out of pop().
+  void decode(std::span<const std::uint8_t> packet, const AccessUnitTag& tag, std::int64_t position);
 
   // End of the stream: completes the last picture and releases every picture that waits.
   void flush();
 
-  // Next picture, null if none is ready.
+  // Next picture, null if none is ready. After damage, the pictures that precede it in decoding order come out, then
+  // the exception, then nothing.
   std::shared_ptr<const CodecPicture> pop();
+
+  // Nothing more can be decoded.
+  bool failed() const { return failed_; }
 
   // Whether a picture was found from which decoding could start.
   bool started() const { return active_sps_ != nullptr; }
@@ -52,15 +57,17 @@ class SyntaxDecoder final : private ParameterSetSource {
   struct NalContext {
     NalUnitType type;
     int temporal_id;
-    std::int64_t tag, position;
+    AccessUnitTag tag;
+    std::int64_t position;
   };
 
   ParameterSetPair activate(int pps_id, NalUnitType type, bool first_slice_segment) override;
-  void decode_nal(const NalUnit& unit, std::int64_t tag, std::int64_t position);
+  void decode_nal(const NalUnit& unit, const AccessUnitTag& tag, std::int64_t position);
   void decode_slice(const NalUnit& unit, const NalContext& nal);
   void begin_picture(const SliceHeader& header, const NalContext& nal);
   void finish_picture();
   std::shared_ptr<const CodecPicture> add_slice(const SliceHeader& header);
+  void fail(std::exception_ptr error);
   int picture_order_count(const SliceHeader& header, const NalContext& nal, bool new_sequence);
   bool starts_sequence(NalUnitType type) const;
 
@@ -70,8 +77,9 @@ class SyntaxDecoder final : private ParameterSetSource {
   std::array<std::shared_ptr<const Pps>, 64> pps_;
   std::shared_ptr<const Sps> active_sps_;
   std::shared_ptr<BufferPool> pool_ = std::make_shared<BufferPool>();
+  TaskQueue tasks_;
   Dpb dpb_;
-  std::deque<std::shared_ptr<const CodecPicture>> decoded_;  // in kDecoding order
+  std::deque<std::shared_ptr<CodecPicture>> decoded_;  // in kDecoding order
 
   // of the current picture
   std::optional<PictureTask> task_;
@@ -82,10 +90,13 @@ class SyntaxDecoder final : private ParameterSetSource {
   std::shared_ptr<const Sps> tiles_sps_;
   std::shared_ptr<const Pps> tiles_pps_;
 
-  bool expect_sequence_ = true;  // at the start and after an end of sequence
-  bool skip_rasl_ = false;       // NoRaslOutputFlag of the last IRAP picture
-  int prev_tid0_poc_ = 0;        // PicOrderCntVal of prevTid0Pic
-  std::int64_t decode_index_ = 0;
+  bool expect_sequence_ = true;    // at the start and after an end of sequence
+  bool skip_rasl_ = false;         // NoRaslOutputFlag of the last IRAP picture
+  int prev_tid0_poc_ = 0;          // PicOrderCntVal of prevTid0Pic
+  std::int64_t decode_index_ = 0;  // of the next picture
+  std::int64_t submitted_ = 0;     // pictures given to tasks_
+  bool failed_ = false, flushed_ = false;
+  std::exception_ptr failure_;  // of a header; those of slice data lie with tasks_
 };
 
 }  // namespace ove::hevc

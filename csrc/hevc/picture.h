@@ -84,17 +84,29 @@ class BufferPool : public std::enable_shared_from_this<BufferPool> {
   std::vector<std::unique_ptr<PictureBuffers>> free_;
 };
 
+// How much of a picture to decode.
+enum class Detail : std::uint8_t { kHeaders, kMotion, kResidual };
+
+// What the caller knows of an access unit, found again on the picture that begins in it.
+struct AccessUnitTag {
+  std::int64_t packet = -1;
+  std::int64_t pts = 0;
+  bool has_pts = false;
+  bool discard = false;
+};
+
 struct CodecPicture {
   std::shared_ptr<const Sps> sps;
   NalUnitType nal_unit_type = NalUnitType::kTrailN;
   int temporal_id = 0;
   int poc = 0;
-  std::int64_t tag = -1;           // the caller's, of the access unit
+  AccessUnitTag tag;
   std::int64_t decode_index = 0;   // among the pictures decoded
   bool no_rasl_output = false;     // NoRaslOutputFlag of an IRAP picture: a coded video sequence starts
   SliceType type = SliceType::kI;  // kB if any slice is B, else kP if any is P
   std::vector<Slice> slices;
-  bool has_residual = false;
+  std::vector<std::int64_t> references, collocated;  // decode_index of the pictures that its slices refer to
+  Detail detail = Detail::kResidual;
   std::shared_ptr<PictureBuffers> buffers;  // null after decoding headers only
 
   int width() const { return sps->width; }

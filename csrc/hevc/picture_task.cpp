@@ -13,7 +13,9 @@ void PictureTask::add(SliceSegment segment, std::shared_ptr<const CodecPicture> 
 }
 
 void PictureTask::parse() {
-  SliceDataParser parser(*picture_->sps, *pps_, *tiles_, *picture_->buffers, picture_->has_residual);
+  const bool with_residual = picture_->detail == Detail::kResidual;
+  picture_->buffers = pool_->take(*picture_->sps, with_residual);
+  SliceDataParser parser(*picture_->sps, *pps_, *tiles_, *picture_->buffers, with_residual);
   units_.resize(segments_.size());
   for (std::size_t i = 0; i < segments_.size(); ++i) {
     SliceSegment& segment = segments_[i];

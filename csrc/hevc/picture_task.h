@@ -20,19 +20,21 @@ struct SliceSegment {
 
 class PictureTask {
  public:
+  // `pool` gives the picture its buffers when parsing begins.
   PictureTask(std::shared_ptr<CodecPicture> picture, std::shared_ptr<const Pps> pps,
-              std::shared_ptr<const TileLayout> tiles)
-      : picture_(std::move(picture)), pps_(std::move(pps)), tiles_(std::move(tiles)) {}
+              std::shared_ptr<const TileLayout> tiles, std::shared_ptr<BufferPool> pool)
+      : picture_(std::move(picture)), pps_(std::move(pps)), tiles_(std::move(tiles)), pool_(std::move(pool)) {}
 
   const std::shared_ptr<CodecPicture>& picture() const { return picture_; }
   const std::shared_ptr<const Pps>& pps() const { return pps_; }
   const SliceHeader* last_header() const { return segments_.empty() ? nullptr : &segments_.back().header; }
   std::size_t num_segments() const { return segments_.size(); }
+  bool has_work() const { return picture_->detail != Detail::kHeaders; }
 
   // `collocated` is the picture that the slice's temporal prediction reads, null without it.
   void add(SliceSegment segment, std::shared_ptr<const CodecPicture> collocated);
 
-  // Independent of every other picture. Needs picture()->buffers. Throws with the position of the segment at fault.
+  // Independent of every other picture. Throws with the position of the segment at fault.
   void parse();
 
   // After parse() of this picture and derive_motion() of its collocated pictures.
@@ -42,6 +44,7 @@ class PictureTask {
   std::shared_ptr<CodecPicture> picture_;
   std::shared_ptr<const Pps> pps_;
   std::shared_ptr<const TileLayout> tiles_;
+  std::shared_ptr<BufferPool> pool_;
   std::vector<SliceSegment> segments_;
   std::vector<std::shared_ptr<const CodecPicture>> collocated_;  // by segment
   std::vector<std::vector<PredictionUnit>> units_;               // by segment
