@@ -1,0 +1,465 @@
+"""Selection of the patches of a clip by what its codec spent on them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ove_codec import _core
+from ove_codec.presets import resolve
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a picture comes onto the patch grid.
+
+    The display window ``window`` = (x, y, width, height) of the coded picture, turned clockwise by ``rotation`` degrees,
+    has ``source_width`` x ``source_height`` samples. It is scaled to ``resized_width`` x ``resized_height`` (half-pixel
+    centres) and laid on the canvas of ``rows`` x ``columns`` patches with its top left corner at
+    (``offset_x``, ``offset_y``): negative where cropped, positive where padded.
+    """
+
+    resize: str
+    size: int
+    patch_size: int
+    rows: int
+    columns: int
+    source_width: int
+    source_height: int
+    resized_width: int
+    resized_height: int
+    offset_x: int
+    offset_y: int
+    window: tuple[int, int, int, int]
+    rotation: int
+
+    @property
+    def canvas_width(self) -> int:
+        return self.columns * self.patch_size
+
+    @property
+    def canvas_height(self) -> int:
+        return self.rows * self.patch_size
+
+
+@dataclass(frozen=True)
+class _Planes:
+    """What a scorer reads of one picture."""
+
+    width: int
+    height: int
+    window: tuple[int, int, int, int]
+    rotation: int
+    intra: bool
+    arrays: dict[str, Any]
+
+    @property
+    def layout(self) -> tuple[Any, ...]:
+        return self.width, self.height, self.window, self.rotation
+
+    def arguments(self) -> dict[str, Any]:
+        return {"width": self.width, "height": self.height, "intra": self.intra, **self.arrays}
+
+
+class _Pictures(Protocol):
+    """A source of pictures that can be read more than once."""
+
+    def pts(self) -> Array | int:
+        """Seconds of every display picture, or only their number where no times are known."""
+
+    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[_Planes]:
+        """The pictures at these ascending display indices."""
+
+
+def _uses(params: dict[str, Any]) -> tuple[bool, bool, bool]:
+    return params["mv_weight"] > 0, params["residual_weight"] > 0, params["bits_weight"] > 0
+
+
+class _VideoPictures:
+    def __init__(self, source: Any, threads: int) -> None:
+        self._source = source
+        self._threads = threads
+
+    def _open(self) -> Any:
+        if hasattr(self._source, "index") and hasattr(self._source, "frames"):
+            return self._source
+        if hasattr(self._source, "seek"):
+            self._source.seek(0)
+        import ove_codec
+
+        return ove_codec.open(self._source, threads=self._threads)
+
+    @property
+    def path(self) -> str | None:
+        return os.fspath(self._source) if isinstance(self._source, (str, os.PathLike)) else None
+
+    def pts(self) -> Array | int:
+        return np.asarray(self._open().index.pts, np.float64)
+
+    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[_Planes]:
+        mv, residual, bits = _uses(params)
+        for picture in self._open().read(frame_ids, residual=residual):
+            arrays = {
+                "mv": picture.mv if mv else None,
+                "pred": picture.pred if mv else None,
+                "ref_poc": picture.ref_poc if mv else None,
+                "poc": picture.poc,
+                "residual": picture.residual if residual else None,
+                "bits": picture.bits if bits else None,
+                "ctb_size": picture.ctb_size,
+                "bit_depth": picture.bit_depth,
+            }
+            x, y, width, height = picture.window
+            window = (x, y, width, height)
+            yield _Planes(
+                picture.coded_width, picture.coded_height, window, picture.rotation, picture.type == "I", arrays
+            )
+
+
+class _ArrayPictures:
+    path = None
+
+    def __init__(
+        self,
+        mv: Any,
+        residual: Any,
+        pred: Any,
+        ref_poc: Any,
+        poc: Any,
+        bits: Any,
+        types: Any,
+        *,
+        bit_depth: int,
+        ctb_size: int | None,
+        pts: Any,
+        window: tuple[int, int, int, int] | None,
+        rotation: int,
+    ) -> None:
+        given = {
+            "mv": mv, "residual": residual, "pred": pred, "ref_poc": ref_poc, "poc": poc, "bits": bits, "types": types,
+            "pts": pts,
+        }  # fmt: skip
+        self._arrays = {name: value for name, value in given.items() if value is not None}
+        lengths = {name: len(value) for name, value in self._arrays.items()}
+        if not set(lengths) & {"mv", "residual", "bits"}:
+            raise ValueError("nothing to select by: pass mv, residual or bits")
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"the arrays must hold one entry a picture each, but their lengths are {lengths}")
+        self._count = next(iter(lengths.values()))
+        if residual is None and mv is None and window is None:
+            raise ValueError("bits alone do not tell the size of the picture: pass mv, residual or window")
+        self._bit_depth = bit_depth
+        self._ctb_size = ctb_size
+        self._window = window
+        self._rotation = rotation
+
+    def pts(self) -> Array | int:
+        return np.asarray(self._arrays["pts"], np.float64) if "pts" in self._arrays else self._count
+
+    def _size(self, i: int) -> tuple[int, int]:
+        if "residual" in self._arrays:
+            height, width = np.shape(self._arrays["residual"][i])
+        elif "mv" in self._arrays:
+            height, width = (4 * n for n in np.shape(self._arrays["mv"][i])[:2])
+        else:
+            assert self._window is not None
+            x, y, width, height = self._window
+            width, height = x + width, y + height
+        return width, height
+
+    def _whole(self, name: str, i: int, dtype: Any) -> Array | None:
+        """The array of a picture as whole numbers of this type."""
+        if name not in self._arrays:
+            return None
+        array = np.asarray(self._arrays[name][i])
+        if array.dtype == dtype:
+            return array
+        info = np.iinfo(dtype)
+        if array.dtype.kind not in "biu" or array.size and (array.min() < info.min or array.max() > info.max):
+            raise ValueError(f"{name} must hold whole numbers that fit {np.dtype(dtype)}, not {array.dtype} values")
+        return array.astype(dtype)
+
+    def _ctb(self, width: int, height: int, bits: Array | None) -> int:
+        if bits is None or self._ctb_size is not None:
+            return self._ctb_size or 0
+        for side in (64, 32, 16, 8):
+            if bits.shape == (-(-height // side), -(-width // side)):
+                return side
+        raise ValueError(f"bits of shape {bits.shape} fit no CTU size of a {width}x{height} picture; pass ctb_size")
+
+    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[_Planes]:
+        for i in frame_ids:
+            width, height = self._size(i)
+            mv = self._whole("mv", i, np.int16)
+            if mv is not None and mv.ndim == 3:  # list 0 alone
+                mv = np.stack([mv, np.zeros_like(mv)], axis=2)
+            bits = self._whole("bits", i, np.int32)
+            arrays = {
+                "mv": mv,
+                "pred": self._whole("pred", i, np.uint8),
+                "ref_poc": self._whole("ref_poc", i, np.int32) if "poc" in self._arrays else None,
+                "poc": int(self._arrays["poc"][i]) if "poc" in self._arrays else 0,
+                "residual": self._whole("residual", i, np.int16),
+                "bits": bits,
+                "ctb_size": self._ctb(width, height, bits),
+                "bit_depth": self._bit_depth,
+            }
+            intra = "types" in self._arrays and str(self._arrays["types"][i]) == "I"
+            yield _Planes(width, height, self._window or (0, 0, width, height), self._rotation, intra, arrays)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The patches of a clip that are kept, and why.
+
+    Attributes:
+        frame_ids: (T,) int64, display index of each sampled picture, ascending.
+        positions: (N, 3) int32, (t, h, w) of each kept patch, ascending; t indexes ``frame_ids``.
+        scores: (T, rows, columns) float32, sum of the heat over each patch. A patch that padding touches has the sum
+            over what it shows of the picture (0 for nothing), so scores do not depend on ``padding``, ``tau``,
+            ``budget`` or what is kept whole. With ``quantize`` the heat, and so the sum, is in units of 1 / 255.
+        mask: (T, rows, columns) bool, the kept patches.
+        valid: (rows, columns) bool, patches wholly inside the picture.
+        geometry: how a picture comes onto the patch grid.
+        preset: name of the preset.
+        params: every parameter with its value, as in ``ove_codec.presets``.
+        scales: factors of |v| (luma samples), |Y - 128| and log1p(bits) for ``percentile_scope="clip"``.
+    """
+
+    frame_ids: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+    mask: npt.NDArray[np.bool_]
+    valid: npt.NDArray[np.bool_]
+    geometry: Geometry
+    preset: str
+    params: dict[str, Any]
+    scales: tuple[float, float, float] | None = None
+    _pictures: Any = field(default=None, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        """The number of kept patches."""
+        return len(self.positions)
+
+    def heat(self, t: int) -> npt.NDArray[np.float32]:
+        """The fused heat of picture `t`, (canvas_height, canvas_width) float32.
+
+        0..1 (0..255 with ``quantize``), after the resize onto the canvas and after the centre prior; its sums over
+        patches are ``scores[t]``. The picture is read again from the source. Raises IndexError outside 0..T-1 and
+        ValueError where a loaded selection has no source.
+        """
+        if not 0 <= t < len(self.frame_ids):
+            raise IndexError(f"t must lie in 0..{len(self.frame_ids) - 1}, not {t}")
+        return next(self._heats(self.frame_ids[t : t + 1]))
+
+    def heats(self) -> Iterator[npt.NDArray[np.float32]]:
+        """``heat(t)`` for every t in turn, in one pass over the source."""
+        return self._heats(self.frame_ids)
+
+    def _heats(self, frame_ids: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.float32]]:
+        if self._pictures is None:
+            raise ValueError("the selection has no source to read heat from: load it with Selection.load(file, source=...)")
+        scorer = _core.Scorer(self.params, self.geometry.window, self.geometry.rotation)
+        if self.scales is not None:
+            scorer.set_clip_scales(self.scales)
+        for planes in _one_layout(self._pictures, frame_ids.tolist(), self.params):
+            yield scorer.heat(**planes.arguments())
+
+    def save(self, file: str | os.PathLike[str]) -> None:
+        """Writes an npz file that holds no pickled objects. The source is kept only as its path, where it has one."""
+        about = {
+            "geometry": asdict(self.geometry),
+            "preset": self.preset,
+            "params": self.params,
+            "scales": self.scales,
+            "source": getattr(self._pictures, "path", None),
+        }
+        with open(file, "wb") as out:
+            np.savez_compressed(
+                out,
+                frame_ids=self.frame_ids,
+                positions=self.positions,
+                scores=self.scores,
+                mask=self.mask,
+                valid=self.valid,
+                about=np.array(json.dumps(about)),
+            )
+
+    @classmethod
+    def load(cls, file: str | os.PathLike[str], source: Any = None) -> Selection:
+        """Reads what ``save`` wrote. `source` (anything ``ove_codec.open`` takes) replaces the saved path for heat."""
+        with np.load(file, allow_pickle=False) as z:
+            missing = {"frame_ids", "positions", "scores", "mask", "valid", "about"} - set(z.files)
+            if missing:
+                raise ValueError(f"{os.fspath(file)} is not a saved selection: it lacks {', '.join(sorted(missing))}")
+            about = json.loads(str(z["about"]))
+            arrays = {name: z[name] for name in ("frame_ids", "positions", "scores", "mask", "valid")}
+        geometry = {**about["geometry"], "window": tuple(about["geometry"]["window"])}
+        source = about["source"] if source is None else source
+        return cls(
+            **arrays,
+            geometry=Geometry(**geometry),
+            preset=about["preset"],
+            params=about["params"],
+            scales=None if about["scales"] is None else tuple(about["scales"]),
+            _pictures=None if source is None else _VideoPictures(source, threads=0),
+        )
+
+
+def sample_frames(pts: Array | int, params: dict[str, Any]) -> npt.NDArray[np.int64]:
+    """Display indices that `params` sample from pictures shown at `pts` seconds (or from so many pictures).
+
+    Raises ValueError for an empty time window, or an index past the last picture.
+    """
+    count = pts if isinstance(pts, int) else len(pts)
+    if count == 0:
+        raise ValueError("there are no pictures to select from")
+    if params["frame_ids"] is not None:
+        if params["frame_ids"][-1] >= count:
+            raise ValueError(f"frame_ids reach {params['frame_ids'][-1]}, but the last of {count} pictures is {count - 1}")
+        return np.array(params["frame_ids"], np.int64)
+    first, last = 0, count - 1
+    start, end = params["start"], params["end"]
+    if start is not None or end is not None:
+        if isinstance(pts, int):
+            raise ValueError("start and end need the times of the pictures: pass pts")
+        inside = np.ones(count, bool)
+        if start is not None:
+            inside &= pts >= start
+        if end is not None:
+            inside &= pts < end
+        if not inside.any():
+            raise ValueError(f"no picture is shown from start={start} to end={end}: pts are {pts[0]:.3f}..{pts[-1]:.3f}")
+        first, last = np.flatnonzero(inside)[[0, -1]].tolist()
+    return np.unique(np.linspace(first, last, params["num_frames"]).astype(np.int64))
+
+
+def _one_layout(pictures: _Pictures, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[_Planes]:
+    """The planes of all these pictures; UnsupportedStreamError where their size changes, DecodeError where one fails."""
+    layout = None
+    count = 0
+    for planes in pictures.read(frame_ids, params):
+        if layout is None:
+            layout = planes.layout
+        elif planes.layout != layout:
+            raise _core.UnsupportedStreamError(
+                f"the picture changes from {layout[0]}x{layout[1]} to {planes.width}x{planes.height} (or its display window or "
+                f"rotation does) at display index {frame_ids[count]}: select from pictures of one size, with frame_ids "
+                f"or start and end"
+            )
+        count += 1
+        yield planes
+    if count < len(frame_ids):
+        raise _core.DecodeError(f"the video ended before the picture of display index {frame_ids[count]}")
+
+
+def _select(pictures: _Pictures, preset: str, overrides: dict[str, Any]) -> Selection:
+    params = resolve(preset, overrides)
+    frame_ids = sample_frames(pictures.pts(), params)
+    ids: list[int] = frame_ids.tolist()
+    scorer = None
+    clip = params["percentile_scope"] == "clip"
+    if clip:
+        for planes in _one_layout(pictures, ids, params):
+            scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
+            scorer.measure(**planes.arguments())
+    scores = np.empty(0, np.float32)
+    intra = np.zeros(len(ids), bool)
+    for t, planes in enumerate(_one_layout(pictures, ids, params)):
+        if t == 0:
+            scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
+            grid = scorer.geometry
+            scores = np.empty((len(ids), grid["rows"], grid["columns"]), np.float32)
+            layout = planes
+        scores[t] = scorer.score(**planes.arguments())
+        intra[t] = planes.intra
+    valid = scorer.valid()
+    keep_whole = intra if params["i_pictures"] == "keep" else np.zeros_like(intra)
+    mask = _core.keep_patches(scores, valid, keep_whole, scorer.full_score, params)
+    return Selection(
+        frame_ids=frame_ids,
+        positions=np.argwhere(mask).astype(np.int32),
+        scores=scores,
+        mask=mask,
+        valid=valid,
+        geometry=Geometry(
+            resize=params["resize"],
+            size=params["size"],
+            patch_size=params["patch_size"],
+            window=layout.window,
+            rotation=layout.rotation,
+            **scorer.geometry,
+        ),
+        preset=preset,
+        params=params,
+        scales=tuple(scorer.scales) if clip else None,
+        _pictures=pictures,
+    )
+
+
+def select(source: Any, preset: str = "paper", *, threads: int = 0, **params: Any) -> Selection:
+    """Selects patches of an HEVC video by its motion vectors, residuals or bits.
+
+    Args:
+        source: what ``ove_codec.open`` takes, or a video that it opened.
+        preset: "paper", "llava", "probe" or "bitcost".
+        threads: of the decoder; 0 for all cores.
+        **params: overrides of the preset's parameters (see ``ove_codec.presets``).
+
+    Returns:
+        The selection. Beside one picture at a time, only patch scores are held in memory.
+
+    Raises:
+        ValueError: an unknown preset or a bad value; TypeError: an unknown parameter.
+        UnsupportedStreamError: the picture size changes among the sampled pictures; and what ``ove_codec.open`` raises.
+    """
+    return _select(_VideoPictures(source, threads), preset, params)
+
+
+def select_arrays(
+    mv: Any,
+    residual: Any,
+    *,
+    pred: Any = None,
+    ref_poc: Any = None,
+    poc: Any = None,
+    bits: Any = None,
+    types: Any = None,
+    bit_depth: int = 8,
+    ctb_size: int | None = None,
+    pts: Any = None,
+    window: tuple[int, int, int, int] | None = None,
+    rotation: int = 0,
+    preset: str = "paper",
+    **params: Any,
+) -> Selection:
+    """``select`` on the arrays of N pictures in display order, from wherever they come.
+
+    Args:
+        mv: (N, ceil(H/4), ceil(W/4), 2 lists, 2) whole numbers, vectors (x, y) in quarter luma samples; or
+            (N, ceil(H/4), ceil(W/4), 2) for list 0 alone; None with ``mv_weight=0``.
+        residual: (N, H, W) whole numbers, luma residual at `bit_depth`; None with ``residual_weight=0``.
+        pred: (N, ceil(H/4), ceil(W/4)), bit 0 where list 0 is used, bit 1 for list 1; where it is None, a list is used
+            where its vector is not 0.
+        ref_poc: (N, ceil(H/4), ceil(W/4), 2) POC of the reference, with poc (N,), for ``vector="displacement"``.
+        bits: (N, CTU rows, CTU columns) bits of each CTU, with `ctb_size` (taken from the shapes where None).
+        types: N characters, "I" for intra pictures; None means there is none.
+        pts: (N,) seconds, for ``start`` and ``end``.
+        window: (x, y, width, height) of the display window in the coded picture; None for all of it.
+        rotation: clockwise degrees from the coded to the display picture.
+
+    Any of these may also be a sequence of one array a picture. The rest, and what is returned and raised, as ``select``.
+    """
+    pictures = _ArrayPictures(
+        mv, residual, pred, ref_poc, poc, bits, types,
+        bit_depth=bit_depth, ctb_size=ctb_size, pts=pts, window=window, rotation=rotation,
+    )  # fmt: skip
+    return _select(pictures, preset, params)
