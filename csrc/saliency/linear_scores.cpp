@@ -59,21 +59,17 @@ void Saliency::add_residual(const PictureView& picture, float weight) {
   for (int y = 0; y < window_.height; ++y) {
     if (row_weights_[y].empty()) continue;
     const std::int16_t* row = residual_row(picture, window_, y);
-    std::size_t x = 0;
-    for (; x + kResidualChunk <= width; x += kResidualChunk) {
-      if (all_zero(row + x)) continue;
-      float energy[kResidualChunk];
-      for (int i = 0; i < kResidualChunk; ++i) {
-        energy[i] = std::min(static_cast<float>(residual_magnitude(row[x + i], shift)) * scales_.residual, 1.0f);
-      }
+    std::int16_t level[kResidualChunk];
+    float energy[kResidualChunk];
+    for (std::size_t x = 0; x < width; x += kResidualChunk) {
+      const int count = static_cast<int>(std::min<std::size_t>(kResidualChunk, width - x));
+      if (count == kResidualChunk && all_zero(row + x)) continue;
+      residual_levels(row + x, count, shift, level);
+      for (int i = 0; i < count; ++i) energy[i] = std::min(static_cast<float>(level[i]) * scales_.residual, 1.0f);
       for (const auto& [p, w] : row_weights_[y]) {
         float* sum = accumulator_.data() + p * width + x;
-        for (int i = 0; i < kResidualChunk; ++i) sum[i] += w * energy[i];
+        for (int i = 0; i < count; ++i) sum[i] += w * energy[i];
       }
-    }
-    for (; x < width; ++x) {
-      const float energy = std::min(static_cast<float>(residual_magnitude(row[x], shift)) * scales_.residual, 1.0f);
-      for (const auto& [p, w] : row_weights_[y]) accumulator_[p * width + x] += w * energy;
     }
   }
   for (int p = 0; p < vertical_sums_.count(); ++p) {

@@ -29,58 +29,72 @@ double interpolate(std::uint64_t n, double q, At at) {
   return a + (b - a) * rank.fraction;
 }
 
-float value_of(std::uint32_t key) { return std::bit_cast<float>(key & 0x80000000u ? key & 0x7fffffffu : ~key); }
+float value_of(std::uint32_t ordered) {
+  return std::bit_cast<float>(ordered & 0x80000000u ? ordered & 0x7fffffffu : ~ordered);
+}
 
-// The smallest and the next value of a sorted order at rank k, found digit by digit.
+// The k-th smallest values of a set, found digit by digit of their ordered bits.
 class RadixSelect {
  public:
-  explicit RadixSelect(std::span<const float> values) : values_(values) {}
+  explicit RadixSelect(std::span<const float> values) : values_(values), keys_(values.size()) {}
 
   float at(std::uint64_t k) {
-    if (known_ && k >= below_ && k < below_ + equal_) return value_of(key_);
-    std::uint32_t prefix = 0;
-    std::uint64_t below = 0, equal = 0;
-    for (const auto& [shift, width] : {std::pair{21, 11}, std::pair{10, 11}, std::pair{0, 10}}) {
-      count(prefix, shift, width);
+    if (below_ <= k && k < below_ + equal_) return value_of(key_);
+    if (equal_ != 0 && k == below_ + equal_) return next();
+    std::transform(values_.begin(), values_.end(), keys_.begin(), ordered_bits);
+    std::size_t left = keys_.size();
+    below_ = 0;
+    for (const int shift : {21, 10, 0}) {
+      count(std::span(keys_).first(left), shift);
       std::uint32_t digit = 0;
-      while (below + counts_[digit] <= k) below += counts_[digit++];
-      equal = counts_[digit];
-      prefix |= digit << shift;
+      while (below_ + counts_[0][digit] <= k) below_ += counts_[0][digit++];
+      equal_ = counts_[0][digit];
+      if (equal_ < left) left = keep(left, shift, digit);
     }
-    known_ = true;
-    key_ = prefix;
-    below_ = below;
-    equal_ = equal;
-    return value_of(prefix);
+    key_ = keys_[0];
+    return value_of(key_);
   }
 
  private:
-  // Counts the digit of those keys that share the digits above it. Runs of one value are counted at once: vectors
-  // repeat over the blocks of a prediction unit, and a counter hit again and again would wait for itself.
-  void count(std::uint32_t prefix, int shift, int width) {
-    counts_.fill(0);
-    const std::uint32_t mask = (1u << width) - 1;
-    const int top = shift + width;
-    std::uint32_t last = 0;
-    std::uint32_t run = 0;
-    const auto flush = [&] {
-      if (run != 0 && (top == 32 || last >> top == prefix >> top)) counts_[last >> shift & mask] += run;
-    };
+  static constexpr std::uint32_t kMask = (1u << 11) - 1;
+
+  // Four counters a digit: one that is hit again and again would wait for itself, and vectors come in runs.
+  void count(std::span<const std::uint32_t> keys, int shift) {
+    for (auto& counts : counts_) counts.fill(0);
+    std::size_t i = 0;
+    for (; i + 4 <= keys.size(); i += 4) {
+      for (std::size_t lane = 0; lane < 4; ++lane) ++counts_[lane][keys[i + lane] >> shift & kMask];
+    }
+    for (; i < keys.size(); ++i) ++counts_[0][keys[i] >> shift & kMask];
+    for (std::size_t digit = 0; digit <= kMask; ++digit) {
+      counts_[0][digit] += counts_[1][digit] + counts_[2][digit] + counts_[3][digit];
+    }
+  }
+
+  // Moves the keys with this digit to the front and returns how many there are.
+  std::size_t keep(std::size_t left, int shift, std::uint32_t digit) {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < left; ++i) {
+      const std::uint32_t key = keys_[i];
+      keys_[kept] = key;
+      kept += (key >> shift & kMask) == digit;
+    }
+    return kept;
+  }
+
+  // The smallest value above the one found.
+  float next() const {
+    std::uint32_t least = 0xffffffffu;
     for (const float value : values_) {
       const std::uint32_t key = ordered_bits(value);
-      if (key != last) {
-        flush();
-        last = key;
-        run = 0;
-      }
-      ++run;
+      least = std::min(least, key > key_ ? key : 0xffffffffu);
     }
-    flush();
+    return value_of(least);
   }
 
   std::span<const float> values_;
-  std::array<std::uint32_t, 2048> counts_;
-  bool known_ = false;
+  std::vector<std::uint32_t> keys_;
+  std::array<std::array<std::uint32_t, kMask + 1>, 4> counts_;
   std::uint32_t key_ = 0;
   std::uint64_t below_ = 0, equal_ = 0;
 };

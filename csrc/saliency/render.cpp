@@ -38,10 +38,9 @@ void Saliency::fuse_row(const PictureView& picture, int y, std::span<float> fuse
   if (use_residual_) {
     const std::span<float> row = next(params_.residual_weight);
     const std::int16_t* residual = residual_row(picture, window_, y);
-    for (std::size_t x = 0; x < width; ++x) {
-      const int level = residual_magnitude(residual[x], picture.bit_depth - 8);
-      row[x] = std::min(static_cast<float>(level) * scales_.residual, 1.0f);
-    }
+    levels_.resize(width);
+    residual_levels(residual, window_.width, picture.bit_depth - 8, levels_.data());
+    for (std::size_t x = 0; x < width; ++x) row[x] = std::min(static_cast<float>(levels_[x]) * scales_.residual, 1.0f);
   }
   if (use_bits_) {
     const std::span<float> row = next(params_.bits_weight);

@@ -17,9 +17,19 @@ using ResidualHistogram = std::array<std::uint64_t, kResidualLevels>;
 // Residuals are 0 outside coded transform blocks: rows are walked in chunks, and chunks of zeros are left out.
 constexpr int kResidualChunk = 16;
 
-inline int residual_magnitude(std::int16_t residual, int shift) {
-  const int level = std::clamp(residual >> shift, -128, 127);
-  return level < 0 ? -level : level;
+// Sixteen-bit arithmetic throughout: compilers turn it into the narrow minima and maxima that every CPU has.
+inline std::int16_t residual_level(std::int16_t residual) {
+  const std::int16_t level = std::min<std::int16_t>(std::max<std::int16_t>(residual, -128), 127);
+  return static_cast<std::int16_t>(level < 0 ? -level : level);
+}
+
+inline void residual_levels(const std::int16_t* residual, int count, int shift, std::int16_t* levels) {
+  if (shift == 0) {
+    for (int i = 0; i < count; ++i) levels[i] = residual_level(residual[i]);
+  } else {
+    for (int i = 0; i < count; ++i) levels[i] = static_cast<std::int16_t>(residual[i] >> shift);
+    for (int i = 0; i < count; ++i) levels[i] = residual_level(levels[i]);
+  }
 }
 
 inline bool all_zero(const std::int16_t* chunk) {

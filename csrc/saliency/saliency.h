@@ -88,6 +88,7 @@ class Saliency {
 
   std::vector<float> sums_, canvas_;  // along the axes of the coded picture
   std::vector<float> accumulator_, energy_, lines_;
+  std::vector<std::int16_t> levels_;
 };
 
 }  // namespace ove::saliency

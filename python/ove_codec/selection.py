@@ -89,7 +89,7 @@ class _VideoPictures:
         self._threads = threads
 
     def _open(self) -> Any:
-        if hasattr(self._source, "index") and hasattr(self._source, "frames"):
+        if hasattr(self._source, "index") and hasattr(self._source, "read"):
             return self._source
         if hasattr(self._source, "seek"):
             self._source.seek(0)
@@ -266,7 +266,9 @@ class Selection:
 
     def _heats(self, frame_ids: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.float32]]:
         if self._pictures is None:
-            raise ValueError("the selection has no source to read heat from: load it with Selection.load(file, source=...)")
+            raise ValueError(
+                "the selection has no source to read heat from: load it with Selection.load(file, source=...)"
+            )
         scorer = _core.Scorer(self.params, self.geometry.window, self.geometry.rotation)
         if self.scales is not None:
             scorer.set_clip_scales(self.scales)
@@ -324,7 +326,9 @@ def sample_frames(pts: Array | int, params: dict[str, Any]) -> npt.NDArray[np.in
         raise ValueError("there are no pictures to select from")
     if params["frame_ids"] is not None:
         if params["frame_ids"][-1] >= count:
-            raise ValueError(f"frame_ids reach {params['frame_ids'][-1]}, but the last of {count} pictures is {count - 1}")
+            raise ValueError(
+                f"frame_ids reach {params['frame_ids'][-1]}, but the last of {count} pictures is {count - 1}"
+            )
         return np.array(params["frame_ids"], np.int64)
     first, last = 0, count - 1
     start, end = params["start"], params["end"]
@@ -337,7 +341,9 @@ def sample_frames(pts: Array | int, params: dict[str, Any]) -> npt.NDArray[np.in
         if end is not None:
             inside &= pts < end
         if not inside.any():
-            raise ValueError(f"no picture is shown from start={start} to end={end}: pts are {pts[0]:.3f}..{pts[-1]:.3f}")
+            raise ValueError(
+                f"no picture is shown from start={start} to end={end}: pts are {pts[0]:.3f}..{pts[-1]:.3f}"
+            )
         first, last = np.flatnonzero(inside)[[0, -1]].tolist()
     return np.unique(np.linspace(first, last, params["num_frames"]).astype(np.int64))
 
