@@ -191,7 +191,7 @@ def geometry(width, height, params):
 
 
 def canvas_heat(picture, window, rotation, params, clip=None):
-    x, y, w, h = window
+    _, _, w, h = window
     width, height = (h, w) if rotation % 180 else (w, h)
     rw, rh, ox, oy, rows, columns = geometry(width, height, params)
     p = params["patch_size"]

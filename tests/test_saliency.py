@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import saliency_twin as twin
 
-from ove_codec.presets import COMMON, PRESETS, resolve
+from ove_codec.presets import PRESETS
 from ove_codec.selection import select_arrays
 
 SMALL = {"num_frames": 64, "size": 56, "patch_size": 14}
@@ -210,8 +210,3 @@ def test_bits_spread_over_partial_ctus():
     assert heat.shape == (70, 70)
     np.testing.assert_allclose(heat[:64, :64], np.log1p(100) / np.log1p(10000), rtol=1e-6)
     assert (heat[64:, 64:] == 1).all() and not heat[:64, 64:].any()
-
-
-def test_defaults_are_plain():
-    for preset in PRESETS:
-        assert set(resolve(preset, {})) == set(COMMON)

@@ -130,17 +130,19 @@ def _checked(name: str, value: Any) -> Any:
             return float(value)
         if name == "frame_ids":
             return sorted({operator.index(i) for i in value})
+        if not isinstance(value, str):
+            raise TypeError
+        return value
     except (TypeError, ValueError):
         kind = (
             "True or False" if name in _BOOLS
             else "a positive whole number" if name in _POSITIVE
             else "display indices" if name == "frame_ids"
-            else "a number"
+            else "a number" if name in _NUMBERS
+            else "a whole number" if name == "local_variance"
+            else "a name"
         )  # fmt: skip
         raise ValueError(f"{name} must be {kind}, not {value!r}") from None
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be a name, not {value!r}")
-    return value
 
 
 def resolve(preset: str, overrides: dict[str, Any]) -> dict[str, Any]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ove_codec import _core
+from ove_codec._pictures import Array, ArrayPictures, Pictures, VideoPictures, read_planes
 from ove_codec.presets import resolve
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -50,173 +49,7 @@ class Geometry:
         return self.rows * self.patch_size
 
 
-@dataclass(frozen=True)
-class _Planes:
-    """What a scorer reads of one picture."""
-
-    width: int
-    height: int
-    window: tuple[int, int, int, int]
-    rotation: int
-    intra: bool
-    arrays: dict[str, Any]
-
-    @property
-    def layout(self) -> tuple[Any, ...]:
-        return self.width, self.height, self.window, self.rotation
-
-    def arguments(self) -> dict[str, Any]:
-        return {"width": self.width, "height": self.height, "intra": self.intra, **self.arrays}
-
-
-class _Pictures(Protocol):
-    """A source of pictures that can be read more than once."""
-
-    def pts(self) -> Array | int:
-        """Seconds of every display picture, or only their number where no times are known."""
-
-    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[_Planes]:
-        """The pictures at these ascending display indices."""
-
-
-def _uses(params: dict[str, Any]) -> tuple[bool, bool, bool]:
-    return params["mv_weight"] > 0, params["residual_weight"] > 0, params["bits_weight"] > 0
-
-
-class _VideoPictures:
-    def __init__(self, source: Any, threads: int) -> None:
-        self._source = source
-        self._threads = threads
-
-    def _open(self) -> Any:
-        if hasattr(self._source, "index") and hasattr(self._source, "read"):
-            return self._source
-        if hasattr(self._source, "seek"):
-            self._source.seek(0)
-        import ove_codec
-
-        return ove_codec.open(self._source, threads=self._threads)
-
-    @property
-    def path(self) -> str | None:
-        return os.fspath(self._source) if isinstance(self._source, (str, os.PathLike)) else None
-
-    def pts(self) -> Array | int:
-        return np.asarray(self._open().index.pts, np.float64)
-
-    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[_Planes]:
-        mv, residual, bits = _uses(params)
-        for picture in self._open().read(frame_ids, residual=residual):
-            arrays = {
-                "mv": picture.mv if mv else None,
-                "pred": picture.pred if mv else None,
-                "ref_poc": picture.ref_poc if mv else None,
-                "poc": picture.poc,
-                "residual": picture.residual if residual else None,
-                "bits": picture.bits if bits else None,
-                "ctb_size": picture.ctb_size,
-                "bit_depth": picture.bit_depth,
-            }
-            x, y, width, height = picture.window
-            window = (x, y, width, height)
-            yield _Planes(
-                picture.coded_width, picture.coded_height, window, picture.rotation, picture.type == "I", arrays
-            )
-
-
-class _ArrayPictures:
-    path = None
-
-    def __init__(
-        self,
-        mv: Any,
-        residual: Any,
-        pred: Any,
-        ref_poc: Any,
-        poc: Any,
-        bits: Any,
-        types: Any,
-        *,
-        bit_depth: int,
-        ctb_size: int | None,
-        pts: Any,
-        window: tuple[int, int, int, int] | None,
-        rotation: int,
-    ) -> None:
-        given = {
-            "mv": mv, "residual": residual, "pred": pred, "ref_poc": ref_poc, "poc": poc, "bits": bits, "types": types,
-            "pts": pts,
-        }  # fmt: skip
-        self._arrays = {name: value for name, value in given.items() if value is not None}
-        lengths = {name: len(value) for name, value in self._arrays.items()}
-        if not set(lengths) & {"mv", "residual", "bits"}:
-            raise ValueError("nothing to select by: pass mv, residual or bits")
-        if len(set(lengths.values())) != 1:
-            raise ValueError(f"the arrays must hold one entry a picture each, but their lengths are {lengths}")
-        self._count = next(iter(lengths.values()))
-        if residual is None and mv is None and window is None:
-            raise ValueError("bits alone do not tell the size of the picture: pass mv, residual or window")
-        self._bit_depth = bit_depth
-        self._ctb_size = ctb_size
-        self._window = window
-        self._rotation = rotation
-
-    def pts(self) -> Array | int:
-        return np.asarray(self._arrays["pts"], np.float64) if "pts" in self._arrays else self._count
-
-    def _size(self, i: int) -> tuple[int, int]:
-        if "residual" in self._arrays:
-            height, width = np.shape(self._arrays["residual"][i])
-        elif "mv" in self._arrays:
-            height, width = (4 * n for n in np.shape(self._arrays["mv"][i])[:2])
-        else:
-            assert self._window is not None
-            x, y, width, height = self._window
-            width, height = x + width, y + height
-        return width, height
-
-    def _whole(self, name: str, i: int, dtype: Any) -> Array | None:
-        """The array of a picture as whole numbers of this type."""
-        if name not in self._arrays:
-            return None
-        array = np.asarray(self._arrays[name][i])
-        if array.dtype == dtype:
-            return array
-        info = np.iinfo(dtype)
-        if array.dtype.kind not in "biu" or array.size and (array.min() < info.min or array.max() > info.max):
-            raise ValueError(f"{name} must hold whole numbers that fit {np.dtype(dtype)}, not {array.dtype} values")
-        return array.astype(dtype)
-
-    def _ctb(self, width: int, height: int, bits: Array | None) -> int:
-        if bits is None or self._ctb_size is not None:
-            return self._ctb_size or 0
-        for side in (64, 32, 16, 8):
-            if bits.shape == (-(-height // side), -(-width // side)):
-                return side
-        raise ValueError(f"bits of shape {bits.shape} fit no CTU size of a {width}x{height} picture; pass ctb_size")
-
-    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[_Planes]:
-        for i in frame_ids:
-            width, height = self._size(i)
-            mv = self._whole("mv", i, np.int16)
-            if mv is not None and mv.ndim == 3:  # list 0 alone
-                mv = np.stack([mv, np.zeros_like(mv)], axis=2)
-            bits = self._whole("bits", i, np.int32)
-            arrays = {
-                "mv": mv,
-                "pred": self._whole("pred", i, np.uint8),
-                "ref_poc": self._whole("ref_poc", i, np.int32) if "poc" in self._arrays else None,
-                "poc": int(self._arrays["poc"][i]) if "poc" in self._arrays else 0,
-                "residual": self._whole("residual", i, np.int16),
-                "bits": bits,
-                "ctb_size": self._ctb(width, height, bits),
-                "bit_depth": self._bit_depth,
-            }
-            intra = "types" in self._arrays and str(self._arrays["types"][i]) == "I"
-            yield _Planes(width, height, self._window or (0, 0, width, height), self._rotation, intra, arrays)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Selection:
     """The patches of a clip that are kept, and why.
 
@@ -243,7 +76,7 @@ class Selection:
     preset: str
     params: dict[str, Any]
     scales: tuple[float, float, float] | None = None
-    _pictures: Any = field(default=None, repr=False, compare=False)
+    _pictures: Pictures | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         """The number of kept patches."""
@@ -272,7 +105,7 @@ class Selection:
         scorer = _core.Scorer(self.params, self.geometry.window, self.geometry.rotation)
         if self.scales is not None:
             scorer.set_clip_scales(self.scales)
-        for planes in _one_layout(self._pictures, frame_ids.tolist(), self.params):
+        for planes in read_planes(self._pictures.open(), frame_ids.tolist(), self.params):
             yield scorer.heat(**planes.arguments())
 
     def save(self, file: str | os.PathLike[str]) -> None:
@@ -282,7 +115,7 @@ class Selection:
             "preset": self.preset,
             "params": self.params,
             "scales": self.scales,
-            "source": getattr(self._pictures, "path", None),
+            "source": None if self._pictures is None else self._pictures.path,
         }
         with open(file, "wb") as out:
             np.savez_compressed(
@@ -312,7 +145,7 @@ class Selection:
             preset=about["preset"],
             params=about["params"],
             scales=None if about["scales"] is None else tuple(about["scales"]),
-            _pictures=None if source is None else _VideoPictures(source, threads=0),
+            _pictures=None if source is None else VideoPictures(source),
         )
 
 
@@ -348,62 +181,37 @@ def sample_frames(pts: Array | int, params: dict[str, Any]) -> npt.NDArray[np.in
     return np.unique(np.linspace(first, last, params["num_frames"]).astype(np.int64))
 
 
-def _one_layout(pictures: _Pictures, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[_Planes]:
-    """The planes of all these pictures; UnsupportedStreamError where their size changes, DecodeError where one fails."""
-    layout = None
-    count = 0
-    for planes in pictures.read(frame_ids, params):
-        if layout is None:
-            layout = planes.layout
-        elif planes.layout != layout:
-            raise _core.UnsupportedStreamError(
-                f"the picture changes from {layout[0]}x{layout[1]} to {planes.width}x{planes.height} (or its display window or "
-                f"rotation does) at display index {frame_ids[count]}: select from pictures of one size, with frame_ids "
-                f"or start and end"
-            )
-        count += 1
-        yield planes
-    if count < len(frame_ids):
-        raise _core.DecodeError(f"the video ended before the picture of display index {frame_ids[count]}")
-
-
-def _select(pictures: _Pictures, preset: str, overrides: dict[str, Any]) -> Selection:
+def _select(pictures: Pictures, preset: str, overrides: dict[str, Any]) -> Selection:
     params = resolve(preset, overrides)
-    frame_ids = sample_frames(pictures.pts(), params)
+    reader = pictures.open()
+    frame_ids = sample_frames(reader.pts(), params)
     ids: list[int] = frame_ids.tolist()
-    scorer = None
+    scorer: _core.Scorer | None = None
     clip = params["percentile_scope"] == "clip"
     if clip:
-        for planes in _one_layout(pictures, ids, params):
+        for planes in read_planes(reader, ids, params):
             scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
             scorer.measure(**planes.arguments())
-    scores = np.empty(0, np.float32)
+    window, rotation = (0, 0, 0, 0), 0
+    scores = []
     intra = np.zeros(len(ids), bool)
-    for t, planes in enumerate(_one_layout(pictures, ids, params)):
-        if t == 0:
-            scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
-            grid = scorer.geometry
-            scores = np.empty((len(ids), grid["rows"], grid["columns"]), np.float32)
-            layout = planes
-        scores[t] = scorer.score(**planes.arguments())
+    for t, planes in enumerate(read_planes(reader, ids, params)):
+        scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
+        scores.append(scorer.score(**planes.arguments()))
         intra[t] = planes.intra
-    valid = scorer.valid()
+        window, rotation = planes.window, planes.rotation
+    assert scorer is not None  # frame_ids are never empty, and read_planes delivers them all
+    all_scores = np.stack(scores)
     keep_whole = intra if params["i_pictures"] == "keep" else np.zeros_like(intra)
-    mask = _core.keep_patches(scores, valid, keep_whole, scorer.full_score, params)
+    mask = _core.keep_patches(all_scores, scorer.valid(), keep_whole, scorer.full_score, params)
+    grid = {name: params[name] for name in ("resize", "size", "patch_size")}
     return Selection(
         frame_ids=frame_ids,
         positions=np.argwhere(mask).astype(np.int32),
-        scores=scores,
+        scores=all_scores,
         mask=mask,
-        valid=valid,
-        geometry=Geometry(
-            resize=params["resize"],
-            size=params["size"],
-            patch_size=params["patch_size"],
-            window=layout.window,
-            rotation=layout.rotation,
-            **scorer.geometry,
-        ),
+        valid=scorer.valid(),
+        geometry=Geometry(**grid, **scorer.geometry, window=window, rotation=rotation),
         preset=preset,
         params=params,
         scales=tuple(scorer.scales) if clip else None,
@@ -427,7 +235,7 @@ def select(source: Any, preset: str = "paper", *, threads: int = 0, **params: An
         ValueError: an unknown preset or a bad value; TypeError: an unknown parameter.
         UnsupportedStreamError: the picture size changes among the sampled pictures; and what ``ove_codec.open`` raises.
     """
-    return _select(_VideoPictures(source, threads), preset, params)
+    return _select(VideoPictures(source, threads), preset, params)
 
 
 def select_arrays(
@@ -464,7 +272,7 @@ def select_arrays(
 
     Any of these may also be a sequence of one array a picture. The rest, and what is returned and raised, as ``select``.
     """
-    pictures = _ArrayPictures(
+    pictures = ArrayPictures(
         mv, residual, pred, ref_poc, poc, bits, types,
         bit_depth=bit_depth, ctb_size=ctb_size, pts=pts, window=window, rotation=rotation,
     )  # fmt: skip
