@@ -34,7 +34,7 @@ def _passthrough() -> tuple[str, ...]:
 def run(arguments: Sequence[str | Path], stdin: bytes | None = None) -> tuple[bytes, str]:
     """Runs ffmpeg and returns its standard output and its messages; a failure raises with the messages."""
     command = ["ffmpeg", "-hide_banner", "-nostats", *map(str, arguments)]
-    done = subprocess.run(command, input=stdin, capture_output=True)
+    done = subprocess.run(command, input=stdin, capture_output=True, check=False)
     messages = done.stderr.decode(errors="replace")
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {messages}")
@@ -49,7 +49,7 @@ def encode(
     path: Path,
     options: Sequence[str] = (),
 ) -> Path:
-    """Encodes raw frames of `size` (width, height) with libx265 and `params`; the name of `path` tells the container."""
+    """Encodes raw frames of `size` (width, height) with libx265; the name of `path` gives the container."""
     raw = frames if isinstance(frames, bytes) else b"".join(frame.tobytes() for frame in frames)
     source = ["-f", "rawvideo", "-pix_fmt", pixel_format, "-s", f"{size[0]}x{size[1]}", "-r", "25", "-i", "-"]
     x265 = f"log-level=error:{params}" if params else "log-level=error"

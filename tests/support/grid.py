@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from support import ffmpeg, scenes
 
@@ -16,7 +17,7 @@ class Clip:
     frames: int = 8
     pixel_format: str = "yuv420p"
     suffix: str = "hevc"
-    scene: dict[str, float | bool | int] = field(default_factory=dict)
+    scene: dict[str, Any] = field(default_factory=dict)
     lossless: bool = False
     qp: int | None = None  # the only QP of the stream, where there is one
 

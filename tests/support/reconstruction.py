@@ -24,9 +24,9 @@ LUMA_FILTER = np.array(
 def interpolate(
     reference: NDArray[np.integer], x: NDArray[np.integer], y: NDArray[np.integer], mv: NDArray[np.integer], depth: int
 ) -> NDArray[np.int32]:
-    """Returns the 14-bit prediction samples (n, 4, 4) of 4x4 blocks at luma positions (x, y), each displaced by its mv.
+    """Returns the 14-bit prediction samples (n, 4, 4) of 4x4 blocks at luma (x, y), each displaced by its mv.
 
-    `mv` is (n, 2) in quarter samples, x first. Samples outside of the reference picture repeat its border (8.5.3.3.3.1).
+    `mv` is (n, 2) in quarter samples, x first. Samples outside of the picture repeat its border (8.5.3.3.3.1).
     Both filters always run: with a phase of 0, 64 * s >> (depth - 8) equals s << (14 - depth) and the vertical filter's
     right shift by 6 takes its factor of 64 back, so this equals the four separate cases of (8-228) ff. for depth <= 12.
     """
@@ -38,8 +38,14 @@ def interpolate(
     window = reference.astype(np.int32)[rows[:, :, None], columns[:, None, :]]
     horizontal = LUMA_FILTER[mv[:, 0] & 3]
     vertical = LUMA_FILTER[mv[:, 1] & 3]
-    lines = sum(window[:, :, k : k + 4] * horizontal[:, k, None, None] for k in range(8)) >> (depth - 8)
-    return sum(lines[:, k : k + 4, :] * vertical[:, k, None, None] for k in range(8)) >> 6
+    lines = np.zeros((len(rows), 11, 4), np.int32)
+    for k in range(8):
+        lines += window[:, :, k : k + 4] * horizontal[:, k, None, None]
+    lines >>= depth - 8
+    samples = np.zeros((len(rows), 4, 4), np.int32)
+    for k in range(8):
+        samples += lines[:, k : k + 4, :] * vertical[:, k, None, None]
+    return samples >> 6
 
 
 def predict_inter(
@@ -68,7 +74,7 @@ def predict_inter(
             )
 
     single = np.where(used[:, 0, None, None], samples[0], samples[1])
-    both = used.all(axis=1)[:, None, None]
+    both = np.asarray(used.all(axis=1))[:, None, None]
     shift = 14 - depth
     default = np.where(
         both, (samples[0] + samples[1] + (1 << shift)) >> (shift + 1), (single + (1 << shift >> 1)) >> shift

@@ -20,10 +20,10 @@ def smooth_noise(rng: np.random.Generator, height: int, width: int) -> NDArray[n
     """Noise of two scales in 0..1, periodic at its borders so that it can be rolled."""
     fine = rng.random((height, width), np.float32)
     for axis in (0, 1):
-        fine = sum(np.roll(fine, k, axis) for k in range(-2, 3)) / 5
+        fine = np.mean([np.roll(fine, k, axis) for k in range(-2, 3)], axis=0, dtype=np.float32)
     coarse = np.kron(rng.random((-(-height // 16), -(-width // 16)), np.float32), np.ones((16, 16), np.float32))
     field = (fine - fine.min()) / np.ptp(fine) * 0.6 + coarse[:height, :width] * 0.4
-    return field.astype(np.float32)
+    return np.asarray(field, np.float32)
 
 
 def shifted(field: NDArray[np.float32], dx: float, dy: float) -> NDArray[np.float32]:
@@ -32,7 +32,8 @@ def shifted(field: NDArray[np.float32], dx: float, dy: float) -> NDArray[np.floa
     fx, fy = np.float32(dx - x), np.float32(dy - y)
     corner = np.roll(field, (y, x), (0, 1))
     right, below = np.roll(corner, 1, 1), np.roll(corner, 1, 0)
-    return (corner * (1 - fx) + right * fx) * (1 - fy) + (below * (1 - fx) + np.roll(below, 1, 1) * fx) * fy
+    moved = (corner * (1 - fx) + right * fx) * (1 - fy) + (below * (1 - fx) + np.roll(below, 1, 1) * fx) * fy
+    return np.asarray(moved, np.float32)
 
 
 def moving_scene(
@@ -66,10 +67,10 @@ def moving_scene(
         radius = np.hypot(xx - width * 0.7, yy - height * 0.55)
         turn = (xx - width * 0.7) * np.cos(angle) + (yy - height * 0.55) * np.sin(angle)
         luma = np.where(radius < height / 4, 0.5 + 0.4 * np.sin(turn * 0.6), luma)
-        luma = luma * (1 - 0.75 * t / frames if fade else 1) + rng.normal(0, 0.006, luma.shape)
-        planes = [luma]
-        if CHROMA_SHIFT[sampling] is not None:
-            sx, sy = CHROMA_SHIFT[sampling]
+        planes = [luma * (1 - 0.75 * t / frames if fade else 1) + rng.normal(0, 0.006, luma.shape)]
+        shift = CHROMA_SHIFT[sampling]
+        if shift is not None:
+            sx, sy = shift
             moved = shifted(chroma, speed * 1.3 * t, speed * 0.55 * t)[:: 1 << sy, :: 1 << sx]
             planes += [moved, 1 - moved]
         samples = [np.clip(np.rint(plane * peak), 0, peak).astype("u1" if depth == 8 else "<u2") for plane in planes]

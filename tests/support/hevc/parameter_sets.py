@@ -74,6 +74,8 @@ class Sps:
     rps: list[ReferencePictureSet] = field(default_factory=list)
     long_term: list[tuple[int, bool]] | None = None  # (POC LSBs, used_by_curr_pic); None: no long-term pictures
     temporal_mvp: bool = True
+    range_extension: tuple[int, ...] = ()  # its nine flags (7.3.2.2.2)
+    palette: bool = False  # a screen content coding extension with palette mode
 
     @property
     def ctb_columns(self) -> int:
@@ -127,7 +129,19 @@ class Sps:
         out.flag(self.temporal_mvp)
         out.flag(False)  # strong_intra_smoothing_enabled_flag
         out.flag(False)  # vui_parameters_present_flag
-        out.flag(False)  # sps_extension_present_flag
+        out.flag(bool(self.range_extension) or self.palette)
+        if self.range_extension or self.palette:
+            out.flag(bool(self.range_extension))
+            out.u(0, 2)  # sps_multilayer_extension_flag, sps_3d_extension_flag
+            out.flag(self.palette)
+            out.u(0, 4)
+            for value in self.range_extension:
+                out.u(value, 1)
+            if self.palette:
+                out.u(0b01, 2)  # sps_curr_pic_ref_enabled_flag, palette_mode_enabled_flag
+                out.ue(31)  # palette_max_size
+                out.ue(32)  # delta_palette_max_predictor_size
+                out.u(0, 4)  # no initializers, no motion vector resolution control, intra boundary filter on
         out.trailing()
         return out.to_bytes()
 

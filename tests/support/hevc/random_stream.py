@@ -5,12 +5,14 @@ All pictures start from PCM noise, so that a wrong vector, list or weight shows 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from support.hevc.parameter_sets import Pps, ReferencePictureSet, Sps
-from support.hevc.slice_data import PARTS, Chooser, CodingUnit, PictureWriter, Unit
-from support.hevc.slice_header import IDR_N_LP, TRAIL_R, B, I, LongTermPicture, P, SliceHeader
+from support.hevc.slice_data import PARTS, Chooser, CodingUnit, LevelChooser, PictureWriter, Unit
+from support.hevc.slice_header import IDR_N_LP, TRAIL_R, B_SLICE, I_SLICE, LongTermPicture, P_SLICE, SliceHeader
 
 
 @dataclass
@@ -24,6 +26,8 @@ class WrittenPicture:
     poc: int
     long_term: set[int]  # POC of the pictures that are long-term references here
     slices: list[WrittenSlice] = field(default_factory=list)
+    noise: list[tuple[int, int, NDArray[np.integer]]] = field(default_factory=list)  # x, y, luma of PCM units
+    ctb_order: list[int] = field(default_factory=list)  # CTBs in decoding order
     slice_data_bytes: int = 0
 
 
@@ -64,7 +68,9 @@ class RandomStream:
             transform_depth_inter=int(rng.integers(0, 3)),
             amp=self.maybe(),
             rps=[ReferencePictureSet([(-1, True)]), ReferencePictureSet([(-1, True), (-2, True)], predicted=(1, -1))],
-            long_term=[(lsb, self.maybe()) for lsb in (0, 1, 3, 4, 6)][: int(rng.integers(0, 6))] if long_term else None,
+            long_term=[(lsb, self.maybe()) for lsb in (0, 1, 3, 4, 6)][: int(rng.integers(0, 6))]
+            if long_term
+            else None,
             temporal_mvp=self.maybe(0.9),
         )
         self.available: dict[int, bool] = {}  # POC of each picture in the DPB -> is a long-term reference
@@ -106,7 +112,7 @@ class RandomStream:
             weighted_bipred=self.maybe(),
             transquant_bypass=self.maybe(0.2),
             tiles=tiles,
-            wavefront=self.maybe(0.3),
+            wavefront=tiles is None and self.maybe(0.3),  # the Main profiles allow one of both
             lists_modification_present=self.maybe(),
             log2_parallel_merge_level=int(rng.integers(2, sps.log2_ctb + 1)),
             header_extension_present=self.maybe(),
@@ -154,16 +160,19 @@ class RandomStream:
                 slices.append((WrittenSlice(header, slices[-1][0].lists), count))
                 continue
             if self.decoded:
-                header.slice_type = self.pick(B, B, P, P, I) if self.maybe(0.3) else self.pick(B, P)
+                header.slice_type = (
+                    self.pick(B_SLICE, P_SLICE, I_SLICE) if self.maybe(0.4) else self.pick(B_SLICE, P_SLICE)
+                )
             slices.append((self._slice(header, pps, long_term), count))
         self._collocated([part for part, _ in slices if not part.header.dependent])
         writer = PictureWriter(self.sps, pps)
+        picture.ctb_order = [address for address, _ in writer.order]
         for part, count in slices:
             header = part.header
             if not header.dependent:
                 independent = header
                 picture.slices.append(part)
-            self.data += writer.segment(header, count, self._chooser(independent, pps))
+            self.data += writer.segment(header, count, self._chooser(independent, pps, picture))
             picture.slice_data_bytes += writer.slice_data_bytes
         self.available[poc] = False
         self.decoded.append(poc)
@@ -227,7 +236,9 @@ class RandomStream:
     def _collocated(self, slices: list[WrittenSlice]) -> None:
         """One collocated picture for all slices of the picture (7.4.7.1), or none."""
         inter = [part for part in slices if part.lists]
-        common = sorted(set.intersection(*({p for pocs in part.lists for p in pocs} for part in inter))) if inter else []
+        common = (
+            sorted(set.intersection(*({p for pocs in part.lists for p in pocs} for part in inter))) if inter else []
+        )
         enabled = bool(common) and self.maybe(0.9)
         chosen = self.pick(*common) if common else 0
         for part in slices:
@@ -237,30 +248,30 @@ class RandomStream:
             x, part.header.collocated_ref_idx = places[int(self.rng.integers(len(places)))]
             part.header.collocated_from_l0 = x == 0
 
-    def _chooser(self, header: SliceHeader, pps: Pps) -> Chooser:
+    def _chooser(self, header: SliceHeader, pps: Pps, picture: WrittenPicture) -> Chooser:
         rng, sps = self.rng, self.sps
         busy = float(rng.choice([0.2, 0.5, 0.8]))
 
-        def levels(_: int, may_split: bool) -> int | str:
-            return "split" if may_split and self.maybe(0.4) else self.pick(-9, -3, -2, -1, 1, 2, 4, 20)
-
-        def levels_or_none(log2: int, may_split: bool) -> int | str:
-            """Below a split any block may be without a coefficient; the first call may be for an unsplit tree."""
-            return levels(log2, may_split)
-
-        def choose(x: int, y: int, log2: int, may_split: bool) -> CodingUnit | str:
-            too_large = log2 > min(sps.log2_ctb, 5)
-            if may_split and (self.maybe(busy) or (too_large and header.slice_type == I)):
+        def levels(depth: int, may_split: bool) -> int | Literal["split"]:
+            if may_split and self.maybe(0.4):
                 return "split"
-            if header.slice_type == I or (not too_large and self.maybe(0.06)):
-                return noise_unit(rng, log2)
+            return 0 if depth and self.maybe(0.4) else self.pick(-9, -3, -2, -1, 1, 2, 4, 20)
+
+        def choose(x: int, y: int, log2: int, may_split: bool) -> CodingUnit | Literal["split"]:
+            too_large = log2 > min(sps.log2_ctb, 5)
+            if may_split and (self.maybe(busy) or (too_large and header.slice_type == I_SLICE)):
+                return "split"
+            if header.slice_type == I_SLICE or (not too_large and self.maybe(0.06)):
+                unit = noise_unit(rng, log2)
+                picture.noise.append((x, y, unit.samples[0]))
+                return unit
             if self.maybe(0.35):
                 return CodingUnit("skip", units=[Unit(merge_idx=int(rng.integers(header.max_merge)))])
-            return self._inter_unit(header, pps, log2, levels_or_none)
+            return self._inter_unit(header, pps, log2, levels)
 
         return choose
 
-    def _inter_unit(self, header: SliceHeader, pps: Pps, log2: int, levels) -> CodingUnit:
+    def _inter_unit(self, header: SliceHeader, pps: Pps, log2: int, levels: LevelChooser) -> CodingUnit:
         smallest = log2 == self.sps.log2_min_cb
         parts = ["2Nx2N", "2NxN", "Nx2N"]
         parts += ["NxN"] * (smallest and log2 > 3) + list(PARTS)[4:] * (self.sps.amp and not smallest)
@@ -278,7 +289,7 @@ class RandomStream:
         if self.maybe(0.4):
             return Unit(merge_idx=int(rng.integers(header.max_merge)))
         lists: tuple[int, ...] = (0,)
-        if header.slice_type == B:
+        if header.slice_type == B_SLICE:
             lists = ((0,), (1,), (0, 1))[int(rng.integers(0, 2 if extent == 12 else 3))]
 
         def mvd() -> tuple[int, int]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from support.hevc.bits import BitWriter, escape, nal_unit
 from support.hevc.cabac import CabacWriter, Contexts, initial_contexts
 from support.hevc.parameter_sets import Pps, Sps
-from support.hevc.slice_header import B, I, SliceHeader
+from support.hevc.slice_header import B_SLICE, I_SLICE, SliceHeader
 
 # Prediction units (x, y, width, height) in quarters of the coding block, by part_mode.
 PARTS = {
@@ -37,15 +37,19 @@ class Unit:
     mvp: tuple[int, int] = (0, 0)
 
 
+# (transform depth, may split) -> "split" or the level of the DC coefficient, 0 for none
+LevelChooser = Callable[[int, bool], "int | Literal['split']"]
+
+
 @dataclass
 class CodingUnit:
-    """`levels` chooses the transform tree: (log2 size, may split) -> "split" or the level of the DC coefficient."""
+    """A coding unit; without `levels` it has no residual."""
 
     mode: Literal["skip", "inter", "pcm"] = "skip"
     part: str = "2Nx2N"
     units: list[Unit] = field(default_factory=lambda: [Unit(merge_idx=0)])
     samples: tuple[NDArray[np.integer], ...] = ()  # PCM: luma, Cb, Cr
-    levels: Callable[[int, bool], int | Literal["split"]] | None = None
+    levels: LevelChooser | None = None
     qp_delta: int = 0
     bypass: bool = False
 
@@ -170,7 +174,7 @@ class PictureWriter:
         cabac = self.cabac
         if self.pps.transquant_bypass:
             cabac.encode("cu_transquant_bypass_flag", int(unit.bypass))
-        if self.header.slice_type != I:
+        if self.header.slice_type != I_SLICE:
             neighbours = [(x - 1, y), (x, y - 1)]
             context = sum(self._available(nx, ny) and self.skipped[ny >> 3, nx >> 3] for nx, ny in neighbours)
             cabac.encode("cu_skip_flag", int(unit.mode == "skip"), int(context))
@@ -179,7 +183,7 @@ class PictureWriter:
         if unit.mode == "skip":
             self._merge_idx(unit.units[0].merge_idx or 0)
             return
-        if self.header.slice_type != I:
+        if self.header.slice_type != I_SLICE:
             cabac.encode("pred_mode_flag", int(unit.mode == "pcm"))
         if unit.mode == "pcm":
             self._pcm(unit, log2)
@@ -240,7 +244,7 @@ class PictureWriter:
             self._merge_idx(unit.merge_idx)
             return
         both = len(unit.lists) == 2
-        if header.slice_type == B:
+        if header.slice_type == B_SLICE:
             if width + height != 12:
                 cabac.encode("inter_pred_idc", int(both), depth)
             if not both:
@@ -277,12 +281,12 @@ class PictureWriter:
         may_split = sps.log2_min_tb < log2 <= sps.log2_max_tb and depth < sps.transform_depth_inter
         by_part = sps.transform_depth_inter == 0 and unit.part != "2Nx2N" and depth == 0
         if may_split:
-            choice = unit.levels(log2, True)
+            choice = unit.levels(depth, True)
             cabac.encode("split_transform_flag", int(choice == "split"), 5 - log2)
         elif log2 > sps.log2_max_tb or by_part:
             choice = "split"
         else:
-            choice = unit.levels(log2, False)
+            choice = unit.levels(depth, False)
         if log2 > 2 and depth == 0:
             cabac.encode("cbf_chroma", 0, depth)
             cabac.encode("cbf_chroma", 0, depth)

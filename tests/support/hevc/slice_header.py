@@ -7,7 +7,7 @@ from support.hevc.parameter_sets import Pps, ReferencePictureSet, Sps
 
 TRAIL_N, TRAIL_R, TSA_N, TSA_R, STSA_N, STSA_R, RADL_N, RADL_R, RASL_N, RASL_R = range(10)
 BLA_W_LP, BLA_W_RADL, BLA_N_LP, IDR_W_RADL, IDR_N_LP, CRA = range(16, 22)
-B, P, I = 0, 1, 2  # slice_type
+B_SLICE, P_SLICE, I_SLICE = range(3)  # slice_type
 
 
 @dataclass
@@ -23,7 +23,7 @@ class LongTermPicture:
 @dataclass
 class SliceHeader:
     nal_type: int = TRAIL_R
-    slice_type: int = I
+    slice_type: int = I_SLICE
     poc: int = 0
     temporal_id: int = 0
     address: int = 0  # first CTB, raster scan
@@ -57,7 +57,7 @@ class SliceHeader:
 
     def lists(self) -> range:
         """The reference picture lists of this slice type."""
-        return range({I: 0, P: 1, B: 2}[self.slice_type])
+        return range({I_SLICE: 0, P_SLICE: 1, B_SLICE: 2}[self.slice_type])
 
     def total_references(self, sps: Sps) -> int:
         """NumPicTotalCurr (7-55)."""
@@ -99,7 +99,7 @@ class SliceHeader:
             out.flag(self.pic_output)
         if not self.is_idr:
             self._write_reference_pictures(out, sps)
-        if self.slice_type != I:
+        if self.slice_type != I_SLICE:
             self._write_inter(out, sps, pps)
         out.se(self.qp_delta)
         # No slice chroma QP offsets, no deblocking override; with the deblocking filter and SAO off,
@@ -146,12 +146,12 @@ class SliceHeader:
                 out.flag(entries is not None)
                 for entry in entries or ():
                     out.u(entry, (total - 1).bit_length())
-        if self.slice_type == B:
+        if self.slice_type == B_SLICE:
             out.flag(self.mvd_l1_zero)
         if pps.cabac_init_present:
             out.flag(self.cabac_init)
         if sps.temporal_mvp and self.temporal_mvp:
-            if self.slice_type == B:
+            if self.slice_type == B_SLICE:
                 out.flag(self.collocated_from_l0)
             if self.num_ref_idx[0 if self.collocated_from_l0 else 1] > 1:
                 out.ue(self.collocated_ref_idx)
@@ -171,8 +171,8 @@ class SliceHeader:
         out.ue(5 - self.max_merge)
 
     def is_weighted(self, pps: Pps) -> bool:
-        return pps.weighted_pred if self.slice_type == P else pps.weighted_bipred and self.slice_type == B
+        return pps.weighted_pred if self.slice_type == P_SLICE else pps.weighted_bipred and self.slice_type == B_SLICE
 
     def init_type(self) -> int:
         """initType of 9.3.2.2."""
-        return 0 if self.slice_type == I else (1 if (self.slice_type == P) != self.cabac_init else 2)
+        return 0 if self.slice_type == I_SLICE else (1 if (self.slice_type == P_SLICE) != self.cabac_init else 2)
