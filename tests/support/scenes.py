@@ -67,7 +67,9 @@ def moving_scene(
         radius = np.hypot(xx - width * 0.7, yy - height * 0.55)
         turn = (xx - width * 0.7) * np.cos(angle) + (yy - height * 0.55) * np.sin(angle)
         luma = np.where(radius < height / 4, 0.5 + 0.4 * np.sin(turn * 0.6), luma)
-        planes = [luma * (1 - 0.75 * t / frames if fade else 1) + rng.normal(0, 0.006, luma.shape)]
+        planes: list[NDArray[np.floating]] = [
+            luma * (1 - 0.75 * t / frames if fade else 1) + rng.normal(0, 0.006, luma.shape)
+        ]
         shift = CHROMA_SHIFT[sampling]
         if shift is not None:
             sx, sy = shift

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from support.hevc.parameter_sets import Pps, ReferencePictureSet, Sps
 from support.hevc.slice_data import PARTS, Chooser, CodingUnit, LevelChooser, PictureWriter, Unit
-from support.hevc.slice_header import IDR_N_LP, TRAIL_R, B_SLICE, I_SLICE, LongTermPicture, P_SLICE, SliceHeader
+from support.hevc.slice_header import B_SLICE, I_SLICE, IDR_N_LP, P_SLICE, TRAIL_R, LongTermPicture, SliceHeader
 
 
 @dataclass

@@ -9,7 +9,7 @@ from support.hevc.bits import nal_unit
 from support.hevc.parameter_sets import EOS_NUT, Pps, ReferencePictureSet, Sps
 from support.hevc.random_stream import noise_unit
 from support.hevc.slice_data import Chooser, CodingUnit, PictureWriter, Unit
-from support.hevc.slice_header import IDR_N_LP, TRAIL_R, I_SLICE, P_SLICE, SliceHeader
+from support.hevc.slice_header import I_SLICE, IDR_N_LP, P_SLICE, TRAIL_R, SliceHeader
 
 
 def moved(x: int, y: int, log2: int, may_split: bool) -> CodingUnit:
