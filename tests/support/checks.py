@@ -23,7 +23,7 @@ def coded_video_sequences(pocs: Sequence[int]) -> list[int]:
 def slice_weights(
     picture: Picture, ctb_order: Sequence[int] | None = None
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Explicit luma weights per 4x4 block, (h4, w4, 2, 3) of (log2 of denominator, weight, offset), and where they count.
+    """Explicit luma weights per 4x4 block, (h4, w4, 2, 3) of (log2 denominator, weight, offset), and where they hold.
 
     A slice holds the CTBs from its address to that of the next one in `ctb_order` (decoding order, raster by default).
     """
