@@ -12,6 +12,8 @@ from ove_codec._core import (
     UnsupportedStreamError,
     VideoIndex,
 )
+from ove_codec.presets import PRESETS
+from ove_codec.selection import Selection, select, select_arrays
 from ove_codec.tokens import Tokens, frames, tokenize
 from ove_codec.video import Video, framecrc, open  # noqa: A004
 
@@ -24,10 +26,12 @@ except PackageNotFoundError:  # imported from the source tree
     __version__ = "0+unknown"
 
 __all__ = [
+    "PRESETS",
     "DecodeError",
     "Error",
     "InvalidBitstreamError",
     "Picture",
+    "Selection",
     "Tokens",
     "UnsupportedStreamError",
     "Video",
@@ -36,6 +40,8 @@ __all__ = [
     "framecrc",
     "models",
     "open",
+    "select",
+    "select_arrays",
     "tokenize",
 ]
 
