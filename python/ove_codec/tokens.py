@@ -76,9 +76,8 @@ def tokenize(
     """
     import torch
 
-    batch = isinstance(source, list | tuple)
-    sources = list(source) if batch else [source]
-    selections = list(selection) if isinstance(selection, list | tuple) else [selection]
+    sources = list(source) if isinstance(source, list | tuple) else [source]
+    selections = list(selection) if isinstance(selection, Sequence) else [selection]
     if len(sources) != len(selections) or not sources:
         raise ValueError(f"source and selection must be as many, not {len(sources)} and {len(selections)}")
     rows = [_patches(s, chosen, threads, mean, std) for s, chosen in zip(sources, selections, strict=True)]
