@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from ove_codec import _core
 from support.pixels import FFMPEG, encode, needs_ffmpeg
 
@@ -407,4 +408,5 @@ def test_damaged_clip_is_told() -> None:
     path = SHARED / "clips" / "decord_corrupted.mp4"
     with pytest.raises(_core.DecodeError, match=r"decord_corrupted.mp4: damaged") as error:
         pictures(path, shown(path))
+    assert error.value.position is not None
     assert 0 < error.value.position < path.stat().st_size

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ove_codec import _core
 from ove_codec import tokens as tokens_module
 from ove_codec.tokens import CLIP_MEAN, CLIP_STD, frames, tokenize
@@ -203,10 +204,12 @@ def test_pixel_formats(tmp_path: Path, arguments: tuple[str, ...]) -> None:
 def test_rotation(tmp_path: Path, degrees: int) -> None:
     plain = encode(tmp_path / "plain.mp4", "-pix_fmt", "yuv420p")
     turned = tmp_path / "turned.mp4"
-    command = [FFMPEG, "-v", "error", "-i", plain, "-c", "copy", "-metadata:s:v", f"rotate={-degrees % 360}", turned]
-    subprocess.run([str(c) for c in command], check=True)
-    if _core.stream_info(turned)["rotation"] == 0:
-        pytest.skip("this ffmpeg does not write the rotation")
+    counterclockwise = str(-degrees % 360)
+    before: list[Any] = [FFMPEG, "-v", "error", "-y"]
+    new = [*before, "-display_rotation", counterclockwise, "-i", plain, "-c", "copy", turned]
+    if subprocess.run(new, capture_output=True, check=False).returncode:  # FFmpeg before 6.0
+        old = [*before, "-i", plain, "-c", "copy", "-metadata:s:v", f"rotate={counterclockwise}", turned]
+        subprocess.run(old, check=True)
     assert _core.stream_info(turned)["rotation"] == degrees
     check_clip(turned, "crop")
     upright, seen = frames(plain, [3], resize="native"), frames(turned, [3], resize="native")

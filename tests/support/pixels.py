@@ -9,10 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from ove_codec import _core
 
 FFMPEG = shutil.which("ffmpeg")
-needs_ffmpeg = pytest.mark.skipif(FFMPEG is None, reason="needs the ffmpeg program to encode clips")
+
+
+def _can_encode() -> bool:
+    if FFMPEG is None:
+        return False
+    encoders = subprocess.run([FFMPEG, "-v", "error", "-encoders"], capture_output=True, check=True).stdout
+    return b"libx265" in encoders and b"libx264" in encoders
+
+
+needs_ffmpeg = pytest.mark.skipif(not _can_encode(), reason="needs the ffmpeg program with libx265 and libx264")
 MATRICES = {
     "bt709": (0.2126, 0.0722),
     "bt601": (0.299, 0.114),
