@@ -221,17 +221,16 @@ def test_files_cut_short(clip: Path, tmp_path: Path, name: str) -> None:
     size = whole.stat().st_size * 3 // 5
     cut = tmp_path / ("cut." + name)
     cut.write_bytes(whole.read_bytes()[:size])
-    seen = []
+    seen: list[bytes] = []
     with pytest.raises(_core.DecodeError, match=r"cut\..*ends") as error:
-        for packet in _core.Packets(cut):
-            seen.append(packet["data"])
+        seen.extend(packet["data"] for packet in _core.Packets(cut))
     assert error.value.position == size
     assert len(seen) > 5
     complete = [p["data"] for p in packets(whole)]
     assert seen[:-1] == complete[: len(seen) - 1]
     early = shown(whole)[:3]
     np.testing.assert_array_equal(pictures(cut, early), pictures(whole, early))
-    with pytest.raises(_core.DecodeError, match="ends|incomplete"):
+    with pytest.raises(_core.DecodeError, match=r"ends|incomplete"):
         pictures(cut, [0, 31])
 
 
@@ -344,7 +343,7 @@ def test_numbers_that_cannot_be(clip: Path) -> None:
     with pytest.raises(_core.DecodeError, match="packet 32 does not come out"):
         pictures(clip, [32])
     for bad in ([-1], [3, 3], []):
-        with pytest.raises(ValueError, match="negative|repeat|at least one"):
+        with pytest.raises(ValueError, match=r"negative|repeat|at least one"):
             pictures(clip, bad)
     with pytest.raises(ValueError, match="threads"):
         pictures(clip, [0], threads=-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import io
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ove_codec
 from ove_codec import _core
-from ove_codec import tokens as tokens_module
 from ove_codec.tokens import CLIP_MEAN, CLIP_STD, frames, tokenize
 from support.pixels import (
     FFMPEG,
@@ -130,18 +130,6 @@ def test_bad_arguments(change: dict[str, Any], message: str) -> None:
 
 
 # Whole videos.
-
-
-def index_by_time(source: Any, threads: int = 0) -> np.ndarray:
-    pts, shown = _core.packet_times(source)
-    packets = np.flatnonzero(shown)
-    return packets[np.argsort(pts[packets], kind="stable")]
-
-
-@pytest.fixture(autouse=True)
-def _index(monkeypatch: pytest.MonkeyPatch) -> None:
-    if importlib.util.find_spec("ove_codec.video") is None:
-        monkeypatch.setattr(tokens_module, "_packets_in_display_order", index_by_time)
 
 
 def a_selection(frame_ids: Any, size: tuple[int, int], resize: str, side: int, patch: int, seed: int = 0) -> Any:
@@ -277,6 +265,22 @@ def test_frames_choice_and_dtype(tmp_path: Path) -> None:
             frames(path, **bad)
     with pytest.raises(ValueError, match="not both"):
         frames(path, [0], num_frames=1)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("open_gop", [0, 1])
+def test_any_choice_of_frames(tmp_path: Path, open_gop: int) -> None:
+    """Pictures that are not needed are not decoded, and that changes nothing."""
+    params = f"log-level=none:keyint=12:min-keyint=12:open-gop={open_gop}:bframes=4:ref=3:scenecut=0"
+    path = tmp_path / "a.mp4"
+    encode(path, "-pix_fmt", "yuv420p", "-x265-params", params, source="testsrc2=s=96x64:r=25:d=1.6")
+    video = ove_codec.open(path)
+    every = frames(video, size=64)
+    assert len(every) == 40
+    for i in range(40):
+        assert torch.equal(frames(video, [i], size=64)[0], every[i])
+    chosen = np.random.default_rng(3).permutation(40)[:5]
+    assert torch.equal(frames(io.BytesIO(path.read_bytes()), chosen, size=64), every[chosen])
 
 
 @needs_ffmpeg
