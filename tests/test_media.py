@@ -200,7 +200,8 @@ def test_what_is_no_video(tmp_path: Path) -> None:
     ):
         with pytest.raises(_core.DecodeError, match=message):
             packets(source)
-    assert issubclass(_core.DecodeError, _core.Error)
+    with pytest.raises(ValueError, match="null byte"):
+        packets(f"{text}\0")
 
 
 @needs_ffmpeg
