@@ -1,0 +1,160 @@
+#include "saliency/camera.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+#include "saliency/order_statistics.h"
+
+namespace ove::saliency {
+
+namespace {
+
+constexpr std::size_t kLeastPoints = 64, kMostPoints = 5000, kLeastTrimmed = 128;
+constexpr double kKept = 0.7;
+
+struct Point {
+  double u, v, dx, dy;
+};
+
+double unit(int position, int length) { return length > 1 ? -1.0 + 2.0 * position / (length - 1) : -1.0; }
+
+Camera translation(double x, double y) {
+  Camera camera;
+  camera.x0 = static_cast<float>(x);
+  camera.y0 = static_cast<float>(y);
+  return camera;
+}
+
+Camera median_camera(const VectorField& field) { return translation(median(field.x), median(field.y)); }
+
+Camera mean_camera(const VectorField& field) {
+  double x = 0, y = 0;
+  for (const float value : field.x) x += static_cast<double>(value);
+  for (const float value : field.y) y += static_cast<double>(value);
+  const auto n = static_cast<double>(std::max<std::size_t>(field.x.size(), 1));
+  return translation(x / n, y / n);
+}
+
+// Calls visit(x, y, block, run) for every run of samples of one row and one block whose vector is not 0, in raster
+// order.
+template <class Visit>
+void each_moving_run(const VectorField& field, const BlockGrid& grid, Visit visit) {
+  for (int y = 0; y < grid.height; ++y) {
+    const std::size_t row = static_cast<std::size_t>((y + grid.phase_y) / 4) * grid.columns;
+    for (int column = 0; column < grid.columns; ++column) {
+      const std::size_t block = row + column;
+      if (field.x[block] == 0 && field.y[block] == 0) continue;
+      const int x = std::max(0, column * 4 - grid.phase_x);
+      visit(x, y, block, std::min(grid.width, column * 4 - grid.phase_x + 4) - x);
+    }
+  }
+}
+
+std::vector<Point> moving_points(const VectorField& field, const BlockGrid& grid) {
+  std::size_t count = 0;
+  each_moving_run(field, grid, [&](int, int, std::size_t, int run) { count += run; });
+  const std::size_t step = count > kMostPoints ? (count + kMostPoints - 1) / kMostPoints : 1;
+  std::vector<Point> points;
+  points.reserve(count / step + 1);
+  std::size_t skip = 0;  // samples until the next point
+  each_moving_run(field, grid, [&](int x, int y, std::size_t block, int run) {
+    std::size_t k = skip;
+    for (; k < static_cast<std::size_t>(run); k += step) {
+      points.push_back({unit(x + static_cast<int>(k), grid.width), unit(y, grid.height),
+                        static_cast<double>(field.x[block]), static_cast<double>(field.y[block])});
+    }
+    skip = k - run;
+  });
+  return points;
+}
+
+// Least squares. About the means the translation drops out, and at most two gradients a component are left; where the
+// points do not determine them (all in one place or on one line), the smallest that fit are taken.
+Camera fit(const std::vector<Point>& points, Compensate compensate) {
+  const double n = static_cast<double>(points.size());
+  Point mean{};
+  for (const Point& p : points) {
+    mean.u += p.u / n;
+    mean.v += p.v / n;
+    mean.dx += p.dx / n;
+    mean.dy += p.dy / n;
+  }
+  double uu = 0, uv = 0, vv = 0, ux = 0, vx = 0, uy = 0, vy = 0;
+  for (const Point& p : points) {
+    const double u = p.u - mean.u, v = p.v - mean.v, dx = p.dx - mean.dx, dy = p.dy - mean.dy;
+    uu += u * u, uv += u * v, vv += v * v;
+    ux += u * dx, vx += v * dx, uy += u * dy, vy += v * dy;
+  }
+  double xx = 0, xy = 0, yx = 0, yy = 0;
+  if (compensate == Compensate::kSimilarity) {
+    if (uu + vv > 1e-12 * n) {
+      xx = yy = (ux + vy) / (uu + vv);
+      yx = (uy - vx) / (uu + vv);
+      xy = -yx;
+    }
+  } else {
+    // Pseudo-inverse of [uu uv; uv vv] by its eigenvectors (c, s) and (-s, c).
+    const double angle = 0.5 * std::atan2(2 * uv, uu - vv);
+    const double c = std::cos(angle), s = std::sin(angle);
+    const double first = uu * c * c + 2 * uv * c * s + vv * s * s;
+    const double second = uu * s * s - 2 * uv * c * s + vv * c * c;
+    const double inverse_first = first > 1e-12 * n ? 1 / first : 0.0;
+    const double inverse_second = second > 1e-12 * n ? 1 / second : 0.0;
+    const auto solve = [&](double bu, double bv, double& gu, double& gv) {
+      const double along = (c * bu + s * bv) * inverse_first, across = (c * bv - s * bu) * inverse_second;
+      gu = c * along - s * across;
+      gv = s * along + c * across;
+    };
+    solve(ux, vx, xx, xy);
+    solve(uy, vy, yx, yy);
+  }
+  Camera camera;
+  camera.xx = static_cast<float>(xx);
+  camera.xy = static_cast<float>(xy);
+  camera.yx = static_cast<float>(yx);
+  camera.yy = static_cast<float>(yy);
+  camera.x0 = static_cast<float>(mean.dx - xx * mean.u - xy * mean.v);
+  camera.y0 = static_cast<float>(mean.dy - yx * mean.u - yy * mean.v);
+  return camera;
+}
+
+// Keeps the points that the camera explains best; the first ones where several are equally good.
+void trim(std::vector<Point>& points, const Camera& camera, std::size_t kept) {
+  std::vector<std::pair<double, std::size_t>> order(points.size());
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const Point& p = points[i];
+    const double dx = p.dx - camera.x0 - camera.xx * p.u - camera.xy * p.v;
+    const double dy = p.dy - camera.y0 - camera.yx * p.u - camera.yy * p.v;
+    order[i] = {dx * dx + dy * dy, i};
+  }
+  std::nth_element(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end());
+  std::vector<Point> best(kept);
+  for (std::size_t i = 0; i < kept; ++i) best[i] = points[order[i].second];
+  points = std::move(best);
+}
+
+}  // namespace
+
+Camera fit_camera(const VectorField& field, const BlockGrid& grid, Compensate compensate) {
+  switch (compensate) {
+    case Compensate::kNone:
+      return {};
+    case Compensate::kMedian:
+      return median_camera(field);
+    case Compensate::kMean:
+      return mean_camera(field);
+    case Compensate::kSimilarity:
+    case Compensate::kAffine:
+      break;
+  }
+  std::vector<Point> points = moving_points(field, grid);
+  if (points.size() < kLeastPoints) return median_camera(field);
+  Camera camera = fit(points, compensate);
+  if (points.size() < kLeastTrimmed) return camera;
+  const auto kept = static_cast<std::size_t>(std::nearbyint(static_cast<double>(points.size()) * kKept));
+  trim(points, camera, std::max(kept, kLeastPoints));
+  return fit(points, compensate);
+}
+
+}  // namespace ove::saliency

@@ -1,0 +1,95 @@
+// Patch sums of a weighted sum of energies: P V . H . (P U)^T, for each energy where it lives. Vectors and bits are
+// constant on blocks, so their operators are summed over the blocks beforehand; residuals are 0 outside coded blocks.
+#include <algorithm>
+
+#include "saliency/saliency.h"
+
+namespace ove::saliency {
+
+namespace {
+
+float dot(const float* a, std::span<const float> b) {
+  float lanes[8] = {};
+  std::size_t i = 0;
+  for (; i + 8 <= b.size(); i += 8) {
+    for (int k = 0; k < 8; ++k) lanes[k] += a[i + k] * b[i + k];
+  }
+  float sum = 0;
+  for (; i < b.size(); ++i) sum += a[i] * b[i];
+  for (const float lane : lanes) sum += lane;
+  return sum;
+}
+
+}  // namespace
+
+const std::pair<PatchSums, PatchSums>& Saliency::block_sums(int side) {
+  auto found = block_sums_.find(side);
+  if (found == block_sums_.end()) {
+    found = block_sums_
+                .emplace(side, std::pair{PatchSums(axes_.vertical, side, window_.y % side),
+                                         PatchSums(axes_.horizontal, side, window_.x % side)})
+                .first;
+  }
+  return found->second;
+}
+
+void Saliency::add_blocks(std::span<const float> values, int columns, int side, float scale, float weight) {
+  const auto& [vertical, horizontal] = block_sums(side);
+  energy_.resize(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) energy_[i] = std::min(values[i] * scale, 1.0f);
+  accumulator_.resize(columns);
+  for (int p = 0; p < vertical.count(); ++p) {
+    std::fill(accumulator_.begin(), accumulator_.end(), 0.0f);
+    const float* row = energy_.data() + static_cast<std::size_t>(vertical.begin(p)) * columns;
+    for (const float w : vertical.row(p)) {
+      for (int x = 0; x < columns; ++x) accumulator_[x] += w * row[x];
+      row += columns;
+    }
+    for (int q = 0; q < horizontal.count(); ++q) {
+      sums_[static_cast<std::size_t>(p) * horizontal.count() + q] +=
+          weight * dot(accumulator_.data() + horizontal.begin(q), horizontal.row(q));
+    }
+  }
+}
+
+void Saliency::add_residual(const PictureView& picture, float weight) {
+  const int shift = picture.bit_depth - 8;
+  const std::size_t width = window_.width;
+  accumulator_.assign(vertical_sums_.count() * width, 0.0f);
+  for (int y = 0; y < window_.height; ++y) {
+    if (row_weights_[y].empty()) continue;
+    const std::int16_t* row = residual_row(picture, window_, y);
+    std::int16_t level[kResidualChunk];
+    float energy[kResidualChunk];
+    for (std::size_t x = 0; x < width; x += kResidualChunk) {
+      const int count = static_cast<int>(std::min<std::size_t>(kResidualChunk, width - x));
+      if (count == kResidualChunk && all_zero(row + x)) continue;
+      residual_levels(row + x, count, shift, level);
+      for (int i = 0; i < count; ++i) energy[i] = std::min(static_cast<float>(level[i]) * scales_.residual, 1.0f);
+      for (const auto& [p, w] : row_weights_[y]) {
+        float* sum = accumulator_.data() + p * width + x;
+        for (int i = 0; i < count; ++i) sum[i] += w * energy[i];
+      }
+    }
+  }
+  for (int p = 0; p < vertical_sums_.count(); ++p) {
+    for (int q = 0; q < horizontal_sums_.count(); ++q) {
+      const float* sum = accumulator_.data() + p * width + horizontal_sums_.begin(q);
+      sums_[static_cast<std::size_t>(p) * horizontal_sums_.count() + q] += weight * dot(sum, horizontal_sums_.row(q));
+    }
+  }
+}
+
+void Saliency::score_linear(const PictureView& picture) {
+  std::fill(sums_.begin(), sums_.end(), 0.0f);
+  if (use_motion_) {
+    add_blocks(motion_.values(), motion_.grid().columns, 4, scales_.motion, static_cast<float>(params_.mv_weight));
+  }
+  if (use_bits_) {
+    add_blocks(bit_cost_.values(), bit_cost_.columns(), bit_cost_.side(), scales_.bits,
+               static_cast<float>(params_.bits_weight));
+  }
+  if (use_residual_) add_residual(picture, static_cast<float>(params_.residual_weight));
+}
+
+}  // namespace ove::saliency

@@ -1,0 +1,80 @@
+#include "saliency/resampling.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace ove::saliency {
+
+namespace {
+
+// Keys' cubic convolution kernel with a = -3/4, at the distances 1 + f, f, 1 - f and 2 - f.
+std::array<double, 4> cubic_weights(double f) {
+  constexpr double a = -0.75;
+  const auto near = [](double d) { return ((a + 2) * d - (a + 3)) * d * d + 1; };
+  const auto far = [](double d) { return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a; };
+  return {far(1 + f), near(f), near(1 - f), far(2 - f)};
+}
+
+Axis make_axis(int source, int resized, int offset, int patches, int patch, Interpolation interpolation,
+               bool reversed) {
+  Axis axis;
+  axis.source = source;
+  axis.patch = patch;
+  axis.canvas = patches * patch;
+  axis.taps = interpolation == Interpolation::kCubic ? 4 : 2;
+  axis.index.assign(static_cast<std::size_t>(axis.canvas) * axis.taps, 0);
+  axis.weight.assign(axis.index.size(), 0.0f);
+  for (int i = 0; i < axis.canvas; ++i) {
+    const int x = i - offset;
+    if (x < 0 || x >= resized) continue;
+    const double position = (x + 0.5) * source / resized - 0.5;
+    const double whole = std::floor(position);
+    const double f = position - whole;
+    std::array<double, 4> weights = {1 - f, f};
+    if (axis.taps == 4) weights = cubic_weights(f);
+    for (int k = 0; k < axis.taps; ++k) {
+      const int tap = std::clamp(static_cast<int>(whole) + k - (axis.taps / 2 - 1), 0, source - 1);
+      axis.index[i * axis.taps + k] = reversed ? source - 1 - tap : tap;
+      axis.weight[i * axis.taps + k] = static_cast<float>(weights[k]);
+    }
+  }
+  return axis;
+}
+
+}  // namespace
+
+Axes make_axes(const Geometry& g, int quarter_turns, Interpolation interpolation) {
+  // After one clockwise turn display rows run along coded columns, and display columns up the coded rows.
+  const bool reverse_rows = quarter_turns == 2 || quarter_turns == 3;
+  const bool reverse_columns = quarter_turns == 1 || quarter_turns == 2;
+  Axis rows = make_axis(g.source_height, g.resized_height, g.offset_y, g.rows, g.patch, interpolation, reverse_rows);
+  Axis columns =
+      make_axis(g.source_width, g.resized_width, g.offset_x, g.columns, g.patch, interpolation, reverse_columns);
+  const bool swapped = quarter_turns % 2 != 0;
+  if (swapped) std::swap(rows, columns);
+  return {std::move(rows), std::move(columns), swapped};
+}
+
+PatchSums::PatchSums(const Axis& axis, int side, int phase) : offset_{0} {
+  std::vector<double> dense;
+  for (int first = 0; first < axis.canvas; first += axis.patch) {
+    const int taps_begin = first * axis.taps, taps_end = (first + axis.patch) * axis.taps;
+    std::int32_t low = axis.source, high = -1;
+    for (int k = taps_begin; k < taps_end; ++k) {
+      if (axis.weight[k] == 0.0f) continue;
+      low = std::min(low, (axis.index[k] + phase) / side);
+      high = std::max(high, (axis.index[k] + phase) / side);
+    }
+    if (high < 0) low = 0;
+    dense.assign(static_cast<std::size_t>(high - low + 1), 0.0);
+    for (int k = taps_begin; k < taps_end; ++k) {
+      if (axis.weight[k] != 0.0f) dense[(axis.index[k] + phase) / side - low] += static_cast<double>(axis.weight[k]);
+    }
+    begin_.push_back(low);
+    weights_.insert(weights_.end(), dense.begin(), dense.end());
+    offset_.push_back(static_cast<std::int32_t>(weights_.size()));
+  }
+}
+
+}  // namespace ove::saliency

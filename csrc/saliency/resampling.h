@@ -1,0 +1,46 @@
+// The way from the samples of the display window to canvas samples and to patch sums, one axis at a time. A picture H
+// gets the canvas V . H . U^T and the patch sums (P V) . H . (P U)^T, P adding up the canvas samples of each patch.
+// Axes are those of the coded picture: turns of the display only reverse an axis or swap the two.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "common/geometry.h"
+#include "saliency/params.h"
+
+namespace ove::saliency {
+
+// Canvas sample i is the sum over k < taps of weight[i * taps + k] * source[index[i * taps + k]].
+struct Axis {
+  int source = 0, canvas = 0, taps = 0, patch = 0;
+  std::vector<std::int32_t> index;
+  std::vector<float> weight;  // all 0 outside the resized picture
+};
+
+struct Axes {
+  Axis vertical, horizontal;  // of the coded picture
+  bool swapped = false;       // canvas rows run along the horizontal axis
+};
+
+Axes make_axes(const Geometry& geometry, int quarter_turns, Interpolation interpolation);
+
+// Rows of a sparse matrix, dense from `begin` on: sum p is the product of row(p) and the source from begin[p] on.
+class PatchSums {
+ public:
+  // The source is cut into blocks of `side` samples, the first one `phase` samples before the window begins.
+  PatchSums(const Axis& axis, int side, int phase);
+
+  int count() const { return static_cast<int>(begin_.size()); }
+  int begin(int p) const { return begin_[p]; }
+  std::span<const float> row(int p) const {
+    return {weights_.data() + offset_[p], static_cast<std::size_t>(offset_[p + 1] - offset_[p])};
+  }
+
+ private:
+  std::vector<std::int32_t> begin_, offset_;
+  std::vector<float> weights_;
+};
+
+}  // namespace ove::saliency

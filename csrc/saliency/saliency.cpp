@@ -1,0 +1,171 @@
+#include "saliency/saliency.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+namespace ove::saliency {
+
+namespace {
+
+constexpr double kLeastMotion = 1e-6, kLeastResidual = 1.0, kLeastBits = 1e-6;
+
+float scale_of(double percentile, double floor) { return static_cast<float>(1.0 / std::max(percentile, floor)); }
+
+// One axis of exp(-d^2 / 2 sigma^2) about the centre, 1 at its highest sample.
+std::vector<float> bell(int length, double sigma) {
+  std::vector<float> values(length);
+  const double centre = (length - 1) * 0.5, nearest = length % 2 == 0 ? 0.5 : 0.0;
+  for (int i = 0; i < length; ++i) {
+    values[i] = static_cast<float>(std::exp((nearest * nearest - (i - centre) * (i - centre)) / (2 * sigma * sigma)));
+  }
+  return values;
+}
+
+void check_params(const HeatParams& params) {
+  const auto reject = [](const std::string& message) { throw std::invalid_argument(message); };
+  if (!(params.percentile >= 0 && params.percentile <= 100)) reject("percentile must lie in 0..100");
+  for (const double weight : {params.mv_weight, params.residual_weight, params.bits_weight}) {
+    if (!(weight >= 0 && std::isfinite(weight)))
+      reject("mv_weight, residual_weight and bits_weight must not be negative");
+  }
+  if (params.mv_weight + params.residual_weight + params.bits_weight <= 0) {
+    reject("mv_weight, residual_weight and bits_weight are all 0: nothing is left to select by");
+  }
+  if (params.local_variance != 0 && (params.local_variance < 3 || params.local_variance % 2 == 0)) {
+    reject("local_variance must be 0 or the odd side of a window, 3 or more");
+  }
+  if (!(params.center_prior >= 0) || !(params.center_sigma > 0)) {
+    reject("center_prior must not be negative, and center_sigma must be positive");
+  }
+}
+
+}  // namespace
+
+Saliency::Saliency(const HeatParams& params, const DisplayWindow& window, const Geometry& geometry)
+    : params_((check_params(params), params)),
+      window_(window),
+      geometry_(geometry),
+      axes_(make_axes(geometry, window.quarter_turns, params.interpolation)),
+      use_motion_(params.mv_weight > 0),
+      use_residual_(params.residual_weight > 0),
+      use_bits_(params.bits_weight > 0),
+      motion_(params, window),
+      bit_cost_(window),
+      vertical_sums_(axes_.vertical, 1, 0),
+      horizontal_sums_(axes_.horizontal, 1, 0),
+      row_weights_(window.height),
+      sums_(static_cast<std::size_t>(geometry.rows) * geometry.columns) {
+  for (int p = 0; p < vertical_sums_.count(); ++p) {
+    int y = vertical_sums_.begin(p);
+    for (const float weight : vertical_sums_.row(p)) {
+      if (weight != 0.0f) row_weights_[y].emplace_back(p, weight);
+      ++y;
+    }
+  }
+  if (params.center_prior > 0) {
+    const double sigma = std::max(1.0, params.center_sigma * std::min(window.width, window.height));
+    prior_x_ = bell(window.width, sigma);
+    prior_y_ = bell(window.height, sigma);
+  }
+}
+
+double Saliency::full_score() const {
+  return static_cast<double>(geometry_.patch) * geometry_.patch * (params_.quantize ? 255.0 : 1.0);
+}
+
+bool Saliency::linear() const {
+  return params_.fuse == Fuse::kWeighted && params_.interpolation == Interpolation::kBilinear && !params_.quantize &&
+         params_.center_prior == 0 && !(use_motion_ && motion_.per_sample());
+}
+
+void Saliency::check(const PictureView& picture) const {
+  if (picture.width < window_.x + window_.width || picture.height < window_.y + window_.height) {
+    throw std::invalid_argument("the picture has " + std::to_string(picture.width) + "x" +
+                                std::to_string(picture.height) + " samples, fewer than its display window needs");
+  }
+  if (use_residual_ && picture.residual == nullptr) {
+    throw std::invalid_argument("residual is missing: pass it, or set residual_weight=0");
+  }
+  if (picture.bit_depth < 8 || picture.bit_depth > 16) {
+    throw std::invalid_argument("bit_depth must lie in 8..16, not " + std::to_string(picture.bit_depth));
+  }
+}
+
+void Saliency::read(const PictureView& picture) {
+  check(picture);
+  if (use_motion_) motion_.read(picture);
+  if (use_bits_) bit_cost_.read(picture);
+  if (scales_final_) return;
+  if (params_.clip_scope) {
+    scales_.motion = scale_of(clip_motion_.percentile(params_.percentile), kLeastMotion);
+    scales_.residual = scale_of(percentile(clip_residual_, params_.percentile), kLeastResidual);
+    scales_.bits = scale_of(clip_bits_.percentile(params_.percentile), kLeastBits);
+    scales_final_ = true;
+    return;
+  }
+  if (use_motion_) scales_.motion = scale_of(percentile(motion_.values(), params_.percentile), kLeastMotion);
+  if (use_residual_) {
+    ResidualHistogram histogram{};
+    count_residual(picture, window_, histogram);
+    scales_.residual = scale_of(percentile(histogram, params_.percentile), kLeastResidual);
+  }
+  if (use_bits_) {
+    auto weighted = bit_cost_.weighted();
+    scales_.bits = scale_of(percentile(weighted, params_.percentile), kLeastBits);
+  }
+}
+
+void Saliency::measure(const PictureView& picture) {
+  if (off(picture)) return;
+  check(picture);
+  if (use_motion_) {
+    motion_.read(picture);
+    for (const float value : motion_.values()) clip_motion_.add(value);
+  }
+  if (use_residual_) count_residual(picture, window_, clip_residual_);
+  if (use_bits_) {
+    bit_cost_.read(picture);
+    for (const auto& [value, samples] : bit_cost_.weighted()) clip_bits_.add(value, samples);
+  }
+}
+
+void Saliency::score(const PictureView& picture, std::span<float> scores) {
+  if (off(picture)) {
+    std::fill(scores.begin(), scores.end(), 0.0f);
+    return;
+  }
+  read(picture);
+  if (linear()) {
+    score_linear(picture);
+  } else {
+    render(picture);
+    sum_patches();
+  }
+  for (int row = 0; row < geometry_.rows; ++row) {
+    for (int column = 0; column < geometry_.columns; ++column) {
+      const int from = axes_.swapped ? column * geometry_.rows + row : row * geometry_.columns + column;
+      scores[static_cast<std::size_t>(row) * geometry_.columns + column] = sums_[from];
+    }
+  }
+}
+
+void Saliency::heat(const PictureView& picture, std::span<float> canvas) {
+  if (off(picture)) {
+    std::fill(canvas.begin(), canvas.end(), 0.0f);
+    return;
+  }
+  read(picture);
+  render(picture);
+  const std::size_t width = geometry_.canvas_width(), height = geometry_.canvas_height();
+  if (!axes_.swapped) {
+    std::copy(canvas_.begin(), canvas_.end(), canvas.begin());
+    return;
+  }
+  for (std::size_t y = 0; y < height; ++y) {
+    for (std::size_t x = 0; x < width; ++x) canvas[y * width + x] = canvas_[x * height + y];
+  }
+}
+
+}  // namespace ove::saliency

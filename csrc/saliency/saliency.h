@@ -1,0 +1,94 @@
+// Heat of one picture after another on the patch grid of a clip: energies, fused, resized, summed over patches.
+#pragma once
+
+#include <map>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "common/geometry.h"
+#include "saliency/bits.h"
+#include "saliency/motion.h"
+#include "saliency/order_statistics.h"
+#include "saliency/params.h"
+#include "saliency/picture.h"
+#include "saliency/resampling.h"
+#include "saliency/residual.h"
+
+namespace ove::saliency {
+
+// Factors from a value to its energy, before that is clipped to 1.
+struct Scales {
+  float motion = 0, residual = 0, bits = 0;
+};
+
+// Keeps scratch memory from picture to picture: an object serves one thread at a time.
+// Energies are min(x / percentile, 1) of |v| in luma samples, of |Y - 128| and of log1p(bits); a percentile below 1e-6
+// (1 for the residual, whose values are whole) counts as that, so that 0 / 0 is 0 and x / 0 is 1.
+class Saliency {
+ public:
+  // `geometry` is that of the display picture, whose turns `window` names. Throws std::invalid_argument.
+  Saliency(const HeatParams& params, const DisplayWindow& window, const Geometry& geometry);
+
+  // With clip_scope, every picture of the clip must be measured before the first one is scored.
+  void measure(const PictureView& picture);
+
+  // Sums of the heat over each patch, (rows, columns) in display orientation.
+  void score(const PictureView& picture, std::span<float> scores);
+
+  // The fused heat on the canvas, (canvas_height, canvas_width) in display orientation. Its patch sums are the scores.
+  void heat(const PictureView& picture, std::span<float> canvas);
+
+  // Those of the picture read last, or of the clip.
+  const Scales& scales() const { return scales_; }
+  // Takes the scales of a clip that was measured earlier.
+  void set_clip_scales(const Scales& scales) {
+    scales_ = scales;
+    scales_final_ = true;
+  }
+
+  // The sum over a patch whose heat is 1 (255 when quantised) everywhere.
+  double full_score() const;
+
+ private:
+  bool off(const PictureView& picture) const { return picture.intra && params_.zero_intra_pictures; }
+  bool linear() const;
+  void check(const PictureView& picture) const;
+  void read(const PictureView& picture);  // leaves motion_, bit_cost_ and scales_ those of the picture
+
+  // Scores without a full-resolution map, where the heat is linear in the energies.
+  void score_linear(const PictureView& picture);
+  void add_blocks(std::span<const float> values, int columns, int side, float scale, float weight);
+  void add_residual(const PictureView& picture, float weight);
+  const std::pair<PatchSums, PatchSums>& block_sums(int side);
+
+  // The whole canvas.
+  void render(const PictureView& picture);
+  void fuse_row(const PictureView& picture, int y, std::span<float> fused);
+  void sum_patches();
+
+  HeatParams params_;
+  DisplayWindow window_;
+  Geometry geometry_;
+  Axes axes_;
+  bool use_motion_, use_residual_, use_bits_;
+  Motion motion_;
+  BitCost bit_cost_;
+
+  Scales scales_;
+  bool scales_final_ = false;  // those of the clip
+  MagnitudeHistogram clip_motion_, clip_bits_;
+  ResidualHistogram clip_residual_{};
+
+  PatchSums vertical_sums_, horizontal_sums_;  // of samples
+  std::map<int, std::pair<PatchSums, PatchSums>>
+      block_sums_;  // vertical and horizontal ones, by the side of the blocks
+  std::vector<std::vector<std::pair<int, float>>> row_weights_;  // the patch rows that a row of the window adds to
+  std::vector<float> prior_x_, prior_y_;                         // factors of the centre prior's bell
+
+  std::vector<float> sums_, canvas_;  // along the axes of the coded picture
+  std::vector<float> accumulator_, energy_, lines_;
+  std::vector<std::int16_t> levels_;
+};
+
+}  // namespace ove::saliency

@@ -1,0 +1,222 @@
+"""Where a selection reads its pictures: a video, or arrays from elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ove_codec import _core
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Planes:
+    """What a scorer reads of one picture."""
+
+    width: int
+    height: int
+    window: tuple[int, int, int, int]
+    rotation: int
+    intra: bool
+    arrays: dict[str, Any]
+
+    @property
+    def layout(self) -> tuple[Any, ...]:
+        return self.width, self.height, self.window, self.rotation
+
+    def arguments(self) -> dict[str, Any]:
+        return {"width": self.width, "height": self.height, "intra": self.intra, **self.arrays}
+
+
+class Reader(Protocol):
+    """Display pictures by their index."""
+
+    def pts(self) -> Array | int:
+        """Seconds of every picture, or only their number where no times are known."""
+
+    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
+        """The pictures at these ascending indices, with the arrays that `params` need."""
+
+
+class Pictures(Protocol):
+    """A source that can be opened again and again."""
+
+    @property
+    def path(self) -> str | None:
+        """Where the source lies, if in a file of its own."""
+
+    def open(self) -> Reader: ...
+
+
+class _VideoReader:
+    def __init__(self, video: Any) -> None:
+        self._video = video
+
+    def pts(self) -> Array | int:
+        return np.asarray(self._video.index.pts, np.float64)
+
+    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
+        mv, residual, bits = (params[f"{name}_weight"] > 0 for name in ("mv", "residual", "bits"))
+        for picture in self._video.read(frame_ids, residual=residual):
+            arrays = {
+                "mv": picture.mv if mv else None,
+                "pred": picture.pred if mv else None,
+                "ref_poc": picture.ref_poc if mv and params["vector"] == "displacement" else None,
+                "poc": picture.poc,
+                "residual": picture.residual if residual else None,
+                "bits": picture.bits if bits else None,
+                "ctb_size": picture.ctb_size,
+                "bit_depth": picture.bit_depth,
+            }
+            x, y, width, height = picture.window
+            yield Planes(
+                width=picture.coded_width,
+                height=picture.coded_height,
+                window=(x, y, width, height),
+                rotation=picture.rotation,
+                intra=picture.type == "I",
+                arrays=arrays,
+            )
+
+
+class VideoPictures:
+    """What ``ove_codec.open`` takes, or a video that it opened."""
+
+    def __init__(self, source: Any, threads: int = 0) -> None:
+        self._source = source
+        self._threads = threads
+
+    @property
+    def path(self) -> str | None:
+        return os.fspath(self._source) if isinstance(self._source, (str, os.PathLike)) else None
+
+    def open(self) -> _VideoReader:
+        if hasattr(self._source, "index") and hasattr(self._source, "read"):
+            return _VideoReader(self._source)
+        if hasattr(self._source, "seek"):
+            self._source.seek(0)
+        import ove_codec
+
+        return _VideoReader(ove_codec.open(self._source, threads=self._threads))
+
+
+class ArrayPictures:
+    """Arrays of one entry a picture, as ``select_arrays`` takes them."""
+
+    path: str | None = None
+
+    def __init__(
+        self,
+        mv: Any,
+        residual: Any,
+        pred: Any,
+        ref_poc: Any,
+        poc: Any,
+        bits: Any,
+        types: Any,
+        *,
+        bit_depth: int,
+        ctb_size: int | None,
+        pts: Any,
+        window: tuple[int, int, int, int] | None,
+        rotation: int,
+    ) -> None:
+        given = {
+            "mv": mv, "residual": residual, "pred": pred, "ref_poc": ref_poc, "poc": poc, "bits": bits, "types": types,
+            "pts": pts,
+        }  # fmt: skip
+        self._arrays = {name: value for name, value in given.items() if value is not None}
+        lengths = {name: len(value) for name, value in self._arrays.items()}
+        if not set(lengths) & {"mv", "residual", "bits"}:
+            raise ValueError("nothing to select by: pass mv, residual or bits")
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"the arrays must hold one entry a picture each, but their lengths are {lengths}")
+        self._count = next(iter(lengths.values()))
+        if residual is None and mv is None and window is None:
+            raise ValueError("bits alone do not tell the size of the picture: pass mv, residual or window")
+        self._bit_depth = bit_depth
+        self._ctb_size = ctb_size
+        self._window = window
+        self._rotation = rotation
+
+    def open(self) -> ArrayPictures:
+        return self
+
+    def pts(self) -> Array | int:
+        return np.asarray(self._arrays["pts"], np.float64) if "pts" in self._arrays else self._count
+
+    def _size(self, i: int) -> tuple[int, int]:
+        if "residual" in self._arrays:
+            height, width = np.shape(self._arrays["residual"][i])
+        elif "mv" in self._arrays:
+            height, width = (4 * n for n in np.shape(self._arrays["mv"][i])[:2])
+        else:
+            assert self._window is not None
+            x, y, width, height = self._window
+            width, height = x + width, y + height
+        return width, height
+
+    def _whole(self, name: str, i: int, dtype: Any) -> Array | None:
+        """The array of a picture as whole numbers of this type."""
+        if name not in self._arrays:
+            return None
+        array = np.asarray(self._arrays[name][i])
+        if array.dtype == dtype:
+            return array
+        info = np.iinfo(dtype)
+        if array.dtype.kind not in "biu" or array.size and (array.min() < info.min or array.max() > info.max):
+            raise ValueError(f"{name} must hold whole numbers that fit {np.dtype(dtype)}, not {array.dtype} values")
+        return array.astype(dtype)
+
+    def _ctb(self, width: int, height: int, bits: Array | None) -> int:
+        if bits is None or self._ctb_size is not None:
+            return self._ctb_size or 0
+        for side in (64, 32, 16, 8):
+            if bits.shape == (-(-height // side), -(-width // side)):
+                return side
+        raise ValueError(f"bits of shape {bits.shape} fit no CTU size of a {width}x{height} picture; pass ctb_size")
+
+    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
+        for i in frame_ids:
+            width, height = self._size(i)
+            mv = self._whole("mv", i, np.int16)
+            if mv is not None and mv.ndim == 3:  # list 0 alone
+                mv = np.stack([mv, np.zeros_like(mv)], axis=2)
+            bits = self._whole("bits", i, np.int32)
+            arrays = {
+                "mv": mv,
+                "pred": self._whole("pred", i, np.uint8),
+                "ref_poc": self._whole("ref_poc", i, np.int32) if "poc" in self._arrays else None,
+                "poc": int(self._arrays["poc"][i]) if "poc" in self._arrays else 0,
+                "residual": self._whole("residual", i, np.int16),
+                "bits": bits,
+                "ctb_size": self._ctb(width, height, bits),
+                "bit_depth": self._bit_depth,
+            }
+            intra = "types" in self._arrays and str(self._arrays["types"][i]) == "I"
+            yield Planes(width, height, self._window or (0, 0, width, height), self._rotation, intra, arrays)
+
+
+def read_planes(reader: Reader, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
+    """The planes of all these pictures; UnsupportedStreamError where their size changes, DecodeError where one fails."""
+    layout = None
+    count = 0
+    for planes in reader.read(frame_ids, params):
+        if layout is None:
+            layout = planes.layout
+        elif planes.layout != layout:
+            raise _core.UnsupportedStreamError(
+                f"the picture changes from {layout[0]}x{layout[1]} to {planes.width}x{planes.height} (or its display window or "
+                f"rotation does) at display index {frame_ids[count]}: select from pictures of one size, with frame_ids "
+                f"or start and end"
+            )
+        count += 1
+        yield planes
+    if count < len(frame_ids):
+        raise _core.DecodeError(f"the video ended before the picture of display index {frame_ids[count]}")

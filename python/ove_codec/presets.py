@@ -1,0 +1,177 @@
+"""Selection presets: named sets of plain parameters.
+
+``COMMON`` names every parameter with the value that a preset has unless it says otherwise:
+
+=====================  =================================================================================================
+``num_frames``         pictures to sample: ``numpy.linspace(first, last, num_frames)`` truncated, every picture once
+``frame_ids``          display indices to take instead, ``None`` to sample; sorted, every picture once
+``start``, ``end``     seconds on the time axis of ``picture.pts``; samples lie in ``start <= pts < end``
+``size``               side of the square canvas in samples (not for ``resize="native"``)
+``patch_size``         side of a patch in canvas samples
+``resize``             "crop" (shorter side to ``size``, centre), "letterbox" (longer side, padded), "stretch", "native"
+``interpolation``      of the heat onto the canvas: "bilinear" or "cubic" (a = -3/4), without antialiasing
+``percentile``         p of E = clip(x / p, 0, 1), 0..100
+``percentile_scope``   "frame": a percentile for each picture; "clip": one over the sampled pictures (a second pass;
+                       vectors and bits then count to 17 significant bits)
+``compensate``         camera motion taken off the vectors: "none", "median", "mean", "similarity", "affine"; the last
+                       two are evaluated at each sample instead of each 4x4 block
+``vector``             "l0", "l0_else_l1", "both" (the longer one after compensation), "displacement" (both lists divided
+                       by poc - ref_poc, averaged: samples per unit of POC); blocks without such a vector have 0
+``i_pictures``         "as_coded", "zero" (no heat), "keep" (whole, before the patches of other pictures)
+``fuse``               "weighted": sum of weight * E; "max", "sum" (clipped to 1), "geomean": of the E of positive weight
+``mv_weight``          of E_mv, |v| in luma samples; 0 leaves the vectors out
+``residual_weight``    of E_res, |Y - 128| = |residual scaled to 8 bits, clipped to -128..127|; 0 leaves it out
+``bits_weight``        of E_bits, log1p of the CTU's bits on each of its samples; 0 leaves them out
+``tau``                keep a patch when the mean of its heat is above (quantised heat counts as heat / 255); or
+``budget``             keep so many patches of the clip: score descending, then (t, h, w) ascending
+``keep_first_frame``   the first sampled picture is kept whole and counts in the budget
+``padding``            patches not wholly inside the picture: "exclude" never keeps them, "zero" ranks them last (and
+                       keeps them in pictures kept whole)
+``local_variance``     odd side of a window: the variance of |v| in it takes the place of |v|; 0 for |v|, True for 3
+``center_prior``       strength s of clip(heat * (1 + s * exp(-d^2 / 2 sigma^2)), 0, 1); 0 for none, True for 0.3
+``center_sigma``       its sigma over the shorter side of the picture
+``quantize``           heat as an 8-bit picture: floor(255 * heat), rounded again after the resize
+``static_fallback``    a clip whose 95th percentile of patch means is below ``static_level``, or below twice of it and
+                       not ``static_contrast`` above the median (relative), keeps ``static_frames`` uniform pictures
+                       before ranking the rest
+=====================  =================================================================================================
+
+Sources: "paper" is the formula block of the OneVision-Encoder page; "llava" and "probe" are what its LLaVA training
+pipeline and its attentive probe select; "bitcost" is the bit-cost map of its successor.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+COMMON: dict[str, Any] = {
+    "num_frames": 64,
+    "frame_ids": None,
+    "start": None,
+    "end": None,
+    "size": 224,
+    "patch_size": 14,
+    "resize": "crop",
+    "interpolation": "bilinear",
+    "percentile": 95.0,
+    "percentile_scope": "frame",
+    "compensate": "none",
+    "vector": "l0_else_l1",
+    "i_pictures": "as_coded",
+    "fuse": "weighted",
+    "mv_weight": 0.5,
+    "residual_weight": 0.5,
+    "bits_weight": 0.0,
+    "tau": None,
+    "budget": 2048,
+    "keep_first_frame": True,
+    "padding": "exclude",
+    "local_variance": 0,
+    "center_prior": 0.0,
+    "center_sigma": 0.35,
+    "quantize": False,
+    "static_fallback": False,
+    "static_level": 126 / 255,
+    "static_contrast": 0.38,
+    "static_frames": 4,
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "llava": {
+        "size": 576,
+        "patch_size": 16,
+        "resize": "letterbox",
+        "compensate": "median",
+        "vector": "l0",
+        "budget": 8 * 36 * 36,
+        "padding": "zero",
+    },
+    "probe": {
+        "interpolation": "cubic",
+        "compensate": "similarity",
+        "vector": "l0",
+        "i_pictures": "zero",
+        "keep_first_frame": False,
+        "center_prior": 0.3,
+        "quantize": True,
+        "static_fallback": True,
+    },
+    "bitcost": {"percentile": 99.0, "mv_weight": 0.0, "residual_weight": 0.0, "bits_weight": 1.0},
+}
+
+_SWITCHES = {"local_variance": 3, "center_prior": 0.3}  # what True stands for
+_BOOLS = ("keep_first_frame", "quantize", "static_fallback")
+_POSITIVE = ("num_frames", "size", "patch_size", "budget", "static_frames")
+_NUMBERS = (
+    "start", "end", "percentile", "mv_weight", "residual_weight", "bits_weight", "tau", "center_prior", "center_sigma",
+    "static_level", "static_contrast",
+)  # fmt: skip
+
+
+def _checked(name: str, value: Any) -> Any:
+    """The value in its plain type, or ValueError. Names of choices are checked where they are used."""
+    if name in _SWITCHES and isinstance(value, bool):
+        value = _SWITCHES[name] if value else 0
+    if value is None and COMMON[name] is None or value is None and name in ("budget", "num_frames"):
+        return None
+    try:
+        if name in _BOOLS:
+            if value not in (True, False):
+                raise TypeError
+            return bool(value)
+        if name in _POSITIVE or name == "local_variance":
+            number = operator.index(value)
+            if name in _POSITIVE and number < 1:
+                raise TypeError
+            return number
+        if name in _NUMBERS:
+            return float(value)
+        if name == "frame_ids":
+            return sorted({operator.index(i) for i in value})
+        if not isinstance(value, str):
+            raise TypeError
+        return value
+    except (TypeError, ValueError):
+        kind = (
+            "True or False" if name in _BOOLS
+            else "a positive whole number" if name in _POSITIVE
+            else "display indices" if name == "frame_ids"
+            else "a number" if name in _NUMBERS
+            else "a whole number" if name == "local_variance"
+            else "a name"
+        )  # fmt: skip
+        raise ValueError(f"{name} must be {kind}, not {value!r}") from None
+
+
+def resolve(preset: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    """All parameters of `preset` with `overrides` applied.
+
+    Raises ValueError for an unknown preset, a value of the wrong kind, or parameters that exclude each other (``tau``
+    and ``budget``; ``frame_ids`` and ``num_frames``, ``start``, ``end``), TypeError for an unknown parameter name.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}; there are {', '.join(PRESETS)}")
+    unknown = sorted(set(overrides) - set(COMMON))
+    if unknown:
+        raise TypeError(f"unknown parameter {', '.join(unknown)}; there are {', '.join(COMMON)}")
+    given = {name for name, value in overrides.items() if value is not None}
+    if {"tau", "budget"} <= given:
+        raise ValueError("tau and budget exclude each other: give one of them")
+    clash = given & {"num_frames", "start", "end"}
+    if "frame_ids" in given and clash:
+        raise ValueError(f"frame_ids and {', '.join(sorted(clash))} exclude each other")
+    params = {**COMMON, **PRESETS[preset], **overrides}
+    params = {name: _checked(name, value) for name, value in params.items()}
+    if "tau" in given:
+        params["budget"] = None
+    elif params["budget"] is None:
+        raise ValueError("neither tau nor budget is given: what is to be kept?")
+    if params["frame_ids"] is not None:
+        params["num_frames"] = None
+        if not params["frame_ids"] or params["frame_ids"][0] < 0:
+            raise ValueError("frame_ids must hold one display index or more, none of them negative")
+    elif params["num_frames"] is None:
+        raise ValueError("num_frames is None: give it, or frame_ids")
+    return params

@@ -1,0 +1,279 @@
+"""Selection of the patches of a clip by what its codec spent on them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ove_codec import _core
+from ove_codec._pictures import Array, ArrayPictures, Pictures, VideoPictures, read_planes
+from ove_codec.presets import resolve
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a picture comes onto the patch grid.
+
+    The display window ``window`` = (x, y, width, height) of the coded picture, turned clockwise by ``rotation`` degrees,
+    has ``source_width`` x ``source_height`` samples. It is scaled to ``resized_width`` x ``resized_height`` (half-pixel
+    centres) and laid on the canvas of ``rows`` x ``columns`` patches with its top left corner at
+    (``offset_x``, ``offset_y``): negative where cropped, positive where padded.
+    """
+
+    resize: str
+    size: int
+    patch_size: int
+    rows: int
+    columns: int
+    source_width: int
+    source_height: int
+    resized_width: int
+    resized_height: int
+    offset_x: int
+    offset_y: int
+    window: tuple[int, int, int, int]
+    rotation: int
+
+    @property
+    def canvas_width(self) -> int:
+        return self.columns * self.patch_size
+
+    @property
+    def canvas_height(self) -> int:
+        return self.rows * self.patch_size
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The patches of a clip that are kept, and why.
+
+    Attributes:
+        frame_ids: (T,) int64, display index of each sampled picture, ascending.
+        positions: (N, 3) int32, (t, h, w) of each kept patch, ascending; t indexes ``frame_ids``.
+        scores: (T, rows, columns) float32, sum of the heat over each patch. A patch that padding touches has the sum
+            over what it shows of the picture (0 for nothing), so scores do not depend on ``padding``, ``tau``,
+            ``budget`` or what is kept whole. With ``quantize`` the heat, and so the sum, is in units of 1 / 255.
+        mask: (T, rows, columns) bool, the kept patches.
+        valid: (rows, columns) bool, patches wholly inside the picture.
+        geometry: how a picture comes onto the patch grid.
+        preset: name of the preset.
+        params: every parameter with its value, as in ``ove_codec.presets``.
+        scales: factors of |v| (luma samples), |Y - 128| and log1p(bits) for ``percentile_scope="clip"``.
+    """
+
+    frame_ids: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+    mask: npt.NDArray[np.bool_]
+    valid: npt.NDArray[np.bool_]
+    geometry: Geometry
+    preset: str
+    params: dict[str, Any]
+    scales: tuple[float, float, float] | None = None
+    _pictures: Pictures | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        """The number of kept patches."""
+        return len(self.positions)
+
+    def heat(self, t: int) -> npt.NDArray[np.float32]:
+        """The fused heat of picture `t`, (canvas_height, canvas_width) float32.
+
+        0..1 (0..255 with ``quantize``), after the resize onto the canvas and after the centre prior; its sums over
+        patches are ``scores[t]``. The picture is read again from the source. Raises IndexError outside 0..T-1 and
+        ValueError where a loaded selection has no source.
+        """
+        if not 0 <= t < len(self.frame_ids):
+            raise IndexError(f"t must lie in 0..{len(self.frame_ids) - 1}, not {t}")
+        return next(self._heats(self.frame_ids[t : t + 1]))
+
+    def heats(self) -> Iterator[npt.NDArray[np.float32]]:
+        """``heat(t)`` for every t in turn, in one pass over the source."""
+        return self._heats(self.frame_ids)
+
+    def _heats(self, frame_ids: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.float32]]:
+        if self._pictures is None:
+            raise ValueError(
+                "the selection has no source to read heat from: load it with Selection.load(file, source=...)"
+            )
+        scorer = _core.Scorer(self.params, self.geometry.window, self.geometry.rotation)
+        if self.scales is not None:
+            scorer.set_clip_scales(self.scales)
+        for planes in read_planes(self._pictures.open(), frame_ids.tolist(), self.params):
+            yield scorer.heat(**planes.arguments())
+
+    def save(self, file: str | os.PathLike[str]) -> None:
+        """Writes an npz file that holds no pickled objects. The source is kept only as its path, where it has one."""
+        about = {
+            "geometry": asdict(self.geometry),
+            "preset": self.preset,
+            "params": self.params,
+            "scales": self.scales,
+            "source": None if self._pictures is None else self._pictures.path,
+        }
+        with open(file, "wb") as out:
+            np.savez_compressed(
+                out,
+                frame_ids=self.frame_ids,
+                positions=self.positions,
+                scores=self.scores,
+                mask=self.mask,
+                valid=self.valid,
+                about=np.array(json.dumps(about)),
+            )
+
+    @classmethod
+    def load(cls, file: str | os.PathLike[str], source: Any = None) -> Selection:
+        """Reads what ``save`` wrote. `source` (anything ``ove_codec.open`` takes) replaces the saved path for heat."""
+        with np.load(file, allow_pickle=False) as z:
+            missing = {"frame_ids", "positions", "scores", "mask", "valid", "about"} - set(z.files)
+            if missing:
+                raise ValueError(f"{os.fspath(file)} is not a saved selection: it lacks {', '.join(sorted(missing))}")
+            about = json.loads(str(z["about"]))
+            arrays = {name: z[name] for name in ("frame_ids", "positions", "scores", "mask", "valid")}
+        geometry = {**about["geometry"], "window": tuple(about["geometry"]["window"])}
+        source = about["source"] if source is None else source
+        return cls(
+            **arrays,
+            geometry=Geometry(**geometry),
+            preset=about["preset"],
+            params=about["params"],
+            scales=None if about["scales"] is None else tuple(about["scales"]),
+            _pictures=None if source is None else VideoPictures(source),
+        )
+
+
+def sample_frames(pts: Array | int, params: dict[str, Any]) -> npt.NDArray[np.int64]:
+    """Display indices that `params` sample from pictures shown at `pts` seconds (or from so many pictures).
+
+    Raises ValueError for an empty time window, or an index past the last picture.
+    """
+    count = pts if isinstance(pts, int) else len(pts)
+    if count == 0:
+        raise ValueError("there are no pictures to select from")
+    if params["frame_ids"] is not None:
+        if params["frame_ids"][-1] >= count:
+            raise ValueError(
+                f"frame_ids reach {params['frame_ids'][-1]}, but the last of {count} pictures is {count - 1}"
+            )
+        return np.array(params["frame_ids"], np.int64)
+    first, last = 0, count - 1
+    start, end = params["start"], params["end"]
+    if start is not None or end is not None:
+        if isinstance(pts, int):
+            raise ValueError("start and end need the times of the pictures: pass pts")
+        inside = np.ones(count, bool)
+        if start is not None:
+            inside &= pts >= start
+        if end is not None:
+            inside &= pts < end
+        if not inside.any():
+            raise ValueError(
+                f"no picture is shown from start={start} to end={end}: pts are {pts[0]:.3f}..{pts[-1]:.3f}"
+            )
+        first, last = np.flatnonzero(inside)[[0, -1]].tolist()
+    return np.unique(np.linspace(first, last, params["num_frames"]).astype(np.int64))
+
+
+def _select(pictures: Pictures, preset: str, overrides: dict[str, Any]) -> Selection:
+    params = resolve(preset, overrides)
+    reader = pictures.open()
+    frame_ids = sample_frames(reader.pts(), params)
+    ids: list[int] = frame_ids.tolist()
+    scorer: _core.Scorer | None = None
+    clip = params["percentile_scope"] == "clip"
+    if clip:
+        for planes in read_planes(reader, ids, params):
+            scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
+            scorer.measure(**planes.arguments())
+    window, rotation = (0, 0, 0, 0), 0
+    scores = []
+    intra = np.zeros(len(ids), bool)
+    for t, planes in enumerate(read_planes(reader, ids, params)):
+        scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
+        scores.append(scorer.score(**planes.arguments()))
+        intra[t] = planes.intra
+        window, rotation = planes.window, planes.rotation
+    assert scorer is not None  # frame_ids are never empty, and read_planes delivers them all
+    all_scores = np.stack(scores)
+    keep_whole = intra if params["i_pictures"] == "keep" else np.zeros_like(intra)
+    mask = _core.keep_patches(all_scores, scorer.valid(), keep_whole, scorer.full_score, params)
+    grid = {name: params[name] for name in ("resize", "size", "patch_size")}
+    return Selection(
+        frame_ids=frame_ids,
+        positions=np.argwhere(mask).astype(np.int32),
+        scores=all_scores,
+        mask=mask,
+        valid=scorer.valid(),
+        geometry=Geometry(**grid, **scorer.geometry, window=window, rotation=rotation),
+        preset=preset,
+        params=params,
+        scales=tuple(scorer.scales) if clip else None,
+        _pictures=pictures,
+    )
+
+
+def select(source: Any, preset: str = "paper", *, threads: int = 0, **params: Any) -> Selection:
+    """Selects patches of an HEVC video by its motion vectors, residuals or bits.
+
+    Args:
+        source: what ``ove_codec.open`` takes, or a video that it opened.
+        preset: "paper", "llava", "probe" or "bitcost".
+        threads: of the decoder; 0 for all cores.
+        **params: overrides of the preset's parameters (see ``ove_codec.presets``).
+
+    Returns:
+        The selection. Beside one picture at a time, only patch scores are held in memory.
+
+    Raises:
+        ValueError: an unknown preset or a bad value; TypeError: an unknown parameter.
+        UnsupportedStreamError: the picture size changes among the sampled pictures; and what ``ove_codec.open`` raises.
+    """
+    return _select(VideoPictures(source, threads), preset, params)
+
+
+def select_arrays(
+    mv: Any,
+    residual: Any,
+    *,
+    pred: Any = None,
+    ref_poc: Any = None,
+    poc: Any = None,
+    bits: Any = None,
+    types: Any = None,
+    bit_depth: int = 8,
+    ctb_size: int | None = None,
+    pts: Any = None,
+    window: tuple[int, int, int, int] | None = None,
+    rotation: int = 0,
+    preset: str = "paper",
+    **params: Any,
+) -> Selection:
+    """``select`` on the arrays of N pictures in display order, from wherever they come.
+
+    Args:
+        mv: (N, ceil(H/4), ceil(W/4), 2 lists, 2) whole numbers, vectors (x, y) in quarter luma samples; or
+            (N, ceil(H/4), ceil(W/4), 2) for list 0 alone; None with ``mv_weight=0``.
+        residual: (N, H, W) whole numbers, luma residual at `bit_depth`; None with ``residual_weight=0``.
+        pred: (N, ceil(H/4), ceil(W/4)), bit 0 where list 0 is used, bit 1 for list 1; where it is None, a list is used
+            where its vector is not 0.
+        ref_poc: (N, ceil(H/4), ceil(W/4), 2) POC of the reference, with poc (N,), for ``vector="displacement"``.
+        bits: (N, CTU rows, CTU columns) bits of each CTU, with `ctb_size` (taken from the shapes where None).
+        types: N characters, "I" for intra pictures; None means there is none.
+        pts: (N,) seconds, for ``start`` and ``end``.
+        window: (x, y, width, height) of the display window in the coded picture; None for all of it.
+        rotation: clockwise degrees from the coded to the display picture.
+
+    Any of these may also be a sequence of one array a picture. The rest, and what is returned and raised, as ``select``.
+    """
+    pictures = ArrayPictures(
+        mv, residual, pred, ref_poc, poc, bits, types,
+        bit_depth=bit_depth, ctb_size=ctb_size, pts=pts, window=window, rotation=rotation,
+    )  # fmt: skip
+    return _select(pictures, preset, params)

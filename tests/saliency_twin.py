@@ -1,0 +1,241 @@
+"""The selection formulas at full resolution in plain NumPy: slow, obvious, and written apart from the C++ code."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def window_blocks(block_map, window):
+    """The 4x4 blocks that touch the display window."""
+    x, y, w, h = window
+    return block_map[y // 4 : -(-(y + h) // 4), x // 4 : -(-(x + w) // 4)]
+
+
+def window_samples(block_map, side, window):
+    """A map of square blocks at sample resolution, cropped to the display window."""
+    x, y, w, h = window
+    return block_map.repeat(side, 0).repeat(side, 1)[y : y + h, x : x + w]
+
+
+def fields(mv, pred, ref_poc, poc, vector):
+    """[(vx, vy, used)] in luma samples, per 4x4 block."""
+    v = mv.astype(np.float64) / 4
+    if pred is None:
+        used = [(mv[..., k, :] != 0).any(-1) for k in (0, 1)]
+    else:
+        used = [(pred & 1) != 0, (pred & 2) != 0]
+    lists = [np.where(used[k][..., None], v[..., k, :], 0.0) for k in (0, 1)]
+    if vector == "l0":
+        field = lists[0]
+    elif vector == "l0_else_l1":
+        field = np.where(used[0][..., None], lists[0], lists[1])
+    elif vector == "displacement":
+        distance = [np.where(poc == ref_poc[..., k], 1, poc - ref_poc[..., k].astype(np.float64)) for k in (0, 1)]
+        moved = [lists[k] / distance[k][..., None] for k in (0, 1)]
+        count = np.maximum(1, used[0].astype(int) + used[1])
+        field = (moved[0] + moved[1]) / count[..., None]
+    else:
+        return [(lists[k][..., 0], lists[k][..., 1], used[k]) for k in (0, 1)]
+    return [(field[..., 0], field[..., 1], np.ones(field.shape[:2], bool))]
+
+
+def fitted(vx, vy, mode):
+    """Camera vectors of a least-squares fit at sample resolution."""
+    h, w = vx.shape
+    u, v = np.meshgrid(np.linspace(-1, 1, w), np.linspace(-1, 1, h))
+    u, v, dx, dy = u.ravel(), v.ravel(), vx.ravel(), vy.ravel()
+    points = np.flatnonzero((dx != 0) | (dy != 0))
+    if points.size < 64:
+        return np.median(vx), np.median(vy)
+    points = points[:: max(1, math.ceil(points.size / 5000))]
+    one, zero = np.ones_like(u), np.zeros_like(u)
+    if mode == "similarity":
+        rows_x, rows_y = np.stack([one, zero, u, -v], 1), np.stack([zero, one, v, u], 1)
+    else:
+        rows_x = np.stack([one, u, v, zero, zero, zero], 1)
+        rows_y = np.stack([zero, zero, zero, one, u, v], 1)
+
+    def solve(p):
+        return np.linalg.lstsq(np.concatenate([rows_x[p], rows_y[p]]), np.concatenate([dx[p], dy[p]]), rcond=None)[0]
+
+    params = solve(points)
+    if points.size >= 128:
+        error = np.hypot(dx[points] - rows_x[points] @ params, dy[points] - rows_y[points] @ params)
+        # Equally good points are kept in raster order; float noise must not decide between them.
+        order = np.argsort(np.round(error, 9), kind="stable")
+        params = solve(points[order[: max(64, round(points.size * 0.7))]])
+    return (rows_x @ params).reshape(h, w), (rows_y @ params).reshape(h, w)
+
+
+def local_variance(a, k):
+    padded = np.pad(a, k // 2, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (k, k))
+    return windows.var(axis=(2, 3))
+
+
+def motion(picture, window, params):
+    """(|v| at sample resolution, the values that its percentile is taken of)."""
+    all_fields = fields(
+        picture["mv"], picture.get("pred"), picture.get("ref_poc"), picture.get("poc", 0), params["vector"]
+    )
+    per_sample = params["compensate"] in ("similarity", "affine")
+    lengths, uses = [], []
+    for vx, vy, used in all_fields:
+        vx, vy, used = (
+            window_samples(a, 4, window) if per_sample else window_blocks(a, window) for a in (vx, vy, used)
+        )
+        cx, cy = 0.0, 0.0
+        if params["compensate"] == "median":
+            cx, cy = np.median(vx), np.median(vy)
+        elif params["compensate"] == "mean":
+            cx, cy = vx.mean(), vy.mean()
+        elif per_sample:
+            cx, cy = fitted(vx, vy, params["compensate"])
+        lengths.append(np.hypot(vx - cx, vy - cy))
+        uses.append(used)
+    if len(lengths) == 1:
+        values = lengths[0]
+    else:
+        only_second = uses[1] & ~uses[0]
+        both = uses[0] & uses[1]
+        values = np.where(only_second, lengths[1], np.where(both, np.maximum(*lengths), lengths[0]))
+    if per_sample:
+        samples = values
+    else:
+        x, y, w, h = window
+        samples = window_samples(values, 4, (x % 4, y % 4, w, h))
+    if params["local_variance"]:
+        samples = values = local_variance(samples, params["local_variance"])
+    return samples, values
+
+
+def residual_level(picture, window):
+    x, y, w, h = window
+    return np.abs(
+        np.clip(picture["residual"][y : y + h, x : x + w].astype(int) >> (picture["bit_depth"] - 8), -128, 127)
+    )
+
+
+def energy(values, scale_values, floor, q):
+    return np.clip(values / max(np.percentile(scale_values, q), floor), 0, 1)
+
+
+def heat_at_source(picture, window, params, clip=None):
+    """The fused heat of the display window in coded orientation. `clip`: values of all pictures, by name."""
+    clip = clip or {}
+    energies, weights = [], []
+    q = params["percentile"]
+    if params["mv_weight"]:
+        samples, values = motion(picture, window, params)
+        energies.append(energy(samples, clip.get("mv", values), 1e-6, q))
+        weights.append(params["mv_weight"])
+    if params["residual_weight"]:
+        level = residual_level(picture, window)
+        energies.append(energy(level, clip.get("residual", level), 1.0, q))
+        weights.append(params["residual_weight"])
+    if params["bits_weight"]:
+        cost = window_samples(np.log1p(picture["bits"].astype(np.float64)), picture["ctb_size"], window)
+        energies.append(energy(cost, clip.get("bits", cost), 1e-6, q))
+        weights.append(params["bits_weight"])
+    stack = np.stack(energies)
+    heat = {
+        "weighted": lambda: np.tensordot(weights, stack, 1),
+        "max": lambda: stack.max(0),
+        "sum": lambda: stack.sum(0).clip(0, 1),
+        "geomean": lambda: stack.prod(0) ** (1 / len(stack)),
+    }[params["fuse"]]()
+    if params["center_prior"]:
+        h, w = heat.shape
+        sigma = max(1.0, params["center_sigma"] * min(h, w))
+        yy, xx = np.mgrid[0:h, 0:w]
+        bell = np.exp(-((yy - (h - 1) / 2) ** 2 + (xx - (w - 1) / 2) ** 2) / (2 * sigma**2))
+        heat = (heat * (1 + params["center_prior"] * bell / bell.max())).clip(0, 1)
+    if params["quantize"]:
+        heat = np.floor(255 * heat.clip(0, 1).astype(np.float32))
+    return heat
+
+
+def resize_matrix(source, resized, offset, canvas, cubic):
+    """(canvas, source): a row of weights for each canvas sample."""
+    matrix = np.zeros((canvas, source))
+    for i in range(canvas):
+        if not 0 <= i - offset < resized:
+            continue
+        position = (i - offset + 0.5) * source / resized - 0.5
+        for tap in range(math.floor(position) - 1, math.floor(position) + 3):
+            d = abs(position - tap)
+            if not cubic:
+                weight = max(0.0, 1 - d)
+            elif d <= 1:
+                weight = 1.25 * d**3 - 2.25 * d**2 + 1
+            else:
+                weight = -0.75 * (d**3 - 5 * d**2 + 8 * d - 4) if d < 2 else 0.0
+            matrix[i, min(max(tap, 0), source - 1)] += weight
+    return matrix
+
+
+def geometry(width, height, params):
+    """(resized width, height, offset x, y, rows, columns) of a display picture."""
+    size, patch = params["size"], params["patch_size"]
+    if params["resize"] == "native":
+        return width, height, 0, 0, height // patch, width // patch
+    if params["resize"] == "stretch":
+        resized = (size, size)
+    else:
+        reference = min(width, height) if params["resize"] == "crop" else max(width, height)
+        resized = tuple(max(1, round(n * (size / reference))) for n in (width, height))
+    offsets = [(size - n) // 2 if size >= n else -((n - size) // 2) for n in resized]
+    return *resized, *offsets, size // patch, size // patch
+
+
+def canvas_heat(picture, window, rotation, params, clip=None):
+    _, _, w, h = window
+    width, height = (h, w) if rotation % 180 else (w, h)
+    rw, rh, ox, oy, rows, columns = geometry(width, height, params)
+    p = params["patch_size"]
+    if picture.get("intra") and params["i_pictures"] == "zero":
+        return np.zeros((rows * p, columns * p))
+    heat = np.rot90(heat_at_source(picture, window, params, clip), -rotation // 90)
+    cubic = params["interpolation"] == "cubic"
+    canvas = resize_matrix(height, rh, oy, rows * p, cubic) @ heat @ resize_matrix(width, rw, ox, columns * p, cubic).T
+    if params["quantize"]:
+        return np.round(canvas.clip(0, 255))
+    return np.maximum(canvas, 0) if cubic else canvas
+
+
+def patch_sums(canvas, patch):
+    h, w = canvas.shape
+    return canvas.reshape(h // patch, patch, w // patch, patch).sum((1, 3))
+
+
+def valid_patches(width, height, params):
+    rw, rh, ox, oy, rows, columns = geometry(width, height, params)
+    p = params["patch_size"]
+    inside = np.zeros((rows * p, columns * p), bool)
+    inside[max(oy, 0) : oy + rh, max(ox, 0) : ox + rw] = True
+    return inside.reshape(rows, p, columns, p).all((1, 3))
+
+
+def kept(scores, valid, params, intra=None):
+    """The mask by sorting every patch of the clip."""
+    frames, rows, columns = scores.shape
+    area = params["patch_size"] ** 2 * (255 if params["quantize"] else 1)
+    mask = np.zeros(scores.shape, bool)
+    ranked = []
+    for t in range(frames):
+        whole = (0 if t == 0 and params["keep_first_frame"] else
+                 1 if params["i_pictures"] == "keep" and intra is not None and intra[t] else 2)  # fmt: skip
+        for h in range(rows):
+            for w in range(columns):
+                if not valid[h, w] and params["padding"] == "exclude":
+                    continue
+                score = float(scores[t, h, w]) if valid[h, w] else -1e-4
+                if params["tau"] is not None:
+                    mask[t, h, w] = whole < 2 or score / area > params["tau"]
+                ranked.append((whole, -score, t, h, w))
+    if params["tau"] is None:
+        for _, _, t, h, w in sorted(ranked)[: params["budget"]]:
+            mask[t, h, w] = True
+    return mask

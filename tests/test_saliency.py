@@ -1,0 +1,212 @@
+"""Heat, patch scores and rankings against their NumPy twins, on random and on worst-case input."""
+
+import numpy as np
+import pytest
+import saliency_twin as twin
+
+from ove_codec.presets import PRESETS
+from ove_codec.selection import select_arrays
+
+SMALL = {"num_frames": 64, "size": 56, "patch_size": 14}
+
+
+def clip_arrays(rng, frames=3, height=72, width=104, *, bit_depth=8, reach=60, ctb=16, blocky=True):
+    """Arrays of a clip that look like a codec's: vectors in blocks, residuals in some blocks, intra holes."""
+    h4, w4 = -(-height // 4), -(-width // 4)
+    side = 4 if blocky else 1
+    coarse = (frames, -(-h4 // side), -(-w4 // side))
+    pred = rng.integers(0, 4, coarse).astype(np.uint8)
+    mv = rng.integers(-reach, reach + 1, (*coarse, 2, 2)).astype(np.int16)
+    mv[rng.random(coarse) < 0.3] = 0
+    for k in (0, 1):
+        mv[(pred >> k & 1) == 0, k] = 0
+    pred, mv = (a.repeat(side, 1).repeat(side, 2)[:, :h4, :w4] for a in (pred, mv))
+    residual = rng.laplace(0, 6 << (bit_depth - 8), (frames, height, width)).astype(np.int16)
+    coded = rng.random((frames, -(-height // 16), -(-width // 16))) < 0.5
+    residual *= coded.repeat(16, 1).repeat(16, 2)[:, :height, :width]
+    poc = 2 * np.arange(frames) + 7
+    ref_poc = (poc[:, None, None, None] + rng.choice([-4, -2, 2, 6], (*pred.shape, 2))).astype(np.int32)
+    bits = rng.integers(0, 3000, (frames, -(-height // ctb), -(-width // ctb))).astype(np.int32)
+    return {
+        "mv": mv, "residual": residual, "pred": pred, "ref_poc": ref_poc, "poc": poc, "bits": bits,
+        "types": ["I"] + ["P"] * (frames - 1), "bit_depth": bit_depth, "ctb_size": ctb,
+    }  # fmt: skip
+
+
+def picture(arrays, i):
+    one = {k: v[i] for k, v in arrays.items() if k not in ("bit_depth", "ctb_size", "types", "pts") and v is not None}
+    intra = "types" in arrays and arrays["types"][i] == "I"
+    return {**one, "bit_depth": arrays["bit_depth"], "ctb_size": arrays.get("ctb_size"), "intra": intra}
+
+
+def check(arrays, *, window=None, rotation=0, preset="paper", atol=2e-3, quantum=0, **params):
+    """Compares scores, heat and kept patches of every picture; returns the selection."""
+    selection = select_arrays(**arrays, window=window, rotation=rotation, preset=preset, **params)
+    p = selection.params
+    frames = len(selection.frame_ids)
+    first = arrays["residual"] if arrays["residual"] is not None else arrays["mv"]
+    height, width = first.shape[1:3] if arrays["residual"] is not None else (4 * n for n in first.shape[1:3])
+    window = window or (0, 0, width, height)
+    clip = None
+    if p["percentile_scope"] == "clip":
+        pictures = [picture(arrays, i) for i in selection.frame_ids]
+        pictures = [q for q in pictures if not (q["intra"] and p["i_pictures"] == "zero")]
+        clip = {
+            "mv": np.concatenate([twin.motion(q, window, p)[1].ravel() for q in pictures]),
+            "residual": np.concatenate([twin.residual_level(q, window).ravel() for q in pictures]),
+        }
+    heats = list(selection.heats())
+    assert len(heats) == frames
+    for t, i in enumerate(selection.frame_ids):
+        expected = twin.canvas_heat(picture(arrays, i), window, rotation, p, clip)
+        assert heats[t].shape == expected.shape and heats[t].dtype == np.float32
+        area = p["patch_size"] ** 2
+        np.testing.assert_allclose(heats[t], expected, atol=2e-4 + quantum)
+        np.testing.assert_allclose(
+            selection.scores[t], twin.patch_sums(expected, p["patch_size"]), atol=atol + quantum * area / 8
+        )
+        np.testing.assert_allclose(
+            selection.scores[t], twin.patch_sums(heats[t].astype(float), p["patch_size"]), rtol=1e-5, atol=1e-3
+        )
+    _, _, w, h = window
+    if rotation % 180:
+        w, h = h, w
+    np.testing.assert_array_equal(selection.valid, twin.valid_patches(w, h, p))
+    if not p["static_fallback"]:
+        intra = [picture(arrays, i)["intra"] for i in selection.frame_ids]
+        np.testing.assert_array_equal(selection.mask, twin.kept(selection.scores, selection.valid, p, intra))
+    np.testing.assert_array_equal(selection.positions, np.argwhere(selection.mask))
+    return selection
+
+
+@pytest.mark.parametrize("vector", ["l0", "l0_else_l1", "both", "displacement"])
+@pytest.mark.parametrize("compensate", ["none", "median", "mean", "similarity", "affine"])
+def test_vectors_and_compensation(vector, compensate):
+    arrays = clip_arrays(np.random.default_rng(1))
+    check(arrays, **SMALL, budget=20, vector=vector, compensate=compensate)
+
+
+@pytest.mark.parametrize("fuse", ["weighted", "max", "sum", "geomean"])
+@pytest.mark.parametrize("weights", [(0.3, 0.7, 0), (0, 1, 0), (1, 0, 0), (0.2, 0.3, 0.9), (0, 0, 2)])
+def test_fusion(fuse, weights):
+    arrays = clip_arrays(np.random.default_rng(2))
+    mv_weight, residual_weight, bits_weight = weights
+    check(
+        arrays,
+        **SMALL,
+        budget=20,
+        fuse=fuse,
+        mv_weight=mv_weight,
+        residual_weight=residual_weight,
+        bits_weight=bits_weight,
+    )
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize(
+    ("height", "width", "window"),
+    [(72, 104, None), (72, 104, (2, 6, 97, 61)), (104, 72, (3, 1, 66, 99)), (80, 80, (17, 16, 33, 47)), (64, 64, None)],
+)
+def test_presets_windows_and_rotation(preset, rotation, height, width, window):
+    arrays = clip_arrays(np.random.default_rng(3), height=height, width=width)
+    size = {"size": 64} if preset == "llava" else {"size": 56}
+    quantum = 1 if preset == "probe" else 0
+    check(arrays, preset=preset, window=window, rotation=rotation, num_frames=5, budget=30, quantum=quantum, **size)
+
+
+@pytest.mark.parametrize("resize", ["crop", "letterbox", "stretch", "native"])
+@pytest.mark.parametrize("interpolation", ["bilinear", "cubic"])
+@pytest.mark.parametrize("size", [14, 70, 301])
+def test_resize(resize, interpolation, size):
+    arrays = clip_arrays(np.random.default_rng(4), frames=2, height=61, width=142)
+    for padding in ("exclude", "zero"):
+        check(
+            arrays, num_frames=2, size=size, patch_size=14, resize=resize, interpolation=interpolation, budget=40,
+            padding=padding, atol=0.01,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("bit_depth", [8, 10, 12])
+def test_bit_depth(bit_depth):
+    rng = np.random.default_rng(5)
+    arrays = clip_arrays(rng, bit_depth=bit_depth)
+    arrays["residual"][1] = rng.integers(-(1 << bit_depth) + 1, 1 << bit_depth, arrays["residual"][1].shape)
+    check(arrays, **SMALL, budget=20)
+
+
+@pytest.mark.parametrize("compensate", ["none", "median", "similarity"])
+@pytest.mark.parametrize("k", [3, 5])
+def test_local_variance(compensate, k):
+    check(clip_arrays(np.random.default_rng(6)), **SMALL, budget=20, compensate=compensate, local_variance=k)
+
+
+@pytest.mark.parametrize("center_prior", [True, 0.3, 2.5])
+def test_center_prior(center_prior):
+    selection = check(clip_arrays(np.random.default_rng(7)), **SMALL, budget=20, center_prior=center_prior)
+    assert selection.params["center_prior"] == (0.3 if center_prior is True else center_prior)
+
+
+@pytest.mark.parametrize("compensate", ["none", "median", "mean", "affine"])
+@pytest.mark.parametrize("i_pictures", ["as_coded", "zero"])
+def test_clip_scope(compensate, i_pictures):
+    arrays = clip_arrays(np.random.default_rng(8), frames=5)
+    arrays["residual"][2] //= 4
+    arrays["mv"][3] *= 5
+    selection = check(arrays, **SMALL, budget=20, percentile_scope="clip", compensate=compensate, i_pictures=i_pictures)
+    frame = check(arrays, **SMALL, budget=20, compensate=compensate, i_pictures=i_pictures)
+    assert not np.allclose(selection.scores, frame.scores)
+    np.testing.assert_array_equal(selection.heat(2), list(selection.heats())[2])
+
+
+@pytest.mark.parametrize("percentile", [0, 12.5, 50, 95, 99.9, 100])
+@pytest.mark.parametrize("fuse", ["weighted", "max"])
+def test_percentile(percentile, fuse):
+    check(clip_arrays(np.random.default_rng(9)), **SMALL, budget=20, percentile=percentile, fuse=fuse)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("case", ["zero", "huge", "one block", "one sample", "noise"])
+def test_worst_cases(preset, case):
+    rng = np.random.default_rng(10)
+    arrays = clip_arrays(rng, frames=2, height=64, width=64)
+    arrays.update(pred=None)
+    if case == "zero":
+        arrays.update({k: np.zeros_like(arrays[k]) for k in ("mv", "residual", "bits")})
+    elif case == "huge":
+        arrays["mv"] = rng.choice([-32768, 32767], arrays["mv"].shape).astype(np.int16)
+        arrays["residual"] = rng.choice([-32768, 32767], arrays["residual"].shape).astype(np.int16)
+        arrays["bits"] = rng.choice([0, 2**31 - 1], arrays["bits"].shape).astype(np.int32)
+    elif case == "noise":
+        arrays["mv"] = rng.integers(-32768, 32768, arrays["mv"].shape).astype(np.int16)
+        arrays["residual"] = rng.integers(-300, 300, arrays["residual"].shape).astype(np.int16)
+    else:
+        arrays.update({k: np.zeros_like(arrays[k]) for k in ("mv", "residual", "bits")})
+        if case == "one block":
+            arrays["mv"][:, 7, 9] = 13
+            arrays["residual"][:, 16:20, 32:36] = -5
+        else:
+            arrays["residual"][:, 63, 63] = 1
+    check(arrays, preset=preset, num_frames=2, size=64, patch_size=16, budget=9, quantum=1 if preset == "probe" else 0)
+
+
+def test_list_0_alone_equals_two_lists():
+    arrays = clip_arrays(np.random.default_rng(11))
+    two = arrays["mv"].copy()
+    two[..., 1, :] = 0
+    a = select_arrays(two, arrays["residual"], **SMALL, budget=20)
+    b = select_arrays(two[..., 0, :], arrays["residual"], **SMALL, budget=20)
+    np.testing.assert_array_equal(a.scores, b.scores)
+
+
+def test_bits_spread_over_partial_ctus():
+    """A CTU's value covers what lies of it in the picture, and the percentile counts samples, not CTUs."""
+    bits = np.array([[[100, 0], [0, 10000]]], np.int32)
+    selection = select_arrays(
+        None, None, bits=bits, ctb_size=64, window=(0, 0, 70, 70), preset="bitcost", num_frames=1, resize="native",
+        patch_size=2, budget=1, keep_first_frame=False, percentile=100,
+    )  # fmt: skip
+    heat = selection.heat(0)
+    assert heat.shape == (70, 70)
+    np.testing.assert_allclose(heat[:64, :64], np.log1p(100) / np.log1p(10000), rtol=1e-6)
+    assert (heat[64:, 64:] == 1).all() and not heat[:64, 64:].any()

@@ -1,0 +1,317 @@
+"""What is kept, sampled, saved and refused."""
+
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import saliency_twin as twin
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_saliency import clip_arrays
+
+import ove_codec
+from ove_codec import _core
+from ove_codec.presets import COMMON, PRESETS, resolve
+from ove_codec.selection import Selection, sample_frames, select, select_arrays
+
+GRID = {"size": 56, "patch_size": 14}
+
+
+def keep(scores, valid, params, intra=None, full_score=None):
+    intra = np.zeros(len(scores), bool) if intra is None or params["i_pictures"] != "keep" else intra
+    return _core.keep_patches(scores, valid, intra, full_score or params["patch_size"] ** 2, params)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    budget=st.integers(1, 100),
+    tau=st.none() | st.floats(0, 1),
+    first=st.booleans(),
+    padding=st.sampled_from(["exclude", "zero"]),
+    i_pictures=st.sampled_from(["as_coded", "keep"]),
+)
+def test_ranking_with_many_ties(seed, budget, tau, first, padding, i_pictures):
+    rng = np.random.default_rng(seed)
+    frames, rows, columns = rng.integers(1, 5, 3)
+    scores = rng.choice([0, 0, 1, 1.5, 100, 196], (frames, rows, columns)).astype(np.float32)
+    valid = rng.random((rows, columns)) < 0.7
+    intra = rng.random(frames) < 0.4
+    params = resolve(
+        "paper", {"keep_first_frame": first, "padding": padding, "i_pictures": i_pictures, "budget": budget}
+    )
+    if tau is not None:
+        params.update(tau=tau, budget=None)
+    np.testing.assert_array_equal(keep(scores, valid, params, intra), twin.kept(scores, valid, params, intra))
+
+
+def static_twin(scores, params):
+    """Uniform pictures of a static clip, by linear index (every patch valid)."""
+    frames, patches = scores.shape[0], scores[0].size
+    mean = scores.ravel().astype(float) / (params["patch_size"] ** 2 * 255) * 255
+    p95, p50 = np.percentile(mean, 95), np.percentile(mean, 50)
+    if not (p95 < 126 or (p95 < 252 and (p95 - p50) / max(p95, 1e-6) < 0.38)):
+        return set()
+    pictures = np.linspace(0, frames - 1, min(4, frames)).astype(int).tolist()
+    total = min(params["budget"], len(pictures) * patches)
+    chosen = set()
+    for j, t in enumerate(pictures):
+        share = total // len(pictures) + (j < total % len(pictures))
+        chosen |= {t * patches + min(patches - 1, round(i * patches / share)) for i in range(share)}
+    return chosen
+
+
+@pytest.mark.parametrize("level", [0.1, 0.45, 0.55, 0.97])
+@pytest.mark.parametrize("spread", [0.01, 0.5])
+@pytest.mark.parametrize("frames", [1, 3, 4, 11])
+@pytest.mark.parametrize("budget", [1, 7, 30, 64, 65, 100])
+def test_static_fallback(level, spread, frames, budget):
+    rng = np.random.default_rng(12)
+    full = 14 * 14 * 255
+    scores = np.floor(full * np.clip(level + spread * rng.standard_normal((frames, 4, 4)), 0, 1)).astype(np.float32)
+    params = resolve("probe", {"budget": budget})
+    uniform = static_twin(scores, params)
+    rest = sorted((i for i in range(scores.size) if i not in uniform), key=lambda i: (-scores.ravel()[i], i))
+    expected = sorted([*uniform, *rest[: max(0, budget - len(uniform))]])
+    mask = keep(scores, np.ones((4, 4), bool), params, full_score=full)
+    assert np.flatnonzero(mask).tolist() == expected
+    off = keep(
+        scores, np.ones((4, 4), bool), resolve("probe", {"budget": budget, "static_fallback": False}), full_score=full
+    )
+    np.testing.assert_array_equal(off, twin.kept(scores, np.ones((4, 4), bool), {**params, "keep_first_frame": False}))
+
+
+@pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 250, 1000])
+@pytest.mark.parametrize("num_frames", [1, 2, 64])
+def test_sampling(count, num_frames):
+    ids = sample_frames(count, resolve("paper", {"num_frames": num_frames}))
+    assert ids.dtype == np.int64
+    assert ids.tolist() == sorted(set(np.linspace(0, count - 1, num_frames).astype(int).tolist()))
+
+
+def test_sampling_in_seconds():
+    pts = 1.4 + np.cumsum([0, 0.1, 0.1, 0.5, 0.1, 0.1, 0.1])  # not from 0, not evenly spaced
+    params = resolve("paper", {"num_frames": 3, "start": 1.5, "end": 2.25})
+    assert sample_frames(pts, params).tolist() == [1, 2, 4]
+    assert sample_frames(pts, resolve("paper", {"end": 1.5})).tolist() == [0]
+    with pytest.raises(ValueError, match="no picture is shown"):
+        sample_frames(pts, resolve("paper", {"start": 9}))
+    with pytest.raises(ValueError, match="pass pts"):
+        sample_frames(7, params)
+
+
+def test_frame_ids():
+    arrays = clip_arrays(np.random.default_rng(13), frames=6)
+    selection = select_arrays(**arrays, **GRID, frame_ids=np.array([4, 1, 4]), budget=18)
+    assert selection.frame_ids.tolist() == [1, 4]
+    everything = select_arrays(**arrays, **GRID, num_frames=6, budget=18)
+    np.testing.assert_array_equal(selection.scores, everything.scores[[1, 4]])
+    with pytest.raises(ValueError, match="last of 6 pictures"):
+        select_arrays(**arrays, frame_ids=[6])
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_short_clips_never_repeat_a_patch(preset):
+    arrays = clip_arrays(np.random.default_rng(14), frames=2)
+    selection = select_arrays(**arrays, preset=preset, num_frames=64, budget=100000)
+    assert selection.frame_ids.tolist() == [0, 1]
+    assert len(np.unique(selection.positions, axis=0)) == len(selection)
+    rows, columns = selection.valid.shape
+    expected = 2 * (rows * columns if preset == "llava" else selection.valid.sum())
+    assert len(selection) == expected
+
+
+def test_first_picture_counts_in_the_budget():
+    arrays = clip_arrays(np.random.default_rng(15), frames=4)
+    selection = select_arrays(**arrays, **GRID, budget=20)
+    assert len(selection) == 20 and selection.mask[0].all() and selection.mask[1:].sum() == 4
+    assert select_arrays(**arrays, **GRID, budget=5).mask[0].sum() == 5
+
+
+def test_tau_is_a_threshold_of_the_mean_heat():
+    arrays = clip_arrays(np.random.default_rng(16), frames=4)
+    selection = select_arrays(**arrays, **GRID, tau=0.3, keep_first_frame=False)
+    mean = np.stack([h.reshape(4, 14, 4, 14).mean((1, 3)) for h in selection.heats()])
+    assert (np.abs(mean - 0.3) > 1e-5).all()  # no near-ties in this clip
+    np.testing.assert_array_equal(selection.mask, mean > 0.3)
+    assert 0 < len(selection) < mean.size and selection.params["budget"] is None
+    assert select_arrays(**arrays, **GRID, tau=0.3).mask[0].all()
+
+
+def test_i_pictures():
+    arrays = clip_arrays(np.random.default_rng(17), frames=4)
+    arrays["types"] = "PIPB"
+    kept = select_arrays(**arrays, **GRID, budget=20, i_pictures="keep", keep_first_frame=False)
+    assert kept.mask[1].all() and len(kept) == 20
+    zero = select_arrays(**arrays, **GRID, budget=20, i_pictures="zero", keep_first_frame=False)
+    assert not zero.scores[1].any() and not zero.heat(1).any() and zero.scores[[0, 2, 3]].any()
+
+
+def test_save_and_load(tmp_path):
+    arrays = clip_arrays(np.random.default_rng(18))
+    selection = select_arrays(**arrays, window=(2, 4, 90, 60), rotation=90, percentile_scope="clip", **GRID, tau=0.25)
+    selection.save(tmp_path / "selection.npz")
+    with np.load(tmp_path / "selection.npz", allow_pickle=False) as z:
+        assert {"frame_ids", "positions", "scores", "mask"} <= set(z.files)
+    loaded = Selection.load(tmp_path / "selection.npz")
+    for name in ("frame_ids", "positions", "scores", "mask", "valid"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(selection, name))
+        assert getattr(loaded, name).dtype == getattr(selection, name).dtype
+    assert (loaded.geometry, loaded.params, loaded.preset) == (selection.geometry, selection.params, "paper")
+    assert loaded.scales == pytest.approx(selection.scales)
+    with pytest.raises(ValueError, match="no source"):
+        loaded.heat(0)
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    with pytest.raises(ValueError, match="not a saved selection"):
+        Selection.load(tmp_path / "other.npz")
+
+
+def test_params_select_again():
+    arrays = clip_arrays(np.random.default_rng(19))
+    first = select_arrays(**arrays, preset="probe", **GRID, tau=0.2, compensate="median")
+    again = select_arrays(**arrays, preset="paper", **first.params)
+    np.testing.assert_array_equal(first.mask, again.mask)
+    np.testing.assert_array_equal(first.scores, again.scores)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"preset": "nothing"}, ValueError, "paper, llava, probe, bitcost"),
+        ({"budgett": 3}, TypeError, "budget"),
+        ({"resize": "zoom"}, ValueError, "'letterbox'"),
+        ({"vector": "l2"}, ValueError, "'l0_else_l1'"),
+        ({"padding": 3}, ValueError, "padding"),
+        ({"tau": 0.1, "budget": 3}, ValueError, "exclude each other"),
+        ({"budget": None}, ValueError, "neither tau nor budget"),
+        ({"budget": 0}, ValueError, "positive"),
+        ({"budget": 2.5}, ValueError, "positive whole"),
+        ({"frame_ids": [0], "start": 1.0}, ValueError, "exclude each other"),
+        ({"frame_ids": []}, ValueError, "frame_ids"),
+        ({"frame_ids": [-1]}, ValueError, "frame_ids"),
+        ({"keep_first_frame": "yes"}, ValueError, "True or False"),
+        ({"percentile": 101}, ValueError, "0..100"),
+        ({"percentile": float("nan")}, ValueError, "0..100"),
+        ({"mv_weight": -1}, ValueError, "negative"),
+        ({"mv_weight": 0, "residual_weight": 0}, ValueError, "nothing is left"),
+        ({"local_variance": 4}, ValueError, "odd"),
+        ({"size": 8}, ValueError, "patch"),
+        ({"rotation": 45}, ValueError, "90"),
+        ({"window": (0, 0, 0, 5)}, ValueError, "window"),
+        ({"window": (0, 0, 500, 5)}, ValueError, "display window"),
+        ({"bit_depth": 7}, ValueError, "bit_depth"),
+        ({"vector": "displacement", "ref_poc": None}, ValueError, "ref_poc is missing"),
+        ({"preset": "bitcost", "bits": None}, ValueError, "bits are missing"),
+        ({"preset": "bitcost", "ctb_size": 8}, ValueError, "too few"),
+        ({"mv": None}, ValueError, "mv is missing"),
+        ({"residual": None, "mv_weight": 1}, ValueError, "residual is missing"),
+        ({"mv": np.zeros((3, 18, 26, 2, 2))}, ValueError, "whole numbers"),
+        ({"mv": np.full((3, 18, 26, 2, 2), 40000)}, ValueError, "int16"),
+        ({"mv": np.zeros((3, 18, 25, 2, 2), np.int16)}, ValueError, "shape"),
+        ({"types": "IP"}, ValueError, "one entry a picture"),
+        ({"mv": [], "residual": [], "pred": None, "ref_poc": None, "poc": None, "bits": None, "types": None}, ValueError,
+         "no pictures"),
+    ],
+)  # fmt: skip
+def test_bad_arguments(arguments, error, message):
+    arrays = clip_arrays(np.random.default_rng(20))
+    with pytest.raises(error, match=message):
+        select_arrays(**{**arrays, **arguments})
+
+
+def fake_video(arrays, *, window, rotation=0, pts=None):
+    """A video of these arrays, as ``ove_codec.open`` returns one."""
+    frames, height, width = arrays["residual"].shape
+    reads = []
+
+    def read(frame_ids, residual=True):
+        reads.append((list(frame_ids), residual))
+        for i in frame_ids:
+            names = ("mv", "pred", "ref_poc", "poc", "bits")
+            yield SimpleNamespace(
+                **{name: arrays[name][i] for name in names}, residual=arrays["residual"][i] if residual else None,
+                type=arrays["types"][i], coded_width=width, coded_height=height, window=window, rotation=rotation,
+                bit_depth=arrays["bit_depth"], ctb_size=arrays["ctb_size"],
+            )  # fmt: skip
+
+    index = SimpleNamespace(pts=np.arange(frames) / 25 if pts is None else pts)
+    return SimpleNamespace(index=index, read=read, reads=reads)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("scope", ["frame", "clip"])
+def test_video_and_arrays_agree(preset, scope):
+    arrays = clip_arrays(np.random.default_rng(21), frames=5)
+    video = fake_video(arrays, window=(2, 0, 100, 70), rotation=270)
+    params = {"preset": preset, "percentile_scope": scope, "num_frames": 3, "budget": 300}
+    a = select(video, **params)
+    b = select_arrays(**arrays, window=(2, 0, 100, 70), rotation=270, **params)
+    np.testing.assert_array_equal(a.scores, b.scores)
+    np.testing.assert_array_equal(a.positions, b.positions)
+    assert a.geometry == b.geometry and a.geometry.rotation == 270
+    assert video.reads == [([0, 2, 4], preset != "bitcost")] * (2 if scope == "clip" else 1)
+    np.testing.assert_array_equal(a.heat(1), b.heat(1))
+    assert video.reads[-1][0] == [2]
+    with pytest.raises(IndexError):
+        a.heat(3)
+
+
+def test_video_is_opened_from_what_open_takes(monkeypatch, tmp_path):
+    arrays = clip_arrays(np.random.default_rng(22), frames=5)
+    video = fake_video(arrays, window=(0, 0, 104, 72))
+    opened = []
+    monkeypatch.setattr(ove_codec, "open", lambda s, threads: opened.append((s, threads)) or video, raising=False)
+    selection = select(tmp_path / "clip.mp4", threads=2, end=0.1, **GRID, budget=18)
+    assert selection.frame_ids.tolist() == [0, 1, 2]
+    assert opened == [(tmp_path / "clip.mp4", 2)]
+    selection.save(tmp_path / "s.npz")
+    np.testing.assert_array_equal(Selection.load(tmp_path / "s.npz").heat(1), selection.heat(1))
+    assert opened[1:] == [(str(tmp_path / "clip.mp4"), 0), (tmp_path / "clip.mp4", 2)]
+
+
+def test_changing_picture_size_is_reported():
+    small, large = (clip_arrays(np.random.default_rng(23), frames=2, height=h) for h in (64, 72))
+    a, b = fake_video(small, window=(0, 0, 104, 64)), fake_video(large, window=(0, 0, 104, 72))
+
+    def read(frame_ids, residual=True):
+        for i in frame_ids:
+            yield from (a.read([i]) if i < 2 else b.read([i - 2]))
+
+    video = SimpleNamespace(index=SimpleNamespace(pts=np.arange(4) / 25), read=read)
+    with pytest.raises(_core.UnsupportedStreamError, match="104x64 to 104x72.*display index 2"):
+        select(video, **GRID)
+    assert select(video, frame_ids=[2, 3], **GRID).geometry.source_height == 72
+
+
+def test_missing_pictures_are_reported():
+    arrays = clip_arrays(np.random.default_rng(24), frames=4)
+    video = fake_video(arrays, window=(0, 0, 104, 72), pts=np.arange(6) / 25)
+    video.read = lambda ids, residual=True: fake_video(arrays, window=(0, 0, 104, 72)).read([i for i in ids if i < 4])
+    with pytest.raises(_core.DecodeError, match="display index 4"):
+        select(video, **GRID)
+
+
+def test_scorers_take_turns_between_threads():
+    arrays = clip_arrays(np.random.default_rng(25), frames=1, height=256, width=256)
+    scorer = _core.Scorer(resolve("paper", {}), (0, 0, 256, 256), 0)
+    picture = {"mv": arrays["mv"][0], "residual": arrays["residual"][0], "pred": arrays["pred"][0]}
+    rest = {"ref_poc": None, "poc": 0, "bits": None, "ctb_size": 0, "bit_depth": 8, "intra": False}
+    results = []
+    threads = [
+        threading.Thread(target=lambda: results.append(scorer.score(width=256, height=256, **picture, **rest)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 8
+    for result in results:
+        np.testing.assert_array_equal(result, results[0])
+
+
+def test_every_parameter_of_the_presets_is_known():
+    for name, preset in PRESETS.items():
+        assert set(preset) <= set(COMMON), name
+        assert set(resolve(name, {})) == set(COMMON)
