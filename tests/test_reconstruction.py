@@ -10,9 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import ove_codec
 import pytest
 from numpy.typing import NDArray
+
+import ove_codec
 from support import annexb, checks, ffmpeg
 from support.grid import GRID, Clip
 

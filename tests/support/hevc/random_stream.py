@@ -73,8 +73,8 @@ class RandomStream:
             else None,
             temporal_mvp=self.maybe(0.9),
         )
-        # The same for a whole sequence (7.4.3.3.1), and one of both at most in the Main profiles. Tile sizes could change,
-        # but libavcodec looks up the slices of collocated pictures with the tiles of the current one.
+        # The same for a whole sequence (7.4.3.3.1), and at most one of both in the Main profiles. Tile
+        # sizes might change, but libavcodec looks up a collocated picture's slices with the current picture's tiles.
         self.tiles = self._tiles() if self.maybe(0.3) and self.sps.ctb_columns > 1 else None
         self.wavefront = self.tiles is None and self.maybe(0.3)
         self.available: dict[int, bool] = {}  # POC of each picture in the DPB -> is a long-term reference
