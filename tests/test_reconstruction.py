@@ -3,7 +3,6 @@
 The loop filters are off, so clip(prediction + residual) must be the decoded luma of every inter block.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,12 +28,12 @@ class Decoded:
 
 
 @pytest.fixture(scope="module", params=GRID, ids=lambda clip: clip.name)
-def decoded(request: pytest.FixtureRequest, stream_folder: Path) -> Iterator[Decoded]:
+def decoded(request: pytest.FixtureRequest, stream_folder: Path) -> Decoded:
     clip: Clip = request.param
     path = clip.encode(stream_folder)
     luma, complaints = ffmpeg.decode_luma(path, clip.depth)
     assert not complaints
-    yield Decoded(clip, path, luma, list(ove_codec.open(path)))
+    return Decoded(clip, path, luma, list(ove_codec.open(path)))
 
 
 def test_inter_blocks_reconstruct(decoded: Decoded) -> None:
@@ -92,8 +91,8 @@ def test_chosen_pictures_equal_all(decoded: Decoded) -> None:
 def test_oracle_notices_a_quarter_sample(decoded: Decoded) -> None:
     """The oracle can fail: vectors a quarter sample off do not reconstruct a textured scene."""
     names = ("poc", "pred", "mv", "ref_poc", "residual", "bits", "slices", "bit_depth", "ctb_size")
-    names += ("coded_width", "coded_height")
-    pictures = [SimpleNamespace(**{name: getattr(picture, name) for name in names}) for picture in decoded.pictures]
+    size = ("coded_width", "coded_height")
+    pictures = [SimpleNamespace(**{name: getattr(picture, name) for name in names + size}) for picture in decoded.pictures]
     moved = pictures[-1]
     moved.mv = moved.mv + np.array([1, 0], np.int16) * (moved.pred[:, :, None, None] > 0)
     with pytest.raises(AssertionError, match=f"POC {moved.poc}: .* inter blocks differ"):

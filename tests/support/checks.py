@@ -1,6 +1,7 @@
 """What must hold for the arrays of any picture, and the reconstruction oracle over the pictures of a stream."""
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ Luma = NDArray[np.integer]
 def coded_video_sequences(pocs: Sequence[int]) -> list[int]:
     """The number of the coded video sequence of each picture in output order: POC starts again with each."""
     numbers = [0]
-    for last, poc in zip(pocs, pocs[1:], strict=False):
+    for last, poc in itertools.pairwise(pocs):
         numbers.append(numbers[-1] + (poc <= last))
     return numbers[: len(pocs)]
 
@@ -53,7 +54,7 @@ def slice_weights(
 
 
 def predictions(
-    pictures: Sequence[Picture], luma: Sequence[Luma], ctb_orders: dict[int, Sequence[int]] | None = None
+    pictures: Sequence[Picture], luma: Sequence[Luma], ctb_orders: Mapping[int, Sequence[int]] | None = None
 ) -> Iterator[NDArray[np.int32]]:
     """The luma prediction of each picture, in output order, from the decoded `luma` of its sequence."""
     assert len(pictures) == len(luma)
@@ -69,7 +70,7 @@ def predictions(
 
 
 def assert_reconstructs(
-    pictures: Sequence[Picture], luma: Sequence[Luma], ctb_orders: dict[int, Sequence[int]] | None = None
+    pictures: Sequence[Picture], luma: Sequence[Luma], ctb_orders: Mapping[int, Sequence[int]] | None = None
 ) -> int:
     """clip(prediction + residual) is the decoded luma on every inter block; returns the number of blocks compared."""
     blocks = 0
