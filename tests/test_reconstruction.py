@@ -90,7 +90,19 @@ def test_chosen_pictures_equal_all(decoded: Decoded) -> None:
 @pytest.mark.parametrize("decoded", GRID[:1], indirect=True, ids=lambda clip: clip.name)
 def test_oracle_notices_a_quarter_sample(decoded: Decoded) -> None:
     """The oracle can fail: vectors a quarter sample off do not reconstruct a textured scene."""
-    names = "poc pred mv ref_poc residual bits slices bit_depth ctb_size coded_width coded_height".split()
+    names = [
+        "poc",
+        "pred",
+        "mv",
+        "ref_poc",
+        "residual",
+        "bits",
+        "slices",
+        "bit_depth",
+        "ctb_size",
+        "coded_width",
+        "coded_height",
+    ]
     pictures = [SimpleNamespace(**{name: getattr(picture, name) for name in names}) for picture in decoded.pictures]
     moved = pictures[-1]
     moved.mv = moved.mv + np.array([1, 0], np.int16) * (moved.pred[:, :, None, None] > 0)
