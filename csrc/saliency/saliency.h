@@ -1,7 +1,7 @@
 // Heat of one picture after another on the patch grid of a clip: energies, fused, resized, summed over patches.
 #pragma once
 
-#include <map>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -14,6 +14,7 @@
 #include "saliency/picture.h"
 #include "saliency/resampling.h"
 #include "saliency/residual.h"
+#include "saliency/value_map.h"
 
 namespace ove::saliency {
 
@@ -51,6 +52,10 @@ class Saliency {
   double full_score() const;
 
  private:
+  struct MapSums {
+    PatchSums vertical, horizontal;
+  };
+
   bool off(const PictureView& picture) const { return picture.intra && params_.zero_intra_pictures; }
   bool linear() const;
   void check(const PictureView& picture) const;
@@ -58,9 +63,8 @@ class Saliency {
 
   // Scores without a full-resolution map, where the heat is linear in the energies.
   void score_linear(const PictureView& picture);
-  void add_blocks(std::span<const float> values, int columns, int side, float scale, float weight);
+  void add_map(const ValueMap& map, const MapSums& sums, float scale, float weight);
   void add_residual(const PictureView& picture, float weight);
-  const std::pair<PatchSums, PatchSums>& block_sums(int side);
 
   // The whole canvas.
   void render(const PictureView& picture);
@@ -80,9 +84,9 @@ class Saliency {
   MagnitudeHistogram clip_motion_, clip_bits_;
   ResidualHistogram clip_residual_{};
 
-  PatchSums vertical_sums_, horizontal_sums_;  // of samples
-  std::map<int, std::pair<PatchSums, PatchSums>>
-      block_sums_;  // vertical and horizontal ones, by the side of the blocks
+  MapSums sample_sums_;
+  std::optional<MapSums> motion_sums_, bits_sums_;
+  int bits_side_ = 0;                                            // of bits_sums_
   std::vector<std::vector<std::pair<int, float>>> row_weights_;  // the patch rows that a row of the window adds to
   std::vector<float> prior_x_, prior_y_;                         // factors of the centre prior's bell
 

@@ -17,6 +17,10 @@
                        two are evaluated at each sample instead of each 4x4 block
 ``vector``             "l0", "l0_else_l1", "both" (the longer one after compensation), "displacement" (both lists divided
                        by poc - ref_poc, averaged: samples per unit of POC); blocks without such a vector have 0
+``motion_map``         "exact": every vector where its block lies. "reference", as the reference implementation has it:
+                       the 4x4 blocks that lie wholly in the display window, spread over it evenly (the same where its
+                       sides are multiples of 4), and a local variance from integral images in single precision, whose
+                       rounding is part of it
 ``i_pictures``         "as_coded", "zero" (no heat), "keep" (whole, before the patches of other pictures)
 ``fuse``               "weighted": sum of weight * E; "max", "sum" (clipped to 1), "geomean": of the E of positive weight
 ``mv_weight``          of E_mv, |v| in luma samples; 0 leaves the vectors out
@@ -58,6 +62,7 @@ COMMON: dict[str, Any] = {
     "percentile_scope": "frame",
     "compensate": "none",
     "vector": "l0_else_l1",
+    "motion_map": "exact",
     "i_pictures": "as_coded",
     "fuse": "weighted",
     "mv_weight": 0.5,
@@ -85,6 +90,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "resize": "letterbox",
         "compensate": "median",
         "vector": "l0",
+        "motion_map": "reference",
         "budget": 8 * 36 * 36,
         "padding": "zero",
     },
@@ -92,6 +98,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "interpolation": "cubic",
         "compensate": "similarity",
         "vector": "l0",
+        "motion_map": "reference",
         "i_pictures": "zero",
         "keep_first_frame": False,
         "center_prior": 0.3,
