@@ -75,8 +75,29 @@ def local_variance(a, k):
     return windows.var(axis=(2, 3))
 
 
+def reference_local_variance(a, k):
+    """By integral images in single precision that lack their leading zeros: one row and one column fewer."""
+
+    def mean(b):
+        ii = np.pad(b, k // 2, mode="edge").cumsum(0, dtype=np.float32).cumsum(1, dtype=np.float32)
+        return (ii[k:, k:] - ii[:-k, k:] - ii[k:, :-k] + ii[:-k, :-k]) / np.float32(k * k)
+
+    a = a.astype(np.float32)
+    return np.maximum(mean(a * a) - mean(a) ** 2, 0)
+
+
+def stretched(a, height, width):
+    """Nearest neighbour onto height x width samples."""
+    rows, columns = (np.minimum(np.arange(n) * m // n, m - 1) for n, m in ((height, a.shape[0]), (width, a.shape[1])))
+    return a[rows][:, columns]
+
+
 def motion(picture, window, params):
     """(|v| at sample resolution, the values that its percentile is taken of)."""
+    x, y, w, h = window
+    reference = params["motion_map"] == "reference"
+    if reference:  # the map of the blocks that lie wholly in the window
+        window = (x // 4 * 4, y // 4 * 4, max(1, w // 4) * 4, max(1, h // 4) * 4)
     all_fields = fields(
         picture["mv"], picture.get("pred"), picture.get("ref_poc"), picture.get("poc", 0), params["vector"]
     )
@@ -101,14 +122,11 @@ def motion(picture, window, params):
         only_second = uses[1] & ~uses[0]
         both = uses[0] & uses[1]
         values = np.where(only_second, lengths[1], np.where(both, np.maximum(*lengths), lengths[0]))
-    if per_sample:
-        samples = values
-    else:
-        x, y, w, h = window
-        samples = window_samples(values, 4, (x % 4, y % 4, w, h))
+    samples = values if per_sample else window_samples(values, 4, (window[0] % 4, window[1] % 4, *window[2:]))
     if params["local_variance"]:
-        samples = values = local_variance(samples, params["local_variance"])
-    return samples, values
+        variance = reference_local_variance if reference else local_variance
+        samples = values = variance(samples, params["local_variance"])
+    return stretched(samples, h, w) if reference else samples, values
 
 
 def residual_level(picture, window):

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import saliency_twin as twin
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ove_codec.presets import PRESETS
 from ove_codec.selection import select_arrays
@@ -61,9 +63,9 @@ def check(arrays, *, window=None, rotation=0, preset="paper", atol=2e-3, quantum
         expected = twin.canvas_heat(picture(arrays, i), window, rotation, p, clip)
         assert heats[t].shape == expected.shape and heats[t].dtype == np.float32
         area = p["patch_size"] ** 2
-        np.testing.assert_allclose(heats[t], expected, atol=2e-4 + quantum)
+        np.testing.assert_allclose(heats[t], expected, atol=2e-4 + 2 * quantum)  # a cubic resize can double a step
         np.testing.assert_allclose(
-            selection.scores[t], twin.patch_sums(expected, p["patch_size"]), atol=atol + quantum * area / 8
+            selection.scores[t], twin.patch_sums(expected, p["patch_size"]), atol=atol + quantum * area / 4
         )
         np.testing.assert_allclose(
             selection.scores[t], twin.patch_sums(heats[t].astype(float), p["patch_size"]), rtol=1e-5, atol=1e-3
@@ -141,6 +143,17 @@ def test_local_variance(compensate, k):
     check(clip_arrays(np.random.default_rng(6)), **SMALL, budget=20, compensate=compensate, local_variance=k)
 
 
+@pytest.mark.parametrize("compensate", ["none", "median"])
+@pytest.mark.parametrize("k", [3, 5])
+@pytest.mark.parametrize("window", [None, (0, 0, 101, 70), (5, 3, 93, 67)])
+def test_reference_motion_map(compensate, k, window):
+    arrays = clip_arrays(np.random.default_rng(6), reach=300)
+    params = {**SMALL, "budget": 20, "compensate": compensate, "motion_map": "reference"}
+    plain = check(arrays, **params, window=window)
+    rounded = check(arrays, **params, window=window, local_variance=k)
+    assert not np.allclose(plain.scores, rounded.scores)
+
+
 @pytest.mark.parametrize("center_prior", [True, 0.3, 2.5])
 def test_center_prior(center_prior):
     selection = check(clip_arrays(np.random.default_rng(7)), **SMALL, budget=20, center_prior=center_prior)
@@ -210,3 +223,34 @@ def test_bits_spread_over_partial_ctus():
     assert heat.shape == (70, 70)
     np.testing.assert_allclose(heat[:64, :64], np.log1p(100) / np.log1p(10000), rtol=1e-6)
     assert (heat[64:, 64:] == 1).all() and not heat[:64, 64:].any()
+
+
+@settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_any_shape(data):
+    """Pictures, windows, canvases and patches of all sizes, down to a single sample."""
+    height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
+    x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    window = (x, y, data.draw(st.integers(1, width - x)), data.draw(st.integers(1, height - y)))
+    resize = data.draw(st.sampled_from(["crop", "letterbox", "stretch", "native"]))
+    patch = data.draw(st.integers(1, 9))
+    size = data.draw(st.integers(patch, 30))
+    if resize == "native":
+        patch = min(patch, *window[2:])
+    arrays = clip_arrays(np.random.default_rng(data.draw(st.integers(0, 99))), frames=2, height=height, width=width)
+    check(
+        arrays,
+        window=window,
+        rotation=data.draw(st.sampled_from([0, 90, 180, 270])),
+        size=size,
+        patch_size=patch,
+        resize=resize,
+        budget=data.draw(st.integers(1, 50)),
+        padding=data.draw(st.sampled_from(["exclude", "zero"])),
+        interpolation=data.draw(st.sampled_from(["bilinear", "cubic"])),
+        compensate=data.draw(st.sampled_from(["none", "median", "mean"])),
+        motion_map=data.draw(st.sampled_from(["exact", "reference"])),
+        fuse=data.draw(st.sampled_from(["weighted", "max"])),
+        center_prior=data.draw(st.sampled_from([0, 0.3])),
+        bits_weight=data.draw(st.sampled_from([0, 1.0])),
+    )

@@ -8,21 +8,20 @@ namespace ove::saliency {
 
 namespace {
 
-float dot(const float* a, std::span<const float> b) {
-  float lanes[8] = {};
+double dot(const float* a, std::span<const float> b) {
+  double lanes[4] = {};
   std::size_t i = 0;
-  for (; i + 8 <= b.size(); i += 8) {
-    for (int k = 0; k < 8; ++k) lanes[k] += a[i + k] * b[i + k];
+  for (; i + 4 <= b.size(); i += 4) {
+    for (int k = 0; k < 4; ++k) lanes[k] += static_cast<double>(a[i + k]) * static_cast<double>(b[i + k]);
   }
-  float sum = 0;
-  for (; i < b.size(); ++i) sum += a[i] * b[i];
-  for (const float lane : lanes) sum += lane;
+  double sum = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+  for (; i < b.size(); ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
   return sum;
 }
 
 }  // namespace
 
-void Saliency::add_map(const ValueMap& map, const MapSums& sums, float scale, float weight) {
+void Saliency::add_map(const ValueMap& map, const MapSums& sums, float scale, double weight) {
   const std::size_t columns = map.columns;
   energy_.resize(map.values.size());
   for (std::size_t i = 0; i < energy_.size(); ++i) energy_[i] = std::min(map.values[i] * scale, 1.0f);
@@ -41,7 +40,7 @@ void Saliency::add_map(const ValueMap& map, const MapSums& sums, float scale, fl
   }
 }
 
-void Saliency::add_residual(const PictureView& picture, float weight) {
+void Saliency::add_residual(const PictureView& picture, double weight) {
   const int shift = picture.bit_depth - 8;
   const std::size_t width = window_.width;
   accumulator_.assign(sample_sums_.vertical.count() * width, 0.0f);
@@ -71,17 +70,17 @@ void Saliency::add_residual(const PictureView& picture, float weight) {
 }
 
 void Saliency::score_linear(const PictureView& picture) {
-  std::fill(sums_.begin(), sums_.end(), 0.0f);
-  if (use_motion_) add_map(motion_.map(), *motion_sums_, scales_.motion, static_cast<float>(params_.mv_weight));
+  std::fill(sums_.begin(), sums_.end(), 0.0);
+  if (use_motion_) add_map(motion_.map(), *motion_sums_, scales_.motion, params_.mv_weight);
   if (use_bits_) {
     const ValueMap& map = bit_cost_.map();
     if (bits_side_ != bit_cost_.side()) {
       bits_side_ = bit_cost_.side();
       bits_sums_.emplace(MapSums{{axes_.vertical, map.row_of}, {axes_.horizontal, map.column_of}});
     }
-    add_map(map, *bits_sums_, scales_.bits, static_cast<float>(params_.bits_weight));
+    add_map(map, *bits_sums_, scales_.bits, params_.bits_weight);
   }
-  if (use_residual_) add_residual(picture, static_cast<float>(params_.residual_weight));
+  if (use_residual_) add_residual(picture, params_.residual_weight);
 }
 
 }  // namespace ove::saliency

@@ -112,12 +112,12 @@ void Saliency::render(const PictureView& picture) {
 }
 
 void Saliency::sum_patches() {
-  std::fill(sums_.begin(), sums_.end(), 0.0f);
+  std::fill(sums_.begin(), sums_.end(), 0.0);
   const int patch = geometry_.patch, length = axes_.horizontal.canvas, columns = length / patch;
   for (int y = 0; y < axes_.vertical.canvas; ++y) {
     const float* row = canvas_.data() + static_cast<std::size_t>(y) * length;
-    float* sums = sums_.data() + static_cast<std::size_t>(y / patch) * columns;
-    for (int x = 0; x < length; ++x) sums[x / patch] += row[x];
+    double* sums = sums_.data() + static_cast<std::size_t>(y / patch) * columns;
+    for (int x = 0; x < length; ++x) sums[x / patch] += static_cast<double>(row[x]);
   }
 }
 

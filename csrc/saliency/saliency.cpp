@@ -147,10 +147,12 @@ void Saliency::score(const PictureView& picture, std::span<float> scores) {
     render(picture);
     sum_patches();
   }
+  const double unit = full_score() / (1 << 22);
   for (int row = 0; row < geometry_.rows; ++row) {
     for (int column = 0; column < geometry_.columns; ++column) {
       const int from = axes_.swapped ? column * geometry_.rows + row : row * geometry_.columns + column;
-      scores[static_cast<std::size_t>(row) * geometry_.columns + column] = sums_[from];
+      scores[static_cast<std::size_t>(row) * geometry_.columns + column] =
+          static_cast<float>(params_.quantize ? sums_[from] : std::nearbyint(sums_[from] / unit) * unit);
     }
   }
 }

@@ -34,7 +34,8 @@ class Saliency {
   // With clip_scope, every picture of the clip must be measured before the first one is scored.
   void measure(const PictureView& picture);
 
-  // Sums of the heat over each patch, (rows, columns) in display orientation.
+  // Sums of the heat over each patch, (rows, columns) in display orientation. They are rounded to 2^-22 of a full score
+  // (quantised heat is whole anyway), so that patches of equal heat score the same and ties are ties.
   void score(const PictureView& picture, std::span<float> scores);
 
   // The fused heat on the canvas, (canvas_height, canvas_width) in display orientation. Its patch sums are the scores.
@@ -63,8 +64,8 @@ class Saliency {
 
   // Scores without a full-resolution map, where the heat is linear in the energies.
   void score_linear(const PictureView& picture);
-  void add_map(const ValueMap& map, const MapSums& sums, float scale, float weight);
-  void add_residual(const PictureView& picture, float weight);
+  void add_map(const ValueMap& map, const MapSums& sums, float scale, double weight);
+  void add_residual(const PictureView& picture, double weight);
 
   // The whole canvas.
   void render(const PictureView& picture);
@@ -90,7 +91,8 @@ class Saliency {
   std::vector<std::vector<std::pair<int, float>>> row_weights_;  // the patch rows that a row of the window adds to
   std::vector<float> prior_x_, prior_y_;                         // factors of the centre prior's bell
 
-  std::vector<float> sums_, canvas_;  // along the axes of the coded picture
+  std::vector<double> sums_;   // of patches, along the axes of the coded picture
+  std::vector<float> canvas_;  // likewise
   std::vector<float> accumulator_, energy_, lines_;
   std::vector<std::int16_t> levels_;
 };
