@@ -1,7 +1,282 @@
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
 #include "bindings/bindings.h"
+#include "bindings/source.h"
+#include "reader/video_reader.h"
+
+namespace py = pybind11;
 
 namespace ove::bindings {
 
-void bind_reader(pybind11::module_&) {}
+namespace {
+
+using hevc::CodecPicture;
+using hevc::Slice;
+
+char type_letter(hevc::SliceType type) { return "BPI"[static_cast<int>(type)]; }
+
+// A read-only array over memory that `owner` keeps alive. Pictures still to be decoded may refer to the same memory.
+template <class T>
+py::array view(const T* data, std::vector<py::ssize_t> shape, std::shared_ptr<const void> owner) {
+  auto* handle = new std::shared_ptr<const void>(std::move(owner));
+  const py::capsule base(handle, [](void* p) { delete static_cast<std::shared_ptr<const void>*>(p); });
+  py::array array(py::dtype::of<T>(), std::move(shape), data, base);
+  array.attr("flags").attr("writeable") = false;
+  return array;
+}
+
+// A picture as Python sees it. Planes that the decoder keeps in another form are spread out on first use.
+class Picture {
+ public:
+  Picture(reader::VideoPicture picture, int quarter_turns)
+      : codec_(std::move(picture.codec)), index_(picture.index), pts_(picture.pts), quarter_turns_(quarter_turns) {}
+
+  const CodecPicture& codec() const { return *codec_; }
+  std::int64_t index() const { return index_; }
+  double pts() const { return pts_; }
+  int rotation() const { return 90 * quarter_turns_; }
+
+  py::array mv() const {
+    return view(reinterpret_cast<const std::int16_t*>(buffers().mv.data()), {height4(), width4(), 2, 2}, codec_);
+  }
+  py::array residual() const {
+    buffers();
+    if (codec_->detail != hevc::Detail::kResidual) {
+      throw std::logic_error("the residual was not decoded: read the picture with residual=True");
+    }
+    return view(codec_->buffers->residual.data(), {codec_->height(), codec_->width()}, codec_);
+  }
+  py::array bits() const {
+    return view(buffers().bits.data(), {codec_->sps->height_in_ctbs(), codec_->sps->width_in_ctbs()}, codec_);
+  }
+  py::array pred() { return plane<std::uint8_t>("pred", {height4(), width4()}, &CodecPicture::copy_pred); }
+  py::array ref_poc() { return plane<std::int32_t>("ref_poc", {height4(), width4(), 2}, &CodecPicture::copy_ref_poc); }
+  py::array qp() { return plane<std::int8_t>("qp", {height4(), width4()}, &CodecPicture::copy_qp); }
+  py::array cu_size() { return plane<std::uint8_t>("cu_size", {height4(), width4()}, &CodecPicture::copy_cu_size); }
+  py::array skip() {
+    return plane<std::uint8_t>("skip", {height4(), width4()}, &CodecPicture::copy_skip).attr("view")("?");
+  }
+
+ private:
+  const hevc::PictureBuffers& buffers() const {
+    if (!codec_->buffers) throw std::logic_error("only the headers of this picture were decoded");
+    return *codec_->buffers;
+  }
+  py::ssize_t width4() const { return codec_->width4(); }
+  py::ssize_t height4() const { return codec_->height4(); }
+
+  template <class T>
+  py::array plane(const char* name, std::vector<py::ssize_t> shape, void (CodecPicture::*copy)(T*) const) {
+    buffers();
+    auto& cached = planes_[name];
+    if (!cached) {
+      py::ssize_t size = 1;
+      for (const py::ssize_t n : shape) size *= n;
+      auto memory = std::make_shared<std::vector<T>>(static_cast<std::size_t>(size));
+      {
+        const py::gil_scoped_release release;
+        ((*codec_).*copy)(memory->data());
+      }
+      cached = view(memory->data(), std::move(shape), memory);
+    }
+    return *cached;
+  }
+
+  std::shared_ptr<const CodecPicture> codec_;
+  std::int64_t index_;
+  double pts_;
+  int quarter_turns_;
+  std::map<std::string, std::optional<py::array>> planes_;
+};
+
+py::list ref_lists(const Slice& slice, const std::function<py::object(const hevc::RefEntry&)>& value) {
+  py::list lists;
+  for (const auto& list : slice.ref_list) {
+    py::list values;
+    for (const auto& entry : list) values.append(value(entry));
+    lists.append(values);
+  }
+  return lists;
+}
+
+py::object weights(const Slice& slice) {
+  if (!slice.has_weights) return py::none();
+  py::list lists;
+  for (const auto& list : slice.luma_weights) {
+    py::list values;
+    for (const auto& w : list) values.append(py::make_tuple(slice.luma_log2_weight_denom, w.weight, w.offset));
+    lists.append(values);
+  }
+  return lists;
+}
+
+// Iterates over pictures; the GIL is free while they are decoded.
+class Reader {
+ public:
+  Reader(const py::object& source, int threads, bool decoding_order, bool residual,
+         std::shared_ptr<const reader::VideoIndex> index, std::vector<std::int64_t> frame_ids)
+      : reader_(open_demuxer(source), {.threads = threads,
+                                       .order = decoding_order ? hevc::Order::kDecoding : hevc::Order::kDisplay,
+                                       .detail = residual ? hevc::Detail::kResidual : hevc::Detail::kMotion,
+                                       .limits = {},
+                                       .observe = {},
+                                       .index = std::move(index),
+                                       .frame_ids = std::move(frame_ids)}) {}
+
+  Picture next() {
+    reader::VideoPicture picture;
+    bool more;
+    {
+      const py::gil_scoped_release release;
+      more = reader_.next(picture);
+    }
+    if (!more) throw py::stop_iteration();
+    return {std::move(picture), reader_.demuxer().info().quarter_turns};
+  }
+
+ private:
+  reader::VideoReader reader_;
+};
+
+template <class T, class F>
+py::array_t<T> column(const reader::VideoIndex& index, F&& field) {
+  py::array_t<T> out(static_cast<py::ssize_t>(index.pictures.size()));
+  std::transform(index.pictures.begin(), index.pictures.end(), out.mutable_data(), field);
+  return out;
+}
+
+std::shared_ptr<reader::VideoIndex> index_video(const py::object& source) {
+  media::Demuxer demuxer = open_demuxer(source);
+  const py::gil_scoped_release release;
+  return std::make_shared<reader::VideoIndex>(reader::index_video(std::move(demuxer)));
+}
+
+void bind_picture(py::module_& m) {
+  py::class_<Slice>(m, "Slice", "What a slice header says that motion refers to.")
+      .def_property_readonly(
+          "type", [](const Slice& s) { return std::string(1, type_letter(s.type)); }, "'I', 'P' or 'B'")
+      .def_readonly("address", &Slice::address, "First CTB, in raster scan (SliceAddrRs).")
+      .def_readonly("qp", &Slice::qp, "SliceQpY")
+      .def_readonly("data_bits", &Slice::data_bits,
+                    "Bits of its slice data, emulation prevention bytes left out: the sum of its CTUs' `bits`.")
+      .def_property_readonly(
+          "ref_poc", [](const Slice& s) { return ref_lists(s, [](auto& e) { return py::int_(e.poc); }); },
+          "[list 0, list 1], each the POC of its references by ref_idx.")
+      .def_property_readonly(
+          "is_long_term",
+          [](const Slice& s) { return ref_lists(s, [](auto& e) { return py::bool_(e.is_long_term); }); },
+          "[list 0, list 1], each whether its references are long-term pictures.")
+      .def_property_readonly(
+          "weights", &weights,
+          "None, or [list 0, list 1] of (luma_log2_weight_denom, weight, offset) by ref_idx (7.4.7.3).");
+
+  py::class_<Picture>(m, "Picture",
+                      "Motion, residual and more of one decoded picture. Arrays cover the coded picture, before the\n"
+                      "conformance window is cut out and before rotation; they are read-only and share the decoder's\n"
+                      "memory. h4 and w4 are the coded height and width divided by 4.")
+      .def_property_readonly("index", &Picture::index, "Number in display order (in decoding order if read so).")
+      .def_property_readonly("pts", &Picture::pts, "Presentation time in seconds.")
+      .def_property_readonly(
+          "poc", [](const Picture& p) { return p.codec().poc; }, "PicOrderCntVal")
+      .def_property_readonly(
+          "type", [](const Picture& p) { return std::string(1, type_letter(p.codec().type)); },
+          "'I', 'P' or 'B': B with any B slice, else P with any P slice.")
+      .def_property_readonly(
+          "packet", [](const Picture& p) { return p.codec().tag.packet; }, "Number of its packet in the video stream.")
+      .def_property_readonly(
+          "random_access", [](const Picture& p) { return hevc::is_irap(p.codec().nal_unit_type); },
+          "Whether it is an IRAP picture (IDR, BLA or CRA).")
+      .def_property_readonly("temporal_id", [](const Picture& p) { return p.codec().temporal_id; })
+      .def_property_readonly(
+          "width", [](const Picture& p) { return p.codec().sps->window.width; }, "Luma samples shown, before rotation.")
+      .def_property_readonly(
+          "height", [](const Picture& p) { return p.codec().sps->window.height; },
+          "Luma samples shown, before rotation.")
+      .def_property_readonly("coded_width", [](const Picture& p) { return p.codec().width(); })
+      .def_property_readonly("coded_height", [](const Picture& p) { return p.codec().height(); })
+      .def_property_readonly(
+          "window",
+          [](const Picture& p) {
+            const hevc::Window& w = p.codec().sps->window;
+            return py::make_tuple(w.x, w.y, w.width, w.height);
+          },
+          "Conformance window (x, y, width, height) in coded luma samples.")
+      .def_property_readonly("rotation", &Picture::rotation, "Clockwise degrees to turn the picture by for display.")
+      .def_property_readonly(
+          "bit_depth", [](const Picture& p) { return p.codec().sps->bit_depth_luma; }, "Of luma.")
+      .def_property_readonly("ctb_size", [](const Picture& p) { return p.codec().sps->ctb_size(); })
+      .def_property_readonly(
+          "slices", [](const Picture& p) { return p.codec().slices; }, "The slices, in decoding order.")
+      .def_property_readonly("pred", &Picture::pred, "(h4, w4) uint8: 0 intra, 1 list 0, 2 list 1, 3 both.")
+      .def_property_readonly(
+          "mv", &Picture::mv,
+          "(h4, w4, 2, 2) int16: [list, (x, y)] in quarter luma samples, 0 where the list is unused\n"
+          "(H.265 8.5.3.2).")
+      .def_property_readonly("ref_poc", &Picture::ref_poc,
+                             "(h4, w4, 2) int32: POC of the referenced picture by list, 0 where the list is unused.")
+      .def_property_readonly(
+          "residual", &Picture::residual,
+          "(H, W) int16: what is added to the luma prediction, before clipping and loop filters, at\n"
+          "the stream's bit depth (H.265 8.6.2). RuntimeError if it was not decoded.")
+      .def_property_readonly("qp", &Picture::qp, "(h4, w4) int8: luma quantisation parameter QpY (8.6.1).")
+      .def_property_readonly("cu_size", &Picture::cu_size, "(h4, w4) uint8: side of the coding block in luma samples.")
+      .def_property_readonly("skip", &Picture::skip, "(h4, w4) bool: cu_skip_flag.")
+      .def_property_readonly(
+          "bits", &Picture::bits,
+          "(CTB rows, CTB columns) int32: bits of slice data that each CTU took from the arithmetic\n"
+          "decoder, alignment included with the CTU before it.");
+}
+
+}  // namespace
+
+void bind_reader(py::module_& m) {
+  bind_picture(m);
+  py::class_<reader::VideoIndex, std::shared_ptr<reader::VideoIndex>>(
+      m, "VideoIndex", "The N pictures of a video in display order, as its headers tell them.")
+      .def(py::init(&index_video), py::arg("source"),
+           "Reads all headers of `source` (path, bytes or binary file object), without any slice data.")
+      .def("__len__", [](const reader::VideoIndex& i) { return i.pictures.size(); })
+      .def_property_readonly(
+          "packet",
+          [](const reader::VideoIndex& i) { return column<std::int64_t>(i, [](auto& p) { return p.packet; }); },
+          "(N,) int64: number of the picture's packet in the video stream.")
+      .def_property_readonly(
+          "pts", [](const reader::VideoIndex& i) { return column<double>(i, [](auto& p) { return p.pts; }); },
+          "(N,) float64: presentation time in seconds.")
+      .def_property_readonly(
+          "poc", [](const reader::VideoIndex& i) { return column<std::int32_t>(i, [](auto& p) { return p.poc; }); },
+          "(N,) int32: PicOrderCntVal.")
+      .def_property_readonly(
+          "type",
+          [](const reader::VideoIndex& i) {
+            return py::object(
+                       column<std::uint8_t>(i, [](auto& p) { return static_cast<std::uint8_t>(type_letter(p.type)); })
+                           .attr("view")("S1"))
+                .attr("astype")("U1");
+          },
+          "(N,) str: 'I', 'P' or 'B'.")
+      .def_property_readonly(
+          "random_access",
+          [](const reader::VideoIndex& i) { return column<bool>(i, [](auto& p) { return p.random_access; }); },
+          "(N,) bool: whether the picture is an IRAP picture.")
+      .def("droppable_packets", &reader::VideoIndex::droppable_packets, py::arg("frame_ids"),
+           "Packets whose pictures none of `frame_ids` (display indices) needs, directly or not.");
+  py::class_<Reader>(m, "Reader", "Iterates over the pictures of `source`, in display or decoding order.")
+      .def(py::init<const py::object&, int, bool, bool, std::shared_ptr<const reader::VideoIndex>,
+                    std::vector<std::int64_t>>(),
+           py::arg("source"), py::kw_only(), py::arg("threads") = 0, py::arg("decoding_order") = false,
+           py::arg("residual") = true, py::arg("index") = py::none(),
+           py::arg("frame_ids") = std::vector<std::int64_t>())
+      .def("__iter__", [](py::object self) { return self; })
+      .def("__next__", &Reader::next);
+}
 
 }  // namespace ove::bindings

@@ -1,7 +1,272 @@
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "bindings/bindings.h"
+#include "bindings/source.h"
+#include "common/error.h"
+#include "common/geometry.h"
+#include "media/pixel_decoder.h"
+#include "tokens/patch_gather.h"
+
+namespace py = pybind11;
 
 namespace ove::bindings {
 
-void bind_tokens(pybind11::module_&) {}
+namespace {
+
+// Of the square canvas and of a patch, in samples: lengths made of them cannot overflow.
+constexpr int kMaxSide = 1 << 13;
+
+template <class T>
+using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
+
+Resize resize_named(const std::string& name) {
+  if (name == "crop") return Resize::kCrop;
+  if (name == "letterbox") return Resize::kLetterbox;
+  if (name == "stretch") return Resize::kStretch;
+  if (name == "native") return Resize::kNative;
+  throw std::invalid_argument("resize must be one of 'crop', 'letterbox', 'stretch', 'native', not '" + name + "'");
+}
+
+struct CanvasOptions {
+  Resize resize;
+  int size, patch;
+  tokens::Normalization normalization;
+};
+
+CanvasOptions canvas_options(const std::string& resize, int size, int patch, std::array<float, 3> mean,
+                             std::array<float, 3> std) {
+  if (size <= 0 || size > kMaxSide) throw std::invalid_argument("size must be 1 to " + std::to_string(kMaxSide));
+  if (patch <= 0 || patch > kMaxSide) {
+    throw std::invalid_argument("patch_size must be 1 to " + std::to_string(kMaxSide));
+  }
+  return {resize_named(resize), size, patch, {mean, std}};
+}
+
+std::vector<tokens::PatchPosition> places_of(const Array<std::int32_t>& positions) {
+  if (positions.ndim() != 2 || positions.shape(1) != 2) throw std::invalid_argument("positions must be (N, 2)");
+  std::vector<tokens::PatchPosition> places(static_cast<std::size_t>(positions.shape(0)));
+  for (std::size_t i = 0; i < places.size(); ++i) places[i] = {positions.data()[2 * i], positions.data()[2 * i + 1]};
+  return places;
+}
+
+// Calls visit(slot, picture, gather) for every decoded picture of `packets` that `needs(slot)`, in output order; `slot`
+// is its place among `packets`. All must have the size of the first.
+template <class Needs, class Visit>
+void for_each_picture(media::Demuxer demuxer, const Array<std::int64_t>& packets, media::PixelDecoder::Options options,
+                      const CanvasOptions& canvas, Needs&& needs, Visit&& visit) {
+  const std::span<const std::int64_t> wanted(packets.data(), static_cast<std::size_t>(packets.size()));
+  std::vector<std::pair<std::int64_t, std::size_t>> slots;
+  for (std::size_t slot = 0; slot < wanted.size(); ++slot) {
+    if (needs(slot)) slots.emplace_back(wanted[slot], slot);
+  }
+  std::sort(slots.begin(), slots.end());
+  for (const auto& [packet, slot] : slots) {
+    if (!options.wanted.empty() && options.wanted.back() == packet) {
+      throw std::invalid_argument("packets must not repeat, as " + std::to_string(packet) + " does");
+    }
+    options.wanted.push_back(packet);
+  }
+  const int turns = demuxer.info().quarter_turns;
+  media::PixelDecoder decoder(std::move(demuxer), std::move(options));
+  std::optional<tokens::PatchGather> gather;
+  for (media::DecodedPicture picture; decoder.next(picture);) {
+    const YuvFormat& format = picture.yuv.format;
+    const DisplayWindow window{0, 0, format.width, format.height, turns};
+    if (gather && (format.width != gather->format().width || format.height != gather->format().height)) {
+      throw UnsupportedStreamError(decoder.demuxer().name() + ": the picture of packet " +
+                                   std::to_string(picture.packet) +
+                                   " is of another size than those before it; take pictures of one size at a time");
+    }
+    if (!gather || gather->format() != format) {
+      gather.emplace(
+          format, turns,
+          make_geometry(window.display_width(), window.display_height(), canvas.resize, canvas.size, canvas.patch),
+          canvas.normalization);
+    }
+    visit(std::lower_bound(slots.begin(), slots.end(), std::pair(picture.packet, std::size_t{0}))->second, picture.yuv,
+          *gather);
+  }
+}
+
+// A NumPy array that takes the memory over.
+py::array_t<float> own(std::unique_ptr<float[]> memory, std::vector<py::ssize_t> shape) {
+  float* data = memory.get();
+  py::capsule owner(data, [](void* p) { delete[] static_cast<float*>(p); });
+  memory.release();
+  return py::array_t<float>(std::move(shape), data, owner);
+}
+
+media::PixelDecoder::Options decoder_options(const Array<std::int64_t>& dropped, int threads) {
+  return {{}, {dropped.data(), dropped.data() + dropped.size()}, threads};
+}
+
+py::array_t<float> gather_patches(const py::object& source, const Array<std::int64_t>& packets,
+                                  const Array<std::int64_t>& starts, const Array<std::int32_t>& positions,
+                                  const std::string& resize, int size, int patch_size, std::array<int, 2> source_size,
+                                  std::array<float, 3> mean, std::array<float, 3> std, int threads,
+                                  const Array<std::int64_t>& dropped) {
+  const std::span<const std::int64_t> bounds(starts.data(), static_cast<std::size_t>(starts.size()));
+  if (starts.size() != packets.size() + 1 || bounds.front() != 0 || bounds.back() != positions.shape(0) ||
+      !std::is_sorted(bounds.begin(), bounds.end())) {
+    throw std::invalid_argument("starts must rise from 0 to the number of positions, one more than packets");
+  }
+  const CanvasOptions canvas = canvas_options(resize, size, patch_size, mean, std);
+  const std::vector<tokens::PatchPosition> places = places_of(positions);
+  media::Demuxer demuxer = open_demuxer(source);
+
+  const std::size_t length = 3 * static_cast<std::size_t>(patch_size) * static_cast<std::size_t>(patch_size);
+  std::unique_ptr<float[]> rows;
+  {
+    py::gil_scoped_release release;
+    rows = std::make_unique_for_overwrite<float[]>(places.size() * length);
+    for_each_picture(
+        std::move(demuxer), packets, decoder_options(dropped, threads), canvas,
+        [&](std::size_t slot) { return bounds[slot] < bounds[slot + 1]; },
+        [&](std::size_t slot, const YuvPicture& picture, const tokens::PatchGather& gather) {
+          const Geometry& g = gather.geometry();
+          if (g.source_width != source_size[0] || g.source_height != source_size[1]) {
+            throw std::invalid_argument("the positions are for pictures shown as " + std::to_string(source_size[0]) +
+                                        "x" + std::to_string(source_size[1]) + ", those of the video are " +
+                                        std::to_string(g.source_width) + "x" + std::to_string(g.source_height));
+          }
+          const auto begin = static_cast<std::size_t>(bounds[slot]), end = static_cast<std::size_t>(bounds[slot + 1]);
+          gather.patches(picture, std::span(places).subspan(begin, end - begin),
+                         {rows.get() + begin * length, (end - begin) * length});
+        });
+  }
+  return own(std::move(rows), {positions.shape(0), static_cast<py::ssize_t>(length)});
+}
+
+py::array_t<float> gather_frames(const py::object& source, const Array<std::int64_t>& packets,
+                                 const std::string& resize, int size, std::array<float, 3> mean,
+                                 std::array<float, 3> std, int threads, const Array<std::int64_t>& dropped) {
+  const CanvasOptions canvas = canvas_options(resize, size, 1, mean, std);
+  if (packets.size() == 0) throw std::invalid_argument("packets must name at least one picture");
+  media::Demuxer demuxer = open_demuxer(source);
+  std::unique_ptr<float[]> frames;
+  py::ssize_t height = 0, width = 0;
+  {
+    py::gil_scoped_release release;
+    for_each_picture(
+        std::move(demuxer), packets, decoder_options(dropped, threads), canvas, [](std::size_t) { return true; },
+        [&](std::size_t slot, const YuvPicture& picture, const tokens::PatchGather& gather) {
+          height = gather.geometry().canvas_height();
+          width = gather.geometry().canvas_width();
+          const std::size_t length = 3 * static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
+          if (!frames) {
+            frames = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(packets.size()) * length);
+          }
+          gather.canvas(picture, {frames.get() + slot * length, length});
+        });
+  }
+  return own(std::move(frames), {packets.size(), 3, height, width});
+}
+
+ColorMatrix matrix_named(const std::string& name) {
+  if (name == "rgb") return ColorMatrix::kRgb;
+  if (name == "bt709") return ColorMatrix::kBt709;
+  if (name == "bt601") return ColorMatrix::kBt601;
+  if (name == "fcc") return ColorMatrix::kFcc;
+  if (name == "smpte240m") return ColorMatrix::kSmpte240m;
+  if (name == "ycgco") return ColorMatrix::kYcgco;
+  if (name == "bt2020") return ColorMatrix::kBt2020;
+  throw std::invalid_argument("matrix must be 'rgb', 'bt709', 'bt601', 'fcc', 'smpte240m', 'ycgco' or 'bt2020', not '" +
+                              name + "'");
+}
+
+// The planes as arrays of Sample, checked against the format.
+template <class Sample>
+YuvPicture picture_of(const YuvFormat& format, const std::vector<py::array>& planes) {
+  YuvPicture picture{format, {}, {}};
+  for (std::size_t i = 0; i < planes.size(); ++i) {
+    const int width = i ? format.chroma_width() : format.width, height = i ? format.chroma_height() : format.height;
+    if (!py::isinstance<py::array_t<Sample>>(planes[i]) || planes[i].ndim() != 2 || planes[i].shape(0) != height ||
+        planes[i].shape(1) != width || planes[i].strides(1) != static_cast<py::ssize_t>(sizeof(Sample))) {
+      throw std::invalid_argument("planes must be contiguous rows of " +
+                                  std::string(sizeof(Sample) > 1 ? "uint16" : "uint8") +
+                                  " samples for this bit_depth, the chroma planes of " +
+                                  std::to_string(format.chroma_width()) + "x" + std::to_string(format.chroma_height()));
+    }
+    picture.planes[i] = static_cast<const std::uint8_t*>(planes[i].data());
+    picture.strides[i] = planes[i].strides(0);
+  }
+  return picture;
+}
+
+py::array_t<float> gather_planes(const std::vector<py::array>& planes, const Array<std::int32_t>& positions,
+                                 int bit_depth, const std::string& matrix, bool full_range,
+                                 std::array<int, 2> chroma_shift, std::array<float, 2> chroma_site, int quarter_turns,
+                                 const std::string& resize, int size, int patch_size, std::array<float, 3> mean,
+                                 std::array<float, 3> std) {
+  if ((planes.size() != 1 && planes.size() != 3) || planes[0].ndim() != 2) {
+    throw std::invalid_argument("planes must be one or three arrays of two dimensions");
+  }
+  YuvFormat format;
+  format.width = static_cast<int>(planes[0].shape(1));
+  format.height = static_cast<int>(planes[0].shape(0));
+  format.bit_depth = bit_depth;
+  format.components = static_cast<int>(planes.size());
+  format.chroma_shift_x = chroma_shift[0];
+  format.chroma_shift_y = chroma_shift[1];
+  format.chroma_site_x = chroma_site[0];
+  format.chroma_site_y = chroma_site[1];
+  format.matrix = matrix_named(matrix);
+  format.full_range = full_range;
+  const CanvasOptions canvas = canvas_options(resize, size, patch_size, mean, std);
+  const DisplayWindow window{0, 0, format.width, format.height, quarter_turns};
+  const tokens::PatchGather gather(
+      format, quarter_turns,
+      make_geometry(window.display_width(), window.display_height(), canvas.resize, size, patch_size),
+      canvas.normalization);
+  const YuvPicture picture =
+      bit_depth > 8 ? picture_of<std::uint16_t>(format, planes) : picture_of<std::uint8_t>(format, planes);
+  const std::vector<tokens::PatchPosition> places = places_of(positions);
+  py::array_t<float> rows({positions.shape(0), static_cast<py::ssize_t>(gather.patch_length())});
+  const std::span<float> out(rows.mutable_data(), static_cast<std::size_t>(rows.size()));
+  py::gil_scoped_release release;
+  gather.patches(picture, places, out);
+  return rows;
+}
+
+}  // namespace
+
+void bind_tokens(py::module_& m) {
+  const tokens::Normalization clip;
+  m.attr("CLIP_MEAN") = py::tuple(py::cast(clip.mean));
+  m.attr("CLIP_STD") = py::tuple(py::cast(clip.std));
+  m.def(
+      "gather_patches", &gather_patches, py::arg("source"), py::arg("packets"), py::arg("starts"), py::arg("positions"),
+      py::kw_only(), py::arg("resize"), py::arg("size"), py::arg("patch_size"), py::arg("source_size"),
+      py::arg("mean") = clip.mean, py::arg("std") = clip.std, py::arg("threads") = 0,
+      py::arg("dropped") = Array<std::int64_t>(0),
+      "Normalised patches (N, 3*p*p) float32 of the pictures of the given packets (T,): the rows starts[i] to\n"
+      "starts[i+1] of positions (N, 2), patch row and column, belong to packets[i]. `grid` is the expected number of\n"
+      "patch rows and columns; `dropped` numbers packets that no wanted picture needs.");
+  m.def("gather_frames", &gather_frames, py::arg("source"), py::arg("packets"), py::kw_only(), py::arg("resize"),
+        py::arg("size"), py::arg("mean") = clip.mean, py::arg("std") = clip.std, py::arg("threads") = 0,
+        py::arg("dropped") = Array<std::int64_t>(0),
+        "Normalised R'G'B' frames (T, 3, H, W) float32 of the pictures of the given packets (T,).");
+  m.def(
+      "gather_planes", &gather_planes, py::arg("planes"), py::arg("positions"), py::kw_only(), py::arg("bit_depth") = 8,
+      py::arg("matrix") = "bt601", py::arg("full_range") = false, py::arg("chroma_shift") = std::array<int, 2>{1, 1},
+      py::arg("chroma_site") = std::array<float, 2>{0, 0.5F}, py::arg("quarter_turns") = 0, py::arg("resize"),
+      py::arg("size"), py::arg("patch_size"), py::arg("mean") = clip.mean, py::arg("std") = clip.std,
+      "Normalised patches (N, 3*p*p) float32 of one picture given as its planes, Y, Cb, Cr or R, G, B or Y alone:\n"
+      "(H, W) uint8, uint16 above 8 bits. chroma_shift is log2 of luma samples per chroma sample (x, y); chroma_site\n"
+      "is where a chroma sample sits among them, 0 the first, 1/2 midway; positions (N, 2) are patch rows and "
+      "columns.");
+}
 
 }  // namespace ove::bindings

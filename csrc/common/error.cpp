@@ -2,7 +2,6 @@
 
 namespace ove {
 
-Error::Error(const std::string& message, std::int64_t position)
-    : std::runtime_error(message), position_(position) {}
+Error::Error(const std::string& message, std::int64_t position) : std::runtime_error(message), position_(position) {}
 
 }  // namespace ove

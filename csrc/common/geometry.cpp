@@ -30,8 +30,8 @@ Geometry make_geometry(int source_width, int source_height, Resize resize, int s
   switch (resize) {
     case Resize::kCrop:
     case Resize::kLetterbox: {
-      const int reference = resize == Resize::kCrop ? std::min(source_width, source_height)
-                                                    : std::max(source_width, source_height);
+      const int reference =
+          resize == Resize::kCrop ? std::min(source_width, source_height) : std::max(source_width, source_height);
       g.resized_width = scaled(source_width, size, reference);
       g.resized_height = scaled(source_height, size, reference);
       break;

@@ -7,7 +7,8 @@ namespace ove {
 
 enum class Resize : std::uint8_t { kCrop, kLetterbox, kStretch, kNative };
 
-// The part of the coded picture that is shown, in luma samples, and how it is turned (clockwise quarter turns) for display.
+// The part of the coded picture that is shown, in luma samples, and how it is turned (clockwise quarter turns) for
+// display.
 struct DisplayWindow {
   int x = 0, y = 0, width = 0, height = 0;
   int quarter_turns = 0;
@@ -16,9 +17,9 @@ struct DisplayWindow {
   int display_height() const { return quarter_turns % 2 ? width : height; }
 };
 
-// The display picture is scaled to resized_width x resized_height (half-pixel centres, borders repeated) and laid on the
-// canvas with its top left corner at (offset_x, offset_y): negative where cropped, positive where padded.
-// Canvas sample x shows source coordinate (x - offset_x + 0.5) * source_width / resized_width - 0.5.
+// The display picture is scaled to resized_width x resized_height (half-pixel centres, borders repeated) and laid on
+// the canvas with its top left corner at (offset_x, offset_y): negative where cropped, positive where padded. Canvas
+// sample x shows source coordinate (x - offset_x + 0.5) * source_width / resized_width - 0.5.
 struct Geometry {
   int source_width = 0, source_height = 0;
   int resized_width = 0, resized_height = 0;
@@ -35,8 +36,9 @@ struct Geometry {
 };
 
 // `size` is the side of the square canvas (ignored by kNative, which keeps the source size and drops the samples right
-// and below of the last whole patch). kCrop scales the shorter side to `size` and cuts the centre out; kLetterbox scales
-// the longer side and pads; kStretch scales both. Sizes round half to even. Throws std::invalid_argument where no whole patch fits.
+// and below of the last whole patch). kCrop scales the shorter side to `size` and cuts the centre out; kLetterbox
+// scales the longer side and pads; kStretch scales both. Sizes round half to even. Throws std::invalid_argument where
+// no whole patch fits.
 Geometry make_geometry(int source_width, int source_height, Resize resize, int size, int patch);
 
 }  // namespace ove

@@ -1,1 +1,53 @@
 """Codec-aligned sparse video tokens from HEVC motion and residuals."""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from ove_codec._core import (
+    DecodeError,
+    Error,
+    InvalidBitstreamError,
+    Picture,
+    UnsupportedStreamError,
+    VideoIndex,
+)
+from ove_codec.presets import PRESETS
+from ove_codec.selection import Selection, select, select_arrays
+from ove_codec.tokens import Tokens, frames, tokenize
+from ove_codec.video import Video, framecrc, open  # noqa: A004
+
+if TYPE_CHECKING:
+    from ove_codec import models
+
+try:
+    __version__ = version("ove_codec")
+except PackageNotFoundError:  # imported from the source tree
+    __version__ = "0+unknown"
+
+__all__ = [
+    "PRESETS",
+    "DecodeError",
+    "Error",
+    "InvalidBitstreamError",
+    "Picture",
+    "Selection",
+    "Tokens",
+    "UnsupportedStreamError",
+    "Video",
+    "VideoIndex",
+    "frames",
+    "framecrc",
+    "models",
+    "open",
+    "select",
+    "select_arrays",
+    "tokenize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # PyTorch is imported only by those who use it.
+    if name == "models":
+        return import_module("ove_codec.models")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,68 @@
+# Verbs for people, pre-commit and CI. They work in $(VENV) and build/, and install what is missing there.
+#   make test                  everything from a fresh machine to the last test; ARGS="-k rope" goes to pytest
+#   make demo VIDEO=clip.mp4   the whole way on one clip (without VIDEO on a clip that it makes)
+
+PYTHON ?= python3
+VENV ?= .venv
+EXTRAS ?= dev
+VIDEO ?=
+ARGS ?=
+
+BUILD := build/release
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+SOURCES = $(shell find csrc tests/cpp -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+SCRIPTS := $(foreach d,python tests tools bench,$(if $(shell find $d -name '*.py' -print -quit 2>/dev/null),$d))
+export CMAKE_CXX_COMPILER_LAUNCHER ?= $(shell command -v ccache)
+
+.PHONY: all install format lint test bench demo asan clean system
+
+all: format lint test
+
+system:
+	@tools/install-system-packages $(PYTHON)
+
+# What the build itself needs, because it runs without isolation to keep its build directory.
+$(VENV)/.build-tools: constraints.txt Makefile | system
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt "pip>=23.1" "scikit-build-core>=0.11" "pybind11>=2.13"
+	touch $@
+
+# A regular install, not an editable one: tests see the package as a user gets it, whatever PYTHONPATH other checkouts use.
+install: system $(VENV)/.build-tools
+	$(PIP) install -c constraints.txt --no-build-isolation -C build-dir=$(BUILD) -C cmake.define.OVE_TESTS=ON ".[$(EXTRAS)]"
+
+format: install
+	$(VENV)/bin/clang-format -i $(SOURCES)
+	$(VENV)/bin/ruff check --fix $(SCRIPTS)
+	$(VENV)/bin/ruff format $(SCRIPTS)
+
+lint: install
+	$(VENV)/bin/clang-format --dry-run --Werror $(SOURCES)
+	$(VENV)/bin/ruff check $(SCRIPTS)
+	$(VENV)/bin/ruff format --check $(SCRIPTS)
+	$(VENV)/bin/mypy --python-executable $(PY) $(SCRIPTS)
+	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml ove_codec._core
+
+test: install
+	ctest --test-dir $(BUILD) --output-on-failure
+	$(VENV)/bin/pytest $(ARGS)
+
+bench: EXTRAS := dev,bench
+bench: install
+	$(PY) bench/run.py $(ARGS)
+
+demo: install
+	$(PY) tools/demo.py $(if $(VIDEO),"$(VIDEO)") $(ARGS)
+
+# The C++ unit tests under AddressSanitizer and UndefinedBehaviorSanitizer.
+asan: system
+	cmake -S . -B build/asan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DOVE_PYTHON=OFF -DOVE_TESTS=ON -DOVE_SANITIZE=address,undefined
+	cmake --build build/asan
+	ctest --test-dir build/asan --output-on-failure
+
+clean:
+	rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find python tests tools -name __pycache__ -prune -exec rm -rf {} +
+	rm -f python/ove_codec/_core*.so

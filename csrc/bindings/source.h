@@ -1,0 +1,17 @@
+// What Python gives as a video: a path, bytes, or a binary file object.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <string>
+
+#include "media/demuxer.h"
+
+namespace ove::bindings {
+
+// Call with the GIL held. A str or os.PathLike is a file's name; bytes-like objects and objects with read() are kept
+// alive by the Demuxer, and a file object is read from its first byte where it can seek, from where it stands
+// otherwise. While the Demuxer works the GIL may be free. Throws TypeError (as py::type_error) for anything else.
+media::Demuxer open_demuxer(const pybind11::object& source);
+
+}  // namespace ove::bindings

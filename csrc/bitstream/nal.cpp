@@ -1,0 +1,70 @@
+#include "bitstream/nal.h"
+
+#include <cstring>
+
+#include "common/error.h"
+
+namespace ove {
+
+namespace {
+
+constexpr std::size_t kNone = static_cast<std::size_t>(-1);
+
+// Index of the next 00 00 `third` at or after `from`; memchr on the third byte, which is the rare one.
+std::size_t find_triple(std::span<const std::uint8_t> data, std::size_t from, std::uint8_t third) {
+  for (std::size_t i = from + 2; i < data.size();) {
+    const void* hit = std::memchr(data.data() + i, third, data.size() - i);
+    if (!hit) return kNone;
+    i = static_cast<std::size_t>(static_cast<const std::uint8_t*>(hit) - data.data());
+    if (data[i - 1] == 0 && data[i - 2] == 0) return i - 2;
+    ++i;
+  }
+  return kNone;
+}
+
+}  // namespace
+
+std::vector<NalUnit> split_annex_b(std::span<const std::uint8_t> stream) {
+  std::vector<NalUnit> units;
+  std::size_t start = find_triple(stream, 0, 1);
+  while (start != kNone) {
+    const std::size_t begin = start + 3;
+    start = find_triple(stream, begin, 1);
+    std::size_t end = start == kNone ? stream.size() : start;
+    while (end > begin && stream[end - 1] == 0) --end;
+    if (end > begin) units.push_back({stream.subspan(begin, end - begin), begin});
+  }
+  return units;
+}
+
+std::vector<NalUnit> split_length_prefixed(std::span<const std::uint8_t> sample, int length_size) {
+  std::vector<NalUnit> units;
+  std::size_t at = 0;
+  while (at < sample.size()) {
+    if (sample.size() - at < static_cast<std::size_t>(length_size)) {
+      throw InvalidBitstreamError("a sample ends inside a NAL unit's length");
+    }
+    std::size_t length = 0;
+    for (int i = 0; i < length_size; ++i) length = length << 8 | sample[at++];
+    if (length > sample.size() - at) throw InvalidBitstreamError("a NAL unit's length overruns its sample");
+    if (length > 0) units.push_back({sample.subspan(at, length), at});
+    at += length;
+  }
+  return units;
+}
+
+std::vector<std::uint8_t> to_rbsp(std::span<const std::uint8_t> bytes, std::vector<std::size_t>* removed) {
+  std::vector<std::uint8_t> rbsp;
+  rbsp.reserve(bytes.size());
+  std::size_t from = 0;
+  for (std::size_t at = 0; (at = find_triple(bytes, at, 3)) != kNone; at = from) {
+    rbsp.insert(rbsp.end(), bytes.begin() + static_cast<std::ptrdiff_t>(from),
+                bytes.begin() + static_cast<std::ptrdiff_t>(at + 2));
+    if (removed) removed->push_back(at + 2);
+    from = at + 3;
+  }
+  rbsp.insert(rbsp.end(), bytes.begin() + static_cast<std::ptrdiff_t>(from), bytes.end());
+  return rbsp;
+}
+
+}  // namespace ove

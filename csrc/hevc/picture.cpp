@@ -1,0 +1,105 @@
+#include "hevc/picture.h"
+
+#include <algorithm>
+
+namespace ove::hevc {
+
+void PictureBuffers::prepare(const Sps& sps, bool with_residual) {
+  const auto blocks = static_cast<std::size_t>(sps.width >> 2) * static_cast<std::size_t>(sps.height >> 2);
+  const auto min_cbs =
+      static_cast<std::size_t>(sps.width >> sps.log2_min_cb) * static_cast<std::size_t>(sps.height >> sps.log2_min_cb);
+  const auto ctbs = static_cast<std::size_t>(sps.size_in_ctbs());
+  mv.assign(blocks, {});
+  ref_idx.assign(blocks, {-1, -1});
+  qp.assign(min_cbs, 0);
+  log2_cb.assign(min_cbs, 0);
+  cu_flags.assign(min_cbs, 0);
+  bits.assign(ctbs, 0);
+  slice_idx.assign(ctbs, kNoSlice);
+  const auto samples = static_cast<std::size_t>(sps.width) * static_cast<std::size_t>(sps.height);
+  if (!with_residual) return;
+  if (residual.size() == samples && residual_width == sps.width) {
+    for (const CodedBlock& b : coded_blocks) {
+      for (int y = 0; y < b.size4 * 4; ++y) {
+        const auto at = static_cast<std::size_t>(b.y4 * 4 + y) * static_cast<std::size_t>(sps.width) + b.x4 * 4u;
+        std::fill_n(residual.begin() + static_cast<std::ptrdiff_t>(at), b.size4 * 4, std::int16_t{0});
+      }
+    }
+  } else {
+    residual.assign(samples, 0);
+    residual_width = sps.width;
+  }
+  coded_blocks.clear();
+}
+
+std::shared_ptr<PictureBuffers> BufferPool::take(const Sps& sps, bool with_residual) {
+  std::unique_ptr<PictureBuffers> buffers;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!free_.empty()) {
+      buffers = std::move(free_.back());
+      free_.pop_back();
+    }
+  }
+  if (!buffers) buffers = std::make_unique<PictureBuffers>();
+  buffers->prepare(sps, with_residual);
+  return {buffers.release(), [pool = weak_from_this()](PictureBuffers* returned) {
+            std::unique_ptr<PictureBuffers> owned(returned);
+            if (const auto alive = pool.lock()) {
+              const std::lock_guard lock(alive->mutex_);
+              alive->free_.push_back(std::move(owned));
+            }
+          }};
+}
+
+void CodecPicture::copy_pred(std::uint8_t* out) const {
+  for (const auto& ref_idx : buffers->ref_idx) {
+    *out++ = static_cast<std::uint8_t>((ref_idx[0] >= 0 ? 1 : 0) | (ref_idx[1] >= 0 ? 2 : 0));
+  }
+}
+
+void CodecPicture::copy_ref_poc(std::int32_t* out) const {
+  const int ctb4 = sps->ctb_size() >> 2;
+  for (int y4 = 0; y4 < height4(); ++y4) {
+    for (int x0 = 0; x0 < width4(); x0 += ctb4) {
+      const Slice& slice = slice_at(x0, y4);
+      const auto row = static_cast<std::size_t>(y4 * width4());
+      for (int x4 = x0; x4 < std::min(x0 + ctb4, width4()); ++x4) {
+        const auto i = row + static_cast<std::size_t>(x4);
+        for (std::size_t list = 0; list < 2; ++list) {
+          const int idx = buffers->ref_idx[i][list];
+          out[i * 2 + list] = idx < 0 ? 0 : slice.ref_list[list][static_cast<std::size_t>(idx)].poc;
+        }
+      }
+    }
+  }
+}
+
+namespace {
+
+// Spreads a plane by smallest coding block over the 4x4 blocks.
+template <class In, class Out, class Convert>
+void expand_min_cbs(const CodecPicture& picture, const std::vector<In>& plane, Out* out, Convert convert) {
+  const int shift = picture.sps->log2_min_cb - 2;
+  const int stride = picture.width4() >> shift;
+  for (int y4 = 0; y4 < picture.height4(); ++y4) {
+    const In* row = plane.data() + static_cast<std::ptrdiff_t>(y4 >> shift) * stride;
+    for (int x4 = 0; x4 < picture.width4(); ++x4) *out++ = convert(row[x4 >> shift]);
+  }
+}
+
+}  // namespace
+
+void CodecPicture::copy_qp(std::int8_t* out) const {
+  expand_min_cbs(*this, buffers->qp, out, [](std::int8_t v) { return v; });
+}
+
+void CodecPicture::copy_cu_size(std::uint8_t* out) const {
+  expand_min_cbs(*this, buffers->log2_cb, out, [](std::uint8_t v) { return static_cast<std::uint8_t>(1 << v); });
+}
+
+void CodecPicture::copy_skip(std::uint8_t* out) const {
+  expand_min_cbs(*this, buffers->cu_flags, out, [](std::uint8_t v) { return static_cast<std::uint8_t>(v & kCuSkip); });
+}
+
+}  // namespace ove::hevc

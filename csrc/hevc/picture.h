@@ -1,0 +1,135 @@
+// What syntax decoding leaves of a picture: motion, residual, quantiser, coding blocks and bits.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "hevc/nal_unit_type.h"
+#include "hevc/slice_header.h"
+
+namespace ove::hevc {
+
+struct Mv {
+  std::int16_t x = 0, y = 0;  // quarter luma samples
+  bool operator==(const Mv&) const = default;
+};
+static_assert(sizeof(Mv) == 4);
+
+// Motion of a prediction block; a list is unused where its ref_idx is negative, and its vector then 0.
+struct Motion {
+  std::array<Mv, 2> mv{};
+  std::array<std::int8_t, 2> ref_idx{-1, -1};
+  bool is_inter() const { return ref_idx[0] >= 0 || ref_idx[1] >= 0; }
+  bool operator==(const Motion&) const = default;
+};
+
+struct RefEntry {
+  int poc = 0;
+  bool is_long_term = false;
+};
+
+// What the blocks of a slice refer to, kept as long as the picture.
+struct Slice {
+  SliceType type = SliceType::kI;
+  int address = 0;  // SliceAddrRs
+  int qp = 0;
+  std::array<std::vector<RefEntry>, 2> ref_list;
+  bool has_weights = false;
+  int luma_log2_weight_denom = 0;
+  std::array<std::vector<LumaWeight>, 2> luma_weights;
+  std::int64_t data_bits = 0;  // of slice_segment_data() of its segments, without emulation prevention bytes
+};
+
+// A transform block with coefficients, in units of 4 luma samples.
+struct CodedBlock {
+  std::uint16_t x4, y4;
+  std::uint16_t size4;
+};
+static_assert(sizeof(CodedBlock) == 6);
+
+enum CuFlags : std::uint8_t { kCuSkip = 1, kCuIntra = 2, kCuPcm = 4, kCuTransquantBypass = 8 };
+
+// Storage of one picture. Recycled through a pool, because clearing and mapping it costs as much as decoding a still
+// picture.
+struct PictureBuffers {
+  // by 4x4 block, row by row
+  std::vector<std::array<Mv, 2>> mv;
+  std::vector<std::array<std::int8_t, 2>> ref_idx;
+  // by smallest coding block
+  std::vector<std::int8_t> qp;
+  std::vector<std::uint8_t> log2_cb, cu_flags;
+  // by CTB, raster scan
+  std::vector<std::int32_t> bits;
+  std::vector<std::uint16_t> slice_idx;  // index into CodecPicture::slices, kNoSlice where nothing was decoded
+  // by luma sample; zero outside coded_blocks
+  std::vector<std::int16_t> residual;
+  int residual_width = 0;
+  std::vector<CodedBlock> coded_blocks;
+
+  static constexpr std::uint16_t kNoSlice = 0xFFFF;
+
+  void prepare(const Sps& sps, bool with_residual);
+};
+
+class BufferPool : public std::enable_shared_from_this<BufferPool> {
+ public:
+  // Prepared buffers, which come back to the pool with their last owner (or are freed if the pool is gone).
+  std::shared_ptr<PictureBuffers> take(const Sps& sps, bool with_residual);
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<PictureBuffers>> free_;
+};
+
+// How much of a picture to decode.
+enum class Detail : std::uint8_t { kHeaders, kMotion, kResidual };
+
+// What the caller knows of an access unit, found again on the picture that begins in it.
+struct AccessUnitTag {
+  std::int64_t packet = -1;
+  std::int64_t pts = 0;
+  bool has_pts = false;
+  bool discard = false;
+};
+
+struct CodecPicture {
+  std::shared_ptr<const Sps> sps;
+  NalUnitType nal_unit_type = NalUnitType::kTrailN;
+  int temporal_id = 0;
+  int poc = 0;
+  AccessUnitTag tag;
+  std::int64_t decode_index = 0;   // among the pictures decoded
+  bool no_rasl_output = false;     // NoRaslOutputFlag of an IRAP picture: a coded video sequence starts
+  SliceType type = SliceType::kI;  // kB if any slice is B, else kP if any is P
+  std::vector<Slice> slices;
+  std::vector<std::int64_t> references, collocated;  // decode_index of the pictures that its slices refer to
+  Detail detail = Detail::kResidual;
+  std::shared_ptr<PictureBuffers> buffers;  // null after decoding headers only
+
+  int width() const { return sps->width; }
+  int height() const { return sps->height; }
+  int width4() const { return sps->width >> 2; }
+  int height4() const { return sps->height >> 2; }
+
+  const Slice& slice_at(int x4, int y4) const {
+    const int shift = sps->log2_ctb - 2;
+    const auto ctb = static_cast<std::size_t>((y4 >> shift) * sps->width_in_ctbs() + (x4 >> shift));
+    return slices[buffers->slice_idx[ctb]];
+  }
+  Motion motion_at(int x4, int y4) const {
+    const auto i = static_cast<std::size_t>(y4 * width4() + x4);
+    return {buffers->mv[i], buffers->ref_idx[i]};
+  }
+
+  // Dense planes by 4x4 block, row by row, into arrays of width4() * height4() elements (ref_poc: times 2).
+  void copy_pred(std::uint8_t* out) const;     // 0 intra, 1 L0, 2 L1, 3 both
+  void copy_ref_poc(std::int32_t* out) const;  // POC per list, 0 where unused
+  void copy_qp(std::int8_t* out) const;        // QpY
+  void copy_cu_size(std::uint8_t* out) const;  // luma samples
+  void copy_skip(std::uint8_t* out) const;     // cu_skip_flag
+};
+
+}  // namespace ove::hevc

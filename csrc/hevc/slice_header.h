@@ -1,0 +1,75 @@
+// Slice segment headers (7.3.6).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "bitstream/bit_reader.h"
+#include "hevc/nal_unit_type.h"
+#include "hevc/parameter_sets.h"
+
+namespace ove::hevc {
+
+enum class SliceType : std::uint8_t { kB = 0, kP = 1, kI = 2 };
+
+// Explicit luma weights of one reference (7.4.7.3): prediction * weight / 2^log2_denominator + offset
+struct LumaWeight {
+  int weight = 1, offset = 0;  // offset at 8 bits, or at the bit depth with high_precision_offsets_enabled_flag
+};
+
+struct LongTermPicture {
+  int poc = 0;  // POC, or its low bits where has_msb is false
+  bool has_msb = false, used = false;
+};
+
+constexpr int kMaxRefs = 16;
+
+// One slice segment; a dependent one repeats the fields of the slice it continues.
+struct SliceHeader {
+  bool first_slice_segment_in_pic = false, no_output_of_prior_pics = false, dependent = false;
+  int pps_id = 0;
+  int segment_address = 0;  // CTB, raster scan
+  int slice_address = 0;    // SliceAddrRs: address of the first segment of the slice
+  SliceType type = SliceType::kI;
+  bool pic_output = true;
+  int pic_order_cnt_lsb = 0;
+  ShortTermRefPicSet short_term_rps;
+  std::vector<LongTermPicture> long_term_rps;
+  bool temporal_mvp_enabled = false;
+  bool sao_luma = false, sao_chroma = false;
+  std::array<int, 2> num_ref_idx_active{0, 0};
+  std::array<bool, 2> list_modification{false, false};
+  std::array<std::array<std::uint8_t, kMaxRefs>, 2> list_entry{};
+  bool mvd_l1_zero = false, cabac_init = false, collocated_from_l0 = true;
+  int collocated_ref_idx = 0;
+  bool has_weights = false;
+  int luma_log2_weight_denom = 0;
+  std::array<std::array<LumaWeight, kMaxRefs>, 2> luma_weights{};
+  int max_num_merge_cand = 5;
+  int qp = 26;  // SliceQpY
+  bool cu_chroma_qp_offset_enabled = false;
+  bool deblocking_filter_disabled = false;
+  std::vector<std::uint32_t>
+      entry_points;  // sizes in bytes, emulation prevention bytes counted, of all substreams but the last
+
+  bool is_intra() const { return type == SliceType::kI; }
+  int num_pic_total_curr() const;
+};
+
+// Parses the header that follows the NAL unit header. `previous` is the last independent segment's of the same picture,
+// null at the start of a picture. `find` gives the parameter sets in force.
+struct ParameterSetPair {
+  std::shared_ptr<const Sps> sps;
+  std::shared_ptr<const Pps> pps;
+};
+class ParameterSetSource {
+ public:
+  virtual ~ParameterSetSource() = default;
+  virtual ParameterSetPair activate(int pps_id, NalUnitType type, bool first_slice_segment) = 0;
+};
+
+SliceHeader parse_slice_header(BitReader& r, NalUnitType type, const SliceHeader* previous, ParameterSetSource& source);
+
+}  // namespace ove::hevc

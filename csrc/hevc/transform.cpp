@@ -1,0 +1,182 @@
+#include "hevc/transform.h"
+
+#include <algorithm>
+
+namespace ove::hevc {
+
+namespace {
+
+// |coefficient| of the 32-point transform at the angle a * pi / 64; every entry of transMatrix is one of these
+// (8.6.4.2).
+constexpr std::array<std::int8_t, 33> kAngles = {64, 90, 90, 90, 89, 88, 87, 85, 83, 82, 80, 78, 75, 73, 70, 67, 64,
+                                                 61, 57, 54, 50, 46, 43, 38, 36, 31, 25, 22, 18, 13, 9,  4,  0};
+
+constexpr std::array<std::array<std::int8_t, 32>, 32> make_trans_matrix() {
+  std::array<std::array<std::int8_t, 32>, 32> m{};
+  for (std::size_t k = 0; k < 32; ++k) {
+    for (std::size_t n = 0; n < 32; ++n) {
+      std::size_t angle = (2 * n + 1) * k % 128;  // of a period of 128
+      if (angle > 64) angle = 128 - angle;        // cosine is even
+      const std::int8_t value = angle <= 32 ? kAngles[angle] : static_cast<std::int8_t>(-kAngles[64 - angle]);
+      m[k][n] = k == 0 ? std::int8_t{64} : value;
+    }
+  }
+  return m;
+}
+
+constexpr std::int8_t kDst[4][4] = {{29, 55, 74, 84}, {74, 74, 0, -74}, {84, -29, -74, 55}, {55, -84, 74, -29}};
+
+constexpr std::int16_t clip16(std::int32_t v) { return static_cast<std::int16_t>(std::clamp(v, -32768, 32767)); }
+
+// Multiplies frequencies (kSize of them, of which `used` are not zero) by the basis: out[n] = sum_k basis[k][n] *
+// in[k]. Even basis functions are symmetric and odd ones antisymmetric, so both halves of the samples share their
+// products.
+template <int kSize>
+inline const std::int8_t* basis(int k) {
+  return kTransMatrix[static_cast<std::size_t>(k * (32 / kSize))].data();
+}
+
+// First stage: columns. in is kSize x kSize, used rows x columns; writes rows of `columns` intermediate samples.
+template <int kSize>
+void transform_columns(const std::int16_t* in, int rows, int columns, std::int16_t* out) {
+  constexpr int kHalf = kSize / 2;
+  // Whole vectors of columns: what lies beyond `columns` is zero and costs less than a remainder loop.
+  constexpr int kStep = kSize < 8 ? kSize : 8;
+  for (int x0 = 0; x0 < columns; x0 += kStep) {
+    for (int n = 0; n < kHalf; ++n) {
+      std::int32_t even[kStep] = {}, odd[kStep] = {};
+      for (int k = 0; k < rows; k += 2) {
+        const std::int32_t c = basis<kSize>(k)[n];
+        for (int x = 0; x < kStep; ++x) even[x] += c * in[k * kSize + x0 + x];
+      }
+      for (int k = 1; k < rows; k += 2) {
+        const std::int32_t c = basis<kSize>(k)[n];
+        for (int x = 0; x < kStep; ++x) odd[x] += c * in[k * kSize + x0 + x];
+      }
+      for (int x = 0; x < kStep; ++x) {
+        out[n * kSize + x0 + x] = clip16((even[x] + odd[x] + 64) >> 7);
+        out[(kSize - 1 - n) * kSize + x0 + x] = clip16((even[x] - odd[x] + 64) >> 7);
+      }
+    }
+  }
+}
+
+// Second stage: rows of `columns` intermediate samples each, to residual samples.
+template <int kSize>
+void transform_rows(const std::int16_t* in, int columns, int shift, std::int16_t* out, std::ptrdiff_t stride) {
+  constexpr int kHalf = kSize / 2;
+  const std::int32_t round = 1 << (shift - 1);
+  for (int y = 0; y < kSize; ++y, in += kSize, out += stride) {
+    std::int32_t even[kHalf] = {}, odd[kHalf] = {};
+    for (int k = 0; k < columns; k += 2) {
+      const std::int32_t c = in[k];
+      const std::int8_t* b = basis<kSize>(k);
+      for (int n = 0; n < kHalf; ++n) even[n] += c * b[n];
+    }
+    for (int k = 1; k < columns; k += 2) {
+      const std::int32_t c = in[k];
+      const std::int8_t* b = basis<kSize>(k);
+      for (int n = 0; n < kHalf; ++n) odd[n] += c * b[n];
+    }
+    for (int n = 0; n < kHalf; ++n) {
+      out[n] = clip16((even[n] + odd[n] + round) >> shift);
+      out[kSize - 1 - n] = clip16((even[n] - odd[n] + round) >> shift);
+    }
+  }
+}
+
+template <int kSize>
+void inverse_dct(const CoefficientBlock& c, int shift, std::int16_t* out, std::ptrdiff_t stride) {
+  if (c.columns == 1 && c.rows == 1) {  // DC alone: a flat block
+    const std::int32_t first = clip16((64 * c.values[0] + 64) >> 7);
+    const std::int16_t value = clip16((64 * first + (1 << (shift - 1))) >> shift);
+    for (int y = 0; y < kSize; ++y) std::fill_n(out + y * stride, kSize, value);
+    return;
+  }
+  alignas(64) std::int16_t intermediate[kSize * kSize];
+  transform_columns<kSize>(c.values.data(), c.rows, c.columns, intermediate);
+  transform_rows<kSize>(intermediate, c.columns, shift, out, stride);
+}
+
+void inverse_dst(const CoefficientBlock& c, int shift, std::int16_t* out, std::ptrdiff_t stride) {
+  std::int32_t intermediate[4][4];
+  for (int x = 0; x < 4; ++x) {
+    for (int n = 0; n < 4; ++n) {
+      std::int32_t sum = 0;
+      for (int k = 0; k < 4; ++k) sum += kDst[k][n] * c.values[static_cast<std::size_t>(k * 4 + x)];
+      intermediate[n][x] = clip16((sum + 64) >> 7);
+    }
+  }
+  for (int y = 0; y < 4; ++y) {
+    for (int n = 0; n < 4; ++n) {
+      std::int32_t sum = 0;
+      for (int k = 0; k < 4; ++k) sum += kDst[k][n] * intermediate[y][k];
+      out[y * stride + n] = clip16((sum + (1 << (shift - 1))) >> shift);
+    }
+  }
+}
+
+// 8.6.4.2 with transform_skip_flag, or 8.6.2 with cu_transquant_bypass_flag: samples stay in place, but for the
+// rotation
+void copy_samples(const CoefficientBlock& c, const ResidualMode& mode, std::int16_t* out, std::ptrdiff_t stride) {
+  const int size = 1 << mode.log2_size;
+  const int shift = 20 - mode.bit_depth;
+  const int ts_shift = 5 + mode.log2_size;
+  for (int y = 0; y < size; ++y) {
+    for (int x = 0; x < size; ++x) {
+      const int at = mode.rotate ? size * size - 1 - (y * size + x) : y * size + x;
+      const std::int64_t value = c.values[static_cast<std::size_t>(at)];
+      out[y * stride + x] =
+          mode.transquant_bypass
+              ? static_cast<std::int16_t>(value)
+              : static_cast<std::int16_t>(std::clamp<std::int64_t>(
+                    ((value << ts_shift) + (std::int64_t{1} << (shift - 1))) >> shift, -32768, 32767));
+    }
+  }
+}
+
+// 8.6.8: each sample adds to the next along the direction
+void accumulate(const ResidualMode& mode, std::int16_t* out, std::ptrdiff_t stride) {
+  const int size = 1 << mode.log2_size;
+  const bool vertical = mode.rdpcm == Rdpcm::kVertical;
+  for (int y = vertical ? 1 : 0; y < size; ++y) {
+    for (int x = vertical ? 0 : 1; x < size; ++x) {
+      std::int16_t* sample = out + y * stride + x;
+      *sample = clip16(*sample + *(sample - (vertical ? stride : 1)));
+    }
+  }
+}
+
+}  // namespace
+
+constinit const std::array<std::array<std::int8_t, 32>, 32> kTransMatrix = make_trans_matrix();
+
+void reconstruct_residual(CoefficientBlock& c, const ResidualMode& mode, std::int16_t* out, std::ptrdiff_t stride) {
+  const int size = 1 << mode.log2_size;
+  const int shift = 20 - mode.bit_depth;
+  if (mode.transquant_bypass || mode.transform_skip) {
+    copy_samples(c, mode, out, stride);
+    if (mode.rdpcm != Rdpcm::kNone) accumulate(mode, out, stride);
+  } else if (mode.dst) {
+    inverse_dst(c, shift, out, stride);
+  } else {
+    switch (mode.log2_size) {
+      case 2:
+        inverse_dct<4>(c, shift, out, stride);
+        break;
+      case 3:
+        inverse_dct<8>(c, shift, out, stride);
+        break;
+      case 4:
+        inverse_dct<16>(c, shift, out, stride);
+        break;
+      default:
+        inverse_dct<32>(c, shift, out, stride);
+        break;
+    }
+  }
+  for (int y = 0; y < c.rows; ++y) std::fill_n(c.values.begin() + y * size, c.columns, std::int16_t{0});
+  c.columns = c.rows = 0;
+}
+
+}  // namespace ove::hevc

@@ -1,0 +1,34 @@
+// From scaled transform coefficients to the luma residual (8.6.2, 8.6.4 to 8.6.8).
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace ove::hevc {
+
+// Coefficients of one transform block, row by row, zero outside the first `columns` x `rows`. All zero between blocks.
+struct CoefficientBlock {
+  alignas(64) std::array<std::int16_t, 32 * 32> values{};
+  int columns = 0, rows = 0;
+};
+
+enum class Rdpcm : std::uint8_t { kNone, kHorizontal, kVertical };
+
+struct ResidualMode {
+  int log2_size = 2;
+  int bit_depth = 8;
+  bool transquant_bypass = false, transform_skip = false;
+  bool rotate = false;  // transform_skip_rotation_enabled_flag applies
+  bool dst = false;     // 4x4 intra luma
+  Rdpcm rdpcm = Rdpcm::kNone;
+};
+
+// Writes the block's residual to `out` (row stride in samples) and clears the coefficients.
+void reconstruct_residual(CoefficientBlock& coefficients, const ResidualMode& mode, std::int16_t* out,
+                          std::ptrdiff_t stride);
+
+// transMatrix (8.6.4.2), [column k of frequency][sample]
+extern const std::array<std::array<std::int8_t, 32>, 32> kTransMatrix;
+
+}  // namespace ove::hevc

@@ -1,0 +1,288 @@
+#include "media/demuxer.h"
+
+#include <array>
+#include <cmath>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "common/error.h"
+#include "media/demuxer_impl.h"
+#include "media/matroska.h"
+#include "media/nal_units.h"
+
+namespace ove::media {
+
+namespace {
+
+constexpr const char* kCutShort = "; it was cut short, copy it again";
+constexpr int kIoBuffer = 1 << 16;
+constexpr int kSniffed = 1 << 14;  // below kIoBuffer, so that stepping back needs no seekable source
+
+int read_source(void* opaque, std::uint8_t* buffer, int size) {
+  auto& self = *static_cast<Demuxer::Impl*>(opaque);
+  if (self.source_error) return AVERROR_EXTERNAL;
+  try {
+    const std::size_t n = self.source->read({buffer, static_cast<std::size_t>(size)});
+    return n == 0 ? AVERROR_EOF : static_cast<int>(n);
+  } catch (...) {
+    self.source_error = std::current_exception();
+    return AVERROR_EXTERNAL;
+  }
+}
+
+std::int64_t seek_source(void* opaque, std::int64_t offset, int whence) {
+  auto& self = *static_cast<Demuxer::Impl*>(opaque);
+  if (self.source_error) return AVERROR_EXTERNAL;
+  try {
+    const std::int64_t size = self.source->size();
+    if (whence & AVSEEK_SIZE) return size >= 0 ? size : AVERROR(ENOSYS);
+    if ((whence & ~AVSEEK_FORCE) != SEEK_SET) return AVERROR(EINVAL);
+    const std::int64_t at = self.source->seek(offset);
+    return at >= 0 ? at : AVERROR(EINVAL);
+  } catch (...) {
+    self.source_error = std::current_exception();
+    return AVERROR_EXTERNAL;
+  }
+}
+
+// Playlists and references to other files lead nowhere.
+int refuse_open(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) { return AVERROR(EACCES); }
+
+Rational rational(AVRational r) { return r.num > 0 && r.den > 0 ? Rational{r.num, r.den} : Rational{}; }
+
+std::string text(const char* s) { return s ? s : ""; }
+
+// Clockwise quarter turns nearest to the angle of a display matrix.
+int quarter_turns(const std::int32_t* matrix) {
+  if (!matrix) return 0;
+  const double counterclockwise = av_display_rotation_get(matrix);
+  if (std::isnan(counterclockwise)) return 0;
+  return (static_cast<int>(std::lround(-counterclockwise / 90)) % 4 + 4) % 4;
+}
+
+}  // namespace
+
+void Demuxer::Impl::rethrow() {
+  if (source_error) std::rethrow_exception(std::exchange(source_error, nullptr));
+}
+
+void Demuxer::Impl::fail(const std::string& what, int code, std::int64_t position) {
+  rethrow();
+  throw DecodeError(name + ": " + what + (code ? " (" + error_text(code) + ")" : ""), position);
+}
+
+void Demuxer::Impl::open_file(const std::string& path) {
+  std::error_code ignored;
+  const std::filesystem::file_status status = std::filesystem::status(path, ignored);
+  if (!std::filesystem::exists(status)) fail("no such file");
+  if (std::filesystem::is_directory(status)) fail("is a directory; give one video file");
+  AVIOContext* opened = nullptr;
+  // The prefix keeps names with a colon from being taken for the address of another protocol.
+  AVDictionary* options = nullptr;
+  av_dict_set(&options, "protocol_whitelist", "file", 0);
+  const int code = avio_open2(&opened, ("file:" + path).c_str(), AVIO_FLAG_READ, nullptr, &options);
+  av_dict_free(&options);
+  if (code < 0) fail("cannot be opened", code);
+  file_io.reset(opened);
+}
+
+void Demuxer::Impl::open_source() {
+  auto* buffer = static_cast<unsigned char*>(av_malloc(kIoBuffer));
+  if (!buffer) throw std::bad_alloc();
+  const bool seekable = source->seekable();
+  callback_io.reset(
+      avio_alloc_context(buffer, kIoBuffer, 0, this, read_source, nullptr, seekable ? seek_source : nullptr));
+  if (!callback_io) {
+    av_free(buffer);
+    throw std::bad_alloc();
+  }
+}
+
+void Demuxer::Impl::open_input() {
+  std::array<std::uint8_t, kSniffed> head{};
+  const int filled = avio_read(io(), head.data(), static_cast<int>(head.size()));
+  if (filled == 0 || filled == AVERROR_EOF) fail("is empty", 0, 0);
+  if (filled < 0) fail("cannot be read", filled, 0);
+  if (avio_seek(io(), 0, SEEK_SET) < 0) fail("cannot be read from its beginning");
+
+  // libavformat's own probe needs a whole set of parameter sets and pictures, and guesses by the name of the file.
+  InputFormat format = nullptr;
+  const AnnexB sniffed = sniff_annexb({head.data(), static_cast<std::size_t>(filled)});
+  if (sniffed == AnnexB::kHevc) format = av_find_input_format("hevc");
+  if (sniffed == AnnexB::kH264) format = av_find_input_format("h264");
+  raw = format != nullptr;
+  segment_end = matroska_end({head.data(), static_cast<std::size_t>(filled)});
+
+  AVFormatContext* context = avformat_alloc_context();
+  if (!context) throw std::bad_alloc();
+  silence(*context);
+  context->pb = io();
+  context->io_open = refuse_open;
+  const int code = avformat_open_input(&context, "", format, nullptr);  // frees the context where it fails
+  if (code < 0) fail("is not a video that libavformat can read", code, 0);
+  input.reset(context);
+  rethrow();
+}
+
+void Demuxer::Impl::find_stream() {
+  // The codecs that libavformat opens to look into the first packets are silenced by their option.
+  std::vector<AVDictionary*> options(input->nb_streams, nullptr);
+  for (AVDictionary*& o : options) av_dict_set_int(&o, "log_level_offset", kSilent, 0);
+  const int code = avformat_find_stream_info(input.get(), options.data());
+  for (AVDictionary*& o : options) av_dict_free(&o);
+  rethrow();
+  if (code < 0) fail("its streams cannot be read", code);
+
+  const int found = av_find_best_stream(input.get(), AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
+  const bool picture = found >= 0 && (input->streams[found]->disposition & AV_DISPOSITION_ATTACHED_PIC);
+  if (found < 0 || picture) {
+    bool audio = false;
+    for (unsigned i = 0; i < input->nb_streams; ++i) {
+      audio |= input->streams[i]->codecpar->codec_type == AVMEDIA_TYPE_AUDIO;
+    }
+    fail(audio ? "has sound only; give a file with a video stream" : "has no video stream");
+  }
+  stream = input->streams[found];
+  for (unsigned i = 0; i < input->nb_streams; ++i) {
+    if (static_cast<int>(i) != found) input->streams[i]->discard = AVDISCARD_ALL;
+  }
+}
+
+void Demuxer::Impl::describe() {
+  const AVCodecParameters& par = *stream->codecpar;
+  info.container = text(input->iformat->name);
+  info.codec = text(avcodec_get_name(par.codec_id));
+  info.profile = text(avcodec_profile_name(par.codec_id, par.profile));
+  info.hevc = par.codec_id == AV_CODEC_ID_HEVC;
+  info.width = par.width;
+  info.height = par.height;
+  if (par.extradata_size > 0) info.extradata.assign(par.extradata, par.extradata + par.extradata_size);
+  info.time_base = rational(stream->time_base);
+  info.frame_rate = rational(stream->avg_frame_rate.num > 0 ? stream->avg_frame_rate : stream->r_frame_rate);
+  info.sample_aspect_ratio =
+      rational(stream->sample_aspect_ratio.num > 0 ? stream->sample_aspect_ratio : par.sample_aspect_ratio);
+  info.start_time = stream->start_time;
+  info.duration = stream->duration;
+  if (info.duration == kNoTimestamp && input->duration != AV_NOPTS_VALUE) {
+    info.duration = av_rescale_q(input->duration, AVRational{1, AV_TIME_BASE}, stream->time_base);
+  }
+  info.frame_count = stream->nb_frames;
+  info.bit_rate = par.bit_rate > 0 ? par.bit_rate : input->bit_rate;
+  info.quarter_turns = quarter_turns(display_matrix(*stream));
+  if (const AVPixFmtDescriptor* pixels = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(par.format))) {
+    info.pixel_format = pixels->name;
+    info.bit_depth = pixels->comp[0].depth;
+  }
+  if (par.color_range != AVCOL_RANGE_UNSPECIFIED) info.color_range = text(av_color_range_name(par.color_range));
+  if (par.color_space != AVCOL_SPC_UNSPECIFIED) info.color_matrix = text(av_color_space_name(par.color_space));
+  if (par.color_primaries != AVCOL_PRI_UNSPECIFIED) {
+    info.color_primaries = text(av_color_primaries_name(par.color_primaries));
+  }
+  if (par.color_trc != AVCOL_TRC_UNSPECIFIED) info.color_transfer = text(av_color_transfer_name(par.color_trc));
+  if (par.chroma_location != AVCHROMA_LOC_UNSPECIFIED) {
+    info.chroma_location = text(av_chroma_location_name(par.chroma_location));
+  }
+}
+
+// At the end of the file: whether there should have been more.
+void Demuxer::Impl::check_end() {
+  rethrow();
+  const AVIOContext& bytes = *io();
+  if (bytes.error < 0 && bytes.error != AVERROR_EOF) fail("cannot be read further", bytes.error, avio_tell(io()));
+  if (truncated) fail("ends in the middle of picture " + std::to_string(next_index - 1), 0, avio_size(io()));
+  if (const std::int64_t size = avio_size(io()); size >= 0 && size < segment_end) {
+    fail("ends after " + std::to_string(size) + " of " + std::to_string(segment_end) + " bytes" + kCutShort, 0, size);
+  }
+  // In these containers the index has every picture; the entry found is the last one.
+  if (info.container.find("mp4") == std::string::npos) return;
+  const int last = av_index_search_timestamp(const_cast<AVStream*>(stream), std::numeric_limits<std::int64_t>::max(),
+                                             AVSEEK_FLAG_BACKWARD | AVSEEK_FLAG_ANY);
+  if (last >= next_index) {
+    fail("ends after picture " + std::to_string(next_index - 1) + " of " + std::to_string(last + 1) + kCutShort, 0,
+         avio_size(io()));
+  }
+}
+
+Demuxer::Demuxer(const std::string& path) : impl_(std::make_unique<Impl>()) {
+  impl_->name = path;
+  impl_->packet.reset(av_packet_alloc());
+  if (!impl_->packet) throw std::bad_alloc();
+  impl_->open_file(path);
+  impl_->open_input();
+  impl_->find_stream();
+  impl_->describe();
+}
+
+Demuxer::Demuxer(std::unique_ptr<ByteSource> source, const std::string& name) : impl_(std::make_unique<Impl>()) {
+  impl_->name = name;
+  impl_->source = std::move(source);
+  impl_->packet.reset(av_packet_alloc());
+  if (!impl_->packet) throw std::bad_alloc();
+  impl_->open_source();
+  impl_->open_input();
+  impl_->find_stream();
+  impl_->describe();
+}
+
+Demuxer::~Demuxer() = default;
+Demuxer::Demuxer(Demuxer&&) noexcept = default;
+Demuxer& Demuxer::operator=(Demuxer&&) noexcept = default;
+
+const StreamInfo& Demuxer::info() const { return impl_->info; }
+const std::string& Demuxer::name() const { return impl_->name; }
+
+void Demuxer::require_hevc() const {
+  if (impl_->info.hevc) return;
+  throw UnsupportedStreamError(impl_->name + ": its codec is " + impl_->info.codec +
+                               "; ove_codec reads HEVC; convert it, for example with: "
+                               "ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4");
+}
+
+bool Demuxer::read(Packet& packet) {
+  Impl& self = *impl_;
+  AVPacket& p = *self.packet;
+  if (!self.input) self.fail("cannot be read again");  // where rewind() has failed
+  for (;;) {
+    av_packet_unref(&p);
+    const int code = av_read_frame(self.input.get(), &p);
+    self.rethrow();
+    if (code == AVERROR(EAGAIN)) continue;
+    if (code == AVERROR_EOF) {
+      self.check_end();
+      return false;
+    }
+    if (code < 0) {
+      self.fail("cannot be read after picture " + std::to_string(self.next_index - 1), code, avio_tell(self.io()));
+    }
+    if (p.stream_index == self.stream->index && p.size > 0) break;
+  }
+  packet.data = {p.data, static_cast<std::size_t>(p.size)};
+  packet.index = self.next_index++;
+  packet.pts = p.pts;
+  packet.dts = p.dts;
+  packet.duration = p.duration;
+  packet.position = self.raw ? self.next_position : p.pos;
+  packet.key = p.flags & AV_PKT_FLAG_KEY;
+  packet.discard = p.flags & AV_PKT_FLAG_DISCARD;
+  packet.corrupt = self.truncated = p.flags & AV_PKT_FLAG_CORRUPT;
+  self.next_position += p.size;
+  return true;
+}
+
+bool Demuxer::seekable() const { return impl_->io()->seekable & AVIO_SEEKABLE_NORMAL; }
+
+void Demuxer::rewind() {
+  Impl& self = *impl_;
+  if (self.next_index == 0) return;
+  // Anew from the first byte: seeking by time stamps does not lead to the first packet in every container.
+  if (!seekable()) self.fail("cannot be read again: the source cannot seek");
+  self.input.reset();
+  if (avio_seek(self.io(), 0, SEEK_SET) < 0) self.fail("cannot be read again");
+  self.open_input();
+  self.find_stream();
+  self.next_index = self.next_position = 0;
+  self.truncated = false;
+}
+
+}  // namespace ove::media

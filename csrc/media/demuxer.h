@@ -1,0 +1,79 @@
+// A video file, by libavformat: facts of its video stream, and its packets (access units) one after the other.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "media/byte_source.h"
+
+namespace ove::media {
+
+inline constexpr std::int64_t kNoTimestamp = std::numeric_limits<std::int64_t>::min();
+
+struct Rational {
+  int num = 0, den = 1;
+};
+
+// As the container (and the parameter sets that libavformat looked at) say; what is unknown is 0, empty or
+// kNoTimestamp.
+struct StreamInfo {
+  std::string container, codec, profile;  // FFmpeg's short names
+  bool hevc = false;
+  int width = 0, height = 0;            // displayed luma samples, before rotation
+  std::vector<std::uint8_t> extradata;  // parameter sets: HEVCDecoderConfigurationRecord, or Annex B, or empty
+  Rational time_base, frame_rate, sample_aspect_ratio;
+  std::int64_t start_time = kNoTimestamp;  // in time_base units
+  std::int64_t duration = kNoTimestamp;    // in time_base units
+  std::int64_t frame_count = 0;            // as the container claims
+  std::int64_t bit_rate = 0;               // bits per second, of the video stream, else of the file
+  int quarter_turns = 0;                   // clockwise, to be applied for display
+  int bit_depth = 0;                       // of luma
+  std::string pixel_format, color_range, color_matrix, color_primaries, color_transfer,
+      chroma_location;  // FFmpeg's names
+};
+
+struct Packet {
+  std::span<const std::uint8_t> data;  // valid until the next call to the Demuxer
+  std::int64_t index = 0;              // 0-based number over the packets of the video stream, in decoding order
+  std::int64_t pts = kNoTimestamp, dts = kNoTimestamp, duration = 0;  // in time_base units
+  std::int64_t position = -1;                                         // byte offset in the file, -1 where unknown
+  bool key = false;
+  bool discard = false;  // decoded but not shown: outside of the edit list
+  bool corrupt = false;  // the container says that bytes are missing
+};
+
+// Not for use from several threads at a time. Reads one file only: nothing that the file refers to, nothing from a
+// network. Every call may throw DecodeError, with the byte offset in the file, and what a ByteSource throws.
+class Demuxer {
+ public:
+  // `path` is a file of the local system.
+  explicit Demuxer(const std::string& path);
+  // `name` stands for the source in messages.
+  Demuxer(std::unique_ptr<ByteSource> source, const std::string& name);
+  ~Demuxer();
+  Demuxer(Demuxer&&) noexcept;
+  Demuxer& operator=(Demuxer&&) noexcept;
+
+  const StreamInfo& info() const;
+  const std::string& name() const;
+  // Throws UnsupportedStreamError, with the remedy, where the video is not HEVC.
+  void require_hevc() const;
+
+  // Takes the next packet; false at the end. Throws where the file ends before its index does.
+  bool read(Packet& packet);
+  // Begins anew with packet 0. Throws where the source cannot seek.
+  void rewind();
+  bool seekable() const;
+
+  struct Impl;
+
+ private:
+  friend class PixelDecoder;  // takes whole AVPackets, with their side data
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ove::media

@@ -1,0 +1,41 @@
+// What of the Demuxer only this room may see.
+#pragma once
+
+#include <exception>
+#include <memory>
+#include <string>
+
+#include "media/demuxer.h"
+#include "media/ffmpeg.h"
+
+namespace ove::media {
+
+struct Demuxer::Impl {
+  std::string name;
+  std::unique_ptr<ByteSource> source;
+  std::exception_ptr source_error;  // thrown by the source inside a callback of libavformat
+  // In this order: the input is closed before the bytes it reads from.
+  IoPtr callback_io;
+  FileIoPtr file_io;
+  InputPtr input;
+  PacketPtr packet;
+  const AVStream* stream = nullptr;
+  StreamInfo info;
+  bool raw = false;  // a byte stream without a container: packets follow one another without a gap
+  std::int64_t next_index = 0;
+  std::int64_t next_position = 0;  // of a raw stream
+  std::int64_t segment_end = -1;   // where a Matroska file should end
+  bool truncated = false;          // the last packet lacked bytes
+
+  void open_file(const std::string& path);
+  void open_source();
+  void open_input();
+  void find_stream();
+  void describe();
+  void check_end();
+  AVIOContext* io() const { return callback_io ? callback_io.get() : file_io.get(); }
+  [[noreturn]] void fail(const std::string& what, int code = 0, std::int64_t position = -1);
+  void rethrow();
+};
+
+}  // namespace ove::media

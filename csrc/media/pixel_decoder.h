@@ -1,0 +1,49 @@
+// Pixels of chosen pictures, by libavcodec.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "common/yuv.h"
+#include "media/demuxer.h"
+
+namespace ove::media {
+
+struct DecodedPicture {
+  std::int64_t packet = 0;  // Packet::index of the packet it was decoded from
+  YuvPicture yuv;           // valid until the next call to the PixelDecoder
+};
+
+// Pictures are named by the number of their packet, not by time: time stamps may be missing, repeated or moved by edit
+// lists, packets are none of that. Not for use from several threads at a time.
+class PixelDecoder {
+ public:
+  struct Options {
+    std::vector<std::int64_t> wanted;  // Packet::index of the pictures to give, in any order
+    // Packet::index of pictures that no wanted one needs, directly or not; their slices are not decoded. Pictures whose
+    // order count the wanted ones are counted from (H.265 8.3.1, prevTid0Pic) must not be among them.
+    std::vector<std::int64_t> dropped;
+    int threads = 0;  // 0: as many as there are cores
+  };
+
+  // Of HEVC, groups of pictures that no wanted one can need are left out as well where the source can seek.
+  // Throws std::invalid_argument for a negative number, UnsupportedStreamError where libavcodec has no decoder.
+  PixelDecoder(Demuxer demuxer, Options options);
+  ~PixelDecoder();
+  PixelDecoder(PixelDecoder&&) noexcept;
+  PixelDecoder& operator=(PixelDecoder&&) noexcept;
+
+  const Demuxer& demuxer() const;
+
+  // Takes the next wanted picture, in output order; false when all of them were given. Throws DecodeError, with a byte
+  // offset, where the decoder finds damage and where a wanted picture does not come out; UnsupportedStreamError for
+  // layouts of samples other than planar Y'CbCr, R'G'B' and luma.
+  bool next(DecodedPicture& picture);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ove::media

@@ -1,0 +1,131 @@
+#include "media/pixel_format.h"
+
+#include <bit>
+
+#include "common/error.h"
+
+namespace ove::media {
+
+namespace {
+
+bool is_rgb(const AVPixFmtDescriptor& d) { return d.flags & AV_PIX_FMT_FLAG_RGB; }
+
+bool supported(const AVPixFmtDescriptor& d) {
+  constexpr std::uint64_t kOther = AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM | AV_PIX_FMT_FLAG_HWACCEL |
+                                   AV_PIX_FMT_FLAG_ALPHA | AV_PIX_FMT_FLAG_BAYER | AV_PIX_FMT_FLAG_FLOAT;
+  if ((d.flags & kOther) || (d.nb_components != 1 && d.nb_components != 3)) return false;
+  const bool big = d.flags & AV_PIX_FMT_FLAG_BE;
+  for (int i = 0; i < d.nb_components; ++i) {
+    const AVComponentDescriptor& c = d.comp[i];
+    if (c.offset != 0 || c.shift != 0 || c.depth != d.comp[0].depth || c.depth > 16) return false;
+    if (c.step != (c.depth > 8 ? 2 : 1)) return false;
+    if (c.depth > 8 && big != (std::endian::native == std::endian::big)) return false;
+    for (int j = 0; j < i; ++j) {
+      if (d.comp[j].plane == c.plane) return false;
+    }
+  }
+  return true;
+}
+
+bool matrix_of(AVColorSpace space, bool rgb, ColorMatrix& matrix) {
+  if (rgb) {
+    matrix = ColorMatrix::kRgb;
+    return true;
+  }
+  switch (space) {
+    case AVCOL_SPC_BT709:
+      matrix = ColorMatrix::kBt709;
+      return true;
+    case AVCOL_SPC_FCC:
+      matrix = ColorMatrix::kFcc;
+      return true;
+    case AVCOL_SPC_SMPTE240M:
+      matrix = ColorMatrix::kSmpte240m;
+      return true;
+    case AVCOL_SPC_YCGCO:
+      matrix = ColorMatrix::kYcgco;
+      return true;
+    case AVCOL_SPC_BT2020_NCL:
+    case AVCOL_SPC_BT2020_CL:
+      matrix = ColorMatrix::kBt2020;
+      return true;
+    case AVCOL_SPC_UNSPECIFIED:
+    case AVCOL_SPC_RESERVED:
+    case AVCOL_SPC_RGB:  // said of planes that are Y'CbCr all the same
+    case AVCOL_SPC_BT470BG:
+    case AVCOL_SPC_SMPTE170M:
+      matrix = ColorMatrix::kBt601;
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool full_range(const AVFrame& frame, bool rgb) {
+  switch (frame.format) {
+    case AV_PIX_FMT_YUVJ420P:
+    case AV_PIX_FMT_YUVJ422P:
+    case AV_PIX_FMT_YUVJ444P:
+    case AV_PIX_FMT_YUVJ440P:
+    case AV_PIX_FMT_YUVJ411P:
+      return true;
+    default:
+      return frame.color_range == AVCOL_RANGE_JPEG || (rgb && frame.color_range == AVCOL_RANGE_UNSPECIFIED);
+  }
+}
+
+void place_chroma(AVChromaLocation location, YuvFormat& format) {
+  switch (location) {
+    case AVCHROMA_LOC_CENTER:
+      format.chroma_site_x = 0.5F, format.chroma_site_y = 0.5F;
+      break;
+    case AVCHROMA_LOC_TOPLEFT:
+      format.chroma_site_x = 0, format.chroma_site_y = 0;
+      break;
+    case AVCHROMA_LOC_TOP:
+      format.chroma_site_x = 0.5F, format.chroma_site_y = 0;
+      break;
+    case AVCHROMA_LOC_BOTTOMLEFT:
+      format.chroma_site_x = 0, format.chroma_site_y = 1;
+      break;
+    case AVCHROMA_LOC_BOTTOM:
+      format.chroma_site_x = 0.5F, format.chroma_site_y = 1;
+      break;
+    default:
+      format.chroma_site_x = 0, format.chroma_site_y = 0.5F;
+      break;
+  }
+}
+
+}  // namespace
+
+YuvPicture view(const AVFrame& frame, const std::string& name) {
+  const AVPixFmtDescriptor* d = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(frame.format));
+  if (!d || !supported(*d)) {
+    throw UnsupportedStreamError(name + ": pictures of the pixel format " + (d ? d->name : "unknown") +
+                                 " cannot be taken; convert it, for example with: "
+                                 "ffmpeg -i IN -pix_fmt yuv420p -c:v libx265 -crf 23 OUT.mp4");
+  }
+  YuvPicture picture;
+  YuvFormat& f = picture.format;
+  f.width = frame.width;
+  f.height = frame.height;
+  f.bit_depth = d->comp[0].depth;
+  f.components = d->nb_components;
+  f.chroma_shift_x = d->nb_components > 1 ? d->log2_chroma_w : 0;
+  f.chroma_shift_y = d->nb_components > 1 ? d->log2_chroma_h : 0;
+  place_chroma(frame.chroma_location, f);
+  if (!matrix_of(frame.colorspace, is_rgb(*d), f.matrix)) {
+    const char* matrix = av_color_space_name(frame.colorspace);
+    throw UnsupportedStreamError(name + ": the colour matrix " + (matrix ? matrix : "unknown") +
+                                 " cannot be converted; convert it to bt709 first, for example with FFmpeg's zscale");
+  }
+  f.full_range = full_range(frame, is_rgb(*d));
+  for (int i = 0; i < d->nb_components; ++i) {
+    picture.planes[i] = frame.data[d->comp[i].plane];
+    picture.strides[i] = frame.linesize[d->comp[i].plane];
+  }
+  return picture;
+}
+
+}  // namespace ove::media

@@ -1,0 +1,17 @@
+// Facts of libavcodec's frames in this library's words.
+#pragma once
+
+#include <string>
+
+#include "common/yuv.h"
+#include "media/ffmpeg.h"
+
+namespace ove::media {
+
+// The frame's samples, which stay the frame's. Throws UnsupportedStreamError, beginning with `name`, for layouts other
+// than planar Y'CbCr, R'G'B' and luma, and for colour matrices that are no matrices. What the stream leaves open is
+// taken as libswscale and the readers built on it take it: BT.601, limited range for Y'CbCr and full range for R'G'B';
+// chroma samples of 4:2:0 and 4:2:2 sit left, as H.265 E.3.1 infers.
+YuvPicture view(const AVFrame& frame, const std::string& name);
+
+}  // namespace ove::media

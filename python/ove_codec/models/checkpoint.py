@@ -1,0 +1,123 @@
+"""Encoder weights on disk: `config.json` beside `model.safetensors`, in one file or in shards with an index."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+
+from ove_codec.models.config import CONFIG_FILE, OVEncoderConfig
+
+if TYPE_CHECKING:
+    from ove_codec.models.encoder import OVEncoder
+
+WEIGHTS_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+_WRAPPERS = ("_orig_mod.", "module.")  # torch.compile and DistributedDataParallel put these before the names
+
+
+def load(model_class: type[OVEncoder], directory: str | os.PathLike[str], dtype: torch.dtype) -> OVEncoder:
+    """Reads an encoder from a local directory, in eval mode; nothing is downloaded.
+
+    The prefixes of torch.compile and DistributedDataParallel are taken off the names. A head that the files lack
+    altogether is initialised, with a warning; so is the final norm when the head is missing too.
+
+    Raises:
+        FileNotFoundError: the directory, `config.json` or the weights are missing.
+        ValueError: a file is damaged, or tensors are missing, unknown or of another shape; the message lists them.
+    """
+    root = Path(directory)
+    if not (root / CONFIG_FILE).is_file():
+        raise FileNotFoundError(
+            f"{root} is no directory with a {CONFIG_FILE}; models are read from local files only, so download it first"
+        )
+    config = OVEncoderConfig.from_file(root)
+    with torch.device("meta"):
+        model = model_class(config)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    state: dict[str, torch.Tensor] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in _weight_files(root):
+        try:
+            with safetensors.safe_open(file, framework="pt") as tensors:
+                for key in tensors.keys():  # noqa: SIM118 (not a mapping)
+                    name = _unwrapped(key)
+                    shapes[name] = tuple(tensors.get_slice(key).get_shape())
+                    if shapes[name] == expected.get(name):
+                        state[name] = tensors.get_tensor(key).to(dtype)
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"{file} is damaged or no safetensors file: {error}") from error
+
+    missing = expected.keys() - shapes.keys()
+
+    def absent(part: str) -> bool:
+        names = {name for name in expected if name.startswith(f"{part}.")}
+        return bool(names) and names <= missing
+
+    initialised = [part for part in ("layernorm_post", "head") if absent("head") and absent(part)]
+    missing = {name for name in missing if name.split(".")[0] not in initialised}
+    unknown = shapes.keys() - expected.keys()
+    wrong = {name for name in shapes.keys() & expected.keys() if shapes[name] != expected[name]}
+    if missing or unknown or wrong:
+        problems = (
+            _listed("missing", (f"{name} {expected[name]}" for name in missing)),
+            _listed("unknown", (f"{name} {shapes[name]}" for name in unknown)),
+            _listed("of another shape", (f"{name} is {shapes[name]}, expected {expected[name]}" for name in wrong)),
+        )
+        raise ValueError(f"the tensors in {root} do not fit its {CONFIG_FILE}: " + "; ".join(filter(None, problems)))
+
+    model.load_state_dict(state, strict=False, assign=True)
+    for part in initialised:
+        module = model.get_submodule(part).to_empty(device="cpu").to(dtype)
+        model.init_weights(module)
+    if initialised:
+        parts = " and ".join(initialised)
+        warnings.warn(f"{root} has no weights for {parts}: initialised at random, to be trained", stacklevel=3)
+    return model.eval()
+
+
+def save(model: OVEncoder, directory: str | os.PathLike[str]) -> None:
+    """Writes `config.json` and `model.safetensors`."""
+    root = Path(directory)
+    root.mkdir(parents=True, exist_ok=True)
+    model.config.save(root)
+    state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, root / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def _weight_files(root: Path) -> list[Path]:
+    """The one file, or the shards that the index names; those must lie in the directory itself."""
+    if (root / WEIGHTS_FILE).is_file():
+        return [root / WEIGHTS_FILE]
+    index = root / INDEX_FILE
+    if not index.is_file():
+        raise FileNotFoundError(f"{root} holds neither {WEIGHTS_FILE} nor {INDEX_FILE}")
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{index} is no index of safetensors shards: {error!r}") from error
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise ValueError(f"{index} names the shard {name!r}, which is not in the same directory")
+        if not (root / name).is_file():
+            raise FileNotFoundError(f"{root / name} is missing, but {INDEX_FILE} names it")
+    return sorted(root / name for name in names)
+
+
+def _unwrapped(name: str) -> str:
+    while name.startswith(_WRAPPERS):
+        name = name[name.index(".") + 1 :]
+    return name
+
+
+def _listed(what: str, items: Iterable[str], limit: int = 8) -> str:
+    found = sorted(items)
+    more = f" and {len(found) - limit} more" if len(found) > limit else ""
+    return f"{what}: {', '.join(found[:limit])}{more}" if found else ""

@@ -1,0 +1,201 @@
+"""Pixels of a video on the patch grid: normalised patch rows of a selection, and plain sampled frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ove_codec import _core
+
+if TYPE_CHECKING:
+    import torch
+
+    from ove_codec.selection import Selection
+
+Source: TypeAlias = Any  # a path, bytes, or a binary file object
+Color: TypeAlias = tuple[float, float, float]
+
+CLIP_MEAN: Color = _core.CLIP_MEAN
+CLIP_STD: Color = _core.CLIP_STD
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Patches of one or more clips, packed one clip after the other.
+
+    patches: (N, 3*p*p) tensor, a row being the patch's samples (channel, row, column), flattened as the weight of a
+        patch embedding is; R'G'B' as coded, scaled to [0, 1], normalised with mean and std.
+    positions: (N, 3) int64 tensor: slot of the frame in its clip, patch row, patch column.
+    cu_seqlens: (clips + 1,) int32 tensor: clip i has the rows cu_seqlens[i] to cu_seqlens[i + 1].
+    """
+
+    patches: torch.Tensor
+    positions: torch.Tensor
+    cu_seqlens: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.patches)
+
+    def to(self, device: Any) -> Tokens:
+        """The same tokens on another device."""
+        return Tokens(self.patches.to(device), self.positions.to(device), self.cu_seqlens.to(device))
+
+
+def tokenize(
+    source: Source | Sequence[Source],
+    selection: Selection | Sequence[Selection],
+    *,
+    dtype: torch.dtype | None = None,
+    threads: int = 0,
+    mean: Color = CLIP_MEAN,
+    std: Color = CLIP_STD,
+) -> Tokens:
+    """The selected patches of a video, read from its pixels.
+
+    Only pictures with selected patches, and those that they refer to, are decoded, and only the selected patches become
+    R'G'B'. A sample of the canvas is interpolated bilinearly (half-pixel centres, two taps an axis, borders repeated)
+    in every plane where `selection.geometry` puts it, rotation included; colour matrix and range are the stream's
+    (unspecified: BT.601, limited, as FFmpeg's libswscale has it). What no picture covers is black.
+
+    Args:
+        source: path, bytes or binary file object; or a list of them, with as many selections, for one packed batch.
+        selection: what `select` returned for the source.
+        dtype: of the patches; float32 where None.
+        threads: of the pixel decoder; 0 takes all cores.
+        mean, std: of R, G and B in [0, 1]; CLIP's by default.
+
+    Raises:
+        ValueError: the selection does not fit the video, or the lists differ in length.
+        DecodeError: the source cannot be opened or decoded; names the file and the byte position.
+        UnsupportedStreamError: the video's size changes between selected pictures, or its samples are of a kind that is
+            not known.
+    """
+    import torch
+
+    batch = isinstance(source, list | tuple)
+    sources = list(source) if batch else [source]
+    selections = list(selection) if isinstance(selection, list | tuple) else [selection]
+    if len(sources) != len(selections) or not sources:
+        raise ValueError(f"source and selection must be as many, not {len(sources)} and {len(selections)}")
+    rows = [_patches(s, chosen, threads, mean, std) for s, chosen in zip(sources, selections, strict=True)]
+    positions = [np.asarray(chosen.positions, np.int64) for chosen in selections]
+    patches = [torch.from_numpy(r).to(dtype or torch.float32) for r in rows]
+    lengths = np.cumsum([0, *map(len, rows)], dtype=np.int32)
+    return Tokens(
+        patches[0] if len(patches) == 1 else torch.cat(patches),
+        torch.from_numpy(np.concatenate(positions)),
+        torch.from_numpy(lengths),
+    )
+
+
+def frames(
+    source: Source,
+    frame_ids: Sequence[int] | NDArray[np.integer[Any]] | None = None,
+    *,
+    num_frames: int | None = None,
+    size: int = 224,
+    resize: str = "crop",
+    normalize: bool = True,
+    dtype: torch.dtype | None = None,
+    threads: int = 0,
+    mean: Color = CLIP_MEAN,
+    std: Color = CLIP_STD,
+) -> torch.Tensor:
+    """Whole frames of a video of any codec that libavcodec knows, placed and oriented as `tokenize` does.
+
+    Args:
+        source: path, bytes or binary file object.
+        frame_ids: numbers of the frames in display order; negative ones count from the end.
+        num_frames: instead, so many frames from the first to the last at equal distances (np.linspace, truncated), all
+            frames of a clip that has fewer. All frames where both are None.
+        size: side of the square canvas; `resize` "native" ignores it.
+        resize: "crop", "letterbox", "stretch" or "native", as for `select`.
+        normalize: with mean and std, as dtype; otherwise uint8, 0 to 255.
+        dtype: of normalised frames; float32 where None.
+        threads: of the pixel decoder; 0 takes all cores.
+
+    Returns:
+        (T, 3, H, W) tensor of R'G'B' frames, in the order asked for.
+
+    Raises:
+        ValueError: a frame that the video does not have, or no frame.
+        DecodeError, UnsupportedStreamError: as in `tokenize`.
+    """
+    import torch
+
+    if frame_ids is not None and num_frames is not None:
+        raise ValueError("give frame_ids or num_frames, not both")
+    packets = _packets_in_display_order(source, threads)
+    ids = _frame_ids(len(packets), frame_ids, num_frames)
+    unique, back = np.unique(ids, return_inverse=True)
+    color = {"mean": mean, "std": std} if normalize else {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+    pixels = _core.gather_frames(source, packets[unique], resize=resize, size=size, threads=threads, **color)
+    out = torch.from_numpy(pixels)
+    if len(unique) != len(ids) or np.any(np.diff(back) != 1):
+        out = out[torch.from_numpy(back)]
+    if normalize:
+        return out.to(dtype or torch.float32)
+    return out.mul_(255).add_(0.5).to(torch.uint8)
+
+
+def _patches(source: Source, selection: Selection, threads: int, mean: Color, std: Color) -> NDArray[np.float32]:
+    positions = np.asarray(selection.positions, np.int32).reshape(-1, 3)
+    frame_ids = np.asarray(selection.frame_ids, np.int64)
+    slots = positions[:, 0]
+    if len(slots) and (slots.min() < 0 or slots.max() >= len(frame_ids) or np.any(np.diff(slots) < 0)):
+        raise ValueError("selection.positions must have slots of frame_ids, ascending, in their first column")
+    packets = _packets_in_display_order(source, threads)
+    if len(frame_ids) and (frame_ids.min() < 0 or frame_ids.max() >= len(packets)):
+        raise ValueError(f"selection.frame_ids reach beyond the {len(packets)} frames of this video")
+    geometry = selection.geometry
+    return _core.gather_patches(
+        source,
+        packets[frame_ids],
+        np.searchsorted(slots, np.arange(len(frame_ids) + 1)),
+        np.ascontiguousarray(positions[:, 1:]),
+        resize=geometry.resize,
+        size=geometry.size,
+        patch_size=geometry.patch_size,
+        source_size=(geometry.source_width, geometry.source_height),
+        mean=mean,
+        std=std,
+        threads=threads,
+    )
+
+
+def _frame_ids(
+    count: int, frame_ids: Sequence[int] | NDArray[np.integer[Any]] | None, num_frames: int | None
+) -> NDArray[np.int64]:
+    if frame_ids is not None:
+        ids = np.asarray(frame_ids)
+        if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+            raise ValueError("frame_ids must be a list of whole numbers")
+        ids = ids.astype(np.int64)
+        if np.any((ids < -count) | (ids >= count)):
+            raise ValueError(f"frame_ids must be below the {count} frames of this video")
+        ids = ids % max(1, count)
+    elif num_frames is not None:
+        if num_frames <= 0:
+            raise ValueError(f"num_frames must be positive, not {num_frames}")
+        ids = np.unique(np.linspace(0, count - 1, num_frames, dtype=np.int64)) if count else np.empty(0, np.int64)
+    else:
+        ids = np.arange(count)
+    if not len(ids):
+        raise ValueError("no frame to read")
+    return ids
+
+
+def _packets_in_display_order(source: Source, threads: int) -> NDArray[np.int64]:
+    """For every frame in display order, the number of the packet it is decoded from."""
+    if _core.stream_info(source)["codec"] == "hevc":
+        from ove_codec.video import open as open_video
+
+        return np.asarray(open_video(source, threads=threads).index.packet, np.int64)
+    # Other codecs: by their time stamps, of packets that are shown; in decoding order where there are none.
+    pts, shown = _core.packet_times(source)
+    packets = np.flatnonzero(shown)
+    return packets[np.argsort(pts[packets], kind="stable")]

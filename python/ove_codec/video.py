@@ -1,0 +1,86 @@
+"""Videos as their codec sees them: motion, residual, quantiser and bits of every picture."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from os import PathLike
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ove_codec import _core
+
+Source = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+
+
+class Video:
+    """An HEVC video. Iterating gives every picture in display order, decoded in C++ without the GIL.
+
+    Every iteration begins at the start of the video. After damage, the pictures that precede it in decoding order are
+    given, then the error is raised; where the resolution changes, iteration goes on with pictures of the new size.
+    """
+
+    def __init__(self, source: Source, threads: int = 0) -> None:
+        if threads < 0:
+            raise ValueError(f"threads must be 0 (all cores) or more, not {threads}")
+        if hasattr(source, "read") and not source.seekable():
+            source = source.read()
+        self.source: Source = source
+        self.threads = threads
+        self.info: dict[str, Any] = _core.stream_info(source)
+
+    def __iter__(self) -> Iterator[_core.Picture]:
+        return iter(_core.Reader(self.source, threads=self.threads))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @cached_property
+    def index(self) -> _core.VideoIndex:
+        """The pictures in display order by their headers alone; reads the video once, without its slice data."""
+        return _core.VideoIndex(self.source)
+
+    def read(self, frame_ids: Iterable[int], *, residual: bool = True) -> Iterator[_core.Picture]:
+        """Gives the pictures of some display indices, each once, in ascending order.
+
+        Nothing is decoded that they do not need; without `residual`, no residual is. Raises IndexError for an index that
+        is not in the video.
+        """
+        wanted = sorted({int(i) for i in frame_ids})
+        return iter(_core.Reader(self.source, threads=self.threads, residual=residual, index=self.index, frame_ids=wanted))
+
+
+def open(source: Source, threads: int = 0) -> Video:  # noqa: A001 - the name users of such libraries expect
+    """Opens an HEVC video: a path, bytes, or a binary file object (read whole if it cannot seek).
+
+    `threads` is the number of decoding threads, 0 for all cores. Raises DecodeError where nothing can be read and
+    UnsupportedStreamError where the video is not HEVC.
+    """
+    video = Video(source, threads)
+    if video.info["codec"] != "hevc":
+        _core.Reader(video.source)  # raises, with the remedy
+    return video
+
+
+def framecrc(source: Source, threads: int = 0) -> Iterator[dict[str, int | str]]:
+    """Gives, for every picture in decoding order, checksums of its motion and residual.
+
+    `motion_crc32` is the CRC-32 of an int32 little-endian array (h4, w4, 7): pred, then x, y, POC of list 0, then of
+    list 1; `residual_crc32` that of `residual` as little-endian int16. Both as eight hexadecimal digits.
+    """
+    for picture in _core.Reader(source, threads=threads, decoding_order=True):
+        motion = np.empty((*picture.pred.shape, 7), "<i4")
+        motion[..., 0] = picture.pred
+        for i in range(2):
+            motion[..., 1 + 3 * i : 3 + 3 * i] = picture.mv[:, :, i]
+            motion[..., 3 + 3 * i] = picture.ref_poc[:, :, i]
+        residual = np.ascontiguousarray(picture.residual, "<i2")
+        yield {
+            "poc": picture.poc,
+            "width": picture.coded_width,
+            "height": picture.coded_height,
+            "motion_crc32": f"{zlib.crc32(motion.data):08x}",
+            "residual_crc32": f"{zlib.crc32(residual.data):08x}",
+        }

@@ -1,0 +1,1 @@
+"""What the tests share: encoded and hand-made streams, and slow, obvious twins of the decoder's results."""

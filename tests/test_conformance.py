@@ -1,0 +1,56 @@
+"""Golden checksums of the streams beside the repository: motion and residual of every picture in decoding order."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import ove_codec
+import pytest
+from conftest import SHARED
+
+
+def golden() -> list[Any]:
+    """(folder, stream, what is expected of it) of all golden files; one skipped entry where they are absent."""
+    entries = []
+    for folder in ("conformance", "clips"):
+        file = SHARED / folder / "golden.json"
+        if file.is_file():
+            entries += [
+                pytest.param(SHARED / folder / name, entry, id=f"{folder}/{name}")
+                for name, entry in json.loads(file.read_text()).items()
+            ]
+    return entries or [pytest.param(Path(), {}, marks=pytest.mark.skip(reason="../shared is not there"))]
+
+
+# Prints one JSON line per picture and, at the end, the class of the error that ended the stream.
+READER = """
+import json, sys, ove_codec
+try:
+    for picture in ove_codec.framecrc(sys.argv[1]):
+        print(json.dumps(picture), flush=True)
+except ove_codec.Error as error:
+    print(json.dumps({"error": type(error).__name__, "message": str(error)}))
+"""
+
+
+@pytest.mark.parametrize(("path", "entry"), golden())
+def test_stream(path: Path, entry: dict[str, Any]) -> None:
+    if entry["expect"] == "exact":
+        pictures = list(ove_codec.framecrc(path))
+        for n, (got, wanted) in enumerate(zip(pictures, entry["pictures"], strict=False)):
+            assert {key: got[key] for key in wanted} == wanted, f"picture {n} in decoding order"
+        assert len(pictures) == len(entry["pictures"])
+        return
+    if entry["expect"] == "unsupported":
+        with pytest.raises(ove_codec.UnsupportedStreamError):
+            list(ove_codec.framecrc(path))
+        return
+    # Invalid or damaged: in a process of its own, so that a crash or a hang is a failure of this test alone.
+    done = subprocess.run([sys.executable, "-c", READER, path], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert any("error" in line or line.get("damaged") for line in lines), "no error and no flagged picture"
+    for line in lines:
+        assert line.get("message", "-"), "an error without a message"

@@ -1,0 +1,469 @@
+"""Patch rows and frames against a plain NumPy twin, PyAV's pictures and libswscale."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ove_codec import _core
+from ove_codec import tokens as tokens_module
+from ove_codec.tokens import CLIP_MEAN, CLIP_STD, frames, tokenize
+
+torch = pytest.importorskip("torch")
+
+CLIPS = Path(__file__).resolve().parents[2] / "shared" / "clips"
+FFMPEG = shutil.which("ffmpeg")
+needs_ffmpeg = pytest.mark.skipif(FFMPEG is None, reason="needs the ffmpeg program to encode clips")
+MATRICES = {
+    "bt709": (0.2126, 0.0722),
+    "bt601": (0.299, 0.114),
+    "fcc": (0.30, 0.11),
+    "smpte240m": (0.212, 0.087),
+    "bt2020": (0.2627, 0.0593),
+}
+
+
+# The twin: geometry, planes turned before they are sampled, and colours by the inverse of the forward matrix.
+
+
+def canvas_of(width: int, height: int, resize: str, size: int) -> tuple[int, int, int, int, int, int]:
+    """Canvas width and height, resized width and height, offset x and y."""
+    if resize == "native":
+        return width, height, width, height, 0, 0
+    if resize == "stretch":
+        return size, size, size, size, 0, 0
+    reference = min(width, height) if resize == "crop" else max(width, height)
+    w, h = (max(1, round(length * (size / reference))) for length in (width, height))
+    return size, size, w, h, int((size - w) / 2), int((size - h) / 2)
+
+
+def turn(plane: np.ndarray, turns: int) -> np.ndarray:
+    return np.rot90(plane, -turns)
+
+
+def sites(luma: int, chroma: int, shift: int, site: float, turned_over: bool) -> float:
+    """Luma position of the first chroma sample along an axis, after turning it over where asked."""
+    step = 1 << shift
+    first = site * (step - 1)
+    return luma - 1 - (step * (chroma - 1) + first) if turned_over else first
+
+
+def sample(plane: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    h, w = plane.shape
+    y, x = np.clip(y, 0, h - 1), np.clip(x, 0, w - 1)
+    y0, x0 = np.floor(y).astype(int), np.floor(x).astype(int)
+    y1, x1 = np.minimum(y0 + 1, h - 1), np.minimum(x0 + 1, w - 1)
+    fy, fx = (y - y0)[:, None], (x - x0)[None, :]
+    p = plane.astype(np.float64)
+    top = p[y0][:, x0] * (1 - fx) + p[y0][:, x1] * fx
+    bottom = p[y1][:, x0] * (1 - fx) + p[y1][:, x1] * fx
+    return top * (1 - fy) + bottom * fy
+
+
+def to_rgb(ycc: np.ndarray, matrix: str, depth: int, full: bool) -> np.ndarray:
+    """(3, H, W) sample values to R'G'B' in [0, 1], by inverting R'G'B' to sample values."""
+    unit, peak = 2.0 ** (depth - 8), 2.0**depth - 1
+    luma, luma_zero = (peak, 0.0) if full else (219 * unit, 16 * unit)
+    chroma, chroma_zero = (peak if full else 224 * unit), 128 * unit
+    if matrix == "rgb":
+        forward, zero = luma * np.eye(3), np.full(3, luma_zero)
+    elif matrix == "ycgco":
+        forward = np.array([[0.25, 0.5, 0.25], [-0.25, 0.5, -0.25], [0.5, 0, -0.5]])
+        forward, zero = forward * [[luma], [chroma], [chroma]], np.array([luma_zero, chroma_zero, chroma_zero])
+    else:
+        kr, kb = MATRICES[matrix]
+        y = np.array([kr, 1 - kr - kb, kb])
+        cb, cr = ([0, 0, 1] - y) / (2 * (1 - kb)), ([1, 0, 0] - y) / (2 * (1 - kr))
+        forward, zero = np.stack([luma * y, chroma * cb, chroma * cr]), np.array([luma_zero, chroma_zero, chroma_zero])
+    rgb = np.linalg.inv(forward) @ (ycc.reshape(3, -1) - zero[:, None])
+    return np.clip(rgb, 0, 1).reshape(ycc.shape)
+
+
+def twin_canvas(planes: list[np.ndarray], options: dict[str, Any]) -> np.ndarray:
+    """The whole normalised canvas (3, H, W), with the arguments of _core.gather_planes."""
+    turns = options.get("quarter_turns", 0)
+    shift, site = options.get("chroma_shift", (1, 1)), options.get("chroma_site", (0, 0.5))
+    luma = turn(planes[0], turns)
+    height, width = luma.shape
+    canvas_w, canvas_h, w, h, dx, dy = canvas_of(width, height, options["resize"], options["size"])
+    x = np.clip((np.arange(canvas_w) - dx + 0.5) * width / w - 0.5, 0, width - 1)
+    y = np.clip((np.arange(canvas_h) - dy + 0.5) * height / h - 0.5, 0, height - 1)
+    depth, full = options.get("bit_depth", 8), options.get("full_range", False)
+    ycc = np.empty((3, canvas_h, canvas_w))
+    ycc[0] = sample(luma, y, x)
+    if len(planes) == 1:
+        ycc[1:] = 128 * 2.0 ** (depth - 8)
+    for k, plane in enumerate(planes[1:], 1):
+        stored_w = sites(planes[0].shape[1], plane.shape[1], shift[0], site[0], turns in (2, 3))
+        stored_h = sites(planes[0].shape[0], plane.shape[0], shift[1], site[1], turns in (1, 2))
+        first_x, first_y, step_x, step_y = stored_w, stored_h, 1 << shift[0], 1 << shift[1]
+        if turns % 2:
+            first_x, first_y, step_x, step_y = first_y, first_x, step_y, step_x
+        ycc[k] = sample(turn(plane, turns), (y - first_y) / step_y, (x - first_x) / step_x)
+    rgb = to_rgb(ycc, options.get("matrix", "bt601"), depth, full)
+    outside = np.ones((canvas_h, canvas_w), bool)
+    outside[max(0, dy) : max(0, dy + h), max(0, dx) : max(0, dx + w)] = False
+    rgb[:, outside] = 0
+    mean, std = (np.array(options.get(n, d))[:, None, None] for n, d in (("mean", CLIP_MEAN), ("std", CLIP_STD)))
+    return (rgb - mean) / std
+
+
+def cut(canvas: np.ndarray, positions: np.ndarray, p: int) -> np.ndarray:
+    rows = [canvas[:, r * p : (r + 1) * p, c * p : (c + 1) * p].reshape(-1) for r, c in positions]
+    return np.stack(rows) if rows else np.empty((0, 3 * p * p))
+
+
+def grid_of(canvas: np.ndarray, p: int) -> np.ndarray:
+    return np.argwhere(np.ones((canvas.shape[1] // p, canvas.shape[2] // p)))
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[list[np.ndarray], dict[str, Any]]:
+    width, height = draw(st.integers(1, 70)), draw(st.integers(1, 70))
+    depth = draw(st.sampled_from([8, 9, 10, 12, 16]))
+    shift = draw(st.sampled_from([(0, 0), (1, 0), (1, 1), (0, 1), (2, 0)]))
+    components = draw(st.sampled_from([1, 3, 3, 3]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    dtype = np.uint8 if depth == 8 else np.uint16
+    shapes = [(height, width)] + 2 * [(-(-height >> shift[1]), -(-width >> shift[0]))]
+    extreme = draw(st.booleans())  # only the lowest and the highest value
+    planes = [rng.integers(0, 2**depth, s) for s in shapes[:components]]
+    planes = [((p >> (depth - 1)) * (2**depth - 1) if extreme else p).astype(dtype) for p in planes]
+    options = {
+        "bit_depth": depth,
+        "chroma_shift": shift,
+        "chroma_site": draw(st.sampled_from([(0, 0.5), (0.5, 0.5), (0, 0), (0.5, 0), (0, 1), (0.5, 1)])),
+        "matrix": draw(st.sampled_from([*MATRICES, "rgb", "ycgco"])) if components == 3 else "bt709",
+        "full_range": draw(st.booleans()),
+        "quarter_turns": draw(st.integers(0, 3)),
+        "resize": draw(st.sampled_from(["crop", "letterbox", "stretch", "native"])),
+        "size": draw(st.integers(8, 90)),
+        "patch_size": draw(st.sampled_from([1, 2, 7, 8])),
+    }
+    return planes, options
+
+
+@settings(deadline=None, max_examples=300)
+@given(cases())
+def test_patches_equal_the_twin(case: tuple[list[np.ndarray], dict[str, Any]]) -> None:
+    planes, options = case
+    p = options["patch_size"]
+    if options["resize"] == "native" and min(planes[0].shape) < p:
+        with pytest.raises(ValueError, match="no patch"):
+            _core.gather_planes(planes, [(0, 0)], **options)
+        return
+    canvas = twin_canvas(planes, options)
+    positions = grid_of(canvas, p)
+    positions = np.random.default_rng(len(positions)).permutation(positions)
+    rows = _core.gather_planes(planes, positions, **options)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(rows, cut(canvas, positions, p), rtol=0, atol=5e-5)
+
+
+def test_strided_planes_and_defaults() -> None:
+    """Rows may lie apart; mean and std default to CLIP's."""
+    rng = np.random.default_rng(5)
+    wide = [rng.integers(0, 256, s, dtype=np.uint8) for s in ((40, 80), (20, 40), (20, 40))]
+    planes = [wide[0][:, 8:72], wide[1][:, 4:36], wide[2][:, 4:36]]
+    options = {"resize": "crop", "size": 28, "patch_size": 14}
+    rows = _core.gather_planes(planes, [(1, 0), (0, 1)], **options)
+    np.testing.assert_allclose(rows, cut(twin_canvas(planes, options), np.array([(1, 0), (0, 1)]), 14), atol=5e-5)
+
+
+def test_known_colours() -> None:
+    """Limited-range white, black, and BT.709 red to R'G'B' within rounding of the codes."""
+    kr, kb = MATRICES["bt709"]
+    red = [16 + 219 * kr, 128 + 224 * -kr / (2 * (1 - kb)), 128 + 224 * 0.5]
+    for ycc, rgb in (((235, 128, 128), (1, 1, 1)), ((16, 128, 128), (0, 0, 0)), (red, (1, 0, 0))):
+        planes = [np.full(s, round(v), np.uint8) for v, s in zip(ycc, ((8, 8), (4, 4), (4, 4)), strict=True)]
+        row = _core.gather_planes(
+            planes, [(0, 0)], matrix="bt709", resize="native", size=8, patch_size=8, mean=(0, 0, 0), std=(1, 1, 1)
+        )
+        np.testing.assert_allclose(row.reshape(3, 64), np.repeat(np.array(rgb)[:, None], 64, 1), atol=0.006)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"positions": [(2, 0)]}, "not on the grid"),
+        ({"positions": [(0, -1)]}, "not on the grid"),
+        ({"positions": [0, 1]}, "positions"),
+        ({"planes": [np.zeros((8, 8), np.float32)]}, "uint8"),
+        ({"planes": [np.zeros((8, 8), np.uint8)] * 2}, "one or three"),
+        ({"planes": [np.zeros((8, 8), np.uint8)] * 3}, "chroma planes of 4x4"),
+        ({"planes": [np.zeros((8, 8), np.uint8)], "bit_depth": 10}, "uint16"),
+        ({"bit_depth": 17}, "16 bits"),
+        ({"chroma_shift": (-1, 0)}, "format"),
+        ({"quarter_turns": 4}, "quarter_turns"),
+        ({"resize": "zoom"}, "'letterbox'"),
+        ({"size": 0}, "size"),
+        ({"size": 1 << 20}, "size"),
+        ({"patch_size": 0}, "patch_size"),
+        ({"std": (1, 0, 1)}, "std"),
+        ({"mean": (1, float("nan"), 1)}, "mean"),
+        ({"matrix": "xyz"}, "bt709"),
+    ],
+)
+def test_bad_arguments(change: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {
+        "planes": [np.zeros((8, 8), np.uint8)], "positions": [(0, 0)], "resize": "native", "size": 8, "patch_size": 4,
+    } | change  # fmt: skip
+    with pytest.raises(ValueError, match=message):
+        _core.gather_planes(arguments.pop("planes"), arguments.pop("positions"), **arguments)
+
+
+# Whole videos.
+
+
+def index_by_time(source: Any, threads: int = 0) -> np.ndarray:
+    pts, shown = _core.packet_times(source)
+    packets = np.flatnonzero(shown)
+    return packets[np.argsort(pts[packets], kind="stable")]
+
+
+@pytest.fixture(autouse=True)
+def _index(monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("ove_codec.video") is None:
+        monkeypatch.setattr(tokens_module, "_packets_in_display_order", index_by_time)
+
+
+def encode(path: Path, *arguments: str, source: str = "testsrc2=s=192x112:r=25:d=1.2", codec: str = "libx265") -> Path:
+    """A small clip; more arguments of ffmpeg as given."""
+    assert FFMPEG is not None
+    x265 = ["-x265-params", "log-level=none"] if codec == "libx265" else []
+    command = [FFMPEG, "-v", "error", "-y", "-f", "lavfi", "-i", source, "-c:v", codec, *x265, *arguments, str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+def av_pictures(path: Path) -> list[tuple[list[np.ndarray], dict[str, Any]]]:
+    """All shown pictures by PyAV in display order, with the arguments of gather_planes that describe them."""
+    av = pytest.importorskip("av")
+    kinds = {
+        "yuv420p": (8, (1, 1)), "yuvj420p": (8, (1, 1)), "yuv422p": (8, (1, 0)), "yuv444p": (8, (0, 0)),
+        "yuv420p10le": (10, (1, 1)), "yuv422p10le": (10, (1, 0)), "yuv420p12le": (12, (1, 1)),
+        "yuv444p12le": (12, (0, 0)), "gray": (8, (0, 0)), "gbrp": (8, (0, 0)),
+    }  # fmt: skip
+    matrices = {0: "rgb", 1: "bt709", 2: "bt601", 5: "bt601", 6: "bt601", 9: "bt2020"}
+    info = _core.stream_info(path)
+    sites = {"center": (0.5, 0.5), "topleft": (0, 0)}
+    pictures = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            depth, shift = kinds[frame.format.name]
+            rgb = frame.format.name == "gbrp"
+            dtype = np.dtype("<u2" if depth > 8 else "u1")
+            planes = []
+            for k, plane in enumerate(frame.planes):
+                rows = np.frombuffer(plane, dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
+                width = frame.width if k == 0 else -(-frame.width >> shift[0])
+                height = frame.height if k == 0 else -(-frame.height >> shift[1])
+                planes.append(rows[:height, :width].copy())
+            if rgb:
+                planes = [planes[2], planes[0], planes[1]]  # stored as G, B, R
+            options = {
+                "bit_depth": depth,
+                "chroma_shift": shift,
+                "chroma_site": sites.get(info["chroma_location"], (0, 0.5)),
+                "matrix": "rgb" if rgb else matrices[int(frame.colorspace)],
+                "full_range": frame.format.name == "yuvj420p" or int(frame.color_range) == 2,
+                "quarter_turns": info["rotation"] // 90,
+            }
+            pictures.append((planes, options))
+    return pictures
+
+
+def a_selection(frame_ids: Any, size: tuple[int, int], resize: str, side: int, patch: int, seed: int = 0) -> Any:
+    canvas_w, canvas_h = canvas_of(*size, resize, side)[:2]
+    rows, columns = canvas_h // patch, canvas_w // patch
+    mask = np.random.default_rng(seed).random((len(frame_ids), rows, columns)) < 0.3
+    mask[len(frame_ids) // 2] = False  # a sampled picture with nothing selected
+    geometry = SimpleNamespace(
+        resize=resize, size=side, patch_size=patch, rows=rows, columns=columns,
+        source_width=size[0], source_height=size[1],
+    )  # fmt: skip
+    positions = np.argwhere(mask).astype(np.int32)
+    return SimpleNamespace(frame_ids=np.asarray(frame_ids, np.int64), positions=positions, geometry=geometry)
+
+
+def check_clip(path: Path, resize: str = "letterbox", side: int = 96, patch: int = 8) -> None:
+    """tokenize() and frames() give the twin's values of PyAV's pictures."""
+    pictures = av_pictures(path)
+    turned = turn(pictures[0][0][0], pictures[0][1]["quarter_turns"])
+    ids = np.unique(np.linspace(0, len(pictures) - 1, 7).astype(np.int64))
+    selection = a_selection(ids, turned.shape[::-1], resize, side, patch)
+    tokens = tokenize(path, selection, threads=2)
+    canvases = [twin_canvas(pictures[i][0], pictures[i][1] | {"resize": resize, "size": side}) for i in ids]
+    expected = np.concatenate(
+        [cut(c, selection.positions[selection.positions[:, 0] == t, 1:], patch) for t, c in enumerate(canvases)]
+    )
+    np.testing.assert_allclose(tokens.patches.numpy(), expected, rtol=0, atol=5e-5)
+    assert tokens.positions.tolist() == selection.positions.tolist()
+    assert tokens.cu_seqlens.tolist() == [0, len(expected)]
+    whole = frames(path, ids, size=side, resize=resize)
+    np.testing.assert_allclose(whole.numpy(), np.stack(canvases), rtol=0, atol=5e-5)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("resize", ["crop", "letterbox", "stretch", "native"])
+def test_resizes(tmp_path: Path, resize: str) -> None:
+    check_clip(encode(tmp_path / "a.mp4", "-pix_fmt", "yuv420p"), resize)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-pix_fmt", "yuv420p10le", "-colorspace", "bt2020nc", "-color_primaries", "bt2020"),
+        ("-pix_fmt", "yuv422p10le"),
+        ("-pix_fmt", "yuv420p12le", "-colorspace", "bt709"),
+        ("-pix_fmt", "yuv444p", "-colorspace", "bt709", "-color_range", "pc"),
+        ("-pix_fmt", "gray"),
+        ("-pix_fmt", "gbrp"),
+        ("-pix_fmt", "yuvj420p"),
+    ],
+    ids=lambda a: a[1],
+)
+def test_pixel_formats(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    check_clip(encode(tmp_path / "a.mp4", *arguments))
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_rotation(tmp_path: Path, degrees: int) -> None:
+    plain = encode(tmp_path / "plain.mp4", "-pix_fmt", "yuv420p")
+    turned = tmp_path / "turned.mp4"
+    command = [FFMPEG, "-v", "error", "-i", plain, "-c", "copy", "-metadata:s:v", f"rotate={-degrees % 360}", turned]
+    subprocess.run([str(c) for c in command], check=True)
+    if _core.stream_info(turned)["rotation"] == 0:
+        pytest.skip("this ffmpeg does not write the rotation")
+    assert _core.stream_info(turned)["rotation"] == degrees
+    check_clip(turned, "crop")
+    upright, seen = frames(plain, [3], resize="native"), frames(turned, [3], resize="native")
+    # Half of a chroma sample's width apart: 4:2:0 sits left, which is not left any more when turned.
+    assert (torch.rot90(upright, -degrees // 90, (2, 3)) - seen).abs().mean() < 0.05
+
+
+@needs_ffmpeg
+def test_conformance_window(tmp_path: Path) -> None:
+    """186x110 is coded as 192x112; cropped samples never show."""
+    check_clip(encode(tmp_path / "a.mp4", "-pix_fmt", "yuv420p", source="testsrc2=s=186x110:r=25:d=0.4"), "native")
+
+
+@needs_ffmpeg
+def test_variable_frame_rate(tmp_path: Path) -> None:
+    select = "select='not(between(mod(n,9),2,5))',setpts=PTS+0.3/TB"
+    check_clip(encode(tmp_path / "a.mkv", "-pix_fmt", "yuv420p", "-vf", select, "-vsync", "vfr"))
+
+
+@needs_ffmpeg
+def test_edit_list(tmp_path: Path) -> None:
+    """Cutting without encoding leaves pictures that are decoded and not shown."""
+    whole = encode(tmp_path / "whole.mp4", "-pix_fmt", "yuv420p", "-g", "12")
+    part = tmp_path / "part.mp4"
+    subprocess.run([str(FFMPEG), "-v", "error", "-ss", "0.68", "-i", whole, "-c", "copy", part], check=True)
+    shown = _core.packet_times(part)[1]
+    assert not shown.all()
+    check_clip(part)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(("location", "mean", "peak"), [(2, 0.02, 1), (0, 1.5, 20)])
+def test_against_swscale(tmp_path: Path, location: int, mean: float, peak: int) -> None:
+    """libswscale's R'G'B' of 8-bit 4:2:0: the same where chroma sits at the top left, as it interpolates it there;
+    near it where it sits left, where libswscale repeats its rows."""
+    path = tmp_path / "a.mp4"
+    chroma = ["-pix_fmt", "yuv420p", "-x265-params", f"log-level=none:crf=5:chromaloc={location}"]
+    encode(path, *chroma, source="testsrc2=s=128x96:r=5:d=0.4,gblur=3")
+    ours = frames(path, [1], resize="native", normalize=False)[0].numpy().astype(int)
+    position = 0 if location == 2 else 128
+    scale = f"scale=in_h_chr_pos=0:in_v_chr_pos={position}:flags=bilinear+accurate_rnd+full_chroma_int+full_chroma_inp"
+    command = [str(FFMPEG), "-v", "error", "-i", str(path), "-vf", f"{scale},format=rgb24", "-f", "rawvideo", "-"]
+    raw = subprocess.run(command, check=True, capture_output=True).stdout
+    theirs = np.frombuffer(raw, np.uint8).reshape(2, 96, 128, 3)[1].transpose(2, 0, 1).astype(int)
+    assert np.abs(ours - theirs).mean() < mean
+    assert np.abs(ours - theirs).max() <= peak
+
+
+@needs_ffmpeg
+def test_frames_choice_and_dtype(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", "-pix_fmt", "yuv420p", source="testsrc2=s=64x64:r=25:d=0.4")
+    every = frames(path, size=32, normalize=False)
+    assert every.dtype == torch.uint8
+    assert every.shape == (10, 3, 32, 32)
+    assert torch.equal(frames(path, [7, 0, 7, -1], size=32, normalize=False), every[[7, 0, 7, 9]])
+    assert torch.equal(frames(path, num_frames=4, size=32, normalize=False), every[[0, 3, 6, 9]])
+    assert torch.equal(frames(path, num_frames=64, size=32, normalize=False), every)
+    assert torch.equal(frames(path.read_bytes(), [2], size=32, normalize=False), every[[2]])
+    assert frames(path, [0], size=32, dtype=torch.bfloat16).dtype == torch.bfloat16
+    mean, std = (torch.tensor(c)[:, None, None] for c in (CLIP_MEAN, CLIP_STD))
+    torch.testing.assert_close(frames(path, [4], size=32)[0] * std + mean, every[4] / 255, rtol=0, atol=0.5001 / 255)
+    for bad in ({"frame_ids": [10]}, {"frame_ids": [-11]}, {"frame_ids": []}, {"frame_ids": [0.5]}, {"num_frames": 0}):
+        with pytest.raises(ValueError, match="frame"):
+            frames(path, **bad)
+    with pytest.raises(ValueError, match="not both"):
+        frames(path, [0], num_frames=1)
+
+
+@needs_ffmpeg
+def test_batches(tmp_path: Path) -> None:
+    one = encode(tmp_path / "a.mp4", "-pix_fmt", "yuv420p", source="testsrc2=s=96x64:r=25:d=0.4")
+    two = encode(tmp_path / "b.mp4", "-pix_fmt", "yuv420p", source="testsrc=s=64x96:r=25:d=0.4")
+    selections = [
+        a_selection([0, 4, 9], (96, 64), "crop", 56, 14, 1),
+        a_selection([1, 2, 5], (64, 96), "crop", 56, 14, 2),
+    ]
+    packed = tokenize([one, two.read_bytes()], selections, dtype=torch.bfloat16)
+    single = [tokenize(s, c) for s, c in zip((one, two), selections, strict=True)]
+    assert packed.cu_seqlens.dtype == torch.int32
+    assert packed.cu_seqlens.tolist() == [0, len(single[0]), len(single[0]) + len(single[1])]
+    assert torch.equal(packed.patches, torch.cat([s.patches for s in single]).bfloat16())
+    assert torch.equal(packed.positions, torch.cat([s.positions for s in single]))
+    with pytest.raises(ValueError, match="as many"):
+        tokenize([one, two], selections[:1])
+
+
+@needs_ffmpeg
+def test_selections_that_do_not_fit(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", "-pix_fmt", "yuv420p", source="testsrc2=s=96x64:r=25:d=0.4")
+    with pytest.raises(ValueError, match="96x64"):
+        tokenize(path, a_selection([0, 4, 9], (64, 96), "crop", 56, 14))
+    with pytest.raises(ValueError, match="10 frames"):
+        tokenize(path, a_selection([0, 4, 10], (96, 64), "crop", 56, 14))
+    unordered = a_selection([0, 4, 9], (96, 64), "crop", 56, 14)
+    unordered.positions = unordered.positions[::-1]
+    with pytest.raises(ValueError, match="ascending"):
+        tokenize(path, unordered)
+    empty = a_selection([0, 4, 9], (96, 64), "crop", 56, 14)
+    empty.positions = np.empty((0, 3), np.int32)
+    assert tokenize(path, empty).patches.shape == (0, 3 * 14 * 14)
+
+
+@pytest.mark.skipif(not CLIPS.is_dir(), reason="needs the clips of ../shared")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "torchcodec_discard_first_keyframe.mp4",
+        "torchcodec_test_non_zero_start.mp4",
+        "torchcodec_nasa_13013_rotated.mp4",
+        "torchcodec_testsrc2_12bit_hdr.mp4",
+        "torchcodec_testsrc2_444_8bit_hevc.mp4",
+        "torchcodec_h265_10bits.mp4",
+        "androidx_h265_bframes.mp4",
+        "androidx_hlg10-color-test.mp4",
+        "androidx_sample_h265.ts",
+        "androidx_fragmented_captions_h265.mp4",
+        "torchcodec_testsrc2_vp9.webm",
+    ],
+)
+def test_real_clips(name: str) -> None:
+    check_clip(CLIPS / name, "crop", 112, 14)
