@@ -8,6 +8,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -139,7 +140,7 @@ class Scorer {
     return out;
   }
 
-  std::array<float, 3> scales() const {
+  std::tuple<float, float, float> scales() const {
     const Scales& s = saliency_.scales();
     return {s.motion, s.residual, s.bits};
   }

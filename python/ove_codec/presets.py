@@ -15,14 +15,15 @@
                        vectors and bits then count to 17 significant bits)
 ``compensate``         camera motion taken off the vectors: "none", "median", "mean", "similarity", "affine"; the last
                        two are evaluated at each sample instead of each 4x4 block
-``vector``             "l0", "l0_else_l1", "both" (the longer one after compensation), "displacement" (both lists divided
-                       by poc - ref_poc, averaged: samples per unit of POC); blocks without such a vector have 0
+``vector``             "l0", "l0_else_l1", "both" (the longer one after compensation), "displacement" (both lists
+                       divided by poc - ref_poc, averaged: samples per unit of POC); 0 where a block has no such vector
 ``motion_map``         "exact": every vector where its block lies. "reference", as the reference implementation has it:
                        the 4x4 blocks that lie wholly in the display window, spread over it evenly (the same where its
                        sides are multiples of 4), and a local variance from integral images in single precision, whose
                        rounding is part of it
 ``i_pictures``         "as_coded", "zero" (no heat), "keep" (whole, before the patches of other pictures)
-``fuse``               "weighted": sum of weight * E; "max", "sum" (clipped to 1), "geomean": of the E of positive weight
+``fuse``               "weighted": sum of weight * E; "max", "sum" (clipped to 1), "geomean": of the E whose weight is
+                       not 0
 ``mv_weight``          of E_mv, |v| in luma samples; 0 leaves the vectors out
 ``residual_weight``    of E_res, |Y - 128| = |residual scaled to 8 bits, clipped to -128..127|; 0 leaves it out
 ``bits_weight``        of E_bits, log1p of the CTU's bits on each of its samples; 0 leaves them out
@@ -121,7 +122,7 @@ def _checked(name: str, value: Any) -> Any:
     """The value in its plain type, or ValueError. Names of choices are checked where they are used."""
     if name in _SWITCHES and isinstance(value, bool):
         value = _SWITCHES[name] if value else 0
-    if value is None and COMMON[name] is None or value is None and name in ("budget", "num_frames"):
+    if value is None and (COMMON[name] is None or name in ("budget", "num_frames")):
         return None
     try:
         if name in _BOOLS:
