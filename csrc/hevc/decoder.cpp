@@ -177,6 +177,8 @@ void SyntaxDecoder::decode_slice(const NalUnit& unit, const NalContext& nal) {
 
   SliceSegment segment;
   segment.rbsp = to_rbsp(unit.bytes);
+  // cabac_zero_words are no slice data
+  while (segment.rbsp.size() > kNalHeaderSize && segment.rbsp.back() == 0) segment.rbsp.pop_back();
   segment.position = nal.position;
   BitReader r(std::span<const std::uint8_t>(segment.rbsp).subspan(kNalHeaderSize));
   segment.header = parse_slice_header(r, nal.type, task_ ? task_->last_header() : nullptr, *this);
