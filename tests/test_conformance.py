@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import ove_codec
 import pytest
+
+import ove_codec
 from conftest import SHARED
 
 

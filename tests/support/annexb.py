@@ -5,7 +5,7 @@ import re
 
 def nal_units(stream: bytes) -> list[bytes]:
     """The NAL units with their headers, without start codes and trailing zeros."""
-    return [unit.rstrip(b"\0") for unit in re.split(rb"\0\0\1", stream)[1:]]
+    return [unit.rstrip(b"\0") for unit in re.split(b"\0\0\1", stream)[1:]]
 
 
 def slice_sizes(stream: bytes) -> list[tuple[int, int]]:

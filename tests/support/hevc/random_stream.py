@@ -73,6 +73,10 @@ class RandomStream:
             else None,
             temporal_mvp=self.maybe(0.9),
         )
+        # The same for a whole sequence (7.4.3.3.1), and at most one of both in the Main profiles. Tile
+        # sizes might change, but libavcodec looks up a collocated picture's slices with the current picture's tiles.
+        self.tiles = self._tiles() if self.maybe(0.3) and self.sps.ctb_columns > 1 else None
+        self.wavefront = self.tiles is None and self.maybe(0.3)
         self.available: dict[int, bool] = {}  # POC of each picture in the DPB -> is a long-term reference
         self.decoded: list[int] = []
         self.written: list[WrittenPicture] = []
@@ -94,12 +98,13 @@ class RandomStream:
             base += gop
         return order
 
+    def _tiles(self) -> tuple[list[int], list[int]]:
+        columns, rows = self.sps.ctb_columns, self.sps.ctb_rows
+        x, y = int(self.rng.integers(1, columns)), int(self.rng.integers(0, rows))
+        return [x, columns - x], [y, rows - y] if y else [rows]
+
     def _pps(self) -> Pps:
         rng, sps = self.rng, self.sps
-        tiles = None
-        if self.maybe(0.3) and sps.ctb_columns > 1:
-            column, row = int(rng.integers(1, sps.ctb_columns)), int(rng.integers(0, sps.ctb_rows))
-            tiles = ([column, sps.ctb_columns - column], [row, sps.ctb_rows - row] if row else [sps.ctb_rows])
         return Pps(
             dependent_slices=self.maybe(),
             output_flag_present=self.maybe(),
@@ -111,8 +116,8 @@ class RandomStream:
             weighted_pred=self.maybe(),
             weighted_bipred=self.maybe(),
             transquant_bypass=self.maybe(0.2),
-            tiles=tiles,
-            wavefront=tiles is None and self.maybe(0.3),  # the Main profiles allow one of both
+            tiles=self.tiles,
+            wavefront=self.wavefront,
             lists_modification_present=self.maybe(),
             log2_parallel_merge_level=int(rng.integers(2, sps.log2_ctb + 1)),
             header_extension_present=self.maybe(),
@@ -127,7 +132,6 @@ class RandomStream:
             if self.sps.long_term is not None and p // period <= poc // period and (poc - p > 6 or self.maybe(0.15)):
                 self.available[p] = True
         self.available = {p: is_long for p, is_long in self.available.items() if p in keep}
-        # A picture of another period is long-term here: its delta would do, but this keeps the POC LSBs unambiguous.
         used = {p: self.maybe(0.85) for p in keep}
         used[keep[0]] = True
         short = [(p - poc, used[p]) for p in keep if not self.available[p]]

@@ -1,6 +1,7 @@
 """Slice segment data (7.3.8): coding tree units with skipped, inter and PCM coding units, of the caller's choosing."""
 
 import copy
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -71,8 +72,8 @@ class PictureWriter:
         x_edges, y_edges = np.cumsum([0, *columns]), np.cumsum([0, *rows])
         self.order = [  # CtbAddrTsToRs and tile
             (y * sps.ctb_columns + x, (y0, x0))
-            for y0, y1 in zip(y_edges, y_edges[1:], strict=False)
-            for x0, x1 in zip(x_edges, x_edges[1:], strict=False)
+            for y0, y1 in itertools.pairwise(y_edges)
+            for x0, x1 in itertools.pairwise(x_edges)
             for y in range(y0, y1)
             for x in range(x0, x1)
         ]
