@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Arrays = dict[str, Any]
+Window = tuple[int, int, int, int]
 
 
-def window_blocks(block_map, window):
+def window_blocks(block_map: Array, window: Window) -> Array:
     """The 4x4 blocks that touch the display window."""
     x, y, w, h = window
     return block_map[y // 4 : -(-(y + h) // 4), x // 4 : -(-(x + w) // 4)]
 
 
-def window_samples(block_map, side, window):
+def window_samples(block_map: Array, side: int, window: Window) -> Array:
     """A map of square blocks at sample resolution, cropped to the display window."""
     x, y, w, h = window
     return block_map.repeat(side, 0).repeat(side, 1)[y : y + h, x : x + w]
 
 
-def fields(mv, pred, ref_poc, poc, vector):
+def fields(
+    mv: Array, pred: Array | None, ref_poc: Array | None, poc: int, vector: str
+) -> list[tuple[Array, Array, Array]]:
     """[(vx, vy, used)] in luma samples, per 4x4 block."""
     v = mv.astype(np.float64) / 4
-    if pred is None:
-        used = [(mv[..., k, :] != 0).any(-1) for k in (0, 1)]
-    else:
-        used = [(pred & 1) != 0, (pred & 2) != 0]
+    used = [(mv[..., k, :] != 0).any(-1) if pred is None else (pred >> k & 1) != 0 for k in (0, 1)]
     lists = [np.where(used[k][..., None], v[..., k, :], 0.0) for k in (0, 1)]
     if vector == "l0":
         field = lists[0]
     elif vector == "l0_else_l1":
         field = np.where(used[0][..., None], lists[0], lists[1])
     elif vector == "displacement":
+        assert ref_poc is not None
         distance = [np.where(poc == ref_poc[..., k], 1, poc - ref_poc[..., k].astype(np.float64)) for k in (0, 1)]
         moved = [lists[k] / distance[k][..., None] for k in (0, 1)]
         count = np.maximum(1, used[0].astype(int) + used[1])
@@ -41,23 +47,23 @@ def fields(mv, pred, ref_poc, poc, vector):
     return [(field[..., 0], field[..., 1], np.ones(field.shape[:2], bool))]
 
 
-def fitted(vx, vy, mode):
+def fitted(vx: Array, vy: Array, mode: str) -> tuple[Any, Any]:
     """Camera vectors of a least-squares fit at sample resolution."""
     h, w = vx.shape
     u, v = np.meshgrid(np.linspace(-1, 1, w), np.linspace(-1, 1, h))
-    u, v, dx, dy = u.ravel(), v.ravel(), vx.ravel(), vy.ravel()
+    uu, vv, dx, dy = u.ravel(), v.ravel(), vx.ravel(), vy.ravel()
     points = np.flatnonzero((dx != 0) | (dy != 0))
     if points.size < 64:
         return np.median(vx), np.median(vy)
     points = points[:: max(1, math.ceil(points.size / 5000))]
-    one, zero = np.ones_like(u), np.zeros_like(u)
+    one, zero = np.ones_like(uu), np.zeros_like(uu)
     if mode == "similarity":
-        rows_x, rows_y = np.stack([one, zero, u, -v], 1), np.stack([zero, one, v, u], 1)
+        rows_x, rows_y = np.stack([one, zero, uu, -vv], 1), np.stack([zero, one, vv, uu], 1)
     else:
-        rows_x = np.stack([one, u, v, zero, zero, zero], 1)
-        rows_y = np.stack([zero, zero, zero, one, u, v], 1)
+        rows_x = np.stack([one, uu, vv, zero, zero, zero], 1)
+        rows_y = np.stack([zero, zero, zero, one, uu, vv], 1)
 
-    def solve(p):
+    def solve(p: Array) -> Array:
         return np.linalg.lstsq(np.concatenate([rows_x[p], rows_y[p]]), np.concatenate([dx[p], dy[p]]), rcond=None)[0]
 
     params = solve(points)
@@ -69,14 +75,35 @@ def fitted(vx, vy, mode):
     return (rows_x @ params).reshape(h, w), (rows_y @ params).reshape(h, w)
 
 
-def local_variance(a, k):
+def local_variance(a: Array, k: int) -> Array:
     padded = np.pad(a, k // 2, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (k, k))
     return windows.var(axis=(2, 3))
 
 
-def motion(picture, window, params):
+def reference_local_variance(a: Array, k: int) -> Array:
+    """By integral images in single precision that lack their leading zeros: one row and one column fewer."""
+
+    def mean(b: Array) -> Array:
+        ii = np.pad(b, k // 2, mode="edge").cumsum(0, dtype=np.float32).cumsum(1, dtype=np.float32)
+        return (ii[k:, k:] - ii[:-k, k:] - ii[k:, :-k] + ii[:-k, :-k]) / np.float32(k * k)
+
+    a = a.astype(np.float32)
+    return np.maximum(mean(a * a) - mean(a) ** 2, 0)
+
+
+def stretched(a: Array, height: int, width: int) -> Array:
+    """Nearest neighbour onto height x width samples."""
+    rows, columns = (np.minimum(np.arange(n) * m // n, m - 1) for n, m in ((height, a.shape[0]), (width, a.shape[1])))
+    return a[rows][:, columns]
+
+
+def motion(picture: Arrays, window: Window, params: Arrays) -> tuple[Array, Array]:
     """(|v| at sample resolution, the values that its percentile is taken of)."""
+    x, y, w, h = window
+    reference = params["motion_map"] == "reference"
+    if reference:  # the map of the blocks that lie wholly in the window
+        window = (x // 4 * 4, y // 4 * 4, max(1, w // 4) * 4, max(1, h // 4) * 4)
     all_fields = fields(
         picture["mv"], picture.get("pred"), picture.get("ref_poc"), picture.get("poc", 0), params["vector"]
     )
@@ -101,28 +128,25 @@ def motion(picture, window, params):
         only_second = uses[1] & ~uses[0]
         both = uses[0] & uses[1]
         values = np.where(only_second, lengths[1], np.where(both, np.maximum(*lengths), lengths[0]))
-    if per_sample:
-        samples = values
-    else:
-        x, y, w, h = window
-        samples = window_samples(values, 4, (x % 4, y % 4, w, h))
+    samples = values if per_sample else window_samples(values, 4, (window[0] % 4, window[1] % 4, *window[2:]))
     if params["local_variance"]:
-        samples = values = local_variance(samples, params["local_variance"])
-    return samples, values
+        variance = reference_local_variance if reference else local_variance
+        samples = values = variance(samples, params["local_variance"])
+    return stretched(samples, h, w) if reference else samples, values
 
 
-def residual_level(picture, window):
+def residual_level(picture: Arrays, window: Window) -> Array:
     x, y, w, h = window
     return np.abs(
         np.clip(picture["residual"][y : y + h, x : x + w].astype(int) >> (picture["bit_depth"] - 8), -128, 127)
     )
 
 
-def energy(values, scale_values, floor, q):
+def energy(values: Array, scale_values: Array, floor: float, q: float) -> Array:
     return np.clip(values / max(np.percentile(scale_values, q), floor), 0, 1)
 
 
-def heat_at_source(picture, window, params, clip=None):
+def heat_at_source(picture: Arrays, window: Window, params: Arrays, clip: Arrays | None = None) -> Array:
     """The fused heat of the display window in coded orientation. `clip`: values of all pictures, by name."""
     clip = clip or {}
     energies, weights = [], []
@@ -157,7 +181,7 @@ def heat_at_source(picture, window, params, clip=None):
     return heat
 
 
-def resize_matrix(source, resized, offset, canvas, cubic):
+def resize_matrix(source: int, resized: int, offset: int, canvas: int, cubic: bool) -> Array:
     """(canvas, source): a row of weights for each canvas sample."""
     matrix = np.zeros((canvas, source))
     for i in range(canvas):
@@ -176,7 +200,7 @@ def resize_matrix(source, resized, offset, canvas, cubic):
     return matrix
 
 
-def geometry(width, height, params):
+def geometry(width: int, height: int, params: Arrays) -> tuple[int, int, int, int, int, int]:
     """(resized width, height, offset x, y, rows, columns) of a display picture."""
     size, patch = params["size"], params["patch_size"]
     if params["resize"] == "native":
@@ -190,7 +214,7 @@ def geometry(width, height, params):
     return *resized, *offsets, size // patch, size // patch
 
 
-def canvas_heat(picture, window, rotation, params, clip=None):
+def canvas_heat(picture: Arrays, window: Window, rotation: int, params: Arrays, clip: Arrays | None = None) -> Array:
     _, _, w, h = window
     width, height = (h, w) if rotation % 180 else (w, h)
     rw, rh, ox, oy, rows, columns = geometry(width, height, params)
@@ -205,20 +229,20 @@ def canvas_heat(picture, window, rotation, params, clip=None):
     return np.maximum(canvas, 0) if cubic else canvas
 
 
-def patch_sums(canvas, patch):
+def patch_sums(canvas: Array, patch: int) -> Array:
     h, w = canvas.shape
     return canvas.reshape(h // patch, patch, w // patch, patch).sum((1, 3))
 
 
-def valid_patches(width, height, params):
+def valid_patches(width: int, height: int, params: Arrays) -> Array:
     rw, rh, ox, oy, rows, columns = geometry(width, height, params)
     p = params["patch_size"]
     inside = np.zeros((rows * p, columns * p), bool)
     inside[max(oy, 0) : oy + rh, max(ox, 0) : ox + rw] = True
-    return inside.reshape(rows, p, columns, p).all((1, 3))
+    return np.asarray(inside.reshape(rows, p, columns, p).all((1, 3)))
 
 
-def kept(scores, valid, params, intra=None):
+def kept(scores: Array, valid: Array, params: Arrays, intra: Array | list[bool] | None = None) -> Array:
     """The mask by sorting every patch of the clip."""
     frames, rows, columns = scores.shape
     area = params["patch_size"] ** 2 * (255 if params["quantize"] else 1)

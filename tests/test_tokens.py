@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
+import io
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,116 +13,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ove_codec
 from ove_codec import _core
-from ove_codec import tokens as tokens_module
 from ove_codec.tokens import CLIP_MEAN, CLIP_STD, frames, tokenize
+from support.pixels import (
+    FFMPEG,
+    MATRICES,
+    av_pictures,
+    canvas_of,
+    cut,
+    encode,
+    grid_of,
+    needs_ffmpeg,
+    turn,
+    twin_canvas,
+)
 
 torch = pytest.importorskip("torch")
 
 CLIPS = Path(__file__).resolve().parents[2] / "shared" / "clips"
-FFMPEG = shutil.which("ffmpeg")
-needs_ffmpeg = pytest.mark.skipif(FFMPEG is None, reason="needs the ffmpeg program to encode clips")
-MATRICES = {
-    "bt709": (0.2126, 0.0722),
-    "bt601": (0.299, 0.114),
-    "fcc": (0.30, 0.11),
-    "smpte240m": (0.212, 0.087),
-    "bt2020": (0.2627, 0.0593),
-}
-
-
-# The twin: geometry, planes turned before they are sampled, and colours by the inverse of the forward matrix.
-
-
-def canvas_of(width: int, height: int, resize: str, size: int) -> tuple[int, int, int, int, int, int]:
-    """Canvas width and height, resized width and height, offset x and y."""
-    if resize == "native":
-        return width, height, width, height, 0, 0
-    if resize == "stretch":
-        return size, size, size, size, 0, 0
-    reference = min(width, height) if resize == "crop" else max(width, height)
-    w, h = (max(1, round(length * (size / reference))) for length in (width, height))
-    return size, size, w, h, int((size - w) / 2), int((size - h) / 2)
-
-
-def turn(plane: np.ndarray, turns: int) -> np.ndarray:
-    return np.rot90(plane, -turns)
-
-
-def sites(luma: int, chroma: int, shift: int, site: float, turned_over: bool) -> float:
-    """Luma position of the first chroma sample along an axis, after turning it over where asked."""
-    step = 1 << shift
-    first = site * (step - 1)
-    return luma - 1 - (step * (chroma - 1) + first) if turned_over else first
-
-
-def sample(plane: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    h, w = plane.shape
-    y, x = np.clip(y, 0, h - 1), np.clip(x, 0, w - 1)
-    y0, x0 = np.floor(y).astype(int), np.floor(x).astype(int)
-    y1, x1 = np.minimum(y0 + 1, h - 1), np.minimum(x0 + 1, w - 1)
-    fy, fx = (y - y0)[:, None], (x - x0)[None, :]
-    p = plane.astype(np.float64)
-    top = p[y0][:, x0] * (1 - fx) + p[y0][:, x1] * fx
-    bottom = p[y1][:, x0] * (1 - fx) + p[y1][:, x1] * fx
-    return top * (1 - fy) + bottom * fy
-
-
-def to_rgb(ycc: np.ndarray, matrix: str, depth: int, full: bool) -> np.ndarray:
-    """(3, H, W) sample values to R'G'B' in [0, 1], by inverting R'G'B' to sample values."""
-    unit, peak = 2.0 ** (depth - 8), 2.0**depth - 1
-    luma, luma_zero = (peak, 0.0) if full else (219 * unit, 16 * unit)
-    chroma, chroma_zero = (peak if full else 224 * unit), 128 * unit
-    if matrix == "rgb":
-        forward, zero = luma * np.eye(3), np.full(3, luma_zero)
-    elif matrix == "ycgco":
-        forward = np.array([[0.25, 0.5, 0.25], [-0.25, 0.5, -0.25], [0.5, 0, -0.5]])
-        forward, zero = forward * [[luma], [chroma], [chroma]], np.array([luma_zero, chroma_zero, chroma_zero])
-    else:
-        kr, kb = MATRICES[matrix]
-        y = np.array([kr, 1 - kr - kb, kb])
-        cb, cr = ([0, 0, 1] - y) / (2 * (1 - kb)), ([1, 0, 0] - y) / (2 * (1 - kr))
-        forward, zero = np.stack([luma * y, chroma * cb, chroma * cr]), np.array([luma_zero, chroma_zero, chroma_zero])
-    rgb = np.linalg.inv(forward) @ (ycc.reshape(3, -1) - zero[:, None])
-    return np.clip(rgb, 0, 1).reshape(ycc.shape)
-
-
-def twin_canvas(planes: list[np.ndarray], options: dict[str, Any]) -> np.ndarray:
-    """The whole normalised canvas (3, H, W), with the arguments of _core.gather_planes."""
-    turns = options.get("quarter_turns", 0)
-    shift, site = options.get("chroma_shift", (1, 1)), options.get("chroma_site", (0, 0.5))
-    luma = turn(planes[0], turns)
-    height, width = luma.shape
-    canvas_w, canvas_h, w, h, dx, dy = canvas_of(width, height, options["resize"], options["size"])
-    x = np.clip((np.arange(canvas_w) - dx + 0.5) * width / w - 0.5, 0, width - 1)
-    y = np.clip((np.arange(canvas_h) - dy + 0.5) * height / h - 0.5, 0, height - 1)
-    depth, full = options.get("bit_depth", 8), options.get("full_range", False)
-    ycc = np.empty((3, canvas_h, canvas_w))
-    ycc[0] = sample(luma, y, x)
-    if len(planes) == 1:
-        ycc[1:] = 128 * 2.0 ** (depth - 8)
-    for k, plane in enumerate(planes[1:], 1):
-        stored_w = sites(planes[0].shape[1], plane.shape[1], shift[0], site[0], turns in (2, 3))
-        stored_h = sites(planes[0].shape[0], plane.shape[0], shift[1], site[1], turns in (1, 2))
-        first_x, first_y, step_x, step_y = stored_w, stored_h, 1 << shift[0], 1 << shift[1]
-        if turns % 2:
-            first_x, first_y, step_x, step_y = first_y, first_x, step_y, step_x
-        ycc[k] = sample(turn(plane, turns), (y - first_y) / step_y, (x - first_x) / step_x)
-    rgb = to_rgb(ycc, options.get("matrix", "bt601"), depth, full)
-    outside = np.ones((canvas_h, canvas_w), bool)
-    outside[max(0, dy) : max(0, dy + h), max(0, dx) : max(0, dx + w)] = False
-    rgb[:, outside] = 0
-    mean, std = (np.array(options.get(n, d))[:, None, None] for n, d in (("mean", CLIP_MEAN), ("std", CLIP_STD)))
-    return (rgb - mean) / std
-
-
-def cut(canvas: np.ndarray, positions: np.ndarray, p: int) -> np.ndarray:
-    rows = [canvas[:, r * p : (r + 1) * p, c * p : (c + 1) * p].reshape(-1) for r, c in positions]
-    return np.stack(rows) if rows else np.empty((0, 3 * p * p))
-
-
-def grid_of(canvas: np.ndarray, p: int) -> np.ndarray:
-    return np.argwhere(np.ones((canvas.shape[1] // p, canvas.shape[2] // p)))
 
 
 @st.composite
@@ -174,7 +82,7 @@ def test_strided_planes_and_defaults() -> None:
     rng = np.random.default_rng(5)
     wide = [rng.integers(0, 256, s, dtype=np.uint8) for s in ((40, 80), (20, 40), (20, 40))]
     planes = [wide[0][:, 8:72], wide[1][:, 4:36], wide[2][:, 4:36]]
-    options = {"resize": "crop", "size": 28, "patch_size": 14}
+    options: dict[str, Any] = {"resize": "crop", "size": 28, "patch_size": 14}
     rows = _core.gather_planes(planes, [(1, 0), (0, 1)], **options)
     np.testing.assert_allclose(rows, cut(twin_canvas(planes, options), np.array([(1, 0), (0, 1)]), 14), atol=5e-5)
 
@@ -222,64 +130,6 @@ def test_bad_arguments(change: dict[str, Any], message: str) -> None:
 
 
 # Whole videos.
-
-
-def index_by_time(source: Any, threads: int = 0) -> np.ndarray:
-    pts, shown = _core.packet_times(source)
-    packets = np.flatnonzero(shown)
-    return packets[np.argsort(pts[packets], kind="stable")]
-
-
-@pytest.fixture(autouse=True)
-def _index(monkeypatch: pytest.MonkeyPatch) -> None:
-    if importlib.util.find_spec("ove_codec.video") is None:
-        monkeypatch.setattr(tokens_module, "_packets_in_display_order", index_by_time)
-
-
-def encode(path: Path, *arguments: str, source: str = "testsrc2=s=192x112:r=25:d=1.2", codec: str = "libx265") -> Path:
-    """A small clip; more arguments of ffmpeg as given."""
-    assert FFMPEG is not None
-    x265 = ["-x265-params", "log-level=none"] if codec == "libx265" else []
-    command = [FFMPEG, "-v", "error", "-y", "-f", "lavfi", "-i", source, "-c:v", codec, *x265, *arguments, str(path)]
-    subprocess.run(command, check=True, capture_output=True)
-    return path
-
-
-def av_pictures(path: Path) -> list[tuple[list[np.ndarray], dict[str, Any]]]:
-    """All shown pictures by PyAV in display order, with the arguments of gather_planes that describe them."""
-    av = pytest.importorskip("av")
-    kinds = {
-        "yuv420p": (8, (1, 1)), "yuvj420p": (8, (1, 1)), "yuv422p": (8, (1, 0)), "yuv444p": (8, (0, 0)),
-        "yuv420p10le": (10, (1, 1)), "yuv422p10le": (10, (1, 0)), "yuv420p12le": (12, (1, 1)),
-        "yuv444p12le": (12, (0, 0)), "gray": (8, (0, 0)), "gbrp": (8, (0, 0)),
-    }  # fmt: skip
-    matrices = {0: "rgb", 1: "bt709", 2: "bt601", 5: "bt601", 6: "bt601", 9: "bt2020"}
-    info = _core.stream_info(path)
-    sites = {"center": (0.5, 0.5), "topleft": (0, 0)}
-    pictures = []
-    with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            depth, shift = kinds[frame.format.name]
-            rgb = frame.format.name == "gbrp"
-            dtype = np.dtype("<u2" if depth > 8 else "u1")
-            planes = []
-            for k, plane in enumerate(frame.planes):
-                rows = np.frombuffer(plane, dtype).reshape(plane.height, plane.line_size // dtype.itemsize)
-                width = frame.width if k == 0 else -(-frame.width >> shift[0])
-                height = frame.height if k == 0 else -(-frame.height >> shift[1])
-                planes.append(rows[:height, :width].copy())
-            if rgb:
-                planes = [planes[2], planes[0], planes[1]]  # stored as G, B, R
-            options = {
-                "bit_depth": depth,
-                "chroma_shift": shift,
-                "chroma_site": sites.get(info["chroma_location"], (0, 0.5)),
-                "matrix": "rgb" if rgb else matrices[int(frame.colorspace)],
-                "full_range": frame.format.name == "yuvj420p" or int(frame.color_range) == 2,
-                "quarter_turns": info["rotation"] // 90,
-            }
-            pictures.append((planes, options))
-    return pictures
 
 
 def a_selection(frame_ids: Any, size: tuple[int, int], resize: str, side: int, patch: int, seed: int = 0) -> Any:
@@ -342,10 +192,12 @@ def test_pixel_formats(tmp_path: Path, arguments: tuple[str, ...]) -> None:
 def test_rotation(tmp_path: Path, degrees: int) -> None:
     plain = encode(tmp_path / "plain.mp4", "-pix_fmt", "yuv420p")
     turned = tmp_path / "turned.mp4"
-    command = [FFMPEG, "-v", "error", "-i", plain, "-c", "copy", "-metadata:s:v", f"rotate={-degrees % 360}", turned]
-    subprocess.run([str(c) for c in command], check=True)
-    if _core.stream_info(turned)["rotation"] == 0:
-        pytest.skip("this ffmpeg does not write the rotation")
+    counterclockwise = str(-degrees % 360)
+    before: list[Any] = [FFMPEG, "-v", "error", "-y"]
+    new = [*before, "-display_rotation", counterclockwise, "-i", plain, "-c", "copy", turned]
+    if subprocess.run(new, capture_output=True, check=False).returncode:  # FFmpeg before 6.0
+        old = [*before, "-i", plain, "-c", "copy", "-metadata:s:v", f"rotate={counterclockwise}", turned]
+        subprocess.run(old, check=True)
     assert _core.stream_info(turned)["rotation"] == degrees
     check_clip(turned, "crop")
     upright, seen = frames(plain, [3], resize="native"), frames(turned, [3], resize="native")
@@ -407,11 +259,28 @@ def test_frames_choice_and_dtype(tmp_path: Path) -> None:
     assert frames(path, [0], size=32, dtype=torch.bfloat16).dtype == torch.bfloat16
     mean, std = (torch.tensor(c)[:, None, None] for c in (CLIP_MEAN, CLIP_STD))
     torch.testing.assert_close(frames(path, [4], size=32)[0] * std + mean, every[4] / 255, rtol=0, atol=0.5001 / 255)
+    bad: dict[str, Any]
     for bad in ({"frame_ids": [10]}, {"frame_ids": [-11]}, {"frame_ids": []}, {"frame_ids": [0.5]}, {"num_frames": 0}):
         with pytest.raises(ValueError, match="frame"):
             frames(path, **bad)
     with pytest.raises(ValueError, match="not both"):
         frames(path, [0], num_frames=1)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("open_gop", [0, 1])
+def test_any_choice_of_frames(tmp_path: Path, open_gop: int) -> None:
+    """Pictures that are not needed are not decoded, and that changes nothing."""
+    params = f"log-level=none:keyint=12:min-keyint=12:open-gop={open_gop}:bframes=4:ref=3:scenecut=0"
+    path = tmp_path / "a.mp4"
+    encode(path, "-pix_fmt", "yuv420p", "-x265-params", params, source="testsrc2=s=96x64:r=25:d=1.6")
+    video = ove_codec.open(path)
+    every = frames(video, size=64)
+    assert len(every) == 40
+    for i in range(40):
+        assert torch.equal(frames(video, [i], size=64)[0], every[i])
+    chosen = np.random.default_rng(3).permutation(40)[:5]
+    assert torch.equal(frames(io.BytesIO(path.read_bytes()), chosen, size=64), every[chosen])
 
 
 @needs_ffmpeg

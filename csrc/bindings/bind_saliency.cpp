@@ -8,6 +8,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -65,6 +66,7 @@ HeatParams heat_params(const py::dict& p) {
   params.mv_weight = p["mv_weight"].cast<double>();
   params.residual_weight = p["residual_weight"].cast<double>();
   params.bits_weight = p["bits_weight"].cast<double>();
+  params.reference_motion = choice<bool>("motion_map", text("motion_map"), {{"exact", false}, {"reference", true}});
   params.local_variance = p["local_variance"].cast<int>();
   params.center_prior = p["center_prior"].cast<double>();
   params.center_sigma = p["center_sigma"].cast<double>();
@@ -138,7 +140,7 @@ class Scorer {
     return out;
   }
 
-  std::array<float, 3> scales() const {
+  std::tuple<float, float, float> scales() const {
     const Scales& s = saliency_.scales();
     return {s.motion, s.residual, s.bits};
   }

@@ -62,6 +62,7 @@ std::string name_of(const py::object& file) {
 media::Demuxer open_demuxer(const py::object& source) {
   if (py::isinstance<py::str>(source) || py::hasattr(source, "__fspath__")) {
     const std::string path = py::module_::import("os").attr("fsencode")(source).cast<std::string>();
+    if (path.find('\0') != std::string::npos) throw py::value_error("source must not have a null byte in its name");
     py::gil_scoped_release release;
     return media::Demuxer(path);
   }

@@ -121,6 +121,10 @@ RefPicLists make_ref_pic_lists(const SliceHeader& header, const ReferencePicture
                             x == 0 ? &rps.st_curr_after : &rps.st_curr_before, &rps.lt_curr}) {
       candidates.insert(candidates.end(), set->begin(), set->end());
     }
+    // The set is that of the picture's first slice.
+    if (std::ssize(candidates) != header.num_pic_total_curr()) {
+      throw InvalidBitstreamError("the slices of a picture have different reference picture sets");
+    }
     for (int i = 0; i < header.num_ref_idx_active[x]; ++i) {
       const auto at = static_cast<std::size_t>(i);
       const RpsEntry& entry =

@@ -116,7 +116,6 @@ void Demuxer::Impl::open_input() {
 
   AVFormatContext* context = avformat_alloc_context();
   if (!context) throw std::bad_alloc();
-  silence(*context);
   context->pb = io();
   context->io_open = refuse_open;
   const int code = avformat_open_input(&context, "", format, nullptr);  // frees the context where it fails
@@ -126,7 +125,7 @@ void Demuxer::Impl::open_input() {
 }
 
 void Demuxer::Impl::find_stream() {
-  // The codecs that libavformat opens to look into the first packets are silenced by their option.
+  // The codecs that libavformat opens to look into the first packets may have threads of their own.
   std::vector<AVDictionary*> options(input->nb_streams, nullptr);
   for (AVDictionary*& o : options) av_dict_set_int(&o, "log_level_offset", kSilent, 0);
   const int code = avformat_find_stream_info(input.get(), options.data());
@@ -205,6 +204,7 @@ void Demuxer::Impl::check_end() {
 }
 
 Demuxer::Demuxer(const std::string& path) : impl_(std::make_unique<Impl>()) {
+  const Silence quiet;
   impl_->name = path;
   impl_->packet.reset(av_packet_alloc());
   if (!impl_->packet) throw std::bad_alloc();
@@ -215,6 +215,7 @@ Demuxer::Demuxer(const std::string& path) : impl_(std::make_unique<Impl>()) {
 }
 
 Demuxer::Demuxer(std::unique_ptr<ByteSource> source, const std::string& name) : impl_(std::make_unique<Impl>()) {
+  const Silence quiet;
   impl_->name = name;
   impl_->source = std::move(source);
   impl_->packet.reset(av_packet_alloc());
@@ -240,6 +241,7 @@ void Demuxer::require_hevc() const {
 }
 
 bool Demuxer::read(Packet& packet) {
+  const Silence quiet;
   Impl& self = *impl_;
   AVPacket& p = *self.packet;
   if (!self.input) self.fail("cannot be read again");  // where rewind() has failed
@@ -273,6 +275,7 @@ bool Demuxer::read(Packet& packet) {
 bool Demuxer::seekable() const { return impl_->io()->seekable & AVIO_SEEKABLE_NORMAL; }
 
 void Demuxer::rewind() {
+  const Silence quiet;
   Impl& self = *impl_;
   if (self.next_index == 0) return;
   // Anew from the first byte: seeking by time stamps does not lead to the first packet in every container.

@@ -8,8 +8,10 @@ extern "C" {
 #include <libavutil/pixdesc.h>
 }
 
+#include <cstdarg>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 
@@ -73,22 +75,43 @@ inline std::string error_text(int code) {
   return av_strerror(code, text, sizeof text) == 0 ? text : "error " + std::to_string(code);
 }
 
-// FFmpeg's log level is a setting of the whole process, and the process is not ours. av_log() adds an offset found
-// through the AVClass of the context a message comes from, so contexts are silenced one by one: codec contexts have a
-// member for it, and a format context gets a class of ours that points to a member which demuxing does not use.
-inline constexpr int kSilent = 128;  // above every level; the bits from the eighth on are a colour
+// Damage is told by exceptions, so FFmpeg must not write it to the console; but its log level and its log callback
+// belong to the whole process. The level stays as it is. The callback is replaced once, by one that drops what this
+// library caused and hands everything else on to FFmpeg's own: messages of a thread inside a Silence (libavformat works
+// in the thread that calls it), and of codec contexts marked by silence(), directly or as parents (libavcodec has
+// threads of its own). Where somebody replaces the callback again, the marked codecs stay silent.
+inline constexpr int kSilent = 128;  // added to a message's level; the bits from the eighth on are a colour
+
+class Silence {
+ public:
+  Silence() {
+    static const bool installed = (av_log_set_callback(filter), true);
+    static_cast<void>(installed);
+    ++depth_;
+  }
+  ~Silence() { --depth_; }
+  Silence(const Silence&) = delete;
+  Silence& operator=(const Silence&) = delete;
+
+ private:
+  static void filter(void* context, int level, const char* format, va_list arguments) {
+    if (depth_ > 0) return;
+    for (void* c = context; c;) {
+      const AVClass* type = *static_cast<const AVClass* const*>(c);
+      if (!type) break;
+      const auto* bytes = static_cast<const std::uint8_t*>(c);
+      int offset = 0;
+      if (type->log_level_offset_offset) std::memcpy(&offset, bytes + type->log_level_offset_offset, sizeof offset);
+      if (offset == kSilent) return;
+      c = nullptr;
+      if (type->parent_log_context_offset) std::memcpy(&c, bytes + type->parent_log_context_offset, sizeof c);
+    }
+    av_log_default_callback(context, level, format, arguments);
+  }
+
+  static inline thread_local int depth_ = 0;
+};
 
 inline void silence(AVCodecContext& context) { context.log_level_offset = kSilent; }
-
-inline void silence(AVFormatContext& context) {
-  static const AVClass quiet = [&] {
-    AVClass c = *context.av_class;
-    c.version = LIBAVUTIL_VERSION_INT;  // members that only a newer library knows are not in this copy
-    c.log_level_offset_offset = offsetof(AVFormatContext, metadata_header_padding);
-    return c;
-  }();
-  context.av_class = &quiet;
-  context.metadata_header_padding = kSilent;
-}
 
 }  // namespace ove::media

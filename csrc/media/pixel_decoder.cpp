@@ -106,6 +106,7 @@ void PixelDecoder::Impl::open(int threads) {
   codec.reset(avcodec_alloc_context3(decoder));
   if (!codec) throw std::bad_alloc();
   if (avcodec_parameters_to_context(codec.get(), parameters) < 0) throw std::bad_alloc();
+  const Silence quiet;
   silence(*codec);
   codec->thread_count = threads;
   codec->flags |= AV_CODEC_FLAG_UNALIGNED;  // the conformance window to the sample
@@ -187,6 +188,7 @@ PixelDecoder& PixelDecoder::operator=(PixelDecoder&&) noexcept = default;
 const Demuxer& PixelDecoder::demuxer() const { return impl_->demuxer; }
 
 bool PixelDecoder::next(DecodedPicture& picture) {
+  const Silence quiet;
   Impl& self = *impl_;
   while (!self.missing.empty()) {
     const int code = avcodec_receive_frame(self.codec.get(), self.frame.get());

@@ -20,9 +20,13 @@ void BitCost::read(const PictureView& picture) {
                                 std::to_string(picture.bits_columns) + " CTUs of " + std::to_string(side) +
                                 " samples, too few for the picture; give its ctb_size");
   }
-  side_ = side;
-  columns_ = end_column - first_column;
-  values_.clear();
+  if (side != side_) {
+    side_ = side;
+    map_.columns = end_column - first_column;
+    map_.column_of = even_cells(window_.width, side, window_.x % side);
+    map_.row_of = even_cells(window_.height, side, window_.y % side);
+  }
+  map_.values.clear();
   weighted_.clear();
   for (int row = first_row; row < end_row; ++row) {
     const int covered_rows = std::min((row + 1) * side, bottom) - std::max(row * side, window_.y);
@@ -30,7 +34,7 @@ void BitCost::read(const PictureView& picture) {
       const int covered_columns = std::min((column + 1) * side, right) - std::max(column * side, window_.x);
       const std::int32_t bits = picture.bits[static_cast<std::size_t>(row) * picture.bits_columns + column];
       const float value = static_cast<float>(std::log1p(std::max(0, bits)));
-      values_.push_back(value);
+      map_.values.push_back(value);
       weighted_.emplace_back(value, static_cast<std::uint64_t>(covered_rows) * covered_columns);
     }
   }

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <utility>
 #include <vector>
 
 #include "common/geometry.h"
 #include "saliency/picture.h"
+#include "saliency/value_map.h"
 
 namespace ove::saliency {
 
@@ -19,15 +19,14 @@ class BitCost {
   void read(const PictureView& picture);
 
   int side() const { return side_; }
-  int columns() const { return columns_; }
-  std::span<const float> values() const { return values_; }  // row after row
+  const ValueMap& map() const { return map_; }
   // Each value with the number of samples of the window that it covers.
   const std::vector<std::pair<float, std::uint64_t>>& weighted() const { return weighted_; }
 
  private:
   DisplayWindow window_;
-  int side_ = 0, columns_ = 0;
-  std::vector<float> values_;
+  int side_ = 0;
+  ValueMap map_;
   std::vector<std::pair<float, std::uint64_t>> weighted_;
 };
 

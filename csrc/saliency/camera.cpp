@@ -14,10 +14,8 @@ constexpr std::size_t kLeastPoints = 64, kMostPoints = 5000, kLeastTrimmed = 128
 constexpr double kKept = 0.7;
 
 struct Point {
-  double u, v, dx, dy;
+  float u, v, dx, dy;
 };
-
-double unit(int position, int length) { return length > 1 ? -1.0 + 2.0 * position / (length - 1) : -1.0; }
 
 Camera translation(double x, double y) {
   Camera camera;
@@ -54,6 +52,7 @@ void each_moving_run(const VectorField& field, const BlockGrid& grid, Visit visi
 std::vector<Point> moving_points(const VectorField& field, const BlockGrid& grid) {
   std::size_t count = 0;
   each_moving_run(field, grid, [&](int, int, std::size_t, int run) { count += run; });
+  const std::vector<float> u = unit_coordinates(grid.width), v = unit_coordinates(grid.height);
   const std::size_t step = count > kMostPoints ? (count + kMostPoints - 1) / kMostPoints : 1;
   std::vector<Point> points;
   points.reserve(count / step + 1);
@@ -61,8 +60,7 @@ std::vector<Point> moving_points(const VectorField& field, const BlockGrid& grid
   each_moving_run(field, grid, [&](int x, int y, std::size_t block, int run) {
     std::size_t k = skip;
     for (; k < static_cast<std::size_t>(run); k += step) {
-      points.push_back({unit(x + static_cast<int>(k), grid.width), unit(y, grid.height),
-                        static_cast<double>(field.x[block]), static_cast<double>(field.y[block])});
+      points.push_back({u[x + k], v[y], field.x[block], field.y[block]});
     }
     skip = k - run;
   });
@@ -73,16 +71,17 @@ std::vector<Point> moving_points(const VectorField& field, const BlockGrid& grid
 // points do not determine them (all in one place or on one line), the smallest that fit are taken.
 Camera fit(const std::vector<Point>& points, Compensate compensate) {
   const double n = static_cast<double>(points.size());
-  Point mean{};
+  double mean_u = 0, mean_v = 0, mean_dx = 0, mean_dy = 0;
   for (const Point& p : points) {
-    mean.u += p.u / n;
-    mean.v += p.v / n;
-    mean.dx += p.dx / n;
-    mean.dy += p.dy / n;
+    mean_u += static_cast<double>(p.u) / n;
+    mean_v += static_cast<double>(p.v) / n;
+    mean_dx += static_cast<double>(p.dx) / n;
+    mean_dy += static_cast<double>(p.dy) / n;
   }
   double uu = 0, uv = 0, vv = 0, ux = 0, vx = 0, uy = 0, vy = 0;
   for (const Point& p : points) {
-    const double u = p.u - mean.u, v = p.v - mean.v, dx = p.dx - mean.dx, dy = p.dy - mean.dy;
+    const double u = static_cast<double>(p.u) - mean_u, v = static_cast<double>(p.v) - mean_v;
+    const double dx = static_cast<double>(p.dx) - mean_dx, dy = static_cast<double>(p.dy) - mean_dy;
     uu += u * u, uv += u * v, vv += v * v;
     ux += u * dx, vx += v * dx, uy += u * dy, vy += v * dy;
   }
@@ -114,19 +113,19 @@ Camera fit(const std::vector<Point>& points, Compensate compensate) {
   camera.xy = static_cast<float>(xy);
   camera.yx = static_cast<float>(yx);
   camera.yy = static_cast<float>(yy);
-  camera.x0 = static_cast<float>(mean.dx - xx * mean.u - xy * mean.v);
-  camera.y0 = static_cast<float>(mean.dy - yx * mean.u - yy * mean.v);
+  camera.x0 = static_cast<float>(mean_dx - xx * mean_u - xy * mean_v);
+  camera.y0 = static_cast<float>(mean_dy - yx * mean_u - yy * mean_v);
   return camera;
 }
 
 // Keeps the points that the camera explains best; the first ones where several are equally good.
 void trim(std::vector<Point>& points, const Camera& camera, std::size_t kept) {
-  std::vector<std::pair<double, std::size_t>> order(points.size());
+  std::vector<std::pair<float, std::size_t>> order(points.size());
   for (std::size_t i = 0; i < points.size(); ++i) {
     const Point& p = points[i];
-    const double dx = p.dx - camera.x0 - camera.xx * p.u - camera.xy * p.v;
-    const double dy = p.dy - camera.y0 - camera.yx * p.u - camera.yy * p.v;
-    order[i] = {dx * dx + dy * dy, i};
+    const float dx = p.dx - ((camera.x0 + camera.xx * p.u) + camera.xy * p.v);
+    const float dy = p.dy - ((camera.y0 + camera.yx * p.u) + camera.yy * p.v);
+    order[i] = {std::sqrt(dx * dx + dy * dy), i};
   }
   std::nth_element(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end());
   std::vector<Point> best(kept);
@@ -135,6 +134,13 @@ void trim(std::vector<Point>& points, const Camera& camera, std::size_t kept) {
 }
 
 }  // namespace
+
+std::vector<float> unit_coordinates(int length) {
+  std::vector<float> coordinates(length, -1.0f);
+  const double step = length > 1 ? 2.0 / (length - 1) : 0.0;
+  for (int i = 1; i < length; ++i) coordinates[i] = i + 1 == length ? 1.0f : static_cast<float>(i * step - 1.0);
+  return coordinates;
+}
 
 Camera fit_camera(const VectorField& field, const BlockGrid& grid, Compensate compensate) {
   switch (compensate) {

@@ -8,54 +8,42 @@ namespace ove::saliency {
 
 namespace {
 
-float dot(const float* a, std::span<const float> b) {
-  float lanes[8] = {};
+double dot(const float* a, std::span<const float> b) {
+  double lanes[4] = {};
   std::size_t i = 0;
-  for (; i + 8 <= b.size(); i += 8) {
-    for (int k = 0; k < 8; ++k) lanes[k] += a[i + k] * b[i + k];
+  for (; i + 4 <= b.size(); i += 4) {
+    for (int k = 0; k < 4; ++k) lanes[k] += static_cast<double>(a[i + k]) * static_cast<double>(b[i + k]);
   }
-  float sum = 0;
-  for (; i < b.size(); ++i) sum += a[i] * b[i];
-  for (const float lane : lanes) sum += lane;
+  double sum = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+  for (; i < b.size(); ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
   return sum;
 }
 
 }  // namespace
 
-const std::pair<PatchSums, PatchSums>& Saliency::block_sums(int side) {
-  auto found = block_sums_.find(side);
-  if (found == block_sums_.end()) {
-    found = block_sums_
-                .emplace(side, std::pair{PatchSums(axes_.vertical, side, window_.y % side),
-                                         PatchSums(axes_.horizontal, side, window_.x % side)})
-                .first;
-  }
-  return found->second;
-}
-
-void Saliency::add_blocks(std::span<const float> values, int columns, int side, float scale, float weight) {
-  const auto& [vertical, horizontal] = block_sums(side);
-  energy_.resize(values.size());
-  for (std::size_t i = 0; i < values.size(); ++i) energy_[i] = std::min(values[i] * scale, 1.0f);
+void Saliency::add_map(const ValueMap& map, const MapSums& sums, float scale, double weight) {
+  const std::size_t columns = map.columns;
+  energy_.resize(map.values.size());
+  for (std::size_t i = 0; i < energy_.size(); ++i) energy_[i] = std::min(map.values[i] * scale, 1.0f);
   accumulator_.resize(columns);
-  for (int p = 0; p < vertical.count(); ++p) {
+  for (int p = 0; p < sums.vertical.count(); ++p) {
     std::fill(accumulator_.begin(), accumulator_.end(), 0.0f);
-    const float* row = energy_.data() + static_cast<std::size_t>(vertical.begin(p)) * columns;
-    for (const float w : vertical.row(p)) {
-      for (int x = 0; x < columns; ++x) accumulator_[x] += w * row[x];
+    const float* row = energy_.data() + sums.vertical.begin(p) * columns;
+    for (const float w : sums.vertical.row(p)) {
+      for (std::size_t x = 0; x < columns; ++x) accumulator_[x] += w * row[x];
       row += columns;
     }
-    for (int q = 0; q < horizontal.count(); ++q) {
-      sums_[static_cast<std::size_t>(p) * horizontal.count() + q] +=
-          weight * dot(accumulator_.data() + horizontal.begin(q), horizontal.row(q));
+    for (int q = 0; q < sums.horizontal.count(); ++q) {
+      sums_[static_cast<std::size_t>(p) * sums.horizontal.count() + q] +=
+          weight * dot(accumulator_.data() + sums.horizontal.begin(q), sums.horizontal.row(q));
     }
   }
 }
 
-void Saliency::add_residual(const PictureView& picture, float weight) {
+void Saliency::add_residual(const PictureView& picture, double weight) {
   const int shift = picture.bit_depth - 8;
   const std::size_t width = window_.width;
-  accumulator_.assign(vertical_sums_.count() * width, 0.0f);
+  accumulator_.assign(sample_sums_.vertical.count() * width, 0.0f);
   for (int y = 0; y < window_.height; ++y) {
     if (row_weights_[y].empty()) continue;
     const std::int16_t* row = residual_row(picture, window_, y);
@@ -72,24 +60,27 @@ void Saliency::add_residual(const PictureView& picture, float weight) {
       }
     }
   }
-  for (int p = 0; p < vertical_sums_.count(); ++p) {
-    for (int q = 0; q < horizontal_sums_.count(); ++q) {
-      const float* sum = accumulator_.data() + p * width + horizontal_sums_.begin(q);
-      sums_[static_cast<std::size_t>(p) * horizontal_sums_.count() + q] += weight * dot(sum, horizontal_sums_.row(q));
+  for (int p = 0; p < sample_sums_.vertical.count(); ++p) {
+    for (int q = 0; q < sample_sums_.horizontal.count(); ++q) {
+      const float* sum = accumulator_.data() + p * width + sample_sums_.horizontal.begin(q);
+      sums_[static_cast<std::size_t>(p) * sample_sums_.horizontal.count() + q] +=
+          weight * dot(sum, sample_sums_.horizontal.row(q));
     }
   }
 }
 
 void Saliency::score_linear(const PictureView& picture) {
-  std::fill(sums_.begin(), sums_.end(), 0.0f);
-  if (use_motion_) {
-    add_blocks(motion_.values(), motion_.grid().columns, 4, scales_.motion, static_cast<float>(params_.mv_weight));
-  }
+  std::fill(sums_.begin(), sums_.end(), 0.0);
+  if (use_motion_) add_map(motion_.map(), *motion_sums_, scales_.motion, params_.mv_weight);
   if (use_bits_) {
-    add_blocks(bit_cost_.values(), bit_cost_.columns(), bit_cost_.side(), scales_.bits,
-               static_cast<float>(params_.bits_weight));
+    const ValueMap& map = bit_cost_.map();
+    if (bits_side_ != bit_cost_.side()) {
+      bits_side_ = bit_cost_.side();
+      bits_sums_.emplace(MapSums{{axes_.vertical, map.row_of}, {axes_.horizontal, map.column_of}});
+    }
+    add_map(map, *bits_sums_, scales_.bits, params_.bits_weight);
   }
-  if (use_residual_) add_residual(picture, static_cast<float>(params_.residual_weight));
+  if (use_residual_) add_residual(picture, params_.residual_weight);
 }
 
 }  // namespace ove::saliency

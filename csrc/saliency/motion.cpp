@@ -4,6 +4,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "saliency/local_variance.h"
+
 namespace ove::saliency {
 
 namespace {
@@ -21,19 +23,37 @@ bool uses(const PictureView& picture, std::size_t block, int list) {
 
 float length(float x, float y) { return std::sqrt(x * x + y * y); }
 
+BlockGrid grid_of(const HeatParams& params, const DisplayWindow& window) {
+  if (!params.reference_motion) {
+    return {blocks_touched(window.x, window.width),
+            blocks_touched(window.y, window.height),
+            window.x % 4,
+            window.y % 4,
+            window.width,
+            window.height};
+  }
+  const int columns = std::max(1, window.width / 4), rows = std::max(1, window.height / 4);
+  return {columns, rows, 0, 0, columns * 4, rows * 4};
+}
+
+// The nearest of `cells` cells spread over `length` samples.
+std::vector<std::int32_t> stretched_cells(int length, int cells) {
+  std::vector<std::int32_t> cell_of(length);
+  const double step = 1.0 / (static_cast<double>(length) / cells);
+  for (int i = 0; i < length; ++i) cell_of[i] = std::min(cells - 1, static_cast<std::int32_t>(std::floor(i * step)));
+  return cell_of;
+}
+
 }  // namespace
 
 Motion::Motion(const HeatParams& params, const DisplayWindow& window)
     : params_(params),
       window_(window),
-      grid_{blocks_touched(window.x, window.width),
-            blocks_touched(window.y, window.height),
-            window.x % 4,
-            window.y % 4,
-            window.width,
-            window.height},
       per_sample_(params.local_variance > 0 || params.compensate == Compensate::kSimilarity ||
-                  params.compensate == Compensate::kAffine) {
+                  params.compensate == Compensate::kAffine),
+      grid_(grid_of(params, window)),
+      u_(unit_coordinates(grid_.width)),
+      v_(unit_coordinates(grid_.height)) {
   const std::size_t blocks = static_cast<std::size_t>(grid_.columns) * grid_.rows;
   const int fields = params.vector == VectorMode::kBoth ? 2 : 1;
   for (int i = 0; i < fields; ++i) {
@@ -41,7 +61,22 @@ Motion::Motion(const HeatParams& params, const DisplayWindow& window)
     fields_[i].y.resize(blocks);
   }
   if (params.vector == VectorMode::kBoth) used_.resize(blocks);
-  values_.resize(per_sample_ ? static_cast<std::size_t>(window.width) * window.height : blocks);
+  if (per_sample_) samples_.resize(static_cast<std::size_t>(grid_.width) * grid_.height);
+  place_cells();
+}
+
+void Motion::place_cells() {
+  int columns = per_sample_ ? grid_.width : grid_.columns, rows = per_sample_ ? grid_.height : grid_.rows;
+  if (params_.reference_motion) {
+    if (params_.local_variance > 0) --columns, --rows;  // see reference_local_variance()
+    map_.column_of = stretched_cells(window_.width, columns);
+    map_.row_of = stretched_cells(window_.height, rows);
+  } else {
+    map_.column_of = even_cells(window_.width, per_sample_ ? 1 : 4, per_sample_ ? 0 : grid_.phase_x);
+    map_.row_of = even_cells(window_.height, per_sample_ ? 1 : 4, per_sample_ ? 0 : grid_.phase_y);
+  }
+  map_.columns = columns;
+  map_.values.resize(static_cast<std::size_t>(columns) * rows);
 }
 
 void Motion::read_list(const PictureView& picture, int list) {
@@ -86,11 +121,11 @@ void Motion::read_displacement(const PictureView& picture) {
 }
 
 void Motion::measure_blocks(const Camera cameras[2]) {
-  const std::size_t blocks = values_.size();
+  const std::size_t blocks = map_.values.size();
   const float x0 = cameras[0].x0, y0 = cameras[0].y0;
   const float* fx = fields_[0].x.data();
   const float* fy = fields_[0].y.data();
-  float* out = values_.data();
+  float* out = map_.values.data();
   for (std::size_t i = 0; i < blocks; ++i) out[i] = length(fx[i] - x0, fy[i] - y0);
   if (params_.vector != VectorMode::kBoth) return;
   for (std::size_t i = 0; i < blocks; ++i) {
@@ -101,69 +136,20 @@ void Motion::measure_blocks(const Camera cameras[2]) {
 }
 
 void Motion::measure_samples(const Camera cameras[2]) {
-  const auto unit = [](int position, int size) {
-    return size > 1 ? static_cast<float>(-1.0 + 2.0 * position / (size - 1)) : -1.0f;
-  };
-  scratch_.resize(grid_.width);
-  for (int x = 0; x < grid_.width; ++x) scratch_[x] = unit(x, grid_.width);
   for (int y = 0; y < grid_.height; ++y) {
     const std::size_t row = static_cast<std::size_t>((y + grid_.phase_y) / 4) * grid_.columns;
-    float* out = values_.data() + static_cast<std::size_t>(y) * grid_.width;
-    const float v = unit(y, grid_.height);
-    float x0[2], y0[2];
-    for (int list = 0; list < 2; ++list) {
-      x0[list] = cameras[list].x0 + cameras[list].xy * v;
-      y0[list] = cameras[list].y0 + cameras[list].yy * v;
-    }
-    const auto magnitude = [&](int list, std::size_t block, float u) {
-      return length(fields_[list].x[block] - x0[list] - cameras[list].xx * u,
-                    fields_[list].y[block] - y0[list] - cameras[list].yx * u);
+    float* out = samples_.data() + static_cast<std::size_t>(y) * grid_.width;
+    const auto magnitude = [&](int list, std::size_t block, int x) {
+      const Camera& c = cameras[list];
+      return length(fields_[list].x[block] - ((c.x0 + c.xx * u_[x]) + c.xy * v_[y]),
+                    fields_[list].y[block] - ((c.y0 + c.yx * u_[x]) + c.yy * v_[y]));
     };
     for (int x = 0; x < grid_.width; ++x) {
       const std::size_t block = row + (x + grid_.phase_x) / 4;
       const int used = used_.empty() ? 1 : used_[block];
-      if (used == 3) {
-        out[x] = std::max(magnitude(0, block, scratch_[x]), magnitude(1, block, scratch_[x]));
-      } else {
-        out[x] = magnitude(used == 2 ? 1 : 0, block, scratch_[x]);
-      }
+      out[x] = magnitude(used == 2 ? 1 : 0, block, x);
+      if (used == 3) out[x] = std::max(out[x], magnitude(1, block, x));
     }
-  }
-}
-
-// values_ becomes its variance in the window of local_variance x local_variance samples about each, borders repeated.
-// Sums run along the columns first, then along each row; double keeps E[v^2] - E[v]^2 from cancelling.
-void Motion::local_variance() {
-  const int width = grid_.width, height = grid_.height, radius = params_.local_variance / 2;
-  const double area = static_cast<double>(params_.local_variance) * params_.local_variance;
-  std::vector<double> sum(width, 0.0), square(width, 0.0);
-  scratch_ = values_;
-  const auto add = [&](int y, double sign) {
-    const float* row = scratch_.data() + static_cast<std::size_t>(std::clamp(y, 0, height - 1)) * width;
-    for (int x = 0; x < width; ++x) {
-      const double value = static_cast<double>(row[x]);
-      sum[x] += sign * value;
-      square[x] += sign * value * value;
-    }
-  };
-  for (int y = -radius; y < radius; ++y) add(y, 1.0);
-  for (int y = 0; y < height; ++y) {
-    add(y + radius, 1.0);
-    float* out = values_.data() + static_cast<std::size_t>(y) * width;
-    double first = 0, second = 0;
-    const auto step = [&](int x, double sign) {
-      x = std::clamp(x, 0, width - 1);
-      first += sign * sum[x];
-      second += sign * square[x];
-    };
-    for (int x = -radius; x < radius; ++x) step(x, 1.0);
-    for (int x = 0; x < width; ++x) {
-      step(x + radius, 1.0);
-      const double mean = first / area;
-      out[x] = static_cast<float>(std::max(0.0, second / area - mean * mean));
-      step(x - radius, -1.0);
-    }
-    add(y - radius, -1.0);
   }
 }
 
@@ -184,7 +170,13 @@ void Motion::read(const PictureView& picture) {
   for (int i = 0; i < fields; ++i) cameras[i] = fit_camera(fields_[i], grid_, params_.compensate);
   if (!per_sample_) return measure_blocks(cameras);
   measure_samples(cameras);
-  if (params_.local_variance > 0) local_variance();
+  if (params_.local_variance == 0) {
+    map_.values = samples_;
+  } else if (params_.reference_motion) {
+    reference_local_variance(samples_, grid_.width, params_.local_variance, map_.values);
+  } else {
+    local_variance(samples_, grid_.width, params_.local_variance, map_.values);
+  }
 }
 
 }  // namespace ove::saliency

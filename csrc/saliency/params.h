@@ -19,6 +19,10 @@ struct HeatParams {
   bool zero_intra_pictures = false;
   Fuse fuse = Fuse::kWeighted;
   double mv_weight = 0.5, residual_weight = 0.5, bits_weight = 0.0;  // an energy of weight 0 takes no part
+  // As the reference implementation does it: the 4x4 blocks that lie wholly in the window are stretched over it, and
+  // the local variance comes from integral images in single precision, whose rounding rules it where vectors hardly
+  // vary.
+  bool reference_motion = false;
   int local_variance = 0;      // 0, or the odd side of the window whose variance of |v| replaces |v|
   double center_prior = 0.0;   // strength; 0 switches it off
   double center_sigma = 0.35;  // of the shorter side of the picture

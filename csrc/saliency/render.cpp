@@ -8,8 +8,9 @@ namespace ove::saliency {
 
 namespace {
 
-void spread_blocks(std::span<const float> blocks, int side, int phase, float scale, std::span<float> row) {
-  for (std::size_t x = 0; x < row.size(); ++x) row[x] = std::min(blocks[(x + phase) / side] * scale, 1.0f);
+void spread(const ValueMap& map, int y, float scale, std::span<float> row) {
+  const float* cells = map.row(y);
+  for (std::size_t x = 0; x < row.size(); ++x) row[x] = std::min(cells[map.column_of[x]] * scale, 1.0f);
 }
 
 }  // namespace
@@ -24,17 +25,7 @@ void Saliency::fuse_row(const PictureView& picture, int y, std::span<float> fuse
     weights[count] = static_cast<float>(weight);
     return std::span(energy_).subspan(width * count++, width);
   };
-  if (use_motion_) {
-    const std::span<float> row = next(params_.mv_weight);
-    if (motion_.per_sample()) {
-      const std::span<const float> values = motion_.values().subspan(y * width, width);
-      for (std::size_t x = 0; x < width; ++x) row[x] = std::min(values[x] * scales_.motion, 1.0f);
-    } else {
-      const BlockGrid& grid = motion_.grid();
-      const std::size_t first = static_cast<std::size_t>((y + grid.phase_y) / 4) * grid.columns;
-      spread_blocks(motion_.values().subspan(first, grid.columns), 4, grid.phase_x, scales_.motion, row);
-    }
-  }
+  if (use_motion_) spread(motion_.map(), y, scales_.motion, next(params_.mv_weight));
   if (use_residual_) {
     const std::span<float> row = next(params_.residual_weight);
     const std::int16_t* residual = residual_row(picture, window_, y);
@@ -42,12 +33,7 @@ void Saliency::fuse_row(const PictureView& picture, int y, std::span<float> fuse
     residual_levels(residual, window_.width, picture.bit_depth - 8, levels_.data());
     for (std::size_t x = 0; x < width; ++x) row[x] = std::min(static_cast<float>(levels_[x]) * scales_.residual, 1.0f);
   }
-  if (use_bits_) {
-    const std::span<float> row = next(params_.bits_weight);
-    const int side = bit_cost_.side();
-    const std::size_t first = static_cast<std::size_t>((y + window_.y % side) / side) * bit_cost_.columns();
-    spread_blocks(bit_cost_.values().subspan(first, bit_cost_.columns()), side, window_.x % side, scales_.bits, row);
-  }
+  if (use_bits_) spread(bit_cost_.map(), y, scales_.bits, next(params_.bits_weight));
 
   const auto fold = [&](auto first, auto combine) {
     for (std::size_t x = 0; x < width; ++x) fused[x] = first(energy_[x]);
@@ -126,12 +112,12 @@ void Saliency::render(const PictureView& picture) {
 }
 
 void Saliency::sum_patches() {
-  std::fill(sums_.begin(), sums_.end(), 0.0f);
+  std::fill(sums_.begin(), sums_.end(), 0.0);
   const int patch = geometry_.patch, length = axes_.horizontal.canvas, columns = length / patch;
   for (int y = 0; y < axes_.vertical.canvas; ++y) {
     const float* row = canvas_.data() + static_cast<std::size_t>(y) * length;
-    float* sums = sums_.data() + static_cast<std::size_t>(y / patch) * columns;
-    for (int x = 0; x < length; ++x) sums[x / patch] += row[x];
+    double* sums = sums_.data() + static_cast<std::size_t>(y / patch) * columns;
+    for (int x = 0; x < length; ++x) sums[x / patch] += static_cast<double>(row[x]);
   }
 }
 

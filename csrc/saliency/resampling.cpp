@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 namespace ove::saliency {
 
@@ -56,20 +57,20 @@ Axes make_axes(const Geometry& g, int quarter_turns, Interpolation interpolation
   return {std::move(rows), std::move(columns), swapped};
 }
 
-PatchSums::PatchSums(const Axis& axis, int side, int phase) : offset_{0} {
+PatchSums::PatchSums(const Axis& axis, std::span<const std::int32_t> cell_of) : offset_{0} {
   std::vector<double> dense;
   for (int first = 0; first < axis.canvas; first += axis.patch) {
     const int taps_begin = first * axis.taps, taps_end = (first + axis.patch) * axis.taps;
-    std::int32_t low = axis.source, high = -1;
+    std::int32_t low = std::numeric_limits<std::int32_t>::max(), high = -1;
     for (int k = taps_begin; k < taps_end; ++k) {
       if (axis.weight[k] == 0.0f) continue;
-      low = std::min(low, (axis.index[k] + phase) / side);
-      high = std::max(high, (axis.index[k] + phase) / side);
+      low = std::min(low, cell_of[axis.index[k]]);
+      high = std::max(high, cell_of[axis.index[k]]);
     }
     if (high < 0) low = 0;
     dense.assign(static_cast<std::size_t>(high - low + 1), 0.0);
     for (int k = taps_begin; k < taps_end; ++k) {
-      if (axis.weight[k] != 0.0f) dense[(axis.index[k] + phase) / side - low] += static_cast<double>(axis.weight[k]);
+      if (axis.weight[k] != 0.0f) dense[cell_of[axis.index[k]] - low] += static_cast<double>(axis.weight[k]);
     }
     begin_.push_back(low);
     weights_.insert(weights_.end(), dense.begin(), dense.end());

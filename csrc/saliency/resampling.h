@@ -29,8 +29,8 @@ Axes make_axes(const Geometry& geometry, int quarter_turns, Interpolation interp
 // Rows of a sparse matrix, dense from `begin` on: sum p is the product of row(p) and the source from begin[p] on.
 class PatchSums {
  public:
-  // The source is cut into blocks of `side` samples, the first one `phase` samples before the window begins.
-  PatchSums(const Axis& axis, int side, int phase);
+  // The source is one value for each cell of samples; cell_of names the cell of every sample of the window.
+  PatchSums(const Axis& axis, std::span<const std::int32_t> cell_of);
 
   int count() const { return static_cast<int>(begin_.size()); }
   int begin(int p) const { return begin_[p]; }

@@ -53,16 +53,20 @@ Saliency::Saliency(const HeatParams& params, const DisplayWindow& window, const 
       use_bits_(params.bits_weight > 0),
       motion_(params, window),
       bit_cost_(window),
-      vertical_sums_(axes_.vertical, 1, 0),
-      horizontal_sums_(axes_.horizontal, 1, 0),
+      sample_sums_{{axes_.vertical, even_cells(window.height, 1, 0)},
+                   {axes_.horizontal, even_cells(window.width, 1, 0)}},
       row_weights_(window.height),
       sums_(static_cast<std::size_t>(geometry.rows) * geometry.columns) {
-  for (int p = 0; p < vertical_sums_.count(); ++p) {
-    int y = vertical_sums_.begin(p);
-    for (const float weight : vertical_sums_.row(p)) {
+  for (int p = 0; p < sample_sums_.vertical.count(); ++p) {
+    int y = sample_sums_.vertical.begin(p);
+    for (const float weight : sample_sums_.vertical.row(p)) {
       if (weight != 0.0f) row_weights_[y].emplace_back(p, weight);
       ++y;
     }
+  }
+  if (use_motion_) {
+    const ValueMap& map = motion_.map();
+    motion_sums_.emplace(MapSums{{axes_.vertical, map.row_of}, {axes_.horizontal, map.column_of}});
   }
   if (params.center_prior > 0) {
     const double sigma = std::max(1.0, params.center_sigma * std::min(window.width, window.height));
@@ -77,7 +81,7 @@ double Saliency::full_score() const {
 
 bool Saliency::linear() const {
   return params_.fuse == Fuse::kWeighted && params_.interpolation == Interpolation::kBilinear && !params_.quantize &&
-         params_.center_prior == 0 && !(use_motion_ && motion_.per_sample());
+         params_.center_prior == 0;
 }
 
 void Saliency::check(const PictureView& picture) const {
@@ -105,7 +109,7 @@ void Saliency::read(const PictureView& picture) {
     scales_final_ = true;
     return;
   }
-  if (use_motion_) scales_.motion = scale_of(percentile(motion_.values(), params_.percentile), kLeastMotion);
+  if (use_motion_) scales_.motion = scale_of(percentile(motion_.map().values, params_.percentile), kLeastMotion);
   if (use_residual_) {
     ResidualHistogram histogram{};
     count_residual(picture, window_, histogram);
@@ -122,7 +126,7 @@ void Saliency::measure(const PictureView& picture) {
   check(picture);
   if (use_motion_) {
     motion_.read(picture);
-    for (const float value : motion_.values()) clip_motion_.add(value);
+    for (const float value : motion_.map().values) clip_motion_.add(value);
   }
   if (use_residual_) count_residual(picture, window_, clip_residual_);
   if (use_bits_) {
@@ -143,10 +147,12 @@ void Saliency::score(const PictureView& picture, std::span<float> scores) {
     render(picture);
     sum_patches();
   }
+  const double unit = full_score() / (1 << 22);
   for (int row = 0; row < geometry_.rows; ++row) {
     for (int column = 0; column < geometry_.columns; ++column) {
       const int from = axes_.swapped ? column * geometry_.rows + row : row * geometry_.columns + column;
-      scores[static_cast<std::size_t>(row) * geometry_.columns + column] = sums_[from];
+      scores[static_cast<std::size_t>(row) * geometry_.columns + column] =
+          static_cast<float>(params_.quantize ? sums_[from] : std::nearbyint(sums_[from] / unit) * unit);
     }
   }
 }

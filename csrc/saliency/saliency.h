@@ -1,7 +1,7 @@
 // Heat of one picture after another on the patch grid of a clip: energies, fused, resized, summed over patches.
 #pragma once
 
-#include <map>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -14,6 +14,7 @@
 #include "saliency/picture.h"
 #include "saliency/resampling.h"
 #include "saliency/residual.h"
+#include "saliency/value_map.h"
 
 namespace ove::saliency {
 
@@ -33,7 +34,8 @@ class Saliency {
   // With clip_scope, every picture of the clip must be measured before the first one is scored.
   void measure(const PictureView& picture);
 
-  // Sums of the heat over each patch, (rows, columns) in display orientation.
+  // Sums of the heat over each patch, (rows, columns) in display orientation. They are rounded to 2^-22 of a full score
+  // (quantised heat is whole anyway), so that patches of equal heat score the same and ties are ties.
   void score(const PictureView& picture, std::span<float> scores);
 
   // The fused heat on the canvas, (canvas_height, canvas_width) in display orientation. Its patch sums are the scores.
@@ -51,6 +53,10 @@ class Saliency {
   double full_score() const;
 
  private:
+  struct MapSums {
+    PatchSums vertical, horizontal;
+  };
+
   bool off(const PictureView& picture) const { return picture.intra && params_.zero_intra_pictures; }
   bool linear() const;
   void check(const PictureView& picture) const;
@@ -58,9 +64,8 @@ class Saliency {
 
   // Scores without a full-resolution map, where the heat is linear in the energies.
   void score_linear(const PictureView& picture);
-  void add_blocks(std::span<const float> values, int columns, int side, float scale, float weight);
-  void add_residual(const PictureView& picture, float weight);
-  const std::pair<PatchSums, PatchSums>& block_sums(int side);
+  void add_map(const ValueMap& map, const MapSums& sums, float scale, double weight);
+  void add_residual(const PictureView& picture, double weight);
 
   // The whole canvas.
   void render(const PictureView& picture);
@@ -80,13 +85,14 @@ class Saliency {
   MagnitudeHistogram clip_motion_, clip_bits_;
   ResidualHistogram clip_residual_{};
 
-  PatchSums vertical_sums_, horizontal_sums_;  // of samples
-  std::map<int, std::pair<PatchSums, PatchSums>>
-      block_sums_;  // vertical and horizontal ones, by the side of the blocks
+  MapSums sample_sums_;
+  std::optional<MapSums> motion_sums_, bits_sums_;
+  int bits_side_ = 0;                                            // of bits_sums_
   std::vector<std::vector<std::pair<int, float>>> row_weights_;  // the patch rows that a row of the window adds to
   std::vector<float> prior_x_, prior_y_;                         // factors of the centre prior's bell
 
-  std::vector<float> sums_, canvas_;  // along the axes of the coded picture
+  std::vector<double> sums_;   // of patches, along the axes of the coded picture
+  std::vector<float> canvas_;  // likewise
   std::vector<float> accumulator_, energy_, lines_;
   std::vector<std::int16_t> levels_;
 };

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+import ove_codec
 from ove_codec import _core
 
 Array = npt.NDArray[Any]
@@ -91,19 +92,17 @@ class VideoPictures:
     def __init__(self, source: Any, threads: int = 0) -> None:
         self._source = source
         self._threads = threads
+        self._video: Any = source if hasattr(source, "index") and hasattr(source, "read") else None
 
     @property
     def path(self) -> str | None:
-        return os.fspath(self._source) if isinstance(self._source, (str, os.PathLike)) else None
+        source = getattr(self._source, "source", self._source)  # a Video names its own
+        return os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
 
     def open(self) -> _VideoReader:
-        if hasattr(self._source, "index") and hasattr(self._source, "read"):
-            return _VideoReader(self._source)
-        if hasattr(self._source, "seek"):
-            self._source.seek(0)
-        import ove_codec
-
-        return _VideoReader(ove_codec.open(self._source, threads=self._threads))
+        if self._video is None:
+            self._video = ove_codec.open(self._source, threads=self._threads)
+        return _VideoReader(self._video)
 
 
 class ArrayPictures:
@@ -170,7 +169,7 @@ class ArrayPictures:
         if array.dtype == dtype:
             return array
         info = np.iinfo(dtype)
-        if array.dtype.kind not in "biu" or array.size and (array.min() < info.min or array.max() > info.max):
+        if array.dtype.kind not in "biu" or (array.size and (array.min() < info.min or array.max() > info.max)):
             raise ValueError(f"{name} must hold whole numbers that fit {np.dtype(dtype)}, not {array.dtype} values")
         return array.astype(dtype)
 
@@ -204,7 +203,7 @@ class ArrayPictures:
 
 
 def read_planes(reader: Reader, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
-    """The planes of all these pictures; UnsupportedStreamError where their size changes, DecodeError where one fails."""
+    """The planes of all these pictures; UnsupportedStreamError where their size changes, DecodeError if one lacks."""
     layout = None
     count = 0
     for planes in reader.read(frame_ids, params):
@@ -212,9 +211,9 @@ def read_planes(reader: Reader, frame_ids: Sequence[int], params: dict[str, Any]
             layout = planes.layout
         elif planes.layout != layout:
             raise _core.UnsupportedStreamError(
-                f"the picture changes from {layout[0]}x{layout[1]} to {planes.width}x{planes.height} (or its display window or "
-                f"rotation does) at display index {frame_ids[count]}: select from pictures of one size, with frame_ids "
-                f"or start and end"
+                f"the picture changes from {layout[0]}x{layout[1]} to {planes.width}x{planes.height} (or its display "
+                f"window or rotation does) at display index {frame_ids[count]}: select from pictures of one size, with "
+                f"frame_ids or start and end"
             )
         count += 1
         yield planes

@@ -15,10 +15,15 @@
                        vectors and bits then count to 17 significant bits)
 ``compensate``         camera motion taken off the vectors: "none", "median", "mean", "similarity", "affine"; the last
                        two are evaluated at each sample instead of each 4x4 block
-``vector``             "l0", "l0_else_l1", "both" (the longer one after compensation), "displacement" (both lists divided
-                       by poc - ref_poc, averaged: samples per unit of POC); blocks without such a vector have 0
+``vector``             "l0", "l0_else_l1", "both" (the longer one after compensation), "displacement" (both lists
+                       divided by poc - ref_poc, averaged: samples per unit of POC); 0 where a block has no such vector
+``motion_map``         "exact": every vector where its block lies. "reference", as the reference implementation has it:
+                       the 4x4 blocks that lie wholly in the display window, spread over it evenly (the same where its
+                       sides are multiples of 4), and a local variance from integral images in single precision, whose
+                       rounding is part of it
 ``i_pictures``         "as_coded", "zero" (no heat), "keep" (whole, before the patches of other pictures)
-``fuse``               "weighted": sum of weight * E; "max", "sum" (clipped to 1), "geomean": of the E of positive weight
+``fuse``               "weighted": sum of weight * E; "max", "sum" (clipped to 1), "geomean": of the E whose weight is
+                       not 0
 ``mv_weight``          of E_mv, |v| in luma samples; 0 leaves the vectors out
 ``residual_weight``    of E_res, |Y - 128| = |residual scaled to 8 bits, clipped to -128..127|; 0 leaves it out
 ``bits_weight``        of E_bits, log1p of the CTU's bits on each of its samples; 0 leaves them out
@@ -58,6 +63,7 @@ COMMON: dict[str, Any] = {
     "percentile_scope": "frame",
     "compensate": "none",
     "vector": "l0_else_l1",
+    "motion_map": "exact",
     "i_pictures": "as_coded",
     "fuse": "weighted",
     "mv_weight": 0.5,
@@ -85,6 +91,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "resize": "letterbox",
         "compensate": "median",
         "vector": "l0",
+        "motion_map": "reference",
         "budget": 8 * 36 * 36,
         "padding": "zero",
     },
@@ -92,6 +99,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "interpolation": "cubic",
         "compensate": "similarity",
         "vector": "l0",
+        "motion_map": "reference",
         "i_pictures": "zero",
         "keep_first_frame": False,
         "center_prior": 0.3,
@@ -114,7 +122,7 @@ def _checked(name: str, value: Any) -> Any:
     """The value in its plain type, or ValueError. Names of choices are checked where they are used."""
     if name in _SWITCHES and isinstance(value, bool):
         value = _SWITCHES[name] if value else 0
-    if value is None and COMMON[name] is None or value is None and name in ("budget", "num_frames"):
+    if value is None and (COMMON[name] is None or name in ("budget", "num_frames")):
         return None
     try:
         if name in _BOOLS:

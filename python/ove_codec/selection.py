@@ -20,9 +20,9 @@ from ove_codec.presets import resolve
 class Geometry:
     """How a picture comes onto the patch grid.
 
-    The display window ``window`` = (x, y, width, height) of the coded picture, turned clockwise by ``rotation`` degrees,
-    has ``source_width`` x ``source_height`` samples. It is scaled to ``resized_width`` x ``resized_height`` (half-pixel
-    centres) and laid on the canvas of ``rows`` x ``columns`` patches with its top left corner at
+    The display window ``window`` = (x, y, width, height) of the coded picture, turned clockwise by ``rotation``
+    degrees, has ``source_width`` x ``source_height`` samples. It is scaled to ``resized_width`` x ``resized_height``
+    (half-pixel centres) and laid on the canvas of ``rows`` x ``columns`` patches with its top left corner at
     (``offset_x``, ``offset_y``): negative where cropped, positive where padded.
     """
 
@@ -204,17 +204,23 @@ def _select(pictures: Pictures, preset: str, overrides: dict[str, Any]) -> Selec
     all_scores = np.stack(scores)
     keep_whole = intra if params["i_pictures"] == "keep" else np.zeros_like(intra)
     mask = _core.keep_patches(all_scores, scorer.valid(), keep_whole, scorer.full_score, params)
-    grid = {name: params[name] for name in ("resize", "size", "patch_size")}
     return Selection(
         frame_ids=frame_ids,
         positions=np.argwhere(mask).astype(np.int32),
         scores=all_scores,
         mask=mask,
         valid=scorer.valid(),
-        geometry=Geometry(**grid, **scorer.geometry, window=window, rotation=rotation),
+        geometry=Geometry(
+            resize=params["resize"],
+            size=params["size"],
+            patch_size=params["patch_size"],
+            window=window,
+            rotation=rotation,
+            **scorer.geometry,
+        ),
         preset=preset,
         params=params,
-        scales=tuple(scorer.scales) if clip else None,
+        scales=scorer.scales if clip else None,
         _pictures=pictures,
     )
 
@@ -270,7 +276,7 @@ def select_arrays(
         window: (x, y, width, height) of the display window in the coded picture; None for all of it.
         rotation: clockwise degrees from the coded to the display picture.
 
-    Any of these may also be a sequence of one array a picture. The rest, and what is returned and raised, as ``select``.
+    Any of these may also be a sequence of one array a picture. Everything else is as with ``select``.
     """
     pictures = ArrayPictures(
         mv, residual, pred, ref_poc, poc, bits, types,

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ove_codec import _core
+from ove_codec.video import Source, Video
 
 if TYPE_CHECKING:
     import torch
 
     from ove_codec.selection import Selection
 
-Source: TypeAlias = Any  # a path, bytes, or a binary file object
 Color: TypeAlias = tuple[float, float, float]
 
 CLIP_MEAN: Color = _core.CLIP_MEAN
@@ -46,7 +46,7 @@ class Tokens:
 
 
 def tokenize(
-    source: Source | Sequence[Source],
+    source: Source | Video | Sequence[Source | Video],
     selection: Selection | Sequence[Selection],
     *,
     dtype: torch.dtype | None = None,
@@ -62,7 +62,8 @@ def tokenize(
     (unspecified: BT.601, limited, as FFmpeg's libswscale has it). What no picture covers is black.
 
     Args:
-        source: path, bytes or binary file object; or a list of them, with as many selections, for one packed batch.
+        source: path, bytes, binary file object or opened Video; or a list of them, with as many selections, for one
+            packed batch.
         selection: what `select` returned for the source.
         dtype: of the patches; float32 where None.
         threads: of the pixel decoder; 0 takes all cores.
@@ -76,12 +77,11 @@ def tokenize(
     """
     import torch
 
-    batch = isinstance(source, list | tuple)
-    sources = list(source) if batch else [source]
-    selections = list(selection) if isinstance(selection, list | tuple) else [selection]
+    sources = list(source) if isinstance(source, list | tuple) else [source]
+    selections = list(selection) if isinstance(selection, Sequence) else [selection]
     if len(sources) != len(selections) or not sources:
         raise ValueError(f"source and selection must be as many, not {len(sources)} and {len(selections)}")
-    rows = [_patches(s, chosen, threads, mean, std) for s, chosen in zip(sources, selections, strict=True)]
+    rows = [_patches(_Pixels(s, threads), chosen, mean, std) for s, chosen in zip(sources, selections, strict=True)]
     positions = [np.asarray(chosen.positions, np.int64) for chosen in selections]
     patches = [torch.from_numpy(r).to(dtype or torch.float32) for r in rows]
     lengths = np.cumsum([0, *map(len, rows)], dtype=np.int32)
@@ -93,7 +93,7 @@ def tokenize(
 
 
 def frames(
-    source: Source,
+    source: Source | Video,
     frame_ids: Sequence[int] | NDArray[np.integer[Any]] | None = None,
     *,
     num_frames: int | None = None,
@@ -108,7 +108,7 @@ def frames(
     """Whole frames of a video of any codec that libavcodec knows, placed and oriented as `tokenize` does.
 
     Args:
-        source: path, bytes or binary file object.
+        source: path, bytes, binary file object or opened Video.
         frame_ids: numbers of the frames in display order; negative ones count from the end.
         num_frames: instead, so many frames from the first to the last at equal distances (np.linspace, truncated), all
             frames of a clip that has fewer. All frames where both are None.
@@ -129,11 +129,11 @@ def frames(
 
     if frame_ids is not None and num_frames is not None:
         raise ValueError("give frame_ids or num_frames, not both")
-    packets = _packets_in_display_order(source, threads)
-    ids = _frame_ids(len(packets), frame_ids, num_frames)
+    video = _Pixels(source, threads)
+    ids = _frame_ids(len(video.packets), frame_ids, num_frames)
     unique, back = np.unique(ids, return_inverse=True)
     color = {"mean": mean, "std": std} if normalize else {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
-    pixels = _core.gather_frames(source, packets[unique], resize=resize, size=size, threads=threads, **color)
+    pixels = _core.gather_frames(**video.request(unique), resize=resize, size=size, **color)
     out = torch.from_numpy(pixels)
     if len(unique) != len(ids) or np.any(np.diff(back) != 1):
         out = out[torch.from_numpy(back)]
@@ -142,28 +142,54 @@ def frames(
     return out.mul_(255).add_(0.5).to(torch.uint8)
 
 
-def _patches(source: Source, selection: Selection, threads: int, mean: Color, std: Color) -> NDArray[np.float32]:
+class _Pixels:
+    """Where the pixels of a video come from.
+
+    packets: for every frame in display order, the number of the packet that it is decoded from.
+    """
+
+    def __init__(self, source: Source | Video, threads: int) -> None:
+        self.video = source if isinstance(source, Video) else Video(source, threads)
+        self.threads = threads
+        self.packets: NDArray[np.int64]
+        if self.video.info["codec"] == "hevc":
+            self.packets = np.asarray(self.video.index.packet, np.int64)
+        else:  # by the time stamps of the packets that are shown; in decoding order where there are none
+            pts, shown = _core.packet_times(self.video.source)
+            numbers = np.flatnonzero(shown)
+            self.packets = numbers[np.argsort(pts[numbers], kind="stable")]
+
+    def request(self, frame_ids: NDArray[np.int64]) -> dict[str, Any]:
+        """Arguments of the _core functions that give the pictures of these ascending frames."""
+        dropped = self.video.index.droppable_packets(frame_ids.tolist()) if self.video.info["codec"] == "hevc" else []
+        return {
+            "source": self.video.source,
+            "packets": self.packets[frame_ids],
+            "threads": self.threads,
+            "dropped": dropped,
+        }
+
+
+def _patches(video: _Pixels, selection: Selection, mean: Color, std: Color) -> NDArray[np.float32]:
     positions = np.asarray(selection.positions, np.int32).reshape(-1, 3)
     frame_ids = np.asarray(selection.frame_ids, np.int64)
     slots = positions[:, 0]
     if len(slots) and (slots.min() < 0 or slots.max() >= len(frame_ids) or np.any(np.diff(slots) < 0)):
         raise ValueError("selection.positions must have slots of frame_ids, ascending, in their first column")
-    packets = _packets_in_display_order(source, threads)
-    if len(frame_ids) and (frame_ids.min() < 0 or frame_ids.max() >= len(packets)):
-        raise ValueError(f"selection.frame_ids reach beyond the {len(packets)} frames of this video")
+    if len(frame_ids) and (frame_ids.min() < 0 or frame_ids.max() >= len(video.packets)):
+        raise ValueError(f"selection.frame_ids reach beyond the {len(video.packets)} frames of this video")
+    used, counts = np.unique(slots, return_counts=True)
     geometry = selection.geometry
     return _core.gather_patches(
-        source,
-        packets[frame_ids],
-        np.searchsorted(slots, np.arange(len(frame_ids) + 1)),
-        np.ascontiguousarray(positions[:, 1:]),
+        **video.request(frame_ids[used]),
+        starts=np.concatenate([[0], np.cumsum(counts)]),
+        positions=np.ascontiguousarray(positions[:, 1:]),
         resize=geometry.resize,
         size=geometry.size,
         patch_size=geometry.patch_size,
         source_size=(geometry.source_width, geometry.source_height),
         mean=mean,
         std=std,
-        threads=threads,
     )
 
 
@@ -187,15 +213,3 @@ def _frame_ids(
     if not len(ids):
         raise ValueError("no frame to read")
     return ids
-
-
-def _packets_in_display_order(source: Source, threads: int) -> NDArray[np.int64]:
-    """For every frame in display order, the number of the packet it is decoded from."""
-    if _core.stream_info(source)["codec"] == "hevc":
-        from ove_codec.video import open as open_video
-
-        return np.asarray(open_video(source, threads=threads).index.packet, np.int64)
-    # Other codecs: by their time stamps, of packets that are shown; in decoding order where there are none.
-    pts, shown = _core.packet_times(source)
-    packets = np.flatnonzero(shown)
-    return packets[np.argsort(pts[packets], kind="stable")]

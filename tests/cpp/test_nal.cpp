@@ -1,0 +1,97 @@
+#include <doctest/doctest.h>
+
+#include <random>
+
+#include "bitstream/nal.h"
+#include "common/error.h"
+
+using namespace ove;
+using Bytes = std::vector<std::uint8_t>;
+
+namespace {
+
+// Bytes with many start codes and emulation prevention bytes.
+Bytes random_bytes(std::mt19937& random, std::size_t size) {
+  Bytes bytes(size);
+  for (auto& b : bytes) b = static_cast<std::uint8_t>(random() % 4 ? random() % 4 : random() % 256);
+  return bytes;
+}
+
+// Annex B and 7.3.1.1, byte by byte
+std::vector<std::size_t> start_codes(const Bytes& s) {
+  std::vector<std::size_t> found;
+  for (std::size_t i = 0; i + 3 <= s.size();) {
+    if (s[i] == 0 && s[i + 1] == 0 && s[i + 2] == 1) {
+      found.push_back(i);
+      i += 3;
+    } else {
+      ++i;
+    }
+  }
+  return found;
+}
+
+Bytes plain_rbsp(const Bytes& s) {
+  Bytes out;
+  int zeros = 0;
+  for (const std::uint8_t b : s) {
+    if (zeros >= 2 && b == 3) {
+      zeros = 0;
+      continue;
+    }
+    zeros = b == 0 ? zeros + 1 : 0;
+    out.push_back(b);
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("Annex B streams split at start codes") {
+  std::mt19937 random(2);
+  for (int round = 0; round < 3000; ++round) {
+    const Bytes stream = random_bytes(random, random() % 64);
+    const auto codes = start_codes(stream);
+    std::vector<Bytes> expected;
+    std::vector<std::size_t> offsets;
+    for (std::size_t i = 0; i < codes.size(); ++i) {
+      const std::size_t begin = codes[i] + 3;
+      std::size_t end = i + 1 < codes.size() ? codes[i + 1] : stream.size();
+      while (end > begin && stream[end - 1] == 0) --end;
+      if (end == begin) continue;
+      expected.emplace_back(stream.begin() + static_cast<long>(begin), stream.begin() + static_cast<long>(end));
+      offsets.push_back(begin);
+    }
+    const auto units = split_annex_b(stream);
+    REQUIRE(units.size() == expected.size());
+    for (std::size_t i = 0; i < units.size(); ++i) {
+      CHECK(Bytes(units[i].bytes.begin(), units[i].bytes.end()) == expected[i]);
+      CHECK(units[i].offset == offsets[i]);
+    }
+  }
+}
+
+TEST_CASE("emulation prevention bytes are removed, and where they were is known") {
+  std::mt19937 random(3);
+  for (int round = 0; round < 3000; ++round) {
+    const Bytes bytes = random_bytes(random, random() % 64);
+    std::vector<std::size_t> removed;
+    const Bytes rbsp = to_rbsp(bytes, &removed);
+    CHECK(rbsp == plain_rbsp(bytes));
+    CHECK(rbsp.size() + removed.size() == bytes.size());
+    for (const std::size_t at : removed) CHECK(bytes[at] == 3);
+  }
+}
+
+TEST_CASE("length-prefixed samples") {
+  const Bytes sample = {0, 2, 0xAA, 0xBB, 0, 0, 0, 1, 0xCC};
+  const auto units = split_length_prefixed(sample, 2);
+  REQUIRE(units.size() == 2);
+  CHECK(units[0].offset == 2);
+  CHECK(units[0].bytes.size() == 2);
+  CHECK(units[1].bytes[0] == 0xCC);
+  CHECK_THROWS_AS(split_length_prefixed(Bytes{0, 3, 1}, 2), InvalidBitstreamError);
+  CHECK_THROWS_AS(split_length_prefixed(Bytes{0, 0, 0}, 4), InvalidBitstreamError);
+  CHECK_THROWS_AS(split_length_prefixed(Bytes{0xFF, 0xFF, 0xFF, 0xFF, 1}, 4), InvalidBitstreamError);
+  CHECK(split_length_prefixed({}, 4).empty());
+}
