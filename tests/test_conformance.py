@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import ove_codec
@@ -55,3 +56,32 @@ def test_stream(path: Path, entry: dict[str, Any]) -> None:
     assert any("error" in line or line.get("damaged") for line in lines), "no error and no flagged picture"
     for line in lines:
         assert line.get("message", "-"), "an error without a message"
+
+
+def reference_arrays() -> list[Any]:
+    """(stream, file) of the reference decoder's arrays; one skipped entry where they are absent."""
+    root = SHARED / "conformance"
+    streams = {path.relative_to(root).as_posix().replace("/", "__"): path for path in root.glob("*/*")}
+    files = sorted((root / "hm").glob("*.npz"))
+    entries = [pytest.param(streams[file.stem], file, id=file.stem) for file in files]
+    return entries or [pytest.param(Path(), Path(), marks=pytest.mark.skip(reason="../shared is not there"))]
+
+
+@pytest.mark.parametrize(("path", "file"), reference_arrays())
+def test_coding_units_equal_the_reference_decoder(path: Path, file: Path) -> None:
+    """QP, coding block sizes, skipped and intra blocks, which no checksum covers (first pictures of each stream)."""
+    arrays = np.load(file)
+    count = sum(name.endswith("_hdr") for name in arrays.files)
+    pictures = sorted(ove_codec.open(path), key=lambda picture: picture.packet)
+    compared = 0
+    for n in range(count):
+        picture = pictures[compared]
+        if picture.poc != arrays[f"{n:03}_hdr"][0]:  # decoded, but dropped before output at the end of a sequence
+            continue
+        compared += 1
+        mode = arrays[f"{n:03}_mode"]
+        np.testing.assert_array_equal(picture.skip, mode == 2)
+        np.testing.assert_array_equal(picture.pred == 0, mode == 0)
+        np.testing.assert_array_equal(picture.qp, arrays[f"{n:03}_qp"])
+        np.testing.assert_array_equal(picture.cu_size, 1 << arrays[f"{n:03}_log2cu"])
+    assert compared >= count - 4
