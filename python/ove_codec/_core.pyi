@@ -5,7 +5,7 @@ from os import PathLike
 from typing import Any, BinaryIO, final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Never, Self
 
 _Source = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
@@ -184,7 +184,7 @@ class Scorer(metaclass=_Pybind11Type):
     def valid(self) -> NDArray[np.bool_]: ...
     def set_clip_scales(self, scales: tuple[float, float, float]) -> None: ...
     @property
-    def scales(self) -> list[float]: ...
+    def scales(self) -> tuple[float, float, float]: ...
     @property
     def full_score(self) -> float: ...
     @property
@@ -225,7 +225,7 @@ def gather_frames(
 ) -> NDArray[np.float32]: ...
 def gather_planes(
     planes: Sequence[NDArray[Any]],
-    positions: NDArray[np.int32],
+    positions: ArrayLike,
     *,
     bit_depth: int = 8,
     matrix: str = "bt601",

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from ove_codec.selection import Selection
-from ove_codec.tokens import Source, frames
+from ove_codec.tokens import frames
+from ove_codec.video import Source
 from ove_codec.video import open as open_video
 
 MOVING = (".mp4", ".gif", ".webp", ".apng")
