@@ -91,6 +91,11 @@ void SyntaxDecoder::flush() {
 
 std::shared_ptr<const CodecPicture> SyntaxDecoder::pop() {
   for (;;) {
+    // While there is input, pictures still at work may stay there, so that all threads have some.
+    const CodecPicture* next = options_.order == Order::kDisplay ? dpb_.peek_output()
+                               : decoded_.empty()                ? nullptr
+                                                                 : decoded_.front().get();
+    if (next && !flushed_ && !failed_ && tasks_.hungry(next->decode_index)) return nullptr;
     std::shared_ptr<CodecPicture> picture;
     if (options_.order == Order::kDisplay) {
       picture = dpb_.pop_output();
