@@ -13,10 +13,10 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import pytest
 import torch
-from support import ffmpeg, scenes
 
 import ove_codec
 from ove_codec import _core
+from support import ffmpeg, scenes
 
 ARRAYS = ("pred", "mv", "ref_poc", "residual", "qp", "cu_size", "skip", "bits")
 SIZE = (208, 120)
@@ -235,10 +235,9 @@ def test_pictures_before_the_damage_are_given(
     cut: tuple[Path, int], pictures: list[ove_codec.Picture], threads: int
 ) -> None:
     path, packet = cut
-    got = []
+    got: list[ove_codec.Picture] = []
     with pytest.raises(ove_codec.InvalidBitstreamError, match=r"video_api_cut\.265: slice data ends") as caught:
-        for p in ove_codec.open(path, threads=threads):
-            got.append(p)
+        got.extend(ove_codec.open(path, threads=threads))
     assert caught.value.position is not None
     assert 0 < caught.value.position < path.stat().st_size
     expected = [p for p in pictures if p.packet < packet]
