@@ -308,8 +308,8 @@ def test_missing_pictures_are_reported() -> None:
 def test_scorers_take_turns_between_threads() -> None:
     arrays = clip_arrays(np.random.default_rng(25), frames=1, height=256, width=256)
     scorer = _core.Scorer(resolve("paper", {}), (0, 0, 256, 256), 0)
-    picture = {"mv": arrays["mv"][0], "residual": arrays["residual"][0], "pred": arrays["pred"][0]}
-    rest = {"ref_poc": None, "poc": 0, "bits": None, "ctb_size": 0, "bit_depth": 8, "intra": False}
+    picture: dict[str, Any] = {"mv": arrays["mv"][0], "residual": arrays["residual"][0], "pred": arrays["pred"][0]}
+    rest: dict[str, Any] = {"ref_poc": None, "poc": 0, "bits": None, "ctb_size": 0, "bit_depth": 8, "intra": False}
     results = []
     threads = [
         threading.Thread(target=lambda: results.append(scorer.score(width=256, height=256, **picture, **rest)))

@@ -91,6 +91,11 @@ void SyntaxDecoder::flush() {
 
 std::shared_ptr<const CodecPicture> SyntaxDecoder::pop() {
   for (;;) {
+    // While there is input, pictures still at work may stay there, so that all threads have some.
+    const CodecPicture* next = options_.order == Order::kDisplay ? dpb_.peek_output()
+                               : decoded_.empty()                ? nullptr
+                                                                 : decoded_.front().get();
+    if (next && !flushed_ && !failed_ && tasks_.hungry(next->decode_index)) return nullptr;
     std::shared_ptr<CodecPicture> picture;
     if (options_.order == Order::kDisplay) {
       picture = dpb_.pop_output();
@@ -177,6 +182,8 @@ void SyntaxDecoder::decode_slice(const NalUnit& unit, const NalContext& nal) {
 
   SliceSegment segment;
   segment.rbsp = to_rbsp(unit.bytes);
+  // cabac_zero_words are no slice data
+  while (segment.rbsp.size() > kNalHeaderSize && segment.rbsp.back() == 0) segment.rbsp.pop_back();
   segment.position = nal.position;
   BitReader r(std::span<const std::uint8_t>(segment.rbsp).subspan(kNalHeaderSize));
   segment.header = parse_slice_header(r, nal.type, task_ ? task_->last_header() : nullptr, *this);

@@ -43,8 +43,8 @@ class SyntaxDecoder final : private ParameterSetSource {
   // End of the stream: completes the last picture and releases every picture that waits.
   void flush();
 
-  // Next picture, null if none is ready. After damage, the pictures that precede it in decoding order come out, then
-  // the exception, then nothing.
+  // Next picture, null if more input is wanted first. After damage, the pictures that precede it in decoding order come
+  // out, then the exception, then nothing.
   std::shared_ptr<const CodecPicture> pop();
 
   // Nothing more can be decoded.

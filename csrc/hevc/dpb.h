@@ -36,7 +36,8 @@ class Dpb {
   // Everything that waits goes to output (end of the stream).
   void flush();
 
-  // Next picture in output order, null if none is due.
+  // Next picture in output order, null if none is due. peek_output() leaves it there.
+  const CodecPicture* peek_output() const { return output_.empty() ? nullptr : output_.front().get(); }
   std::shared_ptr<CodecPicture> pop_output();
 
  private:

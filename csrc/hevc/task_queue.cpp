@@ -31,6 +31,11 @@ void TaskQueue::submit(PictureTask task) {
   changed_.notify_all();
 }
 
+bool TaskQueue::hungry(std::int64_t decode_index) {
+  const std::lock_guard lock(mutex_);
+  return first_unfinished_ <= decode_index && failed_index_ > decode_index && waiting_.size() < max_waiting_;
+}
+
 bool TaskQueue::wait(std::int64_t decode_index) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return first_unfinished_ > decode_index || failed_index_ <= decode_index; });

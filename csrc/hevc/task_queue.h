@@ -24,6 +24,9 @@ class TaskQueue {
   // Tasks come in decoding order and are numbered by decode_index, without gaps. Waits while too many are under way.
   void submit(PictureTask task);
 
+  // Whether wait() would wait although there is room for more tasks.
+  bool hungry(std::int64_t decode_index);
+
   // Waits for the picture and every one before it in decoding order. False if one of them failed.
   bool wait(std::int64_t decode_index);
 

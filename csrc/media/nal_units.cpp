@@ -29,12 +29,13 @@ bool marks_hevc(std::uint8_t first, std::uint8_t second) {
   return (first & 0x81) == 0 && second == 1 && ((type >= 16 && type <= 21) || (type >= 32 && type <= 40));
 }
 
-// H.264 7.3.1: parameter sets and IDR slices with a nal_ref_idc, delimiters and SEI without.
+// H.264 7.3.1: parameter sets and IDR slices with a nal_ref_idc, delimiters without. SEI reads like an H.265 picture of
+// a higher temporal sub-layer (TSA_R).
 bool marks_h264(std::uint8_t first, std::uint8_t second) {
   const int type = first & 0x1f, ref_idc = first >> 5;
   if (first & 0x80) return false;
   if (type == 5 || type == 7 || type == 8) return ref_idc != 0;
-  return ref_idc == 0 && ((type == 9 && (second & 0x1f) == 0x10) || type == 6);
+  return ref_idc == 0 && type == 9 && (second & 0x1f) == 0x10;
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ from ove_codec._core import (
 from ove_codec.presets import PRESETS
 from ove_codec.selection import Selection, select, select_arrays
 from ove_codec.tokens import Tokens, frames, tokenize
-from ove_codec.video import Video, framecrc, open  # noqa: A004
+from ove_codec.video import Video, framecrc, open
 
 if TYPE_CHECKING:
     from ove_codec import models
@@ -36,8 +36,8 @@ __all__ = [
     "UnsupportedStreamError",
     "Video",
     "VideoIndex",
-    "frames",
     "framecrc",
+    "frames",
     "models",
     "open",
     "select",

@@ -1,10 +1,17 @@
 """Types of the C++ extension."""
 
 from collections.abc import Sequence
-from typing import Any
+from os import PathLike
+from typing import Any, BinaryIO, final
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike, NDArray
+from typing_extensions import Never, Self
+
+_Source = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+_Color = tuple[float, float, float]
+
+class _Pybind11Type(type): ...
 
 class Error(RuntimeError):
     position: int | None
@@ -13,14 +20,169 @@ class InvalidBitstreamError(Error): ...
 class UnsupportedStreamError(Error): ...
 class DecodeError(Error): ...
 
-# Selection. Parameters are those of ove_codec.presets, all of them.
-class Scorer:
+CLIP_MEAN: _Color
+CLIP_STD: _Color
+
+def stream_info(source: _Source) -> dict[str, Any]: ...
+def packet_times(source: _Source) -> tuple[NDArray[np.int64], NDArray[np.bool_]]: ...
+
+@final
+class Packets(metaclass=_Pybind11Type):
+    def __init__(self, source: _Source) -> None: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> dict[str, Any]: ...
+
+@final
+class Slice(metaclass=_Pybind11Type):
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def address(self) -> int: ...
+    @property
+    def qp(self) -> int: ...
+    @property
+    def data_bits(self) -> int: ...
+    @property
+    def ref_poc(self) -> list[list[int]]: ...
+    @property
+    def is_long_term(self) -> list[list[bool]]: ...
+    @property
+    def weights(self) -> list[list[tuple[int, int, int]]] | None: ...
+
+@final
+class Picture(metaclass=_Pybind11Type):
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def pts(self) -> float: ...
+    @property
+    def poc(self) -> int: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def packet(self) -> int: ...
+    @property
+    def random_access(self) -> bool: ...
+    @property
+    def temporal_id(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def coded_width(self) -> int: ...
+    @property
+    def coded_height(self) -> int: ...
+    @property
+    def window(self) -> tuple[int, int, int, int]: ...
+    @property
+    def rotation(self) -> int: ...
+    @property
+    def bit_depth(self) -> int: ...
+    @property
+    def ctb_size(self) -> int: ...
+    @property
+    def slices(self) -> list[Slice]: ...
+    @property
+    def pred(self) -> NDArray[np.uint8]: ...
+    @property
+    def mv(self) -> NDArray[np.int16]: ...
+    @property
+    def ref_poc(self) -> NDArray[np.int32]: ...
+    @property
+    def residual(self) -> NDArray[np.int16]: ...
+    @property
+    def qp(self) -> NDArray[np.int8]: ...
+    @property
+    def cu_size(self) -> NDArray[np.uint8]: ...
+    @property
+    def skip(self) -> NDArray[np.bool_]: ...
+    @property
+    def bits(self) -> NDArray[np.int32]: ...
+
+@final
+class VideoIndex(metaclass=_Pybind11Type):
+    def __init__(self, source: _Source) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def packet(self) -> NDArray[np.int64]: ...
+    @property
+    def pts(self) -> NDArray[np.float64]: ...
+    @property
+    def poc(self) -> NDArray[np.int32]: ...
+    @property
+    def type(self) -> NDArray[np.str_]: ...
+    @property
+    def random_access(self) -> NDArray[np.bool_]: ...
+    def droppable_packets(self, frame_ids: Sequence[int]) -> list[int]: ...
+
+@final
+class Reader(metaclass=_Pybind11Type):
+    def __init__(
+        self,
+        source: _Source,
+        *,
+        threads: int = 0,
+        decoding_order: bool = False,
+        residual: bool = True,
+        index: VideoIndex | None = None,
+        frame_ids: Sequence[int] = ...,
+    ) -> None: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Picture: ...
+
+@final
+class Scorer(metaclass=_Pybind11Type):
     def __init__(self, params: dict[str, Any], window: tuple[int, int, int, int], rotation: int) -> None: ...
-    def measure(self, **picture: Any) -> None: ...
-    def score(self, **picture: Any) -> npt.NDArray[np.float32]: ...
-    def heat(self, **picture: Any) -> npt.NDArray[np.float32]: ...
-    def valid(self) -> npt.NDArray[np.bool_]: ...
-    def set_clip_scales(self, scales: Sequence[float]) -> None: ...
+    def measure(
+        self,
+        *,
+        width: int,
+        height: int,
+        mv: NDArray[np.int16] | None,
+        residual: NDArray[np.int16] | None,
+        pred: NDArray[np.uint8] | None,
+        ref_poc: NDArray[np.int32] | None,
+        poc: int,
+        bits: NDArray[np.int32] | None,
+        ctb_size: int,
+        bit_depth: int,
+        intra: bool,
+    ) -> None: ...
+    def score(
+        self,
+        *,
+        width: int,
+        height: int,
+        mv: NDArray[np.int16] | None,
+        residual: NDArray[np.int16] | None,
+        pred: NDArray[np.uint8] | None,
+        ref_poc: NDArray[np.int32] | None,
+        poc: int,
+        bits: NDArray[np.int32] | None,
+        ctb_size: int,
+        bit_depth: int,
+        intra: bool,
+    ) -> NDArray[np.float32]: ...
+    def heat(
+        self,
+        *,
+        width: int,
+        height: int,
+        mv: NDArray[np.int16] | None,
+        residual: NDArray[np.int16] | None,
+        pred: NDArray[np.uint8] | None,
+        ref_poc: NDArray[np.int32] | None,
+        poc: int,
+        bits: NDArray[np.int32] | None,
+        ctb_size: int,
+        bit_depth: int,
+        intra: bool,
+    ) -> NDArray[np.float32]: ...
+    def valid(self) -> NDArray[np.bool_]: ...
+    def set_clip_scales(self, scales: tuple[float, float, float]) -> None: ...
     @property
     def scales(self) -> tuple[float, float, float]: ...
     @property
@@ -29,9 +191,51 @@ class Scorer:
     def geometry(self) -> dict[str, int]: ...
 
 def keep_patches(
-    scores: npt.NDArray[np.float32],
-    valid: npt.NDArray[np.bool_],
-    keep_whole: npt.NDArray[np.bool_],
+    scores: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    keep_whole: NDArray[np.bool_],
     full_score: float,
     params: dict[str, Any],
-) -> npt.NDArray[np.bool_]: ...
+) -> NDArray[np.bool_]: ...
+def gather_patches(
+    source: _Source,
+    packets: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    positions: NDArray[np.int32],
+    *,
+    resize: str,
+    size: int,
+    patch_size: int,
+    source_size: tuple[int, int],
+    mean: _Color = ...,
+    std: _Color = ...,
+    threads: int = 0,
+    dropped: NDArray[np.int64] = ...,
+) -> NDArray[np.float32]: ...
+def gather_frames(
+    source: _Source,
+    packets: NDArray[np.int64],
+    *,
+    resize: str,
+    size: int,
+    mean: _Color = ...,
+    std: _Color = ...,
+    threads: int = 0,
+    dropped: NDArray[np.int64] = ...,
+) -> NDArray[np.float32]: ...
+def gather_planes(
+    planes: Sequence[NDArray[Any]],
+    positions: ArrayLike,
+    *,
+    bit_depth: int = 8,
+    matrix: str = "bt601",
+    full_range: bool = False,
+    chroma_shift: tuple[int, int] = ...,
+    chroma_site: tuple[float, float] = ...,
+    quarter_turns: int = 0,
+    resize: str,
+    size: int,
+    patch_size: int,
+    mean: _Color = ...,
+    std: _Color = ...,
+) -> NDArray[np.float32]: ...

@@ -77,7 +77,7 @@ def tokenize(
     """
     import torch
 
-    sources = list(source) if isinstance(source, list | tuple) else [source]
+    sources: list[Any] = list(source) if isinstance(source, list | tuple) else [source]
     selections = list(selection) if isinstance(selection, Sequence) else [selection]
     if len(sources) != len(selections) or not sources:
         raise ValueError(f"source and selection must be as many, not {len(sources)} and {len(selections)}")
@@ -132,8 +132,9 @@ def frames(
     video = _Pixels(source, threads)
     ids = _frame_ids(len(video.packets), frame_ids, num_frames)
     unique, back = np.unique(ids, return_inverse=True)
-    color = {"mean": mean, "std": std} if normalize else {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
-    pixels = _core.gather_frames(**video.request(unique), resize=resize, size=size, **color)
+    if not normalize:
+        mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    pixels = _core.gather_frames(**video.request(unique), resize=resize, size=size, mean=mean, std=std)
     out = torch.from_numpy(pixels)
     if len(unique) != len(ids) or np.any(np.diff(back) != 1):
         out = out[torch.from_numpy(back)]

@@ -25,8 +25,9 @@ class Video:
     def __init__(self, source: Source, threads: int = 0) -> None:
         if threads < 0:
             raise ValueError(f"threads must be 0 (all cores) or more, not {threads}")
-        if hasattr(source, "read") and not source.seekable():
-            source = source.read()
+        stream: Any = source
+        if hasattr(stream, "read") and not stream.seekable():
+            source = stream.read()
         self.source: Source = source
         self.threads = threads
         self.info: dict[str, Any] = _core.stream_info(source)
@@ -45,14 +46,16 @@ class Video:
     def read(self, frame_ids: Iterable[int], *, residual: bool = True) -> Iterator[_core.Picture]:
         """Gives the pictures of some display indices, each once, in ascending order.
 
-        Nothing is decoded that they do not need; without `residual`, no residual is. Raises IndexError for an index that
-        is not in the video.
+        Nothing is decoded that they do not need; without `residual`, no residual is. Raises IndexError for an index
+        that is not in the video.
         """
         wanted = sorted({int(i) for i in frame_ids})
-        return iter(_core.Reader(self.source, threads=self.threads, residual=residual, index=self.index, frame_ids=wanted))
+        return iter(
+            _core.Reader(self.source, threads=self.threads, residual=residual, index=self.index, frame_ids=wanted)
+        )
 
 
-def open(source: Source, threads: int = 0) -> Video:  # noqa: A001 - the name users of such libraries expect
+def open(source: Source, threads: int = 0) -> Video:
     """Opens an HEVC video: a path, bytes, or a binary file object (read whole if it cannot seek).
 
     `threads` is the number of decoding threads, 0 for all cores. Raises DecodeError where nothing can be read and

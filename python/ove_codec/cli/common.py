@@ -1,0 +1,128 @@
+"""What several commands share: arguments, progress bars, output files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+import ove_codec
+from ove_codec.video import Video
+
+T = TypeVar("T")
+Commands = argparse._SubParsersAction  # the type has no public name
+
+
+def add_command(commands: Commands[Any], name: str, run: Any, summary: str, **options: Any) -> argparse.ArgumentParser:
+    """A command that reads one video."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=options.pop("description", f"{summary[0].upper()}{summary[1:]}."), **options
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("file", metavar="FILE", help="HEVC video: MP4, MOV, Matroska, MPEG-TS, raw .h265, ...")
+    return parser
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threads", type=int, default=0, metavar="N", help="decoding threads, 0 for all cores (default)"
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the facts as one JSON object")
+
+
+def progress(items: Iterable[T], total: int | None, unit: str = " pictures") -> Iterator[T]:
+    """The items, with a bar on standard error if that is a terminal and it takes more than a moment."""
+    return iter(tqdm(items, total=total, unit=unit, delay=0.5, leave=False, disable=None, file=sys.stderr))
+
+
+class WatchedVideo(Video, os.PathLike[str]):
+    """A video file whose pictures move a progress bar as they are read."""
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.source)  # type: ignore[arg-type]
+
+    def read(self, frame_ids: Iterable[int], *, residual: bool = True) -> Iterator[ove_codec.Picture]:
+        wanted = list(frame_ids)
+        return progress(super().read(wanted, residual=residual), len(wanted))
+
+
+def open_video(args: argparse.Namespace) -> WatchedVideo:
+    """The video of the arguments; raises as `ove_codec.open` does."""
+    ove_codec.open(args.file, threads=args.threads)
+    return WatchedVideo(args.file, threads=args.threads)
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[Path]:
+    """A file to write, which takes the place of `path` if all goes well and vanishes otherwise.
+
+    It lies in the same folder, so that the disk is the same and a missing folder is told at once. Devices and pipes are
+    written directly.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(f"{path} is a directory; name a file in it")
+    if target.exists() and not target.is_file():
+        yield target
+        return
+    part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    try:
+        try:
+            part.open("xb").close()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from None
+        yield part
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def frame_list(text: str, count: int) -> list[int]:
+    """Display indices, ascending, of "0,3,8" or of "start:stop:step" as in Python, or of several of these.
+
+    Raises ValueError for anything else, an index that the video does not have, or no index at all.
+    """
+    wanted: set[int] = set()
+    for part in text.split(","):
+        try:
+            bounds = [int(number) if number.strip() else None for number in part.split(":")]
+            chosen = range(*slice(*bounds).indices(count)) if len(bounds) > 1 else range(int(part), int(part) + 1)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"{part!r} names no pictures; write indices or start:stop:step, as in 0,5,10:20:2"
+            ) from None
+        if len(bounds) == 1 and not -count <= chosen[0] < count:
+            raise ValueError(f"there is no picture {chosen[0]}: the video has {count}, numbered from 0")
+        wanted.update(index % count for index in chosen)
+    if not wanted:
+        raise ValueError(f"{text!r} names none of the {count} pictures")
+    return sorted(wanted)
+
+
+def plain(value: Any) -> Any:
+    """What `json.dumps` asks for a value that it does not know: NumPy's as Python's own."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def print_facts(facts: dict[str, Any], as_json: bool, lines: Iterable[tuple[str, Any]]) -> None:
+    """Prints `facts` as one JSON object, or else the `lines` of a name and a value for people."""
+    if as_json:
+        print(json.dumps(facts, default=plain))
+        return
+    shown = [(name, str(value)) for name, value in lines]
+    width = max(len(name) for name, _ in shown)
+    for name, value in shown:
+        print(f"{name:<{width}}  {value}")

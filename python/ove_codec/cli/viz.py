@@ -1,0 +1,45 @@
+"""`ove-codec viz`: the four panels, dense, sampled, heat and selected, as a picture or a video."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ove_codec.cli import common, select
+
+
+def add_commands(commands: common.Commands[Any]) -> None:
+    parser = common.add_command(
+        commands,
+        "viz",
+        viz,
+        "draw the video dense, uniformly sampled, as heat and as the selected patches",
+        description="Draws four panels of one selection: all sampled pictures (dense); whole pictures worth the same "
+        "number of tokens, frozen in between (sampled); the fused heat; the patches that are kept (selected). A PNG is "
+        "a strip of several times; MP4 (needs PyAV: pip install 'ove_codec[video]'), GIF, WebP and APNG move.",
+    )
+    parser.add_argument(
+        "-o", "--out", required=True, metavar="OUT.png|.mp4|.gif|.webp|.apng", help="file to write, by its suffix"
+    )
+    parser.add_argument("--steps", type=int, default=6, metavar="N", help="times in a PNG (default: %(default)s)")
+    select.add_selection_options(parser)
+    common.add_threads(parser)
+    common.add_json(parser)
+
+
+def viz(args: argparse.Namespace) -> None:
+    from ove_codec import viz as drawing
+
+    drawing.check_output(args.out)
+    if args.steps < 1:
+        raise ValueError(f"--steps must be 1 or more, not {args.steps}")
+    with common.replacing(args.out) as part:
+        selection = select.selection_of(args)
+        panels = drawing.Panels(args.file, selection, threads=args.threads)
+        if part.suffix == ".png":
+            size = drawing.save_strip(panels, part, args.steps)
+        else:
+            size = drawing.save_animation(common.progress(panels, len(panels)), part, panels)
+    facts = {"file": args.file, "out": args.out, "width": size[0], "height": size[1]}
+    lines = [*select.selection_lines(selection)[:-1], ("file", f"{args.out}, {size[0]}x{size[1]}")]
+    common.print_facts(facts | select.selection_facts(selection), args.json, lines)
