@@ -17,8 +17,6 @@ from support import checks, ffmpeg
 from support.hevc.random_stream import RandomStream, WrittenPicture
 from support.hevc.slice_header import I_SLICE
 
-pytestmark = pytest.mark.skipif(not ffmpeg.available(), reason="ffmpeg is not installed")
-
 
 @dataclass(frozen=True)
 class Decoded:
@@ -30,6 +28,8 @@ class Decoded:
 
 @pytest.fixture(scope="module", params=range(24))
 def decoded(request: pytest.FixtureRequest, stream_folder: Path) -> Decoded:
+    if not ffmpeg.available():
+        pytest.skip("ffmpeg is not installed")
     stream = RandomStream(request.param)
     path = stream_folder / f"random_{request.param}.hevc"
     path.write_bytes(stream.data)
@@ -51,15 +51,29 @@ def test_inter_blocks_reconstruct(decoded: Decoded) -> None:
     assert checks.assert_reconstructs(decoded.pictures, decoded.luma, orders) > 0
 
 
+def assert_in_step(picture: Any, written: WrittenPicture) -> None:
+    """What the decoder says of bits and PCM units is what was written, so it took every bit for what was meant."""
+    checks.assert_consistent(picture)
+    assert picture.bits.sum() == 8 * written.slice_data_bytes
+    for x, y, samples in written.noise:
+        area = np.s_[y // 4 : (y + len(samples)) // 4, x // 4 : (x + len(samples)) // 4]
+        assert not picture.pred[area].any()
+        assert (picture.cu_size[area] == len(samples)).all()
+        assert not picture.residual[y : y + len(samples), x : x + len(samples)].any()
+
+
 def test_arrays_are_consistent(decoded: Decoded) -> None:
     for picture in decoded.pictures:
-        checks.assert_consistent(picture)
-        assert picture.bits.sum() == 8 * decoded.written[picture.poc].slice_data_bytes
-        for x, y, samples in decoded.written[picture.poc].noise:
-            area = np.s_[y // 4 : (y + len(samples)) // 4, x // 4 : (x + len(samples)) // 4]
-            assert not picture.pred[area].any()
-            assert (picture.cu_size[area] == len(samples)).all()
-            assert not picture.residual[y : y + len(samples), x : x + len(samples)].any()
+        assert_in_step(picture, decoded.written[picture.poc])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_wavefronts_in_tiles(seed: int) -> None:
+    stream = RandomStream(seed, pictures=4, wavefront_in_tiles=True)
+    pictures = {picture.poc: picture for picture in ove_codec.open(stream.data)}
+    assert len(pictures) == len(stream.written)
+    for written in stream.written:
+        assert_in_step(pictures[written.poc], written)
 
 
 def test_slices_tell_their_references(decoded: Decoded) -> None:

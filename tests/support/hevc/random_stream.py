@@ -49,9 +49,12 @@ def noise_unit(rng: np.random.Generator, log2: int) -> CodingUnit:
 
 
 class RandomStream:
-    """The stream of a seed: `data`, and what was `written` picture by picture in decoding order."""
+    """The stream of a seed: `data`, and what was `written` picture by picture in decoding order.
 
-    def __init__(self, seed: int, pictures: int = 9, long_term: bool = True) -> None:
+    `wavefront_in_tiles` uses both, which libavcodec does not decode.
+    """
+
+    def __init__(self, seed: int, pictures: int = 9, wavefront_in_tiles: bool = False) -> None:
         self.rng = rng = np.random.default_rng(seed)
         log2_ctb = int(rng.integers(4, 7))
         log2_min_cb = int(rng.integers(3, 5))
@@ -68,15 +71,14 @@ class RandomStream:
             transform_depth_inter=int(rng.integers(0, 3)),
             amp=self.maybe(),
             rps=[ReferencePictureSet([(-1, True)]), ReferencePictureSet([(-1, True), (-2, True)], predicted=(1, -1))],
-            long_term=[(lsb, self.maybe()) for lsb in (0, 1, 3, 4, 6)][: int(rng.integers(0, 6))]
-            if long_term
-            else None,
+            long_term=[(lsb, self.maybe()) for lsb in (0, 1, 3, 4, 6)][: int(rng.integers(0, 6))],
             temporal_mvp=self.maybe(0.9),
         )
         # The same for a whole sequence (7.4.3.3.1), and at most one of both in the Main profiles. Tile
         # sizes might change, but libavcodec looks up a collocated picture's slices with the current picture's tiles.
-        self.tiles = self._tiles() if self.maybe(0.3) and self.sps.ctb_columns > 1 else None
-        self.wavefront = self.tiles is None and self.maybe(0.3)
+        tiled = self.sps.ctb_columns > 1 and (wavefront_in_tiles or self.maybe(0.3))
+        self.tiles = self._tiles() if tiled else None
+        self.wavefront = wavefront_in_tiles or (not tiled and self.maybe(0.3))
         self.available: dict[int, bool] = {}  # POC of each picture in the DPB -> is a long-term reference
         self.decoded: list[int] = []
         self.written: list[WrittenPicture] = []
