@@ -32,15 +32,16 @@ constexpr CabacTables make_tables() {
   CabacTables t{};
   for (int p = 0; p < 64; ++p) {
     for (int mps = 0; mps < 2; ++mps) {
-      const int state = p << 1 | mps;
-      for (int q = 0; q < 4; ++q) t.lps_range[static_cast<std::size_t>(q * 128 + state)] = kRangeTabLps[p][q];
-      t.next[static_cast<std::size_t>(state)] = static_cast<ContextState>(std::min(p + 1, 62) << 1 | mps);
-      t.next[static_cast<std::size_t>(128 + state)] =
-          static_cast<ContextState>(kTransIdxLps[p] << 1 | (p == 0 ? 1 - mps : mps));
+      const auto state = static_cast<std::size_t>(p << 1 | mps);
+      for (int q = 0; q < 4; ++q) t.lps_range[state] |= std::uint32_t{kRangeTabLps[p][q]} << (8 * q);
+      t.next[0][state] = static_cast<ContextState>(std::min(p + 1, 62) << 1 | mps);
+      t.next[1][state] = static_cast<ContextState>(kTransIdxLps[p] << 1 | (p == 0 ? 1 - mps : mps));
     }
   }
-  t.next[126] = 126;
-  t.next[127] = 127;
+  for (unsigned i = 0; i < 64; ++i) t.shift[i] = static_cast<std::uint8_t>(i == 0 ? 6 : 6 - std::bit_width(i));
+  for (std::uint64_t range = 1; range < 511; ++range)
+    t.reciprocal[range] = ((std::uint64_t{1} << 40) + range - 1) / range;
+  for (std::size_t state : {126U, 127U}) t.next[0][state] = static_cast<ContextState>(state);
   return t;
 }
 

@@ -1,5 +1,6 @@
 // 7.3.8.11 residual_coding(): the hot loop of syntax decoding. Chroma coefficients are parsed and dropped.
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "hevc/scan.h"
@@ -67,22 +68,33 @@ constexpr SigCtxTables make_sig_ctx_tables() {
 }
 constexpr SigCtxTables kSigCtx = make_sig_ctx_tables();
 
+// 9.3.4.2.6: greater1Ctx after a flag: 0 once a flag was 1, else up to 3
+constexpr std::uint8_t kNextGreater1Ctx[2][4] = {{0, 2, 3, 3}, {0, 0, 0, 0}};
+
 constexpr std::array<std::int32_t, 6> kLevelScale = {40, 45, 51, 57, 64, 72};
 
-// 9.3.3.11, prefix and suffix with the given Rice parameter
+// 9.3.3.11: a prefix of ones, ended by a zero, and a suffix whose length it tells
 [[gnu::always_inline]] inline int coeff_abs_level_remaining(Cabac& cabac, int rice) {
-  int prefix = 0;
-  while (prefix < 32 && cabac.bypass()) ++prefix;
-  if (prefix <= 3) return (prefix << rice) + static_cast<int>(cabac.bypass_bits(rice));
-  int length = prefix - 3 + rice;
-  if (length > 20) throw InvalidBitstreamError("coeff_abs_level_remaining is out of range");
-  const int base = ((1 << (prefix - 3)) + 3 - 1) << rice;
-  int suffix = 0;
-  if (length > 16) {
-    suffix = static_cast<int>(cabac.bypass_bits(length - 16)) << 16;
-    length = 16;
+  const std::uint32_t bins = cabac.peek_bypass16();
+  int prefix = std::countl_one(static_cast<std::uint16_t>(bins));
+  if (prefix <= 3 && rice <= 12) [[likely]] {
+    const int length = prefix + 1 + rice;
+    const std::uint32_t taken = bins >> (16 - length);
+    cabac.skip_bypass(taken, length);
+    return (prefix << rice) + static_cast<int>(taken & ((1U << rice) - 1));
   }
-  return base + suffix + static_cast<int>(cabac.bypass_bits(length));
+  if (prefix < 16) {
+    cabac.skip_bypass(bins >> (15 - prefix), prefix + 1);
+  } else {
+    cabac.skip_bypass(bins, 16);
+    while (prefix < 32 && cabac.bypass()) ++prefix;
+  }
+  const int length = prefix <= 3 ? rice : prefix - 3 + rice;
+  if (length > 20) throw InvalidBitstreamError("coeff_abs_level_remaining is out of range");
+  const int base = prefix <= 3 ? prefix << rice : ((1 << (prefix - 3)) + 3 - 1) << rice;
+  int suffix = 0;
+  if (length > 16) suffix = static_cast<int>(cabac.bypass_bits(length - 16)) << 16;
+  return base + suffix + static_cast<int>(cabac.bypass_bits(std::min(length, 16)));
 }
 
 // last_sig_coeff_x_prefix or _y_prefix
@@ -241,18 +253,15 @@ void SliceDataParser::residual_coding(const CodingUnit& cu, const ResidualBlock&
     greater1_ctx = 1;
     ContextState* const greater1 = contexts + kCtxGreater1 + 16 * kComponent + 4 * ctx_set;
     const int flags = std::min(count, 8);
-    int first_greater1 = -1;
+    unsigned greater = 0;  // coeff_abs_level_greater1_flag by bit
     for (int m = 0; m < flags; ++m) {
       const int flag = cabac.decision(greater1[greater1_ctx]);
       level[static_cast<std::size_t>(m)] = 1 + flag;
-      if (flag) {
-        greater1_ctx = 0;
-        if (first_greater1 < 0) first_greater1 = m;
-      } else if (greater1_ctx > 0 && greater1_ctx < 3) {
-        ++greater1_ctx;
-      }
+      greater |= static_cast<unsigned>(flag) << m;
+      greater1_ctx = kNextGreater1Ctx[flag][greater1_ctx];
     }
-    if (first_greater1 >= 0) {
+    const int first_greater1 = greater ? std::countr_zero(greater) : -1;
+    if (greater) {
       level[static_cast<std::size_t>(first_greater1)] +=
           cabac.decision(contexts[kCtxGreater2 + 4 * kComponent + ctx_set]);
     }
@@ -290,6 +299,8 @@ void SliceDataParser::residual_coding(const CodingUnit& cu, const ResidualBlock&
     }
     if (!store) continue;
 
+    coefficients_.columns = std::max(coefficients_.columns, xs * 4 + 4);
+    coefficients_.rows = std::max(coefficients_.rows, ys * 4 + 4);
     for (int m = 0; m < count; ++m) {
       const auto at = static_cast<std::size_t>(m);
       int value = level[at];
@@ -308,12 +319,11 @@ void SliceDataParser::residual_coding(const CodingUnit& cu, const ResidualBlock&
         value = static_cast<int>(std::clamp<std::int64_t>(scaled, -32768, 32767));
       }
       coefficients_.values[static_cast<std::size_t>(index)] = static_cast<std::int16_t>(value);
-      coefficients_.columns = std::max(coefficients_.columns, x + 1);
-      coefficients_.rows = std::max(coefficients_.rows, y + 1);
     }
   }
   cabac_ = cabac;
   if (!store) return;
+  if (last_sub_block == 0 && last_position == 0) coefficients_.columns = coefficients_.rows = 1;
 
   const bool rotate = sps_.transform_skip_rotation_enabled && (transform_skip || bypass) && cu.intra && log2_size == 2;
   const auto size4 = static_cast<std::uint16_t>(1 << (log2_size - 2));

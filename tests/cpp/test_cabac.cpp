@@ -19,16 +19,16 @@ class PlainCabac {
 
   int decision(ContextState& context) {
     const int mps = context & 1;
-    const int lps = kCabacTables.lps_range[static_cast<std::size_t>((range_ >> 6 & 3) * 128 + context)];
+    const int lps = static_cast<int>(kCabacTables.lps_range[context] >> (8 * (range_ >> 6 & 3)) & 0xFF);
     range_ -= lps;
     int bin = mps;
     if (offset_ >= range_) {
       bin = !mps;
       offset_ -= range_;
       range_ = lps;
-      context = kCabacTables.next[128U + context];
+      context = kCabacTables.next[1][context];
     } else {
-      context = kCabacTables.next[context];
+      context = kCabacTables.next[0][context];
     }
     renormalise();
     return bin;
