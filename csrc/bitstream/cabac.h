@@ -10,6 +10,8 @@
 #include <cstring>
 #include <span>
 
+#include "common/error.h"
+
 namespace ove {
 
 // pStateIdx << 1 | valMps
@@ -30,8 +32,12 @@ class Cabac {
  public:
   Cabac() = default;
 
-  // 9.3.2.5. Reading past the end yields zeros; position() then exceeds the size, which the caller checks.
-  explicit Cabac(std::span<const std::uint8_t> data) : next_(data.data()), end_(data.data() + data.size()) { refill(); }
+  // 9.3.2.5. Reading past the end yields zeros; position() then exceeds the size, which the caller checks. Throws
+  // InvalidBitstreamError where ivlOffset is not below ivlCurrRange, which holds from then on.
+  explicit Cabac(std::span<const std::uint8_t> data) : next_(data.data()), end_(data.data() + data.size()) {
+    refill();
+    if (value_ >= range_) throw InvalidBitstreamError("an arithmetic codeword begins with 510 or 511");
+  }
 
   // Bits taken from the data so far, the 9 of ivlOffset included.
   std::size_t position() const { return loaded_ - static_cast<std::size_t>(bits_); }

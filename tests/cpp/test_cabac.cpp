@@ -104,6 +104,12 @@ TEST_CASE("the engine decodes and counts what the standard's does") {
   }
 }
 
+TEST_CASE("a codeword must begin below the range") {
+  const std::vector<std::uint8_t> high = {0xFF, 0x00, 0x12}, limit = {0xFE, 0xFF};
+  CHECK_THROWS_AS(Cabac{high}, InvalidBitstreamError);
+  CHECK_NOTHROW(Cabac{limit});
+}
+
 TEST_CASE("context initialisation") {
   CHECK(init_context(154, 30) == 1);  // slope 0: pStateIdx 0, valMps 1, at any QP
   CHECK(init_context(154, 0) == init_context(154, 51));
