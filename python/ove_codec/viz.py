@@ -221,7 +221,7 @@ def save_animation(panel_sets: Iterable[PanelSet], path: str | os.PathLike[str],
         return first.size
     options: dict[str, Any] = {"format": "PNG"} if Path(path).suffix == ".apng" else {}
     milliseconds = [max(20, round(1000 * seconds)) for seconds in durations]  # browsers slow down what is faster
-    first.save(path, save_all=True, append_images=images, duration=milliseconds, loop=0, **options)
+    first.save(path, save_all=True, append_images=list(images), duration=milliseconds, loop=0, **options)
     return first.size
 
 

@@ -144,6 +144,7 @@ def write(path: Path, output: OVEncoderOutput, tokens: Tokens, frame_ids: np.nda
     if path.suffix == ".safetensors":
         from safetensors.numpy import save_file
 
-        save_file(arrays, path)
+        # It writes the memory of an array as it lies.
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
     else:
         np.savez(path, **arrays)
