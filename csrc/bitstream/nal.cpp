@@ -53,14 +53,13 @@ std::vector<NalUnit> split_length_prefixed(std::span<const std::uint8_t> sample,
   return units;
 }
 
-std::vector<std::uint8_t> to_rbsp(std::span<const std::uint8_t> bytes, std::vector<std::size_t>* removed) {
+std::vector<std::uint8_t> to_rbsp(std::span<const std::uint8_t> bytes) {
   std::vector<std::uint8_t> rbsp;
   rbsp.reserve(bytes.size());
   std::size_t from = 0;
   for (std::size_t at = 0; (at = find_triple(bytes, at, 3)) != kNone; at = from) {
     rbsp.insert(rbsp.end(), bytes.begin() + static_cast<std::ptrdiff_t>(from),
                 bytes.begin() + static_cast<std::ptrdiff_t>(at + 2));
-    if (removed) removed->push_back(at + 2);
     from = at + 3;
   }
   rbsp.insert(rbsp.end(), bytes.begin() + static_cast<std::ptrdiff_t>(from), bytes.end());

@@ -21,8 +21,7 @@ std::vector<NalUnit> split_annex_b(std::span<const std::uint8_t> stream);
 // overruns.
 std::vector<NalUnit> split_length_prefixed(std::span<const std::uint8_t> sample, int length_size);
 
-// Removes emulation prevention bytes (7.3.1.1). `removed`, if given, receives the index, in `bytes`, of every byte
-// removed.
-std::vector<std::uint8_t> to_rbsp(std::span<const std::uint8_t> bytes, std::vector<std::size_t>* removed = nullptr);
+// Removes emulation prevention bytes (7.3.1.1).
+std::vector<std::uint8_t> to_rbsp(std::span<const std::uint8_t> bytes);
 
 }  // namespace ove

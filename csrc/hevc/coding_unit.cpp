@@ -39,8 +39,8 @@ bool SliceDataParser::parse_split_cu_flag(int x, int y, int depth) {
 
 bool SliceDataParser::parse_cu_skip_flag(int x, int y) {
   int inc = 0;
-  if ((x > ctb_x_ || left_available_) && (out_.cu_flags[min_cb_index(x - 1, y)] & kCuSkip)) ++inc;
-  if ((y > ctb_y_ || up_available_) && (out_.cu_flags[min_cb_index(x, y - 1)] & kCuSkip)) ++inc;
+  if ((x > ctb_x_ || left_available_) && out_.cu_skip[min_cb_index(x - 1, y)]) ++inc;
+  if ((y > ctb_y_ || up_available_) && out_.cu_skip[min_cb_index(x, y - 1)]) ++inc;
   return decision(kCtxCuSkip + inc);
 }
 
@@ -51,11 +51,10 @@ void SliceDataParser::coding_unit(int x, int y, int log2_size) {
   const bool inter_slice = !header_->is_intra();
   update_qp();
   cu.transquant_bypass = pps_.transquant_bypass_enabled && decision(kCtxCuTransquantBypass);
-  int flags = cu.transquant_bypass ? kCuTransquantBypass : 0;
   if (inter_slice && parse_cu_skip_flag(x, y)) {
     prediction_unit(cu, 0, x, y, size, size, true);
     set_luma_modes(x, y, size, 1);
-    finish_coding_unit(cu, flags | kCuSkip);
+    finish_coding_unit(cu, true);
     return;
   }
   cu.intra = !inter_slice || decision(kCtxPredMode);
@@ -63,12 +62,11 @@ void SliceDataParser::coding_unit(int x, int y, int log2_size) {
 
   bool root_cbf = true;
   if (cu.intra) {
-    flags |= kCuIntra;
     if (cu.part_mode == PartMode::k2Nx2N && sps_.pcm_enabled && log2_size >= sps_.log2_min_pcm_cb &&
         log2_size <= sps_.log2_max_pcm_cb && cabac_.terminate()) {
       pcm_sample(cu);
       set_luma_modes(x, y, size, 1);
-      finish_coding_unit(cu, flags | kCuPcm);
+      finish_coding_unit(cu, false);
       return;
     }
     parse_intra_modes(cu);
@@ -83,17 +81,17 @@ void SliceDataParser::coding_unit(int x, int y, int log2_size) {
                                   : sps_.max_transform_hierarchy_depth_inter;
     transform_tree(cu, x, y, x, y, log2_size, 0, 0, {});
   }
-  finish_coding_unit(cu, flags);
+  finish_coding_unit(cu, false);
 }
 
-void SliceDataParser::finish_coding_unit(const CodingUnit& cu, int flags) {
+void SliceDataParser::finish_coding_unit(const CodingUnit& cu, bool skip) {
   const int count = 1 << (cu.log2_size - sps_.log2_min_cb);
   std::size_t row = min_cb_index(cu.x, cu.y);
   for (int i = 0; i < count; ++i, row += static_cast<std::size_t>(min_cb_stride_)) {
     std::fill_n(out_.qp.begin() + static_cast<std::ptrdiff_t>(row), count, static_cast<std::int8_t>(qp_));
     std::fill_n(out_.log2_cb.begin() + static_cast<std::ptrdiff_t>(row), count,
                 static_cast<std::uint8_t>(cu.log2_size));
-    std::fill_n(out_.cu_flags.begin() + static_cast<std::ptrdiff_t>(row), count, static_cast<std::uint8_t>(flags));
+    std::fill_n(out_.cu_skip.begin() + static_cast<std::ptrdiff_t>(row), count, static_cast<std::uint8_t>(skip));
   }
   last_qp_ = qp_;
 }

@@ -230,7 +230,6 @@ void SyntaxDecoder::begin_picture(const SliceHeader& header, const NalContext& n
   picture->poc = picture_order_count(header, nal, new_sequence);
   picture->tag = nal.tag;
   picture->decode_index = decode_index_++;
-  picture->no_rasl_output = new_sequence;
   picture->detail = options_.detail(nal.tag);
   rps_ = dpb_.begin_picture(header, *active_sps_, picture->poc, new_sequence, nal.type == NalUnitType::kCra);
   output_current_ = header.pic_output;

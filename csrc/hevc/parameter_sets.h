@@ -27,18 +27,15 @@ struct ShortTermRefPicSet {
 
 struct Window {
   int x = 0, y = 0, width = 0, height = 0;  // luma samples
-  bool operator==(const Window&) const = default;
 };
 
 struct Vui {
   std::uint32_t num_units_in_tick = 0, time_scale = 0;  // 0: no timing
-  bool field_seq = false;
 };
 
 struct Sps {
   int id = 0;
   int max_sub_layers = 1;
-  int general_profile_idc = 0, general_level_idc = 0;
   int chroma_format_idc = 1;
   int chroma_array_type = 1;  // 0 when the colour planes are coded separately
   int width = 0, height = 0;  // coded, luma samples

@@ -13,7 +13,7 @@ void PictureBuffers::prepare(const Sps& sps, bool with_residual) {
   ref_idx.assign(blocks, {-1, -1});
   qp.assign(min_cbs, 0);
   log2_cb.assign(min_cbs, 0);
-  cu_flags.assign(min_cbs, 0);
+  cu_skip.assign(min_cbs, 0);
   bits.assign(ctbs, 0);
   slice_idx.assign(ctbs, kNoSlice);
   const auto samples = static_cast<std::size_t>(sps.width) * static_cast<std::size_t>(sps.height);
@@ -99,7 +99,7 @@ void CodecPicture::copy_cu_size(std::uint8_t* out) const {
 }
 
 void CodecPicture::copy_skip(std::uint8_t* out) const {
-  expand_min_cbs(*this, buffers->cu_flags, out, [](std::uint8_t v) { return static_cast<std::uint8_t>(v & kCuSkip); });
+  expand_min_cbs(*this, buffers->cu_skip, out, [](std::uint8_t v) { return v; });
 }
 
 }  // namespace ove::hevc

@@ -50,8 +50,6 @@ struct CodedBlock {
 };
 static_assert(sizeof(CodedBlock) == 6);
 
-enum CuFlags : std::uint8_t { kCuSkip = 1, kCuIntra = 2, kCuPcm = 4, kCuTransquantBypass = 8 };
-
 // Storage of one picture. Recycled through a pool, because clearing and mapping it costs as much as decoding a still
 // picture.
 struct PictureBuffers {
@@ -60,7 +58,7 @@ struct PictureBuffers {
   std::vector<std::array<std::int8_t, 2>> ref_idx;
   // by smallest coding block
   std::vector<std::int8_t> qp;
-  std::vector<std::uint8_t> log2_cb, cu_flags;
+  std::vector<std::uint8_t> log2_cb, cu_skip;  // cu_skip: cu_skip_flag
   // by CTB, raster scan
   std::vector<std::int32_t> bits;
   std::vector<std::uint16_t> slice_idx;  // index into CodecPicture::slices, kNoSlice where nothing was decoded
@@ -102,7 +100,6 @@ struct CodecPicture {
   int poc = 0;
   AccessUnitTag tag;
   std::int64_t decode_index = 0;   // among the pictures decoded
-  bool no_rasl_output = false;     // NoRaslOutputFlag of an IRAP picture: a coded video sequence starts
   SliceType type = SliceType::kI;  // kB if any slice is B, else kP if any is P
   std::vector<Slice> slices;
   std::vector<std::int64_t> references, collocated;  // decode_index of the pictures that its slices refer to

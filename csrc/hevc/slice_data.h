@@ -67,7 +67,7 @@ class SliceDataParser {
   int parse_ref_idx(int count);
   Mv parse_mvd();
   void pcm_sample(const CodingUnit& cu);
-  void finish_coding_unit(const CodingUnit& cu, int flags);
+  void finish_coding_unit(const CodingUnit& cu, bool skip);
 
   // intra_mode.cpp
   void parse_intra_modes(CodingUnit& cu);

@@ -159,19 +159,17 @@ SliceHeader parse_slice_header(BitReader& r, NalUnitType type, const SliceHeader
     if (!previous) throw InvalidBitstreamError("a picture does not begin with its first slice segment");
   }
   if (dependent) h = *previous;
-  h.first_slice_segment_in_pic = first;
   h.no_output_of_prior_pics = no_output_of_prior_pics;
-  h.pps_id = pps_id;
   h.dependent = dependent;
   h.segment_address = address;
   if (!dependent) parse_independent(r, type, *sps, *pps, h);
-  h.entry_points.clear();
   if (pps->tiles_enabled || pps->entropy_coding_sync_enabled) {
     const auto limit = static_cast<std::uint32_t>(sps->size_in_ctbs());
     const int count = r.ue(limit, "num_entry_point_offsets");
+    // Substreams follow each other without a gap, so where they begin need not be told.
     if (count > 0) {
       const int length = r.ue(31, "offset_len_minus1") + 1;
-      for (int i = 0; i < count; ++i) h.entry_points.push_back(r.u(length) + 1);
+      r.skip(static_cast<std::size_t>(count) * static_cast<std::size_t>(length));
     }
   }
   if (pps->slice_header_extension_present)

@@ -28,8 +28,7 @@ constexpr int kMaxRefs = 16;
 
 // One slice segment; a dependent one repeats the fields of the slice it continues.
 struct SliceHeader {
-  bool first_slice_segment_in_pic = false, no_output_of_prior_pics = false, dependent = false;
-  int pps_id = 0;
+  bool no_output_of_prior_pics = false, dependent = false;
   int segment_address = 0;  // CTB, raster scan
   int slice_address = 0;    // SliceAddrRs: address of the first segment of the slice
   SliceType type = SliceType::kI;
@@ -51,8 +50,6 @@ struct SliceHeader {
   int qp = 26;  // SliceQpY
   bool cu_chroma_qp_offset_enabled = false;
   bool deblocking_filter_disabled = false;
-  std::vector<std::uint32_t>
-      entry_points;  // sizes in bytes, emulation prevention bytes counted, of all substreams but the last
 
   bool is_intra() const { return type == SliceType::kI; }
   int num_pic_total_curr() const;

@@ -8,12 +8,9 @@ namespace ove::hevc {
 
 namespace {
 
-// 7.3.3. Sub-layer data is skipped.
-void parse_profile_tier_level(BitReader& r, int max_sub_layers, Sps& sps) {
-  r.skip(3);  // general_profile_space, general_tier_flag
-  sps.general_profile_idc = static_cast<int>(r.u(5));
-  r.skip(32 + 4 + 43 + 1);
-  sps.general_level_idc = static_cast<int>(r.u(8));
+// 7.3.3
+void skip_profile_tier_level(BitReader& r, int max_sub_layers) {
+  r.skip(2 + 1 + 5 + 32 + 4 + 43 + 1 + 8);  // general_profile_space to general_level_idc
   std::array<bool, 8> profile_present{}, level_present{};
   const auto sub_layers = static_cast<std::size_t>(max_sub_layers - 1);
   for (std::size_t i = 0; i < sub_layers; ++i) {
@@ -70,10 +67,9 @@ Vui parse_vui(BitReader& r, int max_sub_layers) {
     r.skip(3 + 1);
     if (r.flag()) r.skip(24);
   }
-  if (r.flag()) r.ue(), r.ue();  // chroma_loc
-  r.skip(1);                     // neutral_chroma_indication_flag
-  vui.field_seq = r.flag();
-  r.skip(1);                                     // frame_field_info_present_flag
+  if (r.flag()) r.ue(), r.ue();                  // chroma_loc
+  r.skip(1);                                     // neutral_chroma_indication_flag
+  r.skip(2);                                     // field_seq_flag, frame_field_info_present_flag
   if (r.flag()) r.ue(), r.ue(), r.ue(), r.ue();  // default display window
   if (r.flag()) {                                // vui_timing_info_present_flag
     vui.num_units_in_tick = r.u(32);
@@ -184,7 +180,7 @@ Sps parse_sps(std::span<const std::uint8_t> rbsp, const Limits& limits) {
   sps.max_sub_layers = static_cast<int>(r.u(3)) + 1;
   if (sps.max_sub_layers > 7) throw InvalidBitstreamError("sps_max_sub_layers_minus1 is 7");
   r.skip(1);  // sps_temporal_id_nesting_flag
-  parse_profile_tier_level(r, sps.max_sub_layers, sps);
+  skip_profile_tier_level(r, sps.max_sub_layers);
   sps.id = r.ue(15, "sps_seq_parameter_set_id");
   sps.chroma_format_idc = r.ue(3, "chroma_format_idc");
   const bool separate_planes = sps.chroma_format_idc == 3 && r.flag();
