@@ -33,15 +33,19 @@ constexpr CabacTables make_tables() {
   for (int p = 0; p < 64; ++p) {
     for (int mps = 0; mps < 2; ++mps) {
       const auto state = static_cast<std::size_t>(p << 1 | mps);
-      for (int q = 0; q < 4; ++q) t.lps_range[state] |= std::uint32_t{kRangeTabLps[p][q]} << (8 * q);
-      t.next[0][state] = static_cast<ContextState>(std::min(p + 1, 62) << 1 | mps);
-      t.next[1][state] = static_cast<ContextState>(kTransIdxLps[p] << 1 | (p == 0 ? 1 - mps : mps));
+      for (int q = 0; q < 4; ++q) {
+        const std::uint64_t lps = kRangeTabLps[p][q];
+        const std::uint64_t shift = 9 - static_cast<unsigned>(std::bit_width(lps));
+        t.lps[state] |= (lps << 7 | shift) << (16 * (3 - q));
+      }
+      const int after_mps = std::min(p + 1, 62) << 1 | mps;
+      const int after_lps = kTransIdxLps[p] << 1 | (p == 0 ? 1 - mps : mps);
+      // The last state, which serves end_of_slice_segment_flag and the like, stays.
+      t.next[state] = static_cast<std::uint16_t>(p == 63 ? state << 8 | state : after_lps << 8 | after_mps);
     }
   }
-  for (unsigned i = 0; i < 64; ++i) t.shift[i] = static_cast<std::uint8_t>(i == 0 ? 6 : 6 - std::bit_width(i));
   for (std::uint64_t range = 1; range < 511; ++range)
     t.reciprocal[range] = ((std::uint64_t{1} << 40) + range - 1) / range;
-  for (std::size_t state : {126U, 127U}) t.next[0][state] = static_cast<ContextState>(state);
   return t;
 }
 

@@ -21,12 +21,50 @@ using ContextState = std::uint8_t;
 ContextState init_context(int init_value, int slice_qp);
 
 struct CabacTables {
-  std::array<std::uint8_t, 64> shift;                 // renormalisation, [range >> 3]
-  std::array<std::uint64_t, 511> reciprocal;          // [range]: 2^40 / range, rounded up
-  std::array<std::uint32_t, 128> lps_range;           // [ContextState]: rangeTabLps, a byte for each qRangeIdx
-  std::array<std::array<ContextState, 128>, 2> next;  // [was the LPS decoded][ContextState]
+  // [ContextState]: rangeTabLps << 7 | its renormalisation shift, 16 bits for each qRangeIdx, the first in the highest
+  std::array<std::uint64_t, 128> lps;
+  std::array<std::uint16_t, 128> next;  // [ContextState]: after the MPS in the lower byte, after the LPS in the upper
+  std::array<std::uint64_t, 511> reciprocal;  // [range]: 2^40 / range, rounded up
 };
 extern const CabacTables kCabacTables;
+
+// What becomes of the engine with a bin: ivlOffset, ivlCurrRange before renormalisation, the shift of that, the context
+// (lowest byte) and the bin (lowest bit).
+struct BinOutcome {
+  std::uint64_t value, range, shift;
+  std::uint32_t next, bin;
+};
+
+// Replaces the outcome of the most probable symbol by `lps` where ivlOffset reaches the range that the former leaves.
+// Bins are hard to foretell: both outcomes are prepared, and no branch is made.
+[[gnu::always_inline]] inline void choose_outcome_plain(BinOutcome& mps, const BinOutcome& lps) {
+  const std::uint64_t is_lps = -static_cast<std::uint64_t>(mps.value >= mps.range);  // all ones or zero
+  const auto choose = [is_lps](auto& a, auto b) { a ^= (a ^ b) & static_cast<decltype(b)>(is_lps); };
+  choose(mps.range, lps.range);
+  choose(mps.shift, lps.shift);
+  choose(mps.value, lps.value);
+  choose(mps.next, lps.next);
+  choose(mps.bin, lps.bin);
+}
+
+[[gnu::always_inline]] inline void choose_outcome(BinOutcome& mps, const BinOutcome& lps) {
+#if defined(__x86_64__)
+  // Compilers turn conditional moves back into branches where the bin is tested next.
+  asm("cmp %[reach], %[value]\n\t"
+      "cmovae %[lps_range], %[range]\n\t"
+      "cmovae %[lps_shift], %[shift]\n\t"
+      "cmovae %[lps_value], %[value]\n\t"
+      "cmovae %[lps_next], %[next]\n\t"
+      "cmovae %[lps_bin], %[bin]"
+      : [value] "+&r"(mps.value), [range] "+&r"(mps.range), [shift] "+&r"(mps.shift), [next] "+&r"(mps.next),
+        [bin] "+&r"(mps.bin)
+      : [reach] "r"(mps.range), [lps_value] "r"(lps.value), [lps_range] "r"(lps.range), [lps_shift] "r"(lps.shift),
+        [lps_next] "r"(lps.next), [lps_bin] "r"(lps.bin)
+      : "cc");
+#else
+  choose_outcome_plain(mps, lps);
+#endif
+}
 
 class Cabac {
  public:
@@ -42,22 +80,20 @@ class Cabac {
   // Bits taken from the data so far, the 9 of ivlOffset included.
   std::size_t position() const { return loaded_ - static_cast<std::size_t>(bits_); }
 
-  // 9.3.4.3.2. Both outcomes are prepared and one selected: bins are hard to foretell.
+  // 9.3.4.3.2
   [[gnu::always_inline]] int decision(ContextState& context) {
     const std::uint32_t state = context;
-    const std::uint32_t lps = kCabacTables.lps_range[state] >> (range_ >> 58 & 24) & 0xFF;
-    const std::uint64_t lps_range = std::uint64_t{lps} << 55;
+    const std::uint64_t row = kCabacTables.lps[state] << (range_ >> 57 & 48);
+    const std::uint32_t transitions = kCabacTables.next[state];
+    const std::uint64_t lps_range = row & std::uint64_t{0xFF} << 55;
     const std::uint64_t mps_range = range_ - lps_range;
-    const int lps_shift = kCabacTables.shift[lps >> 3];
-    const int mps_shift = static_cast<int>(~mps_range >> 63);
-    const std::uint64_t is_lps = -static_cast<std::uint64_t>(value_ >= mps_range);  // all ones or zero
-    value_ -= mps_range & is_lps;
-    range_ = mps_range ^ ((mps_range ^ lps_range) & is_lps);
-    const int shift = mps_shift ^ ((mps_shift ^ lps_shift) & static_cast<int>(is_lps));
-    range_ <<= shift;
-    context = kCabacTables.next[is_lps & 1][state];
-    consume(shift);
-    return static_cast<int>((state ^ is_lps) & 1);
+    BinOutcome outcome{value_, mps_range, ~mps_range >> 63, transitions, state};
+    choose_outcome(outcome, {value_ - mps_range, lps_range, row >> 48 & 7, transitions >> 8, ~state});
+    value_ = outcome.value;
+    range_ = outcome.range << outcome.shift;
+    context = static_cast<ContextState>(outcome.next);
+    consume(static_cast<int>(outcome.shift));
+    return static_cast<int>(outcome.bin & 1);
   }
 
   // 9.3.4.3.4

@@ -232,9 +232,18 @@ void SliceDataParser::residual_coding(const CodingUnit& cu, const ResidualBlock&
           offset = log2_size == 3 ? 9 : 12;
         }
       }
-      for (; n > 0; --n) {
-        positions[static_cast<std::size_t>(count)] = static_cast<std::uint8_t>(n);
-        count += cabac.decision(sig_contexts[offset + table[n]]);
+      if (log2_size > 2 && (right & below)) {  // one context for all: it stays in a register
+        ContextState context = sig_contexts[offset + 2];
+        for (; n > 0; --n) {
+          positions[static_cast<std::size_t>(count)] = static_cast<std::uint8_t>(n);
+          count += cabac.decision(context);
+        }
+        sig_contexts[offset + 2] = context;
+      } else {
+        for (; n > 0; --n) {
+          positions[static_cast<std::size_t>(count)] = static_cast<std::uint8_t>(n);
+          count += cabac.decision(sig_contexts[offset + table[n]]);
+        }
       }
       if (n == 0) {
         positions[static_cast<std::size_t>(count)] = 0;
@@ -329,7 +338,7 @@ void SliceDataParser::residual_coding(const CodingUnit& cu, const ResidualBlock&
   const auto size4 = static_cast<std::uint16_t>(1 << (log2_size - 2));
   out_.coded_blocks.push_back(
       {static_cast<std::uint16_t>(block.x >> 2), static_cast<std::uint16_t>(block.y >> 2), size4});
-  reconstruct_residual(coefficients_,
+  reconstruct_residual(transforms_, coefficients_,
                        {.log2_size = log2_size,
                         .bit_depth = sps_.bit_depth_luma,
                         .transquant_bypass = bypass,

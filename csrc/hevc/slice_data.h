@@ -104,6 +104,7 @@ class SliceDataParser {
   const bool with_residual_;
   const int min_cb_stride_;
   const int log2_min_cu_qp_delta_size_, log2_min_cu_chroma_qp_offset_size_;
+  const InverseTransforms& transforms_ = inverse_transforms();
 
   // of the segment
   const SliceHeader* header_ = nullptr;

@@ -2,29 +2,12 @@
 
 #include <algorithm>
 
+#include "common/cpu.h"
+#include "hevc/trans_matrix.h"
+
 namespace ove::hevc {
 
 namespace {
-
-// |coefficient| of the 32-point transform at the angle a * pi / 64; every entry of transMatrix is one of these
-// (8.6.4.2).
-constexpr std::array<std::int8_t, 33> kAngles = {64, 90, 90, 90, 89, 88, 87, 85, 83, 82, 80, 78, 75, 73, 70, 67, 64,
-                                                 61, 57, 54, 50, 46, 43, 38, 36, 31, 25, 22, 18, 13, 9,  4,  0};
-
-constexpr std::array<std::array<std::int8_t, 32>, 32> make_trans_matrix() {
-  std::array<std::array<std::int8_t, 32>, 32> m{};
-  for (std::size_t k = 0; k < 32; ++k) {
-    for (std::size_t n = 0; n < 32; ++n) {
-      std::size_t angle = (2 * n + 1) * k % 128;  // of a period of 128
-      if (angle > 64) angle = 128 - angle;        // cosine is even
-      const std::int8_t value = angle <= 32 ? kAngles[angle] : static_cast<std::int8_t>(-kAngles[64 - angle]);
-      m[k][n] = k == 0 ? std::int8_t{64} : value;
-    }
-  }
-  return m;
-}
-
-constexpr std::int8_t kDst[4][4] = {{29, 55, 74, 84}, {74, 74, 0, -74}, {84, -29, -74, 55}, {55, -84, 74, -29}};
 
 constexpr std::int16_t clip16(std::int32_t v) { return static_cast<std::int16_t>(std::clamp(v, -32768, 32767)); }
 
@@ -87,12 +70,6 @@ void transform_rows(const std::int16_t* in, int columns, int shift, std::int16_t
 
 template <int kSize>
 void inverse_dct(const CoefficientBlock& c, int shift, std::int16_t* out, std::ptrdiff_t stride) {
-  if (c.columns == 1 && c.rows == 1) {  // DC alone: a flat block
-    const std::int32_t first = clip16((64 * c.values[0] + 64) >> 7);
-    const std::int16_t value = clip16((64 * first + (1 << (shift - 1))) >> shift);
-    for (int y = 0; y < kSize; ++y) std::fill_n(out + y * stride, kSize, value);
-    return;
-  }
   alignas(64) std::int16_t intermediate[kSize * kSize];
   transform_columns<kSize>(c.values.data(), c.rows, c.columns, intermediate);
   transform_rows<kSize>(intermediate, c.columns, shift, out, stride);
@@ -103,14 +80,14 @@ void inverse_dst(const CoefficientBlock& c, int shift, std::int16_t* out, std::p
   for (int x = 0; x < 4; ++x) {
     for (int n = 0; n < 4; ++n) {
       std::int32_t sum = 0;
-      for (int k = 0; k < 4; ++k) sum += kDst[k][n] * c.values[static_cast<std::size_t>(k * 4 + x)];
+      for (int k = 0; k < 4; ++k) sum += kDst4[k][n] * c.values[static_cast<std::size_t>(k * 4 + x)];
       intermediate[n][x] = clip16((sum + 64) >> 7);
     }
   }
   for (int y = 0; y < 4; ++y) {
     for (int n = 0; n < 4; ++n) {
       std::int32_t sum = 0;
-      for (int k = 0; k < 4; ++k) sum += kDst[k][n] * intermediate[y][k];
+      for (int k = 0; k < 4; ++k) sum += kDst4[k][n] * intermediate[y][k];
       out[y * stride + n] = clip16((sum + (1 << (shift - 1))) >> shift);
     }
   }
@@ -149,33 +126,40 @@ void accumulate(const ResidualMode& mode, std::int16_t* out, std::ptrdiff_t stri
 
 }  // namespace
 
-constinit const std::array<std::array<std::int8_t, 32>, 32> kTransMatrix = make_trans_matrix();
+constinit const InverseTransforms kPlainTransforms = {
+    inverse_dst, {inverse_dct<4>, inverse_dct<8>, inverse_dct<16>, inverse_dct<32>}};
 
-void reconstruct_residual(CoefficientBlock& c, const ResidualMode& mode, std::int16_t* out, std::ptrdiff_t stride) {
+const InverseTransforms& inverse_transforms() {
+#if OVE_X86_V3
+  if (cpu_is_v3()) return kAvx2Transforms;
+#endif
+  return kPlainTransforms;
+}
+
+void reconstruct_residual(const InverseTransforms& transforms, CoefficientBlock& c, const ResidualMode& mode,
+                          std::int16_t* out, std::ptrdiff_t stride) {
   const int size = 1 << mode.log2_size;
   const int shift = 20 - mode.bit_depth;
   if (mode.transquant_bypass || mode.transform_skip) {
     copy_samples(c, mode, out, stride);
     if (mode.rdpcm != Rdpcm::kNone) accumulate(mode, out, stride);
   } else if (mode.dst) {
-    inverse_dst(c, shift, out, stride);
+    transforms.dst(c, shift, out, stride);
+  } else if (c.columns == 1 && c.rows == 1) {  // DC alone: a flat block
+    const std::int32_t first = clip16((64 * c.values[0] + 64) >> 7);
+    const std::int16_t value = clip16((64 * first + (1 << (shift - 1))) >> shift);
+    for (int y = 0; y < size; ++y) std::fill_n(out + y * stride, size, value);
   } else {
-    switch (mode.log2_size) {
-      case 2:
-        inverse_dct<4>(c, shift, out, stride);
-        break;
-      case 3:
-        inverse_dct<8>(c, shift, out, stride);
-        break;
-      case 4:
-        inverse_dct<16>(c, shift, out, stride);
-        break;
-      default:
-        inverse_dct<32>(c, shift, out, stride);
-        break;
+    transforms.dct[static_cast<std::size_t>(mode.log2_size - 2)](c, shift, out, stride);
+  }
+  // What lies beyond `columns` is zero: whole vectors are cleared.
+  if (size == 4) {
+    std::fill_n(c.values.begin(), 16, std::int16_t{0});
+  } else {
+    for (int y = 0; y < c.rows; ++y) {
+      for (int x = 0; x < c.columns; x += 8) std::fill_n(c.values.begin() + y * size + x, 8, std::int16_t{0});
     }
   }
-  for (int y = 0; y < c.rows; ++y) std::fill_n(c.values.begin() + y * size, c.columns, std::int16_t{0});
   c.columns = c.rows = 0;
 }
 

@@ -24,11 +24,22 @@ struct ResidualMode {
   Rdpcm rdpcm = Rdpcm::kNone;
 };
 
-// Writes the block's residual to `out` (row stride in samples) and clears the coefficients.
-void reconstruct_residual(CoefficientBlock& coefficients, const ResidualMode& mode, std::int16_t* out,
-                          std::ptrdiff_t stride);
+// From coefficients, which it leaves alone, to the residual (row stride in samples), with the second stage's bdShift.
+using InverseTransform = void (*)(const CoefficientBlock& coefficients, int shift, std::int16_t* out,
+                                  std::ptrdiff_t stride);
 
-// transMatrix (8.6.4.2), [column k of frequency][sample]
-extern const std::array<std::array<std::int8_t, 32>, 32> kTransMatrix;
+struct InverseTransforms {
+  InverseTransform dst;
+  std::array<InverseTransform, 4> dct;  // 4x4 to 32x32
+};
+extern const InverseTransforms kPlainTransforms;
+extern const InverseTransforms kAvx2Transforms;  // where OVE_X86_V3 is set, for processors with cpu_is_v3()
+
+// The fastest ones for this processor.
+const InverseTransforms& inverse_transforms();
+
+// Writes the block's residual to `out` (row stride in samples) and clears the coefficients.
+void reconstruct_residual(const InverseTransforms& transforms, CoefficientBlock& coefficients, const ResidualMode& mode,
+                          std::int16_t* out, std::ptrdiff_t stride);
 
 }  // namespace ove::hevc

@@ -19,16 +19,16 @@ class PlainCabac {
 
   int decision(ContextState& context) {
     const int mps = context & 1;
-    const int lps = static_cast<int>(kCabacTables.lps_range[context] >> (8 * (range_ >> 6 & 3)) & 0xFF);
+    const int lps = static_cast<int>(kCabacTables.lps[context] >> (16 * (3 - (range_ >> 6 & 3)) + 7) & 0xFF);
     range_ -= lps;
     int bin = mps;
     if (offset_ >= range_) {
       bin = !mps;
       offset_ -= range_;
       range_ = lps;
-      context = kCabacTables.next[1][context];
+      context = static_cast<ContextState>(kCabacTables.next[context] >> 8);
     } else {
-      context = kCabacTables.next[0][context];
+      context = static_cast<ContextState>(kCabacTables.next[context]);
     }
     renormalise();
     return bin;
@@ -101,6 +101,27 @@ TEST_CASE("the engine decodes and counts what the standard's does") {
       }
       REQUIRE(fast.position() == plain.position());
     }
+  }
+}
+
+TEST_CASE("the outcome of a bin is chosen as plainly") {
+  std::mt19937_64 random(7);
+  for (int round = 0; round < 1000; ++round) {
+    const auto outcome = [&] {
+      return BinOutcome{random(), random(), random() % 8, static_cast<std::uint32_t>(random()),
+                        static_cast<std::uint32_t>(random())};
+    };
+    BinOutcome fast = outcome();
+    if (round % 4 == 0) fast.range = fast.value + static_cast<std::uint64_t>(round % 3) - 1;
+    BinOutcome plain = fast;
+    const BinOutcome lps = outcome();
+    choose_outcome(fast, lps);
+    choose_outcome_plain(plain, lps);
+    CHECK(fast.value == plain.value);
+    CHECK(fast.range == plain.range);
+    CHECK(fast.shift == plain.shift);
+    CHECK((fast.next ^ plain.next) % 256 == 0);
+    CHECK((fast.bin ^ plain.bin) % 2 == 0);
   }
 }
 

@@ -4,6 +4,8 @@
 #include <random>
 #include <vector>
 
+#include "common/cpu.h"
+#include "hevc/trans_matrix.h"
 #include "hevc/transform.h"
 
 using namespace ove::hevc;
@@ -11,6 +13,14 @@ using namespace ove::hevc;
 namespace {
 
 constexpr int kDst[4][4] = {{29, 55, 74, 84}, {74, 74, 0, -74}, {84, -29, -74, 55}, {55, -84, 74, -29}};
+
+std::vector<const InverseTransforms*> all_transforms() {
+  std::vector<const InverseTransforms*> all = {&kPlainTransforms};
+#if OVE_X86_V3
+  if (ove::cpu_is_v3()) all.push_back(&kAvx2Transforms);
+#endif
+  return all;
+}
 
 // 8.6.2 and 8.6.4 as plain sums over the whole block
 std::vector<int> plain_residual(const CoefficientBlock& c, const ResidualMode& mode) {
@@ -57,29 +67,33 @@ std::vector<int> plain_residual(const CoefficientBlock& c, const ResidualMode& m
   return r;
 }
 
-void check(CoefficientBlock& c, const ResidualMode& mode) {
+void check(const CoefficientBlock& c, const ResidualMode& mode) {
   const auto expected = plain_residual(c, mode);
   const int size = 1 << mode.log2_size;
   constexpr std::ptrdiff_t kStride = 40;
-  std::vector<std::int16_t> out(static_cast<std::size_t>(kStride * size), 12345);
-  reconstruct_residual(c, mode, out.data(), kStride);
-  bool equal = true, untouched = true;
-  for (int y = 0; y < size; ++y) {
-    for (int x = 0; x < kStride; ++x) {
-      const int value = out[static_cast<std::size_t>(y * kStride + x)];
-      if (x < size) equal &= value == expected[static_cast<std::size_t>(y * size + x)];
-      if (x >= size) untouched &= value == 12345;
+  for (const InverseTransforms* transforms : all_transforms()) {
+    std::vector<std::int16_t> out(static_cast<std::size_t>(kStride * size), 12345);
+    CoefficientBlock block = c;
+    reconstruct_residual(*transforms, block, mode, out.data(), kStride);
+    bool equal = true, untouched = true;
+    for (int y = 0; y < size; ++y) {
+      for (int x = 0; x < kStride; ++x) {
+        const int value = out[static_cast<std::size_t>(y * kStride + x)];
+        if (x < size) equal &= value == expected[static_cast<std::size_t>(y * size + x)];
+        if (x >= size) untouched &= value == 12345;
+      }
     }
+    CHECK(equal);
+    CHECK(untouched);
+    CHECK(block.columns == 0);
+    CHECK(block.rows == 0);
+    CHECK(std::all_of(block.values.begin(), block.values.end(), [](int v) { return v == 0; }));
   }
-  CHECK(equal);
-  CHECK(untouched);
-  CHECK(c.columns == 0);
-  CHECK(c.rows == 0);
-  CHECK(std::all_of(c.values.begin(), c.values.end(), [](int v) { return v == 0; }));
 }
 
 // Coefficients in the first columns x rows; `extreme` ones lie at the ends of their range.
-void fill(CoefficientBlock& c, std::mt19937& random, int log2_size, int columns, int rows, bool extreme) {
+CoefficientBlock random_block(std::mt19937& random, int log2_size, int columns, int rows, bool extreme) {
+  CoefficientBlock c;
   for (int y = 0; y < rows; ++y) {
     for (int x = 0; x < columns; ++x) {
       const int value = extreme ? (random() % 2 ? 32767 : -32768) : static_cast<int>(random() % 2001) - 1000;
@@ -88,6 +102,7 @@ void fill(CoefficientBlock& c, std::mt19937& random, int log2_size, int columns,
   }
   c.columns = columns;
   c.rows = rows;
+  return c;
 }
 
 }  // namespace
@@ -107,7 +122,6 @@ TEST_CASE("transMatrix is the standard's") {
 
 TEST_CASE("transforms equal plain sums") {
   std::mt19937 random(5);
-  CoefficientBlock c;
   for (int round = 0; round < 600; ++round) {
     ResidualMode mode;
     mode.log2_size = 2 + static_cast<int>(random() % 4);
@@ -116,14 +130,12 @@ TEST_CASE("transforms equal plain sums") {
     const int size = 1 << mode.log2_size;
     const int columns = round % 5 == 0 ? 1 : 1 + static_cast<int>(random() % static_cast<unsigned>(size));
     const int rows = round % 5 == 0 ? 1 : 1 + static_cast<int>(random() % static_cast<unsigned>(size));
-    fill(c, random, mode.log2_size, columns, rows, round % 4 == 1);
-    check(c, mode);
+    check(random_block(random, mode.log2_size, columns, rows, round % 4 == 1), mode);
   }
 }
 
 TEST_CASE("transform skip, lossless, rotation and RDPCM") {
   std::mt19937 random(6);
-  CoefficientBlock c;
   for (int round = 0; round < 400; ++round) {
     ResidualMode mode;
     mode.log2_size = 2 + static_cast<int>(random() % 4);
@@ -133,7 +145,6 @@ TEST_CASE("transform skip, lossless, rotation and RDPCM") {
     mode.rotate = mode.log2_size == 2 && random() % 2;
     mode.rdpcm = static_cast<Rdpcm>(random() % 3);
     const int size = 1 << mode.log2_size;
-    fill(c, random, mode.log2_size, size, size, round % 4 == 1);
-    check(c, mode);
+    check(random_block(random, mode.log2_size, size, size, round % 4 == 1), mode);
   }
 }
