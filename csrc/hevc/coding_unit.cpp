@@ -86,12 +86,14 @@ void SliceDataParser::coding_unit(int x, int y, int log2_size) {
 
 void SliceDataParser::finish_coding_unit(const CodingUnit& cu, bool skip) {
   const int count = 1 << (cu.log2_size - sps_.log2_min_cb);
-  std::size_t row = min_cb_index(cu.x, cu.y);
-  for (int i = 0; i < count; ++i, row += static_cast<std::size_t>(min_cb_stride_)) {
-    std::fill_n(out_.qp.begin() + static_cast<std::ptrdiff_t>(row), count, static_cast<std::int8_t>(qp_));
-    std::fill_n(out_.log2_cb.begin() + static_cast<std::ptrdiff_t>(row), count,
-                static_cast<std::uint8_t>(cu.log2_size));
-    std::fill_n(out_.cu_skip.begin() + static_cast<std::ptrdiff_t>(row), count, static_cast<std::uint8_t>(skip));
+  const std::size_t at = min_cb_index(cu.x, cu.y);
+  fill_block(out_.qp.data() + at, min_cb_stride_, count, count, static_cast<std::int8_t>(qp_));
+  fill_block(out_.log2_cb.data() + at, min_cb_stride_, count, count, static_cast<std::uint8_t>(cu.log2_size));
+  fill_block(out_.cu_skip.data() + at, min_cb_stride_, count, count, static_cast<std::uint8_t>(skip));
+  if (cu.intra) {
+    const int width4 = sps_.width >> 2, size4 = 1 << (cu.log2_size - 2);
+    fill_block(out_.mv.data() + static_cast<std::ptrdiff_t>(cu.y >> 2) * width4 + (cu.x >> 2), width4, size4, size4,
+               {});
   }
   last_qp_ = qp_;
 }

@@ -48,11 +48,9 @@ void MotionDerivation::derive(const SliceMotion& slice, std::span<const Predicti
                         static_cast<std::int16_t>(predictor.y + pu.mvd[l].y)};
       }
     }
-    std::ptrdiff_t row = std::ptrdiff_t{pu.y >> 2} * stride + (pu.x >> 2);
-    for (int y = 0; y < pu.height; y += 4, row += stride) {
-      std::fill_n(out.mv.begin() + row, pu.width >> 2, motion.mv);
-      std::fill_n(out.ref_idx.begin() + row, pu.width >> 2, motion.ref_idx);
-    }
+    const std::ptrdiff_t at = std::ptrdiff_t{pu.y >> 2} * stride + (pu.x >> 2);
+    fill_block(out.mv.data() + at, stride, pu.width >> 2, pu.height >> 2, motion.mv);
+    fill_block(out.ref_idx.data() + at, stride, pu.width >> 2, pu.height >> 2, motion.ref_idx);
   }
 }
 

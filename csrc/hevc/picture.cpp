@@ -9,21 +9,20 @@ void PictureBuffers::prepare(const Sps& sps, bool with_residual) {
   const auto min_cbs =
       static_cast<std::size_t>(sps.width >> sps.log2_min_cb) * static_cast<std::size_t>(sps.height >> sps.log2_min_cb);
   const auto ctbs = static_cast<std::size_t>(sps.size_in_ctbs());
-  mv.assign(blocks, {});
+  mv.resize(blocks);
   ref_idx.assign(blocks, {-1, -1});
-  qp.assign(min_cbs, 0);
-  log2_cb.assign(min_cbs, 0);
-  cu_skip.assign(min_cbs, 0);
-  bits.assign(ctbs, 0);
+  qp.resize(min_cbs);
+  log2_cb.resize(min_cbs);
+  cu_skip.resize(min_cbs);
+  bits.resize(ctbs);
   slice_idx.assign(ctbs, kNoSlice);
   const auto samples = static_cast<std::size_t>(sps.width) * static_cast<std::size_t>(sps.height);
   if (!with_residual) return;
   if (residual.size() == samples && residual_width == sps.width) {
     for (const CodedBlock& b : coded_blocks) {
-      for (int y = 0; y < b.size4 * 4; ++y) {
-        const auto at = static_cast<std::size_t>(b.y4 * 4 + y) * static_cast<std::size_t>(sps.width) + b.x4 * 4u;
-        std::fill_n(residual.begin() + static_cast<std::ptrdiff_t>(at), b.size4 * 4, std::int16_t{0});
-      }
+      const int size = b.size4 * 4;
+      std::int16_t* at = residual.data() + static_cast<std::ptrdiff_t>(b.y4) * 4 * sps.width + b.x4 * 4;
+      fill_block(at, sps.width, size, size, std::int16_t{0});
     }
   } else {
     residual.assign(samples, 0);

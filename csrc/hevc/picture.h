@@ -1,10 +1,13 @@
 // What syntax decoding leaves of a picture: motion, residual, quantiser, coding blocks and bits.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <type_traits>
 #include <vector>
 
 #include "hevc/nal_unit_type.h"
@@ -50,12 +53,36 @@ struct CodedBlock {
 };
 static_assert(sizeof(CodedBlock) == 6);
 
+// Fills a block of a plane. The widths that blocks mostly have are constants, whose rows take a store or two.
+template <class T>
+void fill_block(T* out, std::ptrdiff_t stride, int width, int height, T value) {
+  const auto rows = [&](auto constant_width) {
+    for (int y = 0; y < height; ++y, out += stride) std::fill_n(out, constant_width(), value);
+  };
+  switch (width) {
+    case 1:
+      return rows(std::integral_constant<int, 1>());
+    case 2:
+      return rows(std::integral_constant<int, 2>());
+    case 4:
+      return rows(std::integral_constant<int, 4>());
+    case 8:
+      return rows(std::integral_constant<int, 8>());
+    case 16:
+      return rows(std::integral_constant<int, 16>());
+    case 32:
+      return rows(std::integral_constant<int, 32>());
+    default:
+      return rows([&] { return width; });
+  }
+}
+
 // Storage of one picture. Recycled through a pool, because clearing and mapping it costs as much as decoding a still
 // picture.
 struct PictureBuffers {
   // by 4x4 block, row by row
   std::vector<std::array<Mv, 2>> mv;
-  std::vector<std::array<std::int8_t, 2>> ref_idx;
+  std::vector<std::array<std::int8_t, 2>> ref_idx;  // -1 before the block is decoded
   // by smallest coding block
   std::vector<std::int8_t> qp;
   std::vector<std::uint8_t> log2_cb, cu_skip;  // cu_skip: cu_skip_flag
@@ -69,6 +96,7 @@ struct PictureBuffers {
 
   static constexpr std::uint16_t kNoSlice = 0xFFFF;
 
+  // Clears what decoding does not write everywhere.
   void prepare(const Sps& sps, bool with_residual);
 };
 
