@@ -234,7 +234,9 @@ def plot(result: dict[str, Any], path: Path) -> None:
         ("torchcodec, 64 frames at 224", "torchcodec uniform", "x", "tab:red"),
     )
     clips = result["clips"]
-    figure, panels = plt.subplots(1, 2, figsize=(10, 1.6 + 0.22 * len(clips)), sharey=True, layout="constrained")
+    figure, panels = plt.subplots(
+        1, 2, figsize=(10, 1.6 + 0.22 * len(clips)), sharex=True, sharey=True, layout="constrained"
+    )
     for threads, axes in zip((1, 2), panels, strict=True):
         axes.axvline(1, color="black", linewidth=1)
         for label, key, marker, color in shown:

@@ -165,6 +165,9 @@ def main() -> None:
     runs = arguments.runs or (1 if arguments.quick else 5)
     folder = arguments.results or (arguments.clips if arguments.quick else HERE / "results")
 
+    if arguments.readme and not all(mark in arguments.readme.read_text(encoding="utf-8") for mark in report.MARKS):
+        parser.error(f"{arguments.readme} has no marks {' and '.join(report.MARKS)}")
+
     chosen = [clips.QUICK] if arguments.quick else [c for c in clips.ALL if re.search(arguments.only, c.name)]
     clips.encode(chosen, arguments.clips)
     files = [(c.name, c.path(arguments.clips)) for c in chosen] + [(f.name, f) for f in arguments.files]
@@ -182,12 +185,12 @@ def main() -> None:
             versions[library] = worker.version
             workers[library, threads] = worker
     result: dict[str, Any] = {"machine": machine(), "runs": runs, "versions": versions, "missing": missing, "clips": []}
-    for name, path in files:
-        print(f"{name} ...", file=sys.stderr, flush=True)
+    for number, (name, path) in enumerate(files, 1):
+        print(f"{number}/{len(files)}: {name}", file=sys.stderr, flush=True)
         result["clips"].append({**describe(name, path), **measure(path, workers, runs)})
     for worker in workers.values():
         worker.close()
-    print("memory and import ...", file=sys.stderr, flush=True)
+    print("memory and import", file=sys.stderr, flush=True)
     if arguments.quick:
         result["memory"] = memory(clips.QUICK, arguments.clips, (2, 4))
     else:
