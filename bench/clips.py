@@ -1,6 +1,7 @@
 """The clips of the benchmark, encoded with the system's ffmpeg and libx265 into a folder that keeps them."""
 
 import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,12 +51,15 @@ def encode(clips: Iterable[Clip], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for size, seconds in dict.fromkeys((clip.size, clip.seconds) for clip in missing):
         raw = folder / "scene.yuv"
-        with raw.open("wb") as file:
-            file.writelines(scene.frames(*SIZES[size], seconds * FRAME_RATE, FRAME_RATE))
-        for clip in missing:
-            if (clip.size, clip.seconds) == (size, seconds):
-                encode_one(clip, raw, clip.path(folder))
-        raw.unlink()
+        try:
+            with raw.open("wb") as file:
+                file.writelines(scene.frames(*SIZES[size], seconds * FRAME_RATE, FRAME_RATE))
+            for clip in missing:
+                if (clip.size, clip.seconds) == (size, seconds):
+                    print(f"encoding {clip.name}", file=sys.stderr, flush=True)
+                    encode_one(clip, raw, clip.path(folder))
+        finally:
+            raw.unlink(missing_ok=True)
 
 
 def encode_one(clip: Clip, raw: Path, path: Path) -> None:

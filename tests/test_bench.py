@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from support import ffmpeg, scenes
+import ove_codec
+from support import ffmpeg
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,7 +45,13 @@ def fake_result(**changes: float) -> dict[str, Any]:
 @pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 is not installed")
 def test_measurement(bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("av")
-    clip = ffmpeg.encode(scenes.moving_scene((96, 64), 8), (96, 64), "yuv420p", "", tmp_path / "small.mp4")
+    import clips
+
+    monkeypatch.setitem(clips.SIZES, "360p", (96, 64))
+    clips.encode([clips.QUICK], tmp_path)
+    clip = clips.QUICK.path(tmp_path)
+    assert not (tmp_path / "scene.yuv").exists()
+    assert len(ove_codec.open(clips.repeated(clip, 3))) == 3 * clips.FRAME_RATE
     (tmp_path / "decord.py").write_text("raise ImportError('broken\\nhere')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     assert bench.Worker("decord", 1).missing == "ImportError: broken"
@@ -52,7 +59,7 @@ def test_measurement(bench: ModuleType, tmp_path: Path, monkeypatch: pytest.Monk
     workers = {(library, 1): bench.Worker(library, 1) for library in ("ove", "pyav")}
     report = bench.measure(clip, workers, 2)
     assert set(report["seconds"]) == {"pyav decode 1", "ove read 1", "ove select 1", "ove tokens 1"}
-    assert report["counts"]["pyav decode 1"] == report["counts"]["ove read 1"] == 8
+    assert report["counts"]["pyav decode 1"] == report["counts"]["ove read 1"] == 30
     assert all(low <= report["seconds"][key] <= high for key, (low, high) in report["extremes"].items())
     assert report["errors"] == {}
 
@@ -65,7 +72,7 @@ def test_measurement(bench: ModuleType, tmp_path: Path, monkeypatch: pytest.Monk
     for worker in workers.values():
         worker.close()
     facts = bench.describe("small", clip)
-    assert (facts["width"], facts["height"], facts["pictures"]) == (96, 64, 8)
+    assert (facts["width"], facts["height"], facts["pictures"]) == (96, 64, 30)
 
 
 def test_cores(bench: ModuleType) -> None:
