@@ -78,26 +78,32 @@ def libavcodec(threads: int) -> tuple[str, dict[str, Job]]:
 
 
 def torchcodec(threads: int) -> tuple[str, dict[str, Job]]:
-    """decode: RGB; uniform: 64 frames at even distances, resized to 224x224.
+    """decode: RGB; uniform_*: 64 frames at even distances, resized to 224x224 by torchcodec or afterwards by PyTorch.
 
-    Both with the default exact seek mode. torch resizes after decoding, because that is faster than torchcodec's own
-    Resize transform.
+    All with the default, exact seek mode.
     """
     torch, decoders = import_module("torch"), import_module("torchcodec.decoders")
+    resize = import_module("torchcodec.transforms").Resize((SIZE, SIZE))
 
-    def open_file(path: str) -> Any:
-        return decoders.VideoDecoder(path, num_ffmpeg_threads=threads, seek_mode="exact")
+    def open_file(path: str, **options: Any) -> Any:
+        return decoders.VideoDecoder(path, num_ffmpeg_threads=threads, seek_mode="exact", **options)
 
     def decode(path: str) -> int:
         return sum(1 for _ in open_file(path))
 
-    def uniform(path: str) -> int:
-        decoder = open_file(path)
+    def uniform(decoder: Any) -> Any:
         last, count = len(decoder) - 1, min(FRAMES, len(decoder))
-        frames = decoder.get_frames_at([round(i * last / max(count - 1, 1)) for i in range(count)]).data
+        return decoder.get_frames_at([round(i * last / max(count - 1, 1)) for i in range(count)]).data
+
+    def uniform_own(path: str) -> int:
+        return len(uniform(open_file(path, transforms=[resize])))
+
+    def uniform_torch(path: str) -> int:
+        frames = uniform(open_file(path))
         return len(torch.nn.functional.interpolate(frames, (SIZE, SIZE), mode="bilinear", antialias=True))
 
-    return import_module("torchcodec").__version__, {"decode": decode, "uniform": uniform}
+    jobs: dict[str, Job] = {"decode": decode, "uniform_own": uniform_own, "uniform_torch": uniform_torch}
+    return str(import_module("torchcodec").__version__), jobs
 
 
 def decord(threads: int) -> tuple[str, dict[str, Job]]:

@@ -27,7 +27,7 @@ RUNS = (
     *(("libavcodec", "decode", n) for n in (1, 2)),
     *((library, "decode", 1) for library in ("torchcodec", "decord", "opencv")),
     *(("ove", job, n) for job in ("read", "select", "tokens") for n in (1, 2)),
-    *(("torchcodec", "uniform", n) for n in (1, 2)),
+    *(("torchcodec", job, n) for job in ("uniform_own", "uniform_torch") for n in (1, 2)),
 )
 MEMORY = (("ove", "read"), ("ove", "tokens"), ("pyav", "decode"))
 IMPORT = """
