@@ -11,7 +11,7 @@ ARGS ?=
 BUILD := build/release
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
-SOURCES = $(shell find csrc tests/cpp -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+SOURCES = $(shell find csrc tests/cpp bench -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 SCRIPTS := $(foreach d,python tests tools bench,$(if $(shell find $d -name '*.py' -print -quit 2>/dev/null),$d))
 export CMAKE_CXX_COMPILER_LAUNCHER ?= $(shell command -v ccache)
 
@@ -30,7 +30,8 @@ $(VENV)/.build-tools: constraints.txt Makefile | system
 
 # A regular install, not an editable one: tests see the package as a user gets it, whatever PYTHONPATH other checkouts use.
 install: system $(VENV)/.build-tools
-	$(PIP) install -c constraints.txt --no-build-isolation -C build-dir=$(BUILD) -C cmake.define.OVE_TESTS=ON ".[$(EXTRAS)]"
+	$(PIP) install -c constraints.txt --no-build-isolation -C build-dir=$(BUILD) -C cmake.define.OVE_TESTS=ON \
+	  $(DEFINES) ".[$(EXTRAS)]"
 
 format: install
 	$(VENV)/bin/clang-format -i $(SOURCES)
@@ -49,6 +50,7 @@ test: install
 	$(VENV)/bin/pytest $(ARGS)
 
 bench: EXTRAS := dev,bench
+bench: DEFINES := -C cmake.define.OVE_BENCH=ON
 bench: install
 	$(PY) bench/run.py $(ARGS)
 

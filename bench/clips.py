@@ -1,76 +1,89 @@
 """The clips of the benchmark, encoded with the system's ffmpeg and libx265 into a folder that keeps them."""
 
 import subprocess
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import scene
+
+FRAME_RATE = 30
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
-RATES = {"low": 34, "medium": 28, "high": 22, "very high": 12}  # CRF
+# kbit/s that the encoder aims at
+RATES = {
+    "360p": {"low": 300, "medium": 800, "high": 1600},
+    "720p": {"low": 1000, "medium": 2500, "high": 5000, "very high": 45000},
+    "1080p": {"low": 2000, "medium": 5000, "high": 10000},
+}
 
 
 @dataclass(frozen=True)
 class Clip:
+    """One slice a picture; without wavefronts (WPP), nothing inside a picture can be parsed in parallel."""
+
     size: str
     rate: str
-    b_frames: bool
-    seconds: int = 4
+    b_frames: bool = True
+    wpp: bool = False
+    seconds: int = 6
 
     @property
     def name(self) -> str:
-        return f"{self.size}, {self.rate} rate, {'B' if self.b_frames else 'no B'} pictures"
+        return f"{self.size} {self.rate}, {'B' if self.b_frames else 'no B'}{', WPP' if self.wpp else ''}"
 
     def path(self, folder: Path) -> Path:
-        kind = f"{self.size}-{self.rate.replace(' ', '-')}-{'b' if self.b_frames else 'p'}-{self.seconds}s"
-        return folder / f"{kind}.mp4"
+        kind = f"{self.size}-{self.rate.replace(' ', '-')}-{'b' if self.b_frames else 'p'}{'-wpp' if self.wpp else ''}"
+        return folder / f"{kind}-{self.seconds}s.mp4"
 
 
-# Every size at the ordinary rates; the other rates, and clips without B pictures, at 720p.
 ALL = (
-    Clip("360p", "medium", True),
-    Clip("720p", "low", True),
-    Clip("720p", "medium", True),
-    Clip("720p", "medium", False),
-    Clip("720p", "high", True),
-    Clip("720p", "very high", True),
-    Clip("1080p", "medium", True),
-    Clip("1080p", "high", True),
+    *(Clip(size, rate, b) for size, rates in RATES.items() for rate in rates for b in (True, False)),
+    Clip("720p", "medium", wpp=True),
 )
-QUICK = (Clip("720p", "medium", True),)
+LONG = Clip("1080p", "medium")
+QUICK = Clip("360p", "low", seconds=1)
 
 
-def encode(clip: Clip, folder: Path) -> Path:
-    """A zoom into a fractal with a textured body that moves across it, and the noise of a sensor."""
-    path = clip.path(folder)
-    if path.exists():
-        return path
+def encode(clips: Iterable[Clip], folder: Path) -> None:
+    """Makes what is missing; the clips of one size and length are encoded from one rendering."""
+    missing = [clip for clip in clips if not clip.path(folder).exists()]
     folder.mkdir(parents=True, exist_ok=True)
+    for size, seconds in dict.fromkeys((clip.size, clip.seconds) for clip in missing):
+        raw = folder / "scene.yuv"
+        try:
+            with raw.open("wb") as file:
+                file.writelines(scene.frames(*SIZES[size], seconds * FRAME_RATE, FRAME_RATE))
+            for clip in missing:
+                if (clip.size, clip.seconds) == (size, seconds):
+                    print(f"encoding {clip.name}", file=sys.stderr, flush=True)
+                    encode_one(clip, raw, clip.path(folder))
+        finally:
+            raw.unlink(missing_ok=True)
+
+
+def encode_one(clip: Clip, raw: Path, path: Path) -> None:
     width, height = SIZES[clip.size]
-    scene = (
-        "[0]format=yuv420p[ground];[1]format=yuv420p[body];"
-        "[ground][body]overlay=x='(W-w)*(0.5+0.45*sin(t*1.3))':y='(H-h)*(0.5+0.4*cos(t*0.9))',"
-        "noise=c0s=5:c0f=t,format=yuv420p"
-    )
-    sources = [f"mandelbrot=s={width}x{height}:r=30:end_scale=0.02", f"testsrc2=s={width // 4}x{height // 4}:r=30"]
-    params = f"log-level=error:crf={RATES[clip.rate]}:keyint=60:bframes={4 if clip.b_frames else 0}"
+    # Frame threads change the stream; their number is fixed, so that every machine makes the same one.
+    params = f"log-level=error:bitrate={RATES[clip.size][clip.rate]}:keyint=60:frame-threads=2:wpp={int(clip.wpp)}"
+    params += "" if clip.b_frames else ":bframes=0"
+    source = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-r", str(FRAME_RATE), "-i", str(raw)]
     part = path.with_suffix(".part.mp4")
-    command = ["ffmpeg", "-v", "error", "-y"]
-    for source in sources:
-        command += ["-f", "lavfi", "-i", source]
-    command += ["-filter_complex", scene, "-t", str(clip.seconds), "-c:v", "libx265", "-preset", "medium"]
-    subprocess.run([*command, "-x265-params", params, part], check=True)
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-y", *source, "-c:v", "libx265", "-preset", "medium", "-x265-params", params, part],
+        check=True,
+    )
     part.rename(path)
-    return path
 
 
-def repeated(path: Path, times: int, folder: Path) -> Path:
-    """The clip over and over, as one raw stream; nothing is encoded anew."""
-    raw, out = folder / f"{path.stem}.265", folder / f"{path.stem}-x{times}.265"
+def repeated(path: Path, times: int) -> Path:
+    """The clip over and over, as one file; nothing is encoded anew."""
+    out = path.with_name(f"{path.stem}-x{times}.mp4")
     if not out.exists():
-        subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", path, "-c", "copy", "-f", "hevc", raw], check=True)
-        data = raw.read_bytes()
-        part = out.with_suffix(".part")
-        with part.open("wb") as file:
-            for _ in range(times):
-                file.write(data)
+        part, names = out.with_suffix(".part.mp4"), out.with_suffix(".txt")
+        names.write_text(f"file '{path.resolve()}'\n" * times)
+        join = ["-f", "concat", "-safe", "0", "-i", str(names), "-c", "copy"]
+        subprocess.run(["ffmpeg", "-v", "error", "-y", *join, part], check=True)
+        names.unlink()
         part.rename(out)
     return out

@@ -1,166 +1,202 @@
 """The benchmark of the CPU path: `make bench`, or `python bench/run.py [--quick] [FILE ...]`.
 
-Every figure is the median of several runs, each in a process of its own; the runs of one clip take turns, so that a
-machine whose speed drifts does not favour one side. Ratios compare wall times of jobs that took turns.
+Every time is the median of several runs after a warm-up. Each library has a process of its own for each number of
+threads, on as many cores; all jobs on a clip take turns, so that a machine whose speed drifts favours nobody.
 """
 
 import argparse
+import contextlib
 import json
-import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import clips
+import jobs
+import report
 
 HERE = Path(__file__).resolve().parent
-MARKS = ("<!-- bench -->", "<!-- /bench -->")
-# (job, threads); the first is the baseline of decoding with one thread
-RUNS = (("decode", 1), ("read", 1), ("read", 2), ("select", 1), ("tokens", 1), ("decode", 2), ("tokens", 2))
+# (library, job, threads)
+RUNS = (
+    *(("pyav", "decode", n) for n in (1, 2)),
+    *(("libavcodec", "decode", n) for n in (1, 2)),
+    *((library, "decode", 1) for library in ("torchcodec", "decord", "opencv")),
+    *(("ove", job, n) for job in ("read", "select", "tokens") for n in (1, 2)),
+    *(("torchcodec", job, n) for job in ("uniform_own", "uniform_torch") for n in (1, 2)),
+)
+MEMORY = (("ove", "read"), ("ove", "tokens"), ("pyav", "decode"))
+IMPORT = """
+import sys, time
+start = time.perf_counter()
+import numpy
+numpy_only = time.perf_counter() - start
+import ove_codec
+print(time.perf_counter() - start, numpy_only, int("torch" in sys.modules))
+"""
 
 
-def child(job: str, path: Path | str, threads: int) -> dict[str, float]:
-    command = [sys.executable, str(HERE / "jobs.py"), job, str(path), str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{job} of {path} failed:\n{done.stderr}")
-    result: dict[str, float] = json.loads(done.stdout)
-    return result
+class Worker:
+    """The process of a library. `missing` says why it cannot be used, where it cannot."""
+
+    def __init__(self, library: str, threads: int) -> None:
+        command = [sys.executable, str(HERE / "jobs.py"), library, "--threads", str(threads)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        hello = self.answer()
+        self.version: str = hello.get("version", "")
+        self.missing: str = hello.get("error", "")
+
+    def answer(self) -> dict[str, Any]:
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        if line:
+            return dict(json.loads(line))
+        return {"error": f"the process ended with status {self.process.wait()}"}
+
+    def ask(self, job: str, path: Path) -> dict[str, Any]:
+        """Runs the job once: seconds, cpu seconds, count and peak_mb, or an error."""
+        assert self.process.stdin
+        with contextlib.suppress(BrokenPipeError):  # an ended process has no answer either
+            self.process.stdin.write(json.dumps([job, str(path)]) + "\n")
+            self.process.stdin.flush()
+        return self.answer()
+
+    def close(self) -> None:
+        self.process.communicate()
 
 
-def median(results: list[dict[str, float]], key: str = "wall") -> float:
-    return statistics.median(r[key] for r in results)
-
-
-def measure(name: str, path: Path, runs: int) -> dict[str, Any]:
-    """All jobs on one clip, in turns."""
-    results: dict[str, list[dict[str, float]]] = {}
-    for _ in range(runs):
-        for job, threads in RUNS:
-            results.setdefault(f"{job}{threads}", []).append(child(job, path, threads))
-    times = {key: median(values) for key, values in results.items()}
-    spread = {key: [min(r["wall"] for r in v), max(r["wall"] for r in v)] for key, v in results.items()}
-    pictures = int(results["read1"][0]["count"])
+def measure(path: Path, workers: dict[tuple[str, int], Worker], runs: int) -> dict[str, Any]:
+    """All jobs on one clip, in turns: medians and extremes of the wall times, medians of the CPU times, counts."""
+    results: dict[str, list[dict[str, Any]]] = {}
+    errors: dict[str, str] = {}
+    for turn in range(runs + 1):  # the first is the warm-up
+        for library, job, threads in RUNS if turn % 2 else reversed(RUNS):
+            key = f"{library} {job} {threads}"
+            if (library, threads) not in workers or key in errors:
+                continue
+            result = workers[library, threads].ask(job, path)
+            if "error" in result:
+                errors[key] = result["error"]
+            elif turn:
+                results.setdefault(key, []).append(result)
+    results = {key: values for key, values in results.items() if key not in errors}
     return {
-        "clip": name,
-        "pictures": pictures,
-        "kbit_per_second": path.stat().st_size * 8 / 1000 / (pictures / 30),
-        "wall_seconds": times,
-        "spread": spread,
-        "read_vs_decode": times["decode1"] / times["read1"],
-        "read_two_threads": times["read1"] / times["read2"],
-        "select_vs_read": times["select1"] / times["read1"],
-        "tokens_vs_decode": times["tokens1"] / times["decode1"],
-        "tokens_vs_decode_two_threads": times["tokens2"] / times["decode2"],
+        "seconds": {key: statistics.median(r["seconds"] for r in v) for key, v in results.items()},
+        "extremes": {key: [min(r["seconds"] for r in v), max(r["seconds"] for r in v)] for key, v in results.items()},
+        "cpu_seconds": {key: statistics.median(r["cpu"] for r in v) for key, v in results.items()},
+        "counts": {key: v[0]["count"] for key, v in results.items()},
+        "errors": errors,
     }
 
 
-def memory(clip: clips.Clip, folder: Path, short: int, long: int) -> dict[str, Any]:
-    """Peak memory of reading a stream of `short` and of `long` copies of the clip."""
-    path = clips.encode(clip, folder)
-    peaks = {}
-    for times in (short, long):
-        stream = clips.repeated(path, times, folder)
-        peaks[times] = {job: child(job, stream, 2)["peak_mb"] for job in ("read", "decode")}
+def describe(name: str, path: Path) -> dict[str, Any]:
+    import ove_codec
+
+    video = ove_codec.open(path)
+    pictures = len(video)
+    numerator, denominator = video.info["frame_rate"]
+    seconds = pictures * denominator / numerator if numerator else pictures / clips.FRAME_RATE
+    uniform = [round(i * (pictures - 1) / (jobs.FRAMES - 1)) for i in range(jobs.FRAMES)]
     return {
-        "clip": clip.name,
-        "seconds": [short * clip.seconds, long * clip.seconds],
-        "read_peak_mb": [peaks[short]["read"], peaks[long]["read"]],
-        "decode_peak_mb": [peaks[short]["decode"], peaks[long]["decode"]],
+        "clip": name,
+        "width": video.info["width"],
+        "height": video.info["height"],
+        "pictures": pictures,
+        "video_seconds": seconds,
+        "kbit_per_second": path.stat().st_size * 8 / 1000 / seconds,
+        "b_pictures": int((video.index.type == "B").sum()),
+        "pictures_that_64_need": pictures - len(video.index.droppable_packets(sorted(set(uniform)))),
+    }
+
+
+def memory(clip: clips.Clip, folder: Path, times: Sequence[int]) -> dict[str, Any]:
+    """Peak memory on the clip repeated, each in a fresh process with two threads."""
+    clips.encode([clip], folder)
+    peaks: dict[str, list[float | None]] = {}
+    for n in times:
+        path = clips.repeated(clip.path(folder), n)
+        for library, job in MEMORY:
+            worker = Worker(library, 2)
+            peaks.setdefault(f"{library} {job} 2", []).append(worker.ask(job, path).get("peak_mb"))
+            worker.close()
+    return {"clip": clip.name, "video_seconds": [n * clip.seconds for n in times], "peak_mb": peaks}
+
+
+def imports(runs: int) -> dict[str, Any]:
+    results = []
+    for _ in range(runs + 1):
+        done = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True)
+        results.append([float(word) for word in done.stdout.split()])
+    seconds, numpy_only, torch = zip(*results[1:], strict=True)
+    return {
+        "seconds": statistics.median(seconds),
+        "numpy_seconds": statistics.median(numpy_only),
+        "torch": any(torch),
     }
 
 
 def machine() -> dict[str, Any]:
-    import av
-
-    import ove_codec
-
-    model = ""
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
-    ffmpeg = subprocess.run(["ffmpeg", "-version"], capture_output=True, text=True, check=True).stdout.split()[2]
+    info = Path("/proc/cpuinfo")
+    model = re.search(r"^model name\s*: (.*)", info.read_text() if info.exists() else "", re.MULTILINE)
     return {
-        "cpu": model or platform.processor(),
-        "cores": os.cpu_count(),
+        "cpu": model[1] if model else platform.processor() or platform.machine(),
+        "cores": len(jobs.cores()),
+        "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "ove_codec": ove_codec.__version__,
-        "system_ffmpeg": ffmpeg,
-        "pyav": av.__version__,
-        "pyav_libavcodec": ".".join(map(str, av.library_versions["libavcodec"])),
     }
 
 
-def table(report: dict[str, Any]) -> str:
-    """The report as Markdown."""
-    facts = report["machine"]
-    rows = [
-        f"{facts['cpu']}, {facts['cores']} cores; Python {facts['python']}; PyAV {facts['pyav']} "
-        f"(libavcodec {facts['pyav_libavcodec']}); medians of {report['runs']} runs; seconds a clip.",
-        "",
-        "| clip | kbit/s | PyAV decode | motion + residual | 2 threads | select | select + tokenize | 2 threads |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for c in report["clips"]:
-        t = c["wall_seconds"]
-        rows.append(
-            f"| {c['clip']} | {c['kbit_per_second']:.0f} | {t['decode1']:.2f} "
-            f"| {t['read1']:.2f} ({c['read_vs_decode']:.1f} times as fast) "
-            f"| {t['read2']:.2f} ({c['read_two_threads']:.2f} times one) "
-            f"| {t['select1']:.2f} ({c['select_vs_read']:.2f} of reading) "
-            f"| {t['tokens1']:.2f} ({c['tokens_vs_decode']:.2f} of decoding) "
-            f"| {t['tokens2']:.2f} ({c['tokens_vs_decode_two_threads']:.2f} of decoding) |"
-        )
-    m = report["memory"]
-    rows += [
-        "",
-        f"Peak memory of reading {m['clip']} with two threads: {m['read_peak_mb'][0]:.0f} MB for {m['seconds'][0]} s, "
-        f"{m['read_peak_mb'][1]:.0f} MB for {m['seconds'][1]} s of video "
-        f"(PyAV decoding: {m['decode_peak_mb'][0]:.0f} and {m['decode_peak_mb'][1]:.0f} MB). "
-        f"`import ove_codec`: {report['import']['seconds']:.2f} s, "
-        f"{'with' if report['import']['torch'] else 'without'} PyTorch.",
-    ]
-    return "\n".join(rows)
-
-
-def fill_readme(text: str, readme: Path) -> None:
-    before, rest = readme.read_text().split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    readme.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}")
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", type=Path, help="HEVC files to measure after the benchmark's own clips")
+    parser.add_argument("--quick", action="store_true", help="one run on one short clip")
     parser.add_argument(
-        "files", nargs="*", type=Path, help="HEVC files to measure instead of the benchmark's own clips"
+        "--only", default="", metavar="REGEX", help="of the benchmark's own clips, those of such a name"
     )
-    parser.add_argument("--quick", action="store_true", help="one clip, and a short one for memory")
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, help="default: 5; with --quick 1")
     parser.add_argument("--clips", type=Path, default=Path("build/bench"), help="folder that keeps the encoded clips")
-    parser.add_argument("--json", type=Path, default=HERE / "results" / "cpu.json")
+    parser.add_argument("--results", type=Path, help="folder of cpu.json and cpu.svg; default: bench/results")
     parser.add_argument("--readme", type=Path, help="README in which to replace the table")
     arguments = parser.parse_args()
+    runs = arguments.runs or (1 if arguments.quick else 5)
+    folder = arguments.results or (arguments.clips if arguments.quick else HERE / "results")
 
-    chosen = clips.QUICK if arguments.quick else clips.ALL
-    files = [(f.name, f) for f in arguments.files] or [(c.name, clips.encode(c, arguments.clips)) for c in chosen]
-    report: dict[str, Any] = {"machine": machine(), "runs": arguments.runs, "clips": []}
-    for name, path in files:
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        report["clips"].append(measure(name, path, arguments.runs))
-    lengths = (2, 10) if arguments.quick else (15, 150)
-    report["memory"] = memory(clips.Clip("720p", "medium", True), arguments.clips, *lengths)
-    imports = [child("import", "-", 1) for _ in range(arguments.runs)]
-    report["import"] = {"seconds": median(imports), "torch": bool(imports[0]["count"])}
+    if arguments.readme and not all(mark in arguments.readme.read_text(encoding="utf-8") for mark in report.MARKS):
+        parser.error(f"{arguments.readme} has no marks {' and '.join(report.MARKS)}")
 
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(report, indent=1) + "\n")
-    text = table(report)
-    print(text)
-    if arguments.readme:
-        fill_readme(text, arguments.readme)
+    chosen = [clips.QUICK] if arguments.quick else [c for c in clips.ALL if re.search(arguments.only, c.name)]
+    clips.encode(chosen, arguments.clips)
+    files = [(c.name, c.path(arguments.clips)) for c in chosen] + [(f.name, f) for f in arguments.files]
+    if not files:
+        parser.error(f"no clip has a name like {arguments.only!r}, and no file is given")
+
+    workers, versions, missing = {}, {}, {}
+    for library, threads in dict.fromkeys((library, threads) for library, _, threads in RUNS):
+        if threads > len(jobs.cores()):
+            continue
+        worker = Worker(library, threads)
+        if worker.missing:
+            missing[library] = worker.missing
+        else:
+            versions[library] = worker.version
+            workers[library, threads] = worker
+    result: dict[str, Any] = {"machine": machine(), "runs": runs, "versions": versions, "missing": missing, "clips": []}
+    for number, (name, path) in enumerate(files, 1):
+        print(f"{number}/{len(files)}: {name}", file=sys.stderr, flush=True)
+        result["clips"].append({**describe(name, path), **measure(path, workers, runs)})
+    for worker in workers.values():
+        worker.close()
+    print("memory and import", file=sys.stderr, flush=True)
+    if arguments.quick:
+        result["memory"] = memory(clips.QUICK, arguments.clips, (2, 4))
+    else:
+        result["memory"] = memory(clips.LONG, arguments.clips, (10, 100))
+    result["import"] = imports(runs)
+    report.finish(result, folder, arguments.readme)
 
 
 if __name__ == "__main__":

@@ -1,40 +1,160 @@
-"""The benchmark runs, and puts its table where the README wants it."""
+"""The benchmark measures, says what it could not measure, and puts its table where the README wants it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 
-from support import ffmpeg, scenes
+import ove_codec
+from support import ffmpeg
 
-pytest.importorskip("av")
-BENCH = Path(__file__).resolve().parents[1] / "bench"
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    import run
+
+    return run
+
+
+def fake_result(**changes: float) -> dict[str, Any]:
+    seconds = {
+        **{"pyav decode 1": 1.0, "pyav decode 2": 0.5, "libavcodec decode 1": 1.1, "ove read 1": 0.25},
+        **{
+            "ove read 2": 0.125,
+            "ove select 1": 0.2,
+            "ove tokens 1": 0.9,
+            "torchcodec uniform_own 1": 1.8,
+            "torchcodec uniform_torch 1": 1.9,
+        },
+    }
+    clip = {
+        **{"clip": "720p, B", "width": 1280, "height": 720, "pictures": 60, "video_seconds": 2.0},
+        **{"kbit_per_second": 2500.0, "b_pictures": 40, "pictures_that_64_need": 50},
+        **{"seconds": seconds | changes, "counts": {"ove read 1": 60, "decord decode 1": 59}},
+        "errors": {"opencv decode 1": "Error: no"},
+    }
+    peaks = {"ove read 2": [100.0, 110.0], "ove tokens 2": [200.0, None], "pyav decode 2": [90.0, 90.0]}
+    return {
+        "machine": {"cpu": "A CPU", "cores": 2, "system": "Linux", "python": "3"},
+        **{"runs": 5, "versions": {"ove": "1", "pyav": "2"}, "missing": {"torchcodec": "ImportError: not here"}},
+        **{"clips": [clip], "memory": {"clip": "long", "video_seconds": [60, 600], "peak_mb": peaks}},
+        "import": {"seconds": 0.2, "numpy_seconds": 0.1, "torch": False},
+    }
 
 
 @pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 is not installed")
-def test_small_run(tmp_path: Path) -> None:
-    clip = ffmpeg.encode(scenes.moving_scene((96, 64), 8), (96, 64), "yuv420p", "", tmp_path / "small.mp4")
-    result = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(BENCH)!r}); import run\n"
-         "from pathlib import Path; import json\n"
-         f"print(json.dumps(run.measure('small', Path({str(clip)!r}), 1)))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )  # fmt: skip
-    report = json.loads(result.stdout)
-    assert report["pictures"] == 8
-    assert report["read_vs_decode"] > 0
-    assert set(report["wall_seconds"]) == {"decode1", "read1", "read2", "select1", "tokens1", "decode2", "tokens2"}
+def test_measurement(bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("av")
+    import clips
+
+    monkeypatch.setitem(clips.SIZES, "360p", (96, 64))
+    clips.encode([clips.QUICK], tmp_path)
+    clip = clips.QUICK.path(tmp_path)
+    assert not (tmp_path / "scene.yuv").exists()
+    assert len(ove_codec.open(clips.repeated(clip, 3))) == 3 * clips.FRAME_RATE
+    (tmp_path / "decord.py").write_text("raise ImportError('broken\\nhere')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    assert bench.Worker("decord", 1).missing == "ImportError: broken"
+
+    workers = {(library, 1): bench.Worker(library, 1) for library in ("ove", "pyav")}
+    report = bench.measure(clip, workers, 2)
+    assert set(report["seconds"]) == {"pyav decode 1", "ove read 1", "ove select 1", "ove tokens 1"}
+    assert report["counts"]["pyav decode 1"] == report["counts"]["ove read 1"] == 30
+    assert all(low <= report["seconds"][key] <= high for key, (low, high) in report["extremes"].items())
+    assert report["errors"] == {}
+
+    failed = bench.measure(tmp_path / "decord.py", workers, 1)
+    assert failed["seconds"] == {} and set(failed["errors"]) == set(report["seconds"])
+    workers["pyav", 1].process.kill()
+    ended = bench.measure(clip, workers, 1)
+    assert set(ended["seconds"]) == {"ove read 1", "ove select 1", "ove tokens 1"}
+    assert "status -9" in ended["errors"]["pyav decode 1"]
+    for worker in workers.values():
+        worker.close()
+    facts = bench.describe("small", clip)
+    assert (facts["width"], facts["height"], facts["pictures"]) == (96, 64, 30)
 
 
-def test_readme_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(BENCH))
-    import run
+def test_cores(bench: ModuleType) -> None:
+    import os
 
+    assert sorted(bench.jobs.cores()) == sorted(os.sched_getaffinity(0))
+
+
+def test_report(bench: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n")
-    run.fill_readme("new", readme)
-    assert readme.read_text() == "before\n<!-- bench -->\nnew\n<!-- /bench -->\nafter\n"
+    bench.report.finish(fake_result(), tmp_path / "results", readme)
+    text = capsys.readouterr().out
+    assert "| 1.00 | 0.500 (2.00x) | 1.10 (1.10) |" in text
+    assert "| 0.250 (4.00x) | 0.125 (2.00x) | 0.200 (0.80) | 0.900 (0.90) |" in text
+    assert "| - | failed | " in text
+    assert "missed" not in text
+    assert "torchcodec was not measured: ImportError: not here." in text
+    assert "opencv decode 1: Error: no." in text
+    assert "decord decode 1 gave 59 of 60 pictures" in text
+    filled = readme.read_text()
+    assert filled.startswith("before\n<!-- bench -->\n") and filled.endswith("<!-- /bench -->\nafter\n")
+    assert "\nold\n" not in filled and text.splitlines()[0] in filled
+    saved = json.loads((tmp_path / "results" / "cpu.json").read_text())
+    assert saved["clips"][0]["ratios"]["read"] == 4
+    assert all(target["met"] for target in saved["targets"])
+
+
+@pytest.mark.parametrize(
+    ("key", "seconds", "shown"),
+    [
+        ("ove read 1", 0.5, "**2.00x**"),
+        ("ove read 2", 0.2, "**1.25x**"),
+        ("ove select 1", 0.3, "**1.20**"),
+        ("ove tokens 1", 1.2, "**1.20**"),
+        ("torchcodec uniform_torch 1", 0.9, "**1.00x**"),
+    ],
+)
+def test_missed_targets_show(
+    bench: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, seconds: float, shown: str
+) -> None:
+    bench.report.finish(fake_result(**{key: seconds}), tmp_path, None)
+    text = capsys.readouterr().out
+    assert shown in text and "**missed**" in text
+
+
+def test_plot_is_deterministic(bench: ModuleType, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    paths = [tmp_path / name for name in ("a.svg", "b.svg")]
+    for path in paths:
+        bench.report.plot(fake_result(), path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert "720p, B" in paths[0].read_text()
+
+
+def test_scene(bench: ModuleType) -> None:
+    import scene
+
+    width, height = 64, 48
+    shown = [np.frombuffer(frame, np.uint8) for frame in scene.frames(width, height, 4)]
+    assert [len(frame) for frame in shown] == [width * height * 3 // 2] * 4
+    assert b"".join(scene.frames(width, height, 4)) == b"".join(frame.tobytes() for frame in shown)
+    luma = np.array([frame[: width * height] for frame in shown], float)
+    assert luma.std() > 10
+    steps = abs(np.diff(luma, axis=0)).mean(axis=1)
+    assert steps[0] > 1 and steps[2] > 3 * steps[0], "the camera moves, and there is a cut"
+
+
+def test_interpolation_on_grid(bench: ModuleType) -> None:
+    import scene
+
+    rng = np.random.default_rng(0)
+    plane = rng.random((16, 16), np.float32)
+    y, x = rng.uniform(-20, 40, (2, 10)).astype(np.float32)
+    grid = scene.between(plane, y, x)
+    points = scene.between(plane, *map(np.ascontiguousarray, np.meshgrid(y, x, indexing="ij")))
+    np.testing.assert_allclose(grid, points, atol=1e-5)
+    on_sample = scene.between(plane, np.array([3], np.float32), np.array([5], np.float32))
+    assert on_sample == plane[3, 5]
