@@ -7,15 +7,19 @@ VENV ?= .venv
 EXTRAS ?= dev
 VIDEO ?=
 ARGS ?=
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?= nal file
+FUZZ_JOBS ?= 1
+CLANGXX ?= $(notdir $(lastword clang++ $(wildcard /usr/bin/clang++-*) $(wildcard /usr/bin/clang++)))
 
 BUILD := build/release
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
-SOURCES = $(shell find csrc tests/cpp -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+SOURCES = $(shell find csrc tests/cpp tests/fuzz -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 SCRIPTS := $(foreach d,python tests tools bench,$(if $(shell find $d -name '*.py' -print -quit 2>/dev/null),$d))
 export CMAKE_CXX_COMPILER_LAUNCHER ?= $(shell command -v ccache)
 
-.PHONY: all install format lint test bench demo asan clean system
+.PHONY: all install format lint test bench demo asan fuzz clean system
 
 all: format lint test
 
@@ -61,6 +65,21 @@ asan: system
 	  -DOVE_PYTHON=OFF -DOVE_TESTS=ON -DOVE_SANITIZE=address,undefined
 	cmake --build build/asan
 	ctest --test-dir build/asan --output-on-failure --no-tests=error
+
+# Every fuzz target in turn for FUZZ_SECONDS, on FUZZ_JOBS cores. Inputs gather in build/fuzz/corpus; what is found lies
+# in build/fuzz/finding_*, and is run again by build/fuzz/build/tests/fuzz/fuzz_TARGET FILE.
+fuzz: install
+	tools/install-system-packages $(PYTHON) $(CLANGXX)
+	cmake -S . -B build/fuzz/build -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=$(CLANGXX) \
+	  -DOVE_PYTHON=OFF -DOVE_TESTS=ON -DOVE_LIBFUZZER=ON -DOVE_SANITIZE=address,undefined,fuzzer-no-link
+	cmake --build build/fuzz/build --target $(FUZZ_TARGETS:%=fuzz_%)
+	$(PY) tests/fuzz/make_corpus.py build/fuzz/seeds
+	for target in $(FUZZ_TARGETS); do \
+	  mkdir -p build/fuzz/corpus/$$target && \
+	  build/fuzz/build/tests/fuzz/fuzz_$$target build/fuzz/corpus/$$target build/fuzz/seeds/$$target \
+	    tests/fuzz/regressions/$$target -dict=tests/fuzz/hevc.dict -fork=$(FUZZ_JOBS) -max_total_time=$(FUZZ_SECONDS) \
+	    -timeout=10 -rss_limit_mb=2048 -max_len=40000 -artifact_prefix=build/fuzz/finding_$$target- || exit 1; \
+	done
 
 clean:
 	rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
