@@ -126,6 +126,20 @@ def test_unsupported_tool_is_named(fields: dict[str, Any], name: str) -> None:
         list(ove_codec.open(sequence.bytes()))
 
 
+def test_damaged_picture_is_not_taken_for_the_next() -> None:
+    """The second picture is damaged; the third precedes it in decoding order, so it comes, under its own number."""
+    sequence = Sequence(Sps(num_reorder=1))
+    sequence.noise(0)
+    sequence.inter(2, 0)
+    sequence.inter(1, 0, 2)
+    sequence.nals[sequence.pictures[2]] = sequence.nals[sequence.pictures[2]][:-9]
+    reading = ove_codec.open(sequence.bytes(), threads=1).read([1, 2])
+    picture = next(reading)
+    assert (picture.index, picture.poc) == (2, 2)
+    with pytest.raises(ove_codec.InvalidBitstreamError):
+        next(reading)
+
+
 # Reads streams from files, and tells for each how many pictures came and what ended it.
 READER = """
 import json, pathlib, sys, ove_codec

@@ -30,14 +30,16 @@ media::Demuxer open(std::span<const std::uint8_t> file) {
   return {std::make_unique<media::MemorySource>(*bytes, bytes), "file"};
 }
 
-// Hashes of pictures by their number; those before the error, if there is one.
+// Hashes of pictures by decode_index; those before the error, if there is one.
 std::map<std::int64_t, std::size_t> read(std::span<const std::uint8_t> file, reader::ReaderOptions options,
                                          bool& complete) {
   std::map<std::int64_t, std::size_t> pictures;
   complete = false;
   try {
     reader::VideoReader reader(open(file), std::move(options));
-    for (reader::VideoPicture picture; reader.next(picture);) pictures[picture.index] = check_picture(*picture.codec);
+    for (reader::VideoPicture picture; reader.next(picture);) {
+      pictures[picture.codec->decode_index] = check_picture(*picture.codec);
+    }
     complete = true;
   } catch (const Error& error) {
     if (*error.what() == '\0') finding("an error without a message");
