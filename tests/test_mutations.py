@@ -172,6 +172,7 @@ def read_all(folder: Path) -> Iterator[Any]:
     yield from results
 
 
+@pytest.mark.threads
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in list(STREAMS)[:3] else needs_x265) for name in STREAMS]
 )
