@@ -7,15 +7,20 @@ VENV ?= .venv
 EXTRAS ?= dev
 VIDEO ?=
 ARGS ?=
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?= nal file
+FUZZ_JOBS ?= 1
+CLANGXX ?= $(notdir $(lastword clang++ $(wildcard /usr/bin/clang++-*) $(wildcard /usr/bin/clang++)))
 
 BUILD := build/release
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
-SOURCES = $(shell find csrc tests/cpp bench -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+SOURCES = $(shell find csrc tests/cpp tests/fuzz bench -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 SCRIPTS := $(foreach d,python tests tools bench,$(if $(shell find $d -name '*.py' -print -quit 2>/dev/null),$d))
+comma := ,
 export CMAKE_CXX_COMPILER_LAUNCHER ?= $(shell command -v ccache)
 
-.PHONY: all install format lint test bench demo asan clean system
+.PHONY: all install format lint test bench demo asan tsan fuzz clean system
 
 all: format lint test
 
@@ -46,8 +51,10 @@ lint: install
 	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml ove_codec._core
 
 test: install
+	$(call sanitized,asan,address$(comma)undefined)
+	cmake --build build/asan --target fuzz_nal fuzz_file
 	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
-	$(VENV)/bin/pytest $(ARGS)
+	OVE_FUZZ_DRIVERS=$(CURDIR)/build/asan/tests/fuzz $(VENV)/bin/pytest $(ARGS)
 
 bench: EXTRAS := dev,bench
 bench: DEFINES := -C cmake.define.OVE_BENCH=ON
@@ -57,12 +64,40 @@ bench: install
 demo: install
 	$(PY) tools/demo.py $(if $(VIDEO),"$(VIDEO)") $(ARGS)
 
-# The C++ unit tests under AddressSanitizer and UndefinedBehaviorSanitizer.
-asan: system
-	cmake -S . -B build/asan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-	  -DOVE_PYTHON=OFF -DOVE_TESTS=ON -DOVE_SANITIZE=address,undefined
+# $(call sanitized,FOLDER,SANITIZERS): configures build/FOLDER, with GCC, whose run-time libraries run-sanitized loads.
+sanitized = cmake -S . -B build/$1 -G Ninja -DCMAKE_BUILD_TYPE=None "-DCMAKE_CXX_FLAGS=-O1 -g1" \
+  -DCMAKE_CXX_COMPILER=g++ \
+  -DOVE_TESTS=ON -DOVE_SANITIZE=$2 -DPython_EXECUTABLE=$(abspath $(PY)) \
+  -Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir)
+
+# Everything under AddressSanitizer and UndefinedBehaviorSanitizer, leaks included.
+asan: install
+	$(call sanitized,asan,address$(comma)undefined)
 	cmake --build build/asan
 	ctest --test-dir build/asan --output-on-failure --no-tests=error
+	OVE_FUZZ_DRIVERS=$(CURDIR)/build/asan/tests/fuzz tools/run-sanitized address build/asan $(abspath $(PY)) -m pytest $(ARGS)
+
+# What works on several threads, under ThreadSanitizer.
+tsan: install
+	$(call sanitized,tsan,thread)
+	cmake --build build/tsan
+	ctest --test-dir build/tsan --output-on-failure --no-tests=error
+	tools/run-sanitized thread build/tsan $(abspath $(PY)) -m pytest -m threads $(ARGS)
+
+# Every fuzz target in turn for FUZZ_SECONDS, on FUZZ_JOBS cores. Inputs gather in build/fuzz/corpus; what is found lies
+# in build/fuzz/finding_*, and is run again by build/fuzz/build/tests/fuzz/fuzz_TARGET FILE.
+fuzz: install
+	tools/install-system-packages $(PYTHON) $(CLANGXX)
+	cmake -S . -B build/fuzz/build -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=$(CLANGXX) \
+	  -DOVE_PYTHON=OFF -DOVE_TESTS=ON -DOVE_LIBFUZZER=ON -DOVE_SANITIZE=address,undefined,fuzzer-no-link
+	cmake --build build/fuzz/build --target $(FUZZ_TARGETS:%=fuzz_%)
+	$(PY) tests/fuzz/make_corpus.py build/fuzz/seeds
+	for target in $(FUZZ_TARGETS); do \
+	  mkdir -p build/fuzz/corpus/$$target && \
+	  build/fuzz/build/tests/fuzz/fuzz_$$target build/fuzz/corpus/$$target build/fuzz/seeds/$$target \
+	    tests/fuzz/regressions/$$target -dict=tests/fuzz/hevc.dict -fork=$(FUZZ_JOBS) -max_total_time=$(FUZZ_SECONDS) \
+	    -timeout=10 -rss_limit_mb=2048 -max_len=40000 -artifact_prefix=build/fuzz/finding_$$target- || exit 1; \
+	done
 
 clean:
 	rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

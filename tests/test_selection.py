@@ -305,6 +305,7 @@ def test_missing_pictures_are_reported() -> None:
         select(video, **GRID)
 
 
+@pytest.mark.threads
 def test_scorers_take_turns_between_threads() -> None:
     arrays = clip_arrays(np.random.default_rng(25), frames=1, height=256, width=256)
     scorer = _core.Scorer(resolve("paper", {}), (0, 0, 256, 256), 0)

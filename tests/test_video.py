@@ -79,6 +79,7 @@ def test_shapes_and_types(pictures: list[ove_codec.Picture]) -> None:
         assert not array.flags.writeable, name
 
 
+@pytest.mark.threads
 @pytest.mark.parametrize("threads", [0, 2, 5])
 def test_threads_change_nothing(clip: Path, pictures: list[ove_codec.Picture], threads: int) -> None:
     again = list(ove_codec.open(clip, threads=threads))
@@ -130,6 +131,7 @@ def test_arrays_are_shared_and_outlive_the_video(clip: Path, pictures: list[ove_
     assert np.shares_memory(np.from_dlpack(p.mv), p.mv)
 
 
+@pytest.mark.threads
 def test_dropped_iterators_free_their_pictures(clip: Path) -> None:
     alive: list[weakref.ref[Any]] = []
     for _ in range(3):
@@ -174,6 +176,7 @@ def test_times_of_raw_streams(clip: Path, pictures: list[ove_codec.Picture], tmp
     assert all(np.array_equal(a.mv, b.mv) for a, b in zip(again, pictures, strict=True))
 
 
+@pytest.mark.threads
 def test_several_videos_at_once(clip: Path, pictures: list[ove_codec.Picture]) -> None:
     good: list[bool] = []
 
@@ -230,6 +233,7 @@ def cut(clip: Path, stream_folder: Path) -> tuple[Path, int]:
     return raw, packet["index"]
 
 
+@pytest.mark.threads
 @pytest.mark.parametrize("threads", [1, 3])
 def test_pictures_before_the_damage_are_given(
     cut: tuple[Path, int], pictures: list[ove_codec.Picture], threads: int

@@ -29,9 +29,14 @@ SyntaxDecoder::SyntaxDecoder(DecoderOptions options) : options_(std::move(option
 
 void SyntaxDecoder::set_extradata(std::span<const std::uint8_t> extradata) {
   if (extradata.empty()) return;
+  const auto decode_parameter_set = [&](const NalUnit& unit) {
+    // Pictures belong to packets, which say which they are.
+    if (!unit.bytes.empty() && is_slice(static_cast<NalUnitType>(unit.bytes[0] >> 1 & 0x3F))) return;
+    decode_nal(unit, {}, -1);
+  };
   const bool annex_b = extradata.size() >= 3 && extradata[0] == 0 && extradata[1] == 0 && extradata[2] <= 1;
   if (annex_b) {
-    for (const NalUnit& unit : split_annex_b(extradata)) decode_nal(unit, {}, -1);
+    for (const NalUnit& unit : split_annex_b(extradata)) decode_parameter_set(unit);
     return;
   }
   constexpr std::size_t kFixedSize = 23;
@@ -50,7 +55,7 @@ void SyntaxDecoder::set_extradata(std::span<const std::uint8_t> extradata) {
       const std::size_t size = read16();
       if (size > extradata.size() - at)
         throw InvalidBitstreamError("the decoder configuration record (hvcC) is cut short");
-      decode_nal({extradata.subspan(at, size), 0}, {}, -1);
+      decode_parameter_set({extradata.subspan(at, size), 0});
       at += size;
     }
   }

@@ -28,6 +28,16 @@ std::vector<hevc::Detail> details_by_packet(const VideoIndex& index, const std::
   return details;
 }
 
+// Display indices of the pictures to give by decode_index, -1 for others.
+std::vector<std::int64_t> frame_ids_by_decode_index(const VideoIndex& index,
+                                                    const std::vector<std::int64_t>& frame_ids) {
+  std::vector<std::int64_t> ids(index.decoded.size(), -1);
+  for (const std::int64_t id : frame_ids) {
+    ids[static_cast<std::size_t>(index.pictures[static_cast<std::size_t>(id)].decode_index)] = id;
+  }
+  return ids;
+}
+
 hevc::DecoderOptions decoder_options(const ReaderOptions& options, const std::vector<hevc::Detail>& details) {
   hevc::DecoderOptions result;
   result.order = options.order;
@@ -67,7 +77,9 @@ VideoReader::VideoReader(media::Demuxer demuxer, ReaderOptions options)
   } catch (const Error&) {
     rethrow_named();
   }
-  done_ = options_.index && options_.frame_ids.empty();
+  if (options_.index) wanted_ = frame_ids_by_decode_index(*options_.index, options_.frame_ids);
+  left_ = options_.frame_ids.size();
+  done_ = options_.index && left_ == 0;
 }
 
 bool VideoReader::next(VideoPicture& picture) {
@@ -96,10 +108,13 @@ bool VideoReader::next(VideoPicture& picture) {
 bool VideoReader::give(std::shared_ptr<const hevc::CodecPicture> codec, VideoPicture& picture) {
   const hevc::AccessUnitTag& tag = codec->tag;
   if (tag.discard && options_.order == hevc::Order::kDisplay) return false;
-  const std::int64_t index = next_index_++;
+  std::int64_t index = next_index_++;
   if (options_.index) {
-    if (index != options_.frame_ids[next_wanted_]) return false;
-    done_ = ++next_wanted_ == options_.frame_ids.size();
+    // Not by counting: where a picture failed, later ones still come out if they precede it in decoding order.
+    const auto at = static_cast<std::size_t>(codec->decode_index);
+    index = at < wanted_.size() ? wanted_[at] : -1;
+    if (index < 0) return false;
+    done_ = --left_ == 0;
   }
   const media::StreamInfo& info = demuxer_.info();
   picture.index = index;

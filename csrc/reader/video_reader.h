@@ -48,12 +48,14 @@ class VideoReader {
 
   media::Demuxer demuxer_;
   ReaderOptions options_;
-  std::vector<hevc::Detail> details_;  // by packet, where an index is given
+  // where an index is given
+  std::vector<hevc::Detail> details_;  // by packet
+  std::vector<std::int64_t> wanted_;   // by decode_index: display index, -1 where not wanted
   hevc::SyntaxDecoder decoder_;
   std::exception_ptr demuxer_error_;
   bool ended_ = false, done_ = false;
   std::int64_t next_index_ = 0;
-  std::size_t next_wanted_ = 0;
+  std::size_t left_ = 0;  // wanted pictures not given yet
 };
 
 }  // namespace ove::reader

@@ -1,0 +1,102 @@
+"""Makes the seed corpus of the fuzz targets: small streams of the suite's own writers and of libx265.
+
+Usage: make_corpus.py FOLDER. Writes FOLDER/nal and FOLDER/file; the form of an input is told by its fuzz target.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from support import ffmpeg
+from support.annexb import nal_units
+from support.grid import GRID, Clip
+from support.hevc.parameter_sets import Sps
+from support.hevc.random_stream import RandomStream
+from support.hevc.sequence import Sequence
+from support.hevc.slice_header import CRA
+
+VPS, SPS, PPS = 32, 33, 34
+
+# How the NAL target frames a seed: flags, then the detail pattern.
+FRAMINGS = [(0, 0xFF), (1, 0xAA), (2, 0xFF), (5, 0x0F), (9, 0xFF), (2 | 4, 0x55), (1 | 16, 0), (8, 0xCC)]
+# How the file target reads a seed.
+FLAGS = [0, 4, 1, 2, 8 | 1, 36]
+
+
+def configuration_record(stream: bytes) -> bytes:
+    """The hvcC (ISO/IEC 14496-15, 8.3.3.1) of a stream, with four-byte lengths; what no decoder needs is zero."""
+    record = bytearray(23)
+    record[0], record[21] = 1, 3
+    for kind in (VPS, SPS, PPS):
+        units = [unit for unit in nal_units(stream) if unit[0] >> 1 == kind]
+        if units:
+            record[22] += 1
+            record += bytes([0x80 | kind]) + len(units).to_bytes(2, "big")
+            record += b"".join(len(unit).to_bytes(2, "big") + unit for unit in units)
+    return bytes(record)
+
+
+def nal_input(stream: bytes, number: int) -> bytes:
+    """The stream as input of the NAL target, framed in one of the ways."""
+    flags, pattern = FRAMINGS[number % len(FRAMINGS)]
+    extradata = configuration_record(stream) if flags & 3 == 2 else b""
+    return bytes([flags, pattern]) + len(extradata).to_bytes(2, "big") + extradata + stream
+
+
+def handmade() -> dict[str, bytes]:
+    """Streams of one-slice pictures: sequences that end, change their size, and start with CRA pictures."""
+    small = Sequence(Sps(width=16, height=16))
+    small.noise(0)
+    small.inter(1, 0)
+    small.inter(3, 1, 0)
+    small.inter(2, 3, 1)
+    small.end_of_sequence()
+    small.noise(4, CRA)
+    small.inter(5, 4)
+    small.set_sps(Sps(width=24, height=16, log2_ctb=5, temporal_mvp=False))
+    small.noise(0)
+    small.inter(1, 0)
+    return {"sequences": small.bytes()}
+
+
+def small_clips(all_tools: bool) -> list[Clip]:
+    """The grid in pictures of a few blocks; some in containers too."""
+    clips = []
+    for n, clip in enumerate(GRID if all_tools else GRID[3::12]):
+        large_ctu = "64" in clip.name
+        size = (128, 64) if large_ctu else (min(clip.size[0], 64), min(clip.size[1], 48))
+        frames = min(clip.frames, 3 if large_ctu else 4)
+        clips.append(replace(clip, size=size, frames=frames, params=f"info=0:{clip.params}"))
+        if n % 5 == 2:
+            suffix = ("mp4", "mkv", "ts", "mov")[n // 5 % 4]
+            clips.append(replace(clips[-1], name=f"{clip.name}_{suffix}", suffix=suffix))
+    return clips
+
+
+def make_corpus(folder: Path, all_tools: bool = True) -> None:
+    """Writes the seeds; without `all_tools`, a few that are made in seconds."""
+    streams = handmade()
+    for seed in range(24 if all_tools else 4):
+        streams[f"random_{seed}"] = RandomStream(seed, 2, wavefront_in_tiles=seed % 4 == 3).data
+    files = dict(streams)
+    if ffmpeg.has_libx265():
+        clips = folder / "clips"
+        clips.mkdir(parents=True, exist_ok=True)
+        for clip in small_clips(all_tools):
+            path = clip.encode(clips)
+            files[path.stem] = path.read_bytes()
+            if path.suffix == ".hevc":
+                streams[path.stem] = path.read_bytes()
+    for target in ("nal", "file"):
+        (folder / target).mkdir(parents=True, exist_ok=True)
+    for n, (name, data) in enumerate(sorted(streams.items())):
+        (folder / "nal" / name).write_bytes(nal_input(data, n))
+    for n, (name, data) in enumerate(sorted(files.items())):
+        (folder / "file" / name).write_bytes(data + bytes([FLAGS[n % len(FLAGS)]]))
+
+
+if __name__ == "__main__":
+    make_corpus(Path(sys.argv[1]))
