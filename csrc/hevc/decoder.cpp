@@ -25,7 +25,9 @@ void check_compatible(const Sps& sps, const Pps& pps) {
 
 }  // namespace
 
-SyntaxDecoder::SyntaxDecoder(DecoderOptions options) : options_(std::move(options)), tasks_(options_.threads) {}
+SyntaxDecoder::SyntaxDecoder(DecoderOptions options) : options_(std::move(options)), tasks_(options_.threads) {
+  options_.limits.validate();
+}
 
 void SyntaxDecoder::set_extradata(std::span<const std::uint8_t> extradata) {
   if (extradata.empty()) return;
@@ -60,7 +62,12 @@ void SyntaxDecoder::decode(std::span<const std::uint8_t> packet, const AccessUni
   if (failed_) return;
   std::int64_t at = position;
   try {
-    const auto units = nal_length_size_ ? split_length_prefixed(packet, nal_length_size_) : split_annex_b(packet);
+    const Limits& limits = options_.limits;
+    limits.check(&Limits::max_packet_bytes, std::ssize(packet), "the number of bytes of a packet");
+    const auto most = static_cast<std::size_t>(limits.max_nal_units) + 1;
+    const auto units =
+        nal_length_size_ ? split_length_prefixed(packet, nal_length_size_, most) : split_annex_b(packet, most);
+    limits.check(&Limits::max_nal_units, std::ssize(units), "the number of NAL units of a packet");
     for (const NalUnit& unit : units) {
       if (position >= 0) at = position + static_cast<std::int64_t>(unit.offset);
       decode_nal(unit, tag, at);
@@ -126,15 +133,24 @@ void SyntaxDecoder::decode_nal(const NalUnit& unit, const AccessUnitTag& tag, st
   const NalContext nal{static_cast<NalUnitType>(unit.bytes[0] >> 1), temporal_id_plus1 - 1, tag, position};
   if (is_slice(nal.type)) {
     decode_slice(unit, nal);
-  } else if (nal.type == NalUnitType::kSps) {
-    auto sps = std::make_shared<const Sps>(parse_sps(to_rbsp(unit.bytes.subspan(kNalHeaderSize)), options_.limits));
-    sps_[static_cast<std::size_t>(sps->id)] = sps;
-  } else if (nal.type == NalUnitType::kPps) {
-    auto pps = std::make_shared<const Pps>(parse_pps(to_rbsp(unit.bytes.subspan(kNalHeaderSize))));
-    pps_[static_cast<std::size_t>(pps->id)] = pps;
+  } else if (nal.type == NalUnitType::kSps || nal.type == NalUnitType::kPps) {
+    decode_parameter_set(unit, nal.type);
   } else if (nal.type == NalUnitType::kEndOfSequence || nal.type == NalUnitType::kEndOfBitstream) {
     finish_picture();
     expect_sequence_ = true;
+  }
+}
+
+void SyntaxDecoder::decode_parameter_set(const NalUnit& unit, NalUnitType type) {
+  options_.limits.check(&Limits::max_parameter_set_bytes, std::ssize(unit.bytes),
+                        "the number of bytes of a parameter set");
+  const std::vector<std::uint8_t> rbsp = to_rbsp(unit.bytes.subspan(kNalHeaderSize));
+  if (type == NalUnitType::kSps) {
+    auto sps = std::make_shared<const Sps>(parse_sps(rbsp, options_.limits));
+    sps_[static_cast<std::size_t>(sps->id)] = sps;
+  } else {
+    auto pps = std::make_shared<const Pps>(parse_pps(rbsp));
+    pps_[static_cast<std::size_t>(pps->id)] = pps;
   }
 }
 
@@ -189,10 +205,8 @@ void SyntaxDecoder::decode_slice(const NalUnit& unit, const NalContext& nal) {
   segment.header = parse_slice_header(r, nal.type, task_ ? task_->last_header() : nullptr, *this);
   segment.data_begin = kNalHeaderSize + r.position() / 8;
   if (first) begin_picture(segment.header, nal);
-  if (task_->num_segments() >= static_cast<std::size_t>(options_.limits.max_slice_segments)) {
-    throw UnsupportedStreamError("a picture has more slice segments than the limit of " +
-                                 std::to_string(options_.limits.max_slice_segments));
-  }
+  options_.limits.check(&Limits::max_slice_segments, static_cast<std::int64_t>(task_->num_segments()) + 1,
+                        "the number of slice segments of a picture");
   auto collocated = add_slice(segment.header);
   segment.slice_idx = static_cast<std::uint16_t>(task_->picture()->slices.size() - 1);
   task_->add(std::move(segment), std::move(collocated));
@@ -232,6 +246,12 @@ void SyntaxDecoder::begin_picture(const SliceHeader& header, const NalContext& n
   picture->decode_index = decode_index_++;
   picture->detail = options_.detail(nal.tag);
   rps_ = dpb_.begin_picture(header, *active_sps_, picture->poc, new_sequence, nal.type == NalUnitType::kCra);
+  const std::int64_t held = static_cast<std::int64_t>(dpb_.size()) + 1;
+  const Limits& limits = options_.limits;
+  limits.check(&Limits::max_dpb_pictures, std::max<std::int64_t>(held, active_sps_->max_dec_pic_buffering),
+               "the number of pictures in the decoded picture buffer");
+  limits.check(&Limits::max_dpb_luma_samples, held * active_sps_->width * active_sps_->height,
+               "the number of luma samples in the decoded picture buffer");
   output_current_ = header.pic_output;
   task_.emplace(std::move(picture), tiles_pps_, tiles_, pool_);
 }

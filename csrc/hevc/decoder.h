@@ -63,6 +63,7 @@ class SyntaxDecoder final : private ParameterSetSource {
 
   ParameterSetPair activate(int pps_id, NalUnitType type, bool first_slice_segment) override;
   void decode_nal(const NalUnit& unit, const AccessUnitTag& tag, std::int64_t position);
+  void decode_parameter_set(const NalUnit& unit, NalUnitType type);
   void decode_slice(const NalUnit& unit, const NalContext& nal);
   void begin_picture(const SliceHeader& header, const NalContext& nal);
   void finish_picture();

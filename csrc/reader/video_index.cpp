@@ -35,10 +35,11 @@ std::vector<std::int64_t> VideoIndex::droppable_packets(const std::vector<std::i
   return packets;
 }
 
-VideoIndex index_video(media::Demuxer demuxer) {
+VideoIndex index_video(media::Demuxer demuxer, const hevc::Limits& limits) {
   VideoIndex index;
   ReaderOptions options;
   options.detail = hevc::Detail::kHeaders;
+  options.limits = limits;
   options.observe = [&](const hevc::CodecPicture& p) {
     const bool anchor = p.temporal_id == 0 && !hevc::is_rasl(p.nal_unit_type) && !hevc::is_radl(p.nal_unit_type) &&
                         !hevc::is_sub_layer_non_reference(p.nal_unit_type);

@@ -38,6 +38,6 @@ struct VideoIndex {
 };
 
 // Reads the whole video. Throws what VideoReader throws.
-VideoIndex index_video(media::Demuxer demuxer);
+VideoIndex index_video(media::Demuxer demuxer, const hevc::Limits& limits);
 
 }  // namespace ove::reader
