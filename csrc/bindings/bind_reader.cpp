@@ -290,9 +290,7 @@ void bind_reader(py::module_& m) {
       .def_property_readonly(
           "random_access",
           [](const reader::VideoIndex& i) { return column<bool>(i, [](auto& p) { return p.random_access; }); },
-          "(N,) bool: whether the picture is an IRAP picture.")
-      .def("droppable_packets", &reader::VideoIndex::droppable_packets, py::arg("frame_ids"),
-           "Packets whose pictures none of `frame_ids` (display indices) needs, directly or not.");
+          "(N,) bool: whether the picture is an IRAP picture.");
   py::class_<Reader>(m, "Reader", "Iterates over the pictures of `source`, in display or decoding order.")
       .def(py::init<const py::object&, int, bool, bool, const LimitsDict&, std::shared_ptr<const reader::VideoIndex>,
                     std::vector<std::int64_t>>(),

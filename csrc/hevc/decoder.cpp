@@ -133,28 +133,42 @@ void SyntaxDecoder::decode_nal(const NalUnit& unit, const AccessUnitTag& tag, st
   const NalContext nal{static_cast<NalUnitType>(unit.bytes[0] >> 1), temporal_id_plus1 - 1, tag, position};
   if (is_slice(nal.type)) {
     decode_slice(unit, nal);
-  } else if (nal.type == NalUnitType::kSps || nal.type == NalUnitType::kPps) {
-    decode_parameter_set(unit, nal.type);
+  } else if (options_.known) {
+    return;
+  } else if (nal.type == NalUnitType::kVps || nal.type == NalUnitType::kSps || nal.type == NalUnitType::kPps) {
+    take_parameter_set(unit, nal.type);
   } else if (nal.type == NalUnitType::kEndOfSequence || nal.type == NalUnitType::kEndOfBitstream) {
     finish_picture();
     expect_sequence_ = true;
   }
 }
 
-void SyntaxDecoder::decode_parameter_set(const NalUnit& unit, NalUnitType type) {
+// A set that is repeated stays the same object.
+void SyntaxDecoder::take_parameter_set(const NalUnit& unit, NalUnitType type) {
   options_.limits.check(&Limits::max_parameter_set_bytes, std::ssize(unit.bytes),
                         "the number of bytes of a parameter set");
-  const std::vector<std::uint8_t> rbsp = to_rbsp(unit.bytes.subspan(kNalHeaderSize));
+  std::vector<std::uint8_t> nal(unit.bytes.begin(), unit.bytes.end());
+  if (type == NalUnitType::kVps) {
+    if (nal.size() == kNalHeaderSize) return;    // as useless as any other, which is not looked at
+    auto& vps = vps_[nal[kNalHeaderSize] >> 4];  // vps_video_parameter_set_id
+    if (!vps || *vps != nal) vps = std::make_shared<const std::vector<std::uint8_t>>(std::move(nal));
+    return;
+  }
+  const auto take = [&](auto& sets, auto parsed) {
+    parsed.nal_unit = std::move(nal);
+    sets[static_cast<std::size_t>(parsed.id)] = std::make_shared<const decltype(parsed)>(std::move(parsed));
+  };
+  const auto repeats = [&](const auto& set) { return set && set->nal_unit == nal; };
+  const auto rbsp = [&] { return to_rbsp(unit.bytes.subspan(kNalHeaderSize)); };
   if (type == NalUnitType::kSps) {
-    auto sps = std::make_shared<const Sps>(parse_sps(rbsp, options_.limits));
-    sps_[static_cast<std::size_t>(sps->id)] = sps;
+    if (std::none_of(sps_.begin(), sps_.end(), repeats)) take(sps_, parse_sps(rbsp(), options_.limits));
   } else {
-    auto pps = std::make_shared<const Pps>(parse_pps(rbsp));
-    pps_[static_cast<std::size_t>(pps->id)] = pps;
+    if (std::none_of(pps_.begin(), pps_.end(), repeats)) take(pps_, parse_pps(rbsp()));
   }
 }
 
 bool SyntaxDecoder::starts_sequence(NalUnitType type) const {
+  if (known_) return known_->clears_dpb;
   return is_irap(type) && (is_idr(type) || is_bla(type) || expect_sequence_);
 }
 
@@ -166,10 +180,15 @@ ParameterSetPair SyntaxDecoder::activate(int pps_id, NalUnitType type, bool firs
       throw InvalidBitstreamError("the slices of a picture name different parameter sets");
     return {task_->picture()->sps, task_->pps()};
   }
-  const auto& pps = pps_[static_cast<std::size_t>(pps_id)];
+  const auto& pps = known_ ? known_->pps : pps_[static_cast<std::size_t>(pps_id)];
   if (!pps)
     throw InvalidBitstreamError("a slice names picture parameter set " + std::to_string(pps_id) + ", which is missing");
-  if (starts_sequence(type)) {
+  if (known_) {
+    if (known_->nal_unit_type != type || pps->id != pps_id) {
+      throw InvalidBitstreamError("a picture is not the one that was there before: the source has changed");
+    }
+    active_sps_ = known_->sps;
+  } else if (starts_sequence(type)) {
     const auto& sps = sps_[static_cast<std::size_t>(pps->sps_id)];
     if (!sps) {
       throw InvalidBitstreamError("a slice names sequence parameter set " + std::to_string(pps->sps_id) +
@@ -192,9 +211,14 @@ void SyntaxDecoder::decode_slice(const NalUnit& unit, const NalContext& nal) {
   if (unit.bytes.size() <= kNalHeaderSize) throw InvalidBitstreamError("a slice segment is empty");
   const bool first = unit.bytes[kNalHeaderSize] & 0x80;  // first_slice_segment_in_pic_flag
   if (first) finish_picture();
-  // Decoding starts at a random access point; RASL pictures that refer to what precedes it are not decodable.
-  if (expect_sequence_ && !is_irap(nal.type)) return;
-  if (is_rasl(nal.type) && skip_rasl_) return;
+  if (options_.known) {
+    if (first) known_ = options_.known(nal.tag);
+    if (!known_) return;
+  } else {
+    // Decoding starts at a random access point; RASL pictures that refer to what precedes it are not decodable.
+    if (expect_sequence_ && !is_irap(nal.type)) return;
+    if (is_rasl(nal.type) && skip_rasl_) return;
+  }
 
   SliceSegment segment;
   segment.rbsp = to_rbsp(unit.bytes);
@@ -239,12 +263,14 @@ void SyntaxDecoder::begin_picture(const SliceHeader& header, const NalContext& n
   if (new_sequence) expect_sequence_ = false;
   auto picture = std::make_shared<CodecPicture>();
   picture->sps = active_sps_;
+  picture->pps = tiles_pps_;
+  picture->vps = vps_[static_cast<std::size_t>(active_sps_->vps_id)];
   picture->nal_unit_type = nal.type;
   picture->temporal_id = nal.temporal_id;
-  picture->poc = picture_order_count(header, nal, new_sequence);
+  picture->poc = known_ ? known_->poc : picture_order_count(header, nal, new_sequence);
   picture->tag = nal.tag;
   picture->decode_index = decode_index_++;
-  picture->detail = options_.detail(nal.tag);
+  picture->detail = known_ ? known_->detail : options_.detail(nal.tag);
   rps_ = dpb_.begin_picture(header, *active_sps_, picture->poc, new_sequence, nal.type == NalUnitType::kCra);
   const std::int64_t held = static_cast<std::int64_t>(dpb_.size()) + 1;
   const Limits& limits = options_.limits;

@@ -176,7 +176,7 @@ void parse_pcm(BitReader& r, Sps& sps) {
 Sps parse_sps(std::span<const std::uint8_t> rbsp, const Limits& limits) {
   BitReader r(rbsp);
   Sps sps;
-  r.skip(4);  // sps_video_parameter_set_id
+  sps.vps_id = static_cast<int>(r.u(4));
   sps.max_sub_layers = static_cast<int>(r.u(3)) + 1;
   if (sps.max_sub_layers > 7) throw InvalidBitstreamError("sps_max_sub_layers_minus1 is 7");
   r.skip(1);  // sps_temporal_id_nesting_flag

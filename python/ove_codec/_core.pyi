@@ -119,7 +119,6 @@ class VideoIndex(metaclass=_Pybind11Type):
     def type(self) -> NDArray[np.str_]: ...
     @property
     def random_access(self) -> NDArray[np.bool_]: ...
-    def droppable_packets(self, frame_ids: Sequence[int]) -> list[int]: ...
 
 @final
 class Reader(metaclass=_Pybind11Type):
@@ -214,7 +213,8 @@ def gather_patches(
     mean: _Color = ...,
     std: _Color = ...,
     threads: int = 0,
-    dropped: NDArray[np.int64] = ...,
+    index: VideoIndex | None = None,
+    max_luma_samples: int = ...,
 ) -> NDArray[np.float32]: ...
 def gather_frames(
     source: _Source,
@@ -225,7 +225,8 @@ def gather_frames(
     mean: _Color = ...,
     std: _Color = ...,
     threads: int = 0,
-    dropped: NDArray[np.int64] = ...,
+    index: VideoIndex | None = None,
+    max_luma_samples: int = ...,
 ) -> NDArray[np.float32]: ...
 def gather_planes(
     planes: Sequence[NDArray[Any]],

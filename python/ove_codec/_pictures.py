@@ -103,7 +103,7 @@ class VideoPictures:
 
     def open(self) -> _VideoReader:
         if self._video is None:
-            self._source = self._video = ove_codec.open(self._source, threads=self._threads, limits=self._limits)
+            self._video = ove_codec.open(self._source, threads=self._threads, limits=self._limits)
         return _VideoReader(self._video)
 
 

@@ -169,12 +169,12 @@ class _Pixels:
 
     def request(self, frame_ids: NDArray[np.int64]) -> dict[str, Any]:
         """Arguments of the _core functions that give the pictures of these ascending frames."""
-        dropped = self.video.index.droppable_packets(frame_ids.tolist()) if self.video.info["codec"] == "hevc" else []
         return {
             "source": self.video.source,
             "packets": self.packets[frame_ids],
             "threads": self.threads,
-            "dropped": dropped,
+            "index": self.video.index if self.video.info["codec"] == "hevc" else None,
+            "max_luma_samples": self.video.limits.max_luma_samples,
         }
 
 

@@ -58,8 +58,9 @@ class Video:
     def read(self, frame_ids: Iterable[int], *, residual: bool = True) -> Iterator[_core.Picture]:
         """Gives the pictures of some display indices, each once, in ascending order.
 
-        Nothing is decoded that they do not need; without `residual`, no residual is. Raises IndexError for an index
-        that is not in the video.
+        Nothing is decoded that they do not need; without `residual`, no residual is. Where the container can seek,
+        reading leaves out the groups of pictures between those that they need. Raises IndexError for an index that is
+        not in the video.
         """
         wanted = sorted({int(i) for i in frame_ids})
         return iter(
@@ -72,6 +73,27 @@ class Video:
                 frame_ids=wanted,
             )
         )
+
+    def seek(
+        self, *, index: int | None = None, pts: float | None = None, residual: bool = True
+    ) -> Iterator[_core.Picture]:
+        """Gives a picture and all that follow it in display order, as iterating over the video would.
+
+        The picture is that of display index `index`, or the one shown at `pts` seconds: the last that is not later, the
+        first one before its time. Reading begins at the nearest random access point from which it can be decoded; where
+        the container can seek, nothing before that is read. The video itself has no position: every call gives an
+        iterator of its own. Raises IndexError for an index that is not in the video, ValueError for other arguments
+        than one of both.
+        """
+        if (index is None) == (pts is None) or pts != pts:
+            raise ValueError(f"seek takes index or pts, a number of pictures or of seconds, not {index} and {pts}")
+        if pts is not None:
+            later = np.flatnonzero(self.index.pts > pts)
+            index = max(0, int(later[0]) - 1) if len(later) else len(self) - 1
+        assert index is not None
+        if not 0 <= index < len(self):
+            raise IndexError(f"picture {index} is not in the video, which has {len(self)} pictures")
+        return self.read(range(index, len(self)), residual=residual)
 
 
 def open(source: Source, threads: int = 0, limits: Limits | None = None) -> Video:
