@@ -242,9 +242,8 @@ def test_select(preset: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFi
     out = tmp_path / "selection.npz"
     options = [] if preset == "llava" else FEW
     facts = json.loads(printed(capsys, "select", clip, "--preset", preset, *options, "-o", out, "--json"))
-    expected = ove_codec.select(
-        clip, preset, **({} if preset == "llava" else {"num_frames": 5, "size": 56, "budget": 30})
-    )
+    few: dict[str, Any] = {} if preset == "llava" else {"num_frames": 5, "size": 56, "budget": 30}
+    expected = ove_codec.select(clip, preset, **few)
     loaded = ove_codec.Selection.load(out)
     np.testing.assert_array_equal(loaded.positions, expected.positions)
     np.testing.assert_array_equal(loaded.scores, expected.scores)

@@ -259,7 +259,7 @@ def test_damage_is_found_and_nothing_is_printed(clip: Path, raw: Path, capfd: py
 
 
 def by_itself(source: Any, number: int) -> np.ndarray:
-    return pictures(source, [number], threads=1)[0]
+    return pictures(source, [number], threads=1, index=_core.VideoIndex(source))[0]
 
 
 @needs_ffmpeg
@@ -274,7 +274,8 @@ def test_any_choice_of_pictures_is_the_same(tmp_path: Path, params: str) -> None
     rng = np.random.default_rng(2)
     for threads in (1, 2, 3):
         chosen = rng.permutation(50)[: rng.integers(2, 8)]
-        np.testing.assert_array_equal(pictures(path, chosen, threads=threads), every[chosen])
+        some = pictures(path, chosen, threads=threads, index=_core.VideoIndex(path))
+        np.testing.assert_array_equal(some, every[chosen])
 
 
 @needs_ffmpeg
@@ -296,31 +297,6 @@ def test_parameter_sets_of_groups_left_out(tmp_path: Path) -> None:
     every = pictures(joined, np.arange(count))
     for number in (count - 1, count - 9, count - 20, 3):
         np.testing.assert_array_equal(by_itself(joined, number), every[number])
-
-
-@needs_ffmpeg
-def test_dropped_pictures(clip: Path) -> None:
-    """Pictures that nothing refers to may be dropped; others are missed."""
-    every = pictures(clip, np.arange(32))
-    order = shown(clip)
-    # With b-adapt=0 and pyramid, the pictures decoded last of each mini group are no references.
-    leaves = [p["index"] for p in packets(clip) if not is_reference(p["data"])]
-    assert 8 < len(leaves) < 32
-    kept = np.setdiff1d(order, leaves)
-    np.testing.assert_array_equal(pictures(clip, kept, dropped=leaves), every[kept])
-    with pytest.raises(_core.DecodeError, match=rf"picture of packet {leaves[0]} does not come out"):
-        pictures(clip, [leaves[0]], dropped=leaves)
-
-
-def is_reference(packet: bytes) -> bool:
-    """Whether the slices of a packet with lengths of 4 bytes may be referred to: sub-layer reference types are odd."""
-    while packet:
-        length = int.from_bytes(packet[:4], "big")
-        kind = packet[4] >> 1 & 63
-        if kind < 32:
-            return kind % 2 == 1 or kind >= 16
-        packet = packet[4 + length :]
-    raise AssertionError("a packet without slices")
 
 
 @needs_ffmpeg

@@ -270,7 +270,7 @@ def test_video_is_opened_from_what_open_takes(monkeypatch: pytest.MonkeyPatch, t
     video = fake_video(arrays, window=(0, 0, 104, 72))
     opened: list[tuple[Any, int]] = []
 
-    def fake_open(source: Any, threads: int) -> SimpleNamespace:
+    def fake_open(source: Any, threads: int, limits: Any) -> SimpleNamespace:
         opened.append((source, threads))
         return video
 

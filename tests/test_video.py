@@ -163,9 +163,6 @@ def test_index(clip: Path, pictures: list[ove_codec.Picture]) -> None:
     assert len(index) == FRAMES
     for name in ("packet", "pts", "poc", "type", "random_access"):
         assert getattr(index, name).tolist() == [getattr(p, name) for p in pictures]
-    dropped = set(index.droppable_packets([0]))
-    assert dropped
-    assert pictures[0].packet not in dropped
 
 
 def test_times_of_raw_streams(clip: Path, pictures: list[ove_codec.Picture], tmp_path: Path) -> None:

@@ -118,15 +118,35 @@ py::object weights(const Slice& slice) {
   return lists;
 }
 
+using LimitsDict = std::map<std::string, std::int64_t>;
+
+hevc::Limits limits_of(const LimitsDict& values) {
+  hevc::Limits limits;
+  for (const auto& [name, value] : values) {
+    const auto& fields = hevc::kLimitFields;
+    const auto f = std::find_if(fields.begin(), fields.end(), [&](const auto& field) { return field.name == name; });
+    if (f == fields.end()) throw std::invalid_argument("there is no limit " + name);
+    limits.*f->field = value;
+  }
+  limits.validate();
+  return limits;
+}
+
+LimitsDict default_limits() {
+  LimitsDict values;
+  for (const hevc::LimitField& f : hevc::kLimitFields) values[f.name] = hevc::Limits().*f.field;
+  return values;
+}
+
 // Iterates over pictures; the GIL is free while they are decoded.
 class Reader {
  public:
-  Reader(const py::object& source, int threads, bool decoding_order, bool residual,
+  Reader(const py::object& source, int threads, bool decoding_order, bool residual, const LimitsDict& limits,
          std::shared_ptr<const reader::VideoIndex> index, std::vector<std::int64_t> frame_ids)
       : reader_(open_demuxer(source), {.threads = threads,
                                        .order = decoding_order ? hevc::Order::kDecoding : hevc::Order::kDisplay,
                                        .detail = residual ? hevc::Detail::kResidual : hevc::Detail::kMotion,
-                                       .limits = {},
+                                       .limits = limits_of(limits),
                                        .observe = {},
                                        .index = std::move(index),
                                        .frame_ids = std::move(frame_ids)}) {}
@@ -153,10 +173,10 @@ py::array_t<T> column(const reader::VideoIndex& index, F&& field) {
   return out;
 }
 
-std::shared_ptr<reader::VideoIndex> index_video(const py::object& source) {
+std::shared_ptr<reader::VideoIndex> index_video(const py::object& source, const LimitsDict& limits) {
   media::Demuxer demuxer = open_demuxer(source);
   const py::gil_scoped_release release;
-  return std::make_shared<reader::VideoIndex>(reader::index_video(std::move(demuxer)));
+  return std::make_shared<reader::VideoIndex>(reader::index_video(std::move(demuxer), limits_of(limits)));
 }
 
 void bind_picture(py::module_& m) {
@@ -239,9 +259,13 @@ void bind_picture(py::module_& m) {
 
 void bind_reader(py::module_& m) {
   bind_picture(m);
+  m.def("default_limits", &default_limits, "Name and default of every limit.");
+  m.def(
+      "check_limits", [](const LimitsDict& values) { limits_of(values); }, py::arg("limits"),
+      "Raises ValueError for a name that is no limit, and for a value that no limit may have.");
   py::class_<reader::VideoIndex, std::shared_ptr<reader::VideoIndex>>(
       m, "VideoIndex", "The N pictures of a video in display order, as its headers tell them.")
-      .def(py::init(&index_video), py::arg("source"),
+      .def(py::init(&index_video), py::arg("source"), py::kw_only(), py::arg("limits") = LimitsDict(),
            "Reads all headers of `source` (path, bytes or binary file object), without any slice data.")
       .def("__len__", [](const reader::VideoIndex& i) { return i.pictures.size(); })
       .def_property_readonly(
@@ -266,14 +290,12 @@ void bind_reader(py::module_& m) {
       .def_property_readonly(
           "random_access",
           [](const reader::VideoIndex& i) { return column<bool>(i, [](auto& p) { return p.random_access; }); },
-          "(N,) bool: whether the picture is an IRAP picture.")
-      .def("droppable_packets", &reader::VideoIndex::droppable_packets, py::arg("frame_ids"),
-           "Packets whose pictures none of `frame_ids` (display indices) needs, directly or not.");
+          "(N,) bool: whether the picture is an IRAP picture.");
   py::class_<Reader>(m, "Reader", "Iterates over the pictures of `source`, in display or decoding order.")
-      .def(py::init<const py::object&, int, bool, bool, std::shared_ptr<const reader::VideoIndex>,
+      .def(py::init<const py::object&, int, bool, bool, const LimitsDict&, std::shared_ptr<const reader::VideoIndex>,
                     std::vector<std::int64_t>>(),
            py::arg("source"), py::kw_only(), py::arg("threads") = 0, py::arg("decoding_order") = false,
-           py::arg("residual") = true, py::arg("index") = py::none(),
+           py::arg("residual") = true, py::arg("limits") = LimitsDict(), py::arg("index") = py::none(),
            py::arg("frame_ids") = std::vector<std::int64_t>())
       .def("__iter__", [](py::object self) { return self; })
       .def("__next__", &Reader::next);

@@ -17,6 +17,7 @@
 #include "common/error.h"
 #include "common/geometry.h"
 #include "media/pixel_decoder.h"
+#include "reader/reading_plan.h"
 #include "tokens/patch_gather.h"
 
 namespace py = pybind11;
@@ -61,10 +62,17 @@ std::vector<tokens::PatchPosition> places_of(const Array<std::int32_t>& position
   return places;
 }
 
+// How to decode. An index tells what the wanted pictures need; without one the whole video is decoded.
+struct Decoding {
+  std::shared_ptr<const reader::VideoIndex> index;
+  int threads = 0;
+  std::int64_t max_luma_samples = 0;
+};
+
 // Calls visit(slot, picture, gather) for every decoded picture of `packets` that `needs(slot)`, in output order; `slot`
 // is its place among `packets`. All must have the size of the first.
 template <class Needs, class Visit>
-void for_each_picture(media::Demuxer demuxer, const Array<std::int64_t>& packets, media::PixelDecoder::Options options,
+void for_each_picture(media::Demuxer demuxer, const Array<std::int64_t>& packets, const Decoding& decoding,
                       const CanvasOptions& canvas, Needs&& needs, Visit&& visit) {
   const std::span<const std::int64_t> wanted(packets.data(), static_cast<std::size_t>(packets.size()));
   std::vector<std::pair<std::int64_t, std::size_t>> slots;
@@ -72,12 +80,18 @@ void for_each_picture(media::Demuxer demuxer, const Array<std::int64_t>& packets
     if (needs(slot)) slots.emplace_back(wanted[slot], slot);
   }
   std::sort(slots.begin(), slots.end());
+  std::vector<std::int64_t> needed;
   for (const auto& [packet, slot] : slots) {
-    if (!options.wanted.empty() && options.wanted.back() == packet) {
+    if (!needed.empty() && needed.back() == packet) {
       throw std::invalid_argument("packets must not repeat, as " + std::to_string(packet) + " does");
     }
-    options.wanted.push_back(packet);
+    needed.push_back(packet);
   }
+  media::PixelDecoder::Options options;
+  if (decoding.index) options = reader::pixel_plan(*decoding.index, needed);
+  options.wanted = std::move(needed);
+  options.threads = decoding.threads;
+  options.max_luma_samples = decoding.max_luma_samples;
   const int turns = demuxer.info().quarter_turns;
   media::PixelDecoder decoder(std::move(demuxer), std::move(options));
   std::optional<tokens::PatchGather> gather;
@@ -108,15 +122,11 @@ py::array_t<float> own(std::unique_ptr<float[]> memory, std::vector<py::ssize_t>
   return py::array_t<float>(std::move(shape), data, owner);
 }
 
-media::PixelDecoder::Options decoder_options(const Array<std::int64_t>& dropped, int threads) {
-  return {{}, {dropped.data(), dropped.data() + dropped.size()}, threads};
-}
-
 py::array_t<float> gather_patches(const py::object& source, const Array<std::int64_t>& packets,
                                   const Array<std::int64_t>& starts, const Array<std::int32_t>& positions,
                                   const std::string& resize, int size, int patch_size, std::array<int, 2> source_size,
                                   std::array<float, 3> mean, std::array<float, 3> std, int threads,
-                                  const Array<std::int64_t>& dropped) {
+                                  std::shared_ptr<const reader::VideoIndex> index, std::int64_t max_luma_samples) {
   const std::span<const std::int64_t> bounds(starts.data(), static_cast<std::size_t>(starts.size()));
   if (starts.size() != packets.size() + 1 || bounds.front() != 0 || bounds.back() != positions.shape(0) ||
       !std::is_sorted(bounds.begin(), bounds.end())) {
@@ -132,7 +142,7 @@ py::array_t<float> gather_patches(const py::object& source, const Array<std::int
     py::gil_scoped_release release;
     rows = std::make_unique_for_overwrite<float[]>(places.size() * length);
     for_each_picture(
-        std::move(demuxer), packets, decoder_options(dropped, threads), canvas,
+        std::move(demuxer), packets, {index, threads, max_luma_samples}, canvas,
         [&](std::size_t slot) { return bounds[slot] < bounds[slot + 1]; },
         [&](std::size_t slot, const YuvPicture& picture, const tokens::PatchGather& gather) {
           const Geometry& g = gather.geometry();
@@ -151,7 +161,8 @@ py::array_t<float> gather_patches(const py::object& source, const Array<std::int
 
 py::array_t<float> gather_frames(const py::object& source, const Array<std::int64_t>& packets,
                                  const std::string& resize, int size, std::array<float, 3> mean,
-                                 std::array<float, 3> std, int threads, const Array<std::int64_t>& dropped) {
+                                 std::array<float, 3> std, int threads, std::shared_ptr<const reader::VideoIndex> index,
+                                 std::int64_t max_luma_samples) {
   const CanvasOptions canvas = canvas_options(resize, size, 1, mean, std);
   if (packets.size() == 0) throw std::invalid_argument("packets must name at least one picture");
   media::Demuxer demuxer = open_demuxer(source);
@@ -160,7 +171,7 @@ py::array_t<float> gather_frames(const py::object& source, const Array<std::int6
   {
     py::gil_scoped_release release;
     for_each_picture(
-        std::move(demuxer), packets, decoder_options(dropped, threads), canvas, [](std::size_t) { return true; },
+        std::move(demuxer), packets, {index, threads, max_luma_samples}, canvas, [](std::size_t) { return true; },
         [&](std::size_t slot, const YuvPicture& picture, const tokens::PatchGather& gather) {
           height = gather.geometry().canvas_height();
           width = gather.geometry().canvas_width();
@@ -249,14 +260,14 @@ void bind_tokens(py::module_& m) {
   m.def(
       "gather_patches", &gather_patches, py::arg("source"), py::arg("packets"), py::arg("starts"), py::arg("positions"),
       py::kw_only(), py::arg("resize"), py::arg("size"), py::arg("patch_size"), py::arg("source_size"),
-      py::arg("mean") = clip.mean, py::arg("std") = clip.std, py::arg("threads") = 0,
-      py::arg("dropped") = Array<std::int64_t>(0),
+      py::arg("mean") = clip.mean, py::arg("std") = clip.std, py::arg("threads") = 0, py::arg("index") = py::none(),
+      py::arg("max_luma_samples") = hevc::Limits().max_luma_samples,
       "Normalised patches (N, 3*p*p) float32 of the pictures of the given packets (T,): the rows starts[i] to\n"
       "starts[i+1] of positions (N, 2), patch row and column, belong to packets[i]. `grid` is the expected number of\n"
-      "patch rows and columns; `dropped` numbers packets that no wanted picture needs.");
+      "patch rows and columns; with the `index` of an HEVC video, nothing is read that the pictures do not need.");
   m.def("gather_frames", &gather_frames, py::arg("source"), py::arg("packets"), py::kw_only(), py::arg("resize"),
         py::arg("size"), py::arg("mean") = clip.mean, py::arg("std") = clip.std, py::arg("threads") = 0,
-        py::arg("dropped") = Array<std::int64_t>(0),
+        py::arg("index") = py::none(), py::arg("max_luma_samples") = hevc::Limits().max_luma_samples,
         "Normalised R'G'B' frames (T, 3, H, W) float32 of the pictures of the given packets (T,).");
   m.def(
       "gather_planes", &gather_planes, py::arg("planes"), py::arg("positions"), py::kw_only(), py::arg("bit_depth") = 8,

@@ -24,10 +24,10 @@ std::size_t find_triple(std::span<const std::uint8_t> data, std::size_t from, st
 
 }  // namespace
 
-std::vector<NalUnit> split_annex_b(std::span<const std::uint8_t> stream) {
+std::vector<NalUnit> split_annex_b(std::span<const std::uint8_t> stream, std::size_t most) {
   std::vector<NalUnit> units;
   std::size_t start = find_triple(stream, 0, 1);
-  while (start != kNone) {
+  while (start != kNone && units.size() < most) {
     const std::size_t begin = start + 3;
     start = find_triple(stream, begin, 1);
     std::size_t end = start == kNone ? stream.size() : start;
@@ -37,10 +37,10 @@ std::vector<NalUnit> split_annex_b(std::span<const std::uint8_t> stream) {
   return units;
 }
 
-std::vector<NalUnit> split_length_prefixed(std::span<const std::uint8_t> sample, int length_size) {
+std::vector<NalUnit> split_length_prefixed(std::span<const std::uint8_t> sample, int length_size, std::size_t most) {
   std::vector<NalUnit> units;
   std::size_t at = 0;
-  while (at < sample.size()) {
+  while (at < sample.size() && units.size() < most) {
     if (sample.size() - at < static_cast<std::size_t>(length_size)) {
       throw InvalidBitstreamError("a sample ends inside a NAL unit's length");
     }

@@ -25,7 +25,9 @@ void check_compatible(const Sps& sps, const Pps& pps) {
 
 }  // namespace
 
-SyntaxDecoder::SyntaxDecoder(DecoderOptions options) : options_(std::move(options)), tasks_(options_.threads) {}
+SyntaxDecoder::SyntaxDecoder(DecoderOptions options) : options_(std::move(options)), tasks_(options_.threads) {
+  options_.limits.validate();
+}
 
 void SyntaxDecoder::set_extradata(std::span<const std::uint8_t> extradata) {
   if (extradata.empty()) return;
@@ -65,7 +67,12 @@ void SyntaxDecoder::decode(std::span<const std::uint8_t> packet, const AccessUni
   if (failed_) return;
   std::int64_t at = position;
   try {
-    const auto units = nal_length_size_ ? split_length_prefixed(packet, nal_length_size_) : split_annex_b(packet);
+    const Limits& limits = options_.limits;
+    limits.check(&Limits::max_packet_bytes, std::ssize(packet), "the number of bytes of a packet");
+    const auto most = static_cast<std::size_t>(limits.max_nal_units) + 1;
+    const auto units =
+        nal_length_size_ ? split_length_prefixed(packet, nal_length_size_, most) : split_annex_b(packet, most);
+    limits.check(&Limits::max_nal_units, std::ssize(units), "the number of NAL units of a packet");
     for (const NalUnit& unit : units) {
       if (position >= 0) at = position + static_cast<std::int64_t>(unit.offset);
       decode_nal(unit, tag, at);
@@ -131,19 +138,42 @@ void SyntaxDecoder::decode_nal(const NalUnit& unit, const AccessUnitTag& tag, st
   const NalContext nal{static_cast<NalUnitType>(unit.bytes[0] >> 1), temporal_id_plus1 - 1, tag, position};
   if (is_slice(nal.type)) {
     decode_slice(unit, nal);
-  } else if (nal.type == NalUnitType::kSps) {
-    auto sps = std::make_shared<const Sps>(parse_sps(to_rbsp(unit.bytes.subspan(kNalHeaderSize)), options_.limits));
-    sps_[static_cast<std::size_t>(sps->id)] = sps;
-  } else if (nal.type == NalUnitType::kPps) {
-    auto pps = std::make_shared<const Pps>(parse_pps(to_rbsp(unit.bytes.subspan(kNalHeaderSize))));
-    pps_[static_cast<std::size_t>(pps->id)] = pps;
+  } else if (options_.known) {
+    return;
+  } else if (nal.type == NalUnitType::kVps || nal.type == NalUnitType::kSps || nal.type == NalUnitType::kPps) {
+    take_parameter_set(unit, nal.type);
   } else if (nal.type == NalUnitType::kEndOfSequence || nal.type == NalUnitType::kEndOfBitstream) {
     finish_picture();
     expect_sequence_ = true;
   }
 }
 
+// A set that is repeated stays the same object.
+void SyntaxDecoder::take_parameter_set(const NalUnit& unit, NalUnitType type) {
+  options_.limits.check(&Limits::max_parameter_set_bytes, std::ssize(unit.bytes),
+                        "the number of bytes of a parameter set");
+  std::vector<std::uint8_t> nal(unit.bytes.begin(), unit.bytes.end());
+  if (type == NalUnitType::kVps) {
+    if (nal.size() == kNalHeaderSize) return;    // as useless as any other, which is not looked at
+    auto& vps = vps_[nal[kNalHeaderSize] >> 4];  // vps_video_parameter_set_id
+    if (!vps || *vps != nal) vps = std::make_shared<const std::vector<std::uint8_t>>(std::move(nal));
+    return;
+  }
+  const auto take = [&](auto& sets, auto parsed) {
+    parsed.nal_unit = std::move(nal);
+    sets[static_cast<std::size_t>(parsed.id)] = std::make_shared<const decltype(parsed)>(std::move(parsed));
+  };
+  const auto repeats = [&](const auto& set) { return set && set->nal_unit == nal; };
+  const auto rbsp = [&] { return to_rbsp(unit.bytes.subspan(kNalHeaderSize)); };
+  if (type == NalUnitType::kSps) {
+    if (std::none_of(sps_.begin(), sps_.end(), repeats)) take(sps_, parse_sps(rbsp(), options_.limits));
+  } else {
+    if (std::none_of(pps_.begin(), pps_.end(), repeats)) take(pps_, parse_pps(rbsp()));
+  }
+}
+
 bool SyntaxDecoder::starts_sequence(NalUnitType type) const {
+  if (known_) return known_->clears_dpb;
   return is_irap(type) && (is_idr(type) || is_bla(type) || expect_sequence_);
 }
 
@@ -155,10 +185,15 @@ ParameterSetPair SyntaxDecoder::activate(int pps_id, NalUnitType type, bool firs
       throw InvalidBitstreamError("the slices of a picture name different parameter sets");
     return {task_->picture()->sps, task_->pps()};
   }
-  const auto& pps = pps_[static_cast<std::size_t>(pps_id)];
+  const auto& pps = known_ ? known_->pps : pps_[static_cast<std::size_t>(pps_id)];
   if (!pps)
     throw InvalidBitstreamError("a slice names picture parameter set " + std::to_string(pps_id) + ", which is missing");
-  if (starts_sequence(type)) {
+  if (known_) {
+    if (known_->nal_unit_type != type || pps->id != pps_id) {
+      throw InvalidBitstreamError("a picture is not the one that was there before: the source has changed");
+    }
+    active_sps_ = known_->sps;
+  } else if (starts_sequence(type)) {
     const auto& sps = sps_[static_cast<std::size_t>(pps->sps_id)];
     if (!sps) {
       throw InvalidBitstreamError("a slice names sequence parameter set " + std::to_string(pps->sps_id) +
@@ -181,9 +216,14 @@ void SyntaxDecoder::decode_slice(const NalUnit& unit, const NalContext& nal) {
   if (unit.bytes.size() <= kNalHeaderSize) throw InvalidBitstreamError("a slice segment is empty");
   const bool first = unit.bytes[kNalHeaderSize] & 0x80;  // first_slice_segment_in_pic_flag
   if (first) finish_picture();
-  // Decoding starts at a random access point; RASL pictures that refer to what precedes it are not decodable.
-  if (expect_sequence_ && !is_irap(nal.type)) return;
-  if (is_rasl(nal.type) && skip_rasl_) return;
+  if (options_.known) {
+    if (first) known_ = options_.known(nal.tag);
+    if (!known_) return;
+  } else {
+    // Decoding starts at a random access point; RASL pictures that refer to what precedes it are not decodable.
+    if (expect_sequence_ && !is_irap(nal.type)) return;
+    if (is_rasl(nal.type) && skip_rasl_) return;
+  }
 
   SliceSegment segment;
   segment.rbsp = to_rbsp(unit.bytes);
@@ -194,10 +234,8 @@ void SyntaxDecoder::decode_slice(const NalUnit& unit, const NalContext& nal) {
   segment.header = parse_slice_header(r, nal.type, task_ ? task_->last_header() : nullptr, *this);
   segment.data_begin = kNalHeaderSize + r.position() / 8;
   if (first) begin_picture(segment.header, nal);
-  if (task_->num_segments() >= static_cast<std::size_t>(options_.limits.max_slice_segments)) {
-    throw UnsupportedStreamError("a picture has more slice segments than the limit of " +
-                                 std::to_string(options_.limits.max_slice_segments));
-  }
+  options_.limits.check(&Limits::max_slice_segments, static_cast<std::int64_t>(task_->num_segments()) + 1,
+                        "the number of slice segments of a picture");
   auto collocated = add_slice(segment.header);
   segment.slice_idx = static_cast<std::uint16_t>(task_->picture()->slices.size() - 1);
   task_->add(std::move(segment), std::move(collocated));
@@ -230,13 +268,21 @@ void SyntaxDecoder::begin_picture(const SliceHeader& header, const NalContext& n
   if (new_sequence) expect_sequence_ = false;
   auto picture = std::make_shared<CodecPicture>();
   picture->sps = active_sps_;
+  picture->pps = tiles_pps_;
+  picture->vps = vps_[static_cast<std::size_t>(active_sps_->vps_id)];
   picture->nal_unit_type = nal.type;
   picture->temporal_id = nal.temporal_id;
-  picture->poc = picture_order_count(header, nal, new_sequence);
+  picture->poc = known_ ? known_->poc : picture_order_count(header, nal, new_sequence);
   picture->tag = nal.tag;
   picture->decode_index = decode_index_++;
-  picture->detail = options_.detail(nal.tag);
+  picture->detail = known_ ? known_->detail : options_.detail(nal.tag);
   rps_ = dpb_.begin_picture(header, *active_sps_, picture->poc, new_sequence, nal.type == NalUnitType::kCra);
+  const std::int64_t held = static_cast<std::int64_t>(dpb_.size()) + 1;
+  const Limits& limits = options_.limits;
+  limits.check(&Limits::max_dpb_pictures, std::max<std::int64_t>(held, active_sps_->max_dec_pic_buffering),
+               "the number of pictures in the decoded picture buffer");
+  limits.check(&Limits::max_dpb_luma_samples, held * active_sps_->width * active_sps_->height,
+               "the number of luma samples in the decoded picture buffer");
   output_current_ = header.pic_output;
   task_.emplace(std::move(picture), tiles_pps_, tiles_, pool_);
 }

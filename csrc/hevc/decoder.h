@@ -19,12 +19,27 @@ namespace ove::hevc {
 
 enum class Order : std::uint8_t { kDisplay, kDecoding };
 
+// What an earlier reading of the headers found of a picture: enough to decode it without the pictures before it that it
+// does not refer to.
+struct KnownPicture {
+  NalUnitType nal_unit_type = NalUnitType::kTrailN;
+  std::shared_ptr<const Sps> sps;
+  std::shared_ptr<const Pps> pps;
+  int poc = 0;
+  bool clears_dpb = false;  // neither it nor any later picture that is given refers to an earlier one
+  Detail detail = Detail::kResidual;
+};
+
 struct DecoderOptions {
   Order order = Order::kDisplay;
   int threads = 1;
   // How much of the picture of an access unit is wanted. Where a picture's motion is derived from another's, that one
   // needs motion too.
   std::function<Detail(const AccessUnitTag&)> detail = [](const AccessUnitTag&) { return Detail::kResidual; };
+  // If set, only some pictures of the stream are decoded: those that it knows when they begin, null for the others. It
+  // stands for `detail` and for parameter sets, which are not looked at. Packets may be left out that hold no such
+  // picture. In kDecoding order only, because output order needs every picture.
+  std::function<const KnownPicture*(const AccessUnitTag&)> known;
   // Sees every picture that is decoded, in decoding order, when its headers are read.
   std::function<void(const CodecPicture&)> observe;
   Limits limits;
@@ -63,6 +78,7 @@ class SyntaxDecoder final : private ParameterSetSource {
 
   ParameterSetPair activate(int pps_id, NalUnitType type, bool first_slice_segment) override;
   void decode_nal(const NalUnit& unit, const AccessUnitTag& tag, std::int64_t position);
+  void take_parameter_set(const NalUnit& unit, NalUnitType type);
   void decode_slice(const NalUnit& unit, const NalContext& nal);
   void begin_picture(const SliceHeader& header, const NalContext& nal);
   void finish_picture();
@@ -73,6 +89,7 @@ class SyntaxDecoder final : private ParameterSetSource {
 
   DecoderOptions options_;
   int nal_length_size_ = 0;  // 0: Annex B
+  std::array<std::shared_ptr<const std::vector<std::uint8_t>>, 16> vps_;
   std::array<std::shared_ptr<const Sps>, 16> sps_;
   std::array<std::shared_ptr<const Pps>, 64> pps_;
   std::shared_ptr<const Sps> active_sps_;
@@ -83,6 +100,7 @@ class SyntaxDecoder final : private ParameterSetSource {
 
   // of the current picture
   std::optional<PictureTask> task_;
+  const KnownPicture* known_ = nullptr;
   ReferencePictureSet rps_;
   bool output_current_ = false;
   // the layout in use, kept while the parameter sets stay the same objects

@@ -15,6 +15,7 @@ ReferencePictureSet Dpb::begin_picture(const SliceHeader& header, const Sps& sps
       entries_.clear();
     } else {
       flush();
+      remove_unused();
     }
   } else {
     rps = derive_rps(header, sps, poc);

@@ -40,6 +40,9 @@ class Dpb {
   const CodecPicture* peek_output() const { return output_.empty() ? nullptr : output_.front().get(); }
   std::shared_ptr<CodecPicture> pop_output();
 
+  // Pictures held for reference or output.
+  std::size_t size() const { return entries_.size(); }
+
  private:
   enum class Marking : std::uint8_t { kUnused, kShortTerm, kLongTerm };
   struct Entry {

@@ -34,7 +34,8 @@ struct Vui {
 };
 
 struct Sps {
-  int id = 0;
+  std::vector<std::uint8_t> nal_unit;  // that it was parsed from
+  int id = 0, vps_id = 0;
   int max_sub_layers = 1;
   int chroma_format_idc = 1;
   int chroma_array_type = 1;  // 0 when the colour planes are coded separately
@@ -68,6 +69,7 @@ struct Sps {
 };
 
 struct Pps {
+  std::vector<std::uint8_t> nal_unit;  // that it was parsed from
   int id = 0, sps_id = 0;
   bool dependent_slice_segments_enabled = false, output_flag_present = false, sign_data_hiding_enabled = false,
        cabac_init_present = false, transform_skip_enabled = false, cu_qp_delta_enabled = false,

@@ -116,13 +116,16 @@ enum class Detail : std::uint8_t { kHeaders, kMotion, kResidual };
 // What the caller knows of an access unit, found again on the picture that begins in it.
 struct AccessUnitTag {
   std::int64_t packet = -1;
-  std::int64_t pts = 0;
+  std::int64_t position = -1, size = 0;  // bytes of the packet in the source
+  std::int64_t pts = 0, dts = 0;
   bool has_pts = false;
   bool discard = false;
 };
 
 struct CodecPicture {
   std::shared_ptr<const Sps> sps;
+  std::shared_ptr<const Pps> pps;
+  std::shared_ptr<const std::vector<std::uint8_t>> vps;  // NAL unit, null where there is none
   NalUnitType nal_unit_type = NalUnitType::kTrailN;
   int temporal_id = 0;
   int poc = 0;

@@ -120,13 +120,13 @@ void parse_extensions(BitReader& r, Sps& sps) {
 }
 
 void parse_picture_size(BitReader& r, Sps& sps, const Limits& limits) {
-  sps.width = r.ue(static_cast<std::uint32_t>(limits.max_width), "pic_width_in_luma_samples");
-  sps.height = r.ue(static_cast<std::uint32_t>(limits.max_height), "pic_height_in_luma_samples");
-  if (sps.width == 0 || sps.height == 0) throw InvalidBitstreamError("the picture size is zero");
-  if (std::int64_t{sps.width} * sps.height > limits.max_luma_samples) {
-    throw UnsupportedStreamError("pictures of " + std::to_string(sps.width) + "x" + std::to_string(sps.height) +
-                                 " exceed the limit of " + std::to_string(limits.max_luma_samples) + " luma samples");
-  }
+  const std::int64_t width = r.ue(), height = r.ue();
+  if (width == 0 || height == 0) throw InvalidBitstreamError("the picture size is zero");
+  limits.check(&Limits::max_width, width, "the width of the pictures");
+  limits.check(&Limits::max_height, height, "the height of the pictures");
+  limits.check(&Limits::max_luma_samples, width * height, "the number of luma samples of a picture");
+  sps.width = static_cast<int>(width);
+  sps.height = static_cast<int>(height);
   sps.window = {0, 0, sps.width, sps.height};
   if (!r.flag()) return;  // conformance_window_flag
   const int unit_x = sps.chroma_format_idc == 1 || sps.chroma_format_idc == 2 ? 2 : 1;
@@ -176,7 +176,7 @@ void parse_pcm(BitReader& r, Sps& sps) {
 Sps parse_sps(std::span<const std::uint8_t> rbsp, const Limits& limits) {
   BitReader r(rbsp);
   Sps sps;
-  r.skip(4);  // sps_video_parameter_set_id
+  sps.vps_id = static_cast<int>(r.u(4));
   sps.max_sub_layers = static_cast<int>(r.u(3)) + 1;
   if (sps.max_sub_layers > 7) throw InvalidBitstreamError("sps_max_sub_layers_minus1 is 7");
   r.skip(1);  // sps_temporal_id_nesting_flag

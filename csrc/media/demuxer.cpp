@@ -1,5 +1,6 @@
 #include "media/demuxer.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <filesystem>
@@ -240,25 +241,28 @@ void Demuxer::require_hevc() const {
                                "ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4");
 }
 
+// Takes a packet of the video stream, without counting it; false at the end.
+bool Demuxer::Impl::next_packet() {
+  if (!input) fail("cannot be read again");  // where rewind() has failed
+  for (;;) {
+    av_packet_unref(packet.get());
+    const int code = av_read_frame(input.get(), packet.get());
+    rethrow();
+    if (code == AVERROR(EAGAIN)) continue;
+    if (code == AVERROR_EOF) return false;
+    if (code < 0) fail("cannot be read after picture " + std::to_string(next_index - 1), code, avio_tell(io()));
+    if (packet->stream_index == stream->index && packet->size > 0) return true;
+  }
+}
+
 bool Demuxer::read(Packet& packet) {
   const Silence quiet;
   Impl& self = *impl_;
-  AVPacket& p = *self.packet;
-  if (!self.input) self.fail("cannot be read again");  // where rewind() has failed
-  for (;;) {
-    av_packet_unref(&p);
-    const int code = av_read_frame(self.input.get(), &p);
-    self.rethrow();
-    if (code == AVERROR(EAGAIN)) continue;
-    if (code == AVERROR_EOF) {
-      self.check_end();
-      return false;
-    }
-    if (code < 0) {
-      self.fail("cannot be read after picture " + std::to_string(self.next_index - 1), code, avio_tell(self.io()));
-    }
-    if (p.stream_index == self.stream->index && p.size > 0) break;
+  if (!std::exchange(self.held, false) && !self.next_packet()) {
+    self.check_end();
+    return false;
   }
+  const AVPacket& p = *self.packet;
   packet.data = {p.data, static_cast<std::size_t>(p.size)};
   packet.index = self.next_index++;
   packet.pts = p.pts;
@@ -274,18 +278,54 @@ bool Demuxer::read(Packet& packet) {
 
 bool Demuxer::seekable() const { return impl_->io()->seekable & AVIO_SEEKABLE_NORMAL; }
 
+std::int64_t Demuxer::next_index() const { return impl_->next_index; }
+
+void Demuxer::seek(const PacketPlace& place) {
+  Impl& self = *impl_;
+  if (place.index == self.next_index || (self.jumps && seekable() && jump(place))) return;
+  if (place.index < self.next_index) rewind();
+  for (Packet packet; self.next_index < place.index && read(packet);) {
+  }
+}
+
+// By byte offset where packets follow one another in the file, else by time stamp. Containers count that by pts or dts,
+// so whatever libavformat does, the packet is known by its place. Where all fails one reads from the beginning.
+bool Demuxer::jump(const PacketPlace& place) {
+  const Silence quiet;
+  Impl& self = *impl_;
+  const bool by_bytes = self.raw || self.info.container == "mpegts";
+  const AVPacket& p = *self.packet;
+  for (const std::int64_t at : {by_bytes ? place.position : place.pts, by_bytes ? kNoTimestamp : place.dts}) {
+    if (at == kNoTimestamp || place.position < 0) continue;
+    const int flags = by_bytes ? AVSEEK_FLAG_BYTE : AVSEEK_FLAG_BACKWARD;
+    const int code = av_seek_frame(self.input.get(), self.stream->index, at, flags);
+    self.rethrow();
+    bool more = code >= 0 && self.next_packet();
+    while (more && !self.raw && p.pos >= 0 && p.pos < place.position) more = self.next_packet();
+    // Transport streams: the first zero of a start code belongs to the packet before, if that was read.
+    if (!more || !(self.raw ? p.size == place.size : p.pos == place.position && p.pts == place.pts)) continue;
+    self.held = true;
+    self.next_index = place.index;
+    self.next_position = place.position;
+    self.truncated = false;
+    return true;
+  }
+  self.jumps = false;
+  rewind();
+  return false;
+}
+
+// Anew from the first byte.
 void Demuxer::rewind() {
   const Silence quiet;
   Impl& self = *impl_;
-  if (self.next_index == 0) return;
-  // Anew from the first byte: seeking by time stamps does not lead to the first packet in every container.
   if (!seekable()) self.fail("cannot be read again: the source cannot seek");
   self.input.reset();
   if (avio_seek(self.io(), 0, SEEK_SET) < 0) self.fail("cannot be read again");
   self.open_input();
   self.find_stream();
   self.next_index = self.next_position = 0;
-  self.truncated = false;
+  self.truncated = self.held = false;
 }
 
 }  // namespace ove::media

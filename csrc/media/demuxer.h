@@ -46,6 +46,13 @@ struct Packet {
   bool corrupt = false;  // the container says that bytes are missing
 };
 
+// Where a packet stands, as an earlier reading of the same source found it.
+struct PacketPlace {
+  std::int64_t index = 0;
+  std::int64_t pts = kNoTimestamp, dts = kNoTimestamp;
+  std::int64_t position = -1, size = 0;
+};
+
 // Not for use from several threads at a time. Reads one file only: nothing that the file refers to, nothing from a
 // network. Every call may throw DecodeError, with the byte offset in the file, and what a ByteSource throws.
 class Demuxer {
@@ -65,14 +72,19 @@ class Demuxer {
 
   // Takes the next packet; false at the end. Throws where the file ends before its index does.
   bool read(Packet& packet);
-  // Begins anew with packet 0. Throws where the source cannot seek.
-  void rewind();
+  // Packet::index of what read() gives next.
+  std::int64_t next_index() const;
+  // Goes to this packet: without reading those before it where the container leads to the very packet, else by reading
+  // them. Throws where it lies behind and the source cannot seek.
+  void seek(const PacketPlace& place);
   bool seekable() const;
 
   struct Impl;
 
  private:
   friend class PixelDecoder;  // takes whole AVPackets, with their side data
+  bool jump(const PacketPlace& place);
+  void rewind();
   std::unique_ptr<Impl> impl_;
 };
 

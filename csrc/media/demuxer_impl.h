@@ -26,6 +26,8 @@ struct Demuxer::Impl {
   std::int64_t next_position = 0;  // of a raw stream
   std::int64_t segment_end = -1;   // where a Matroska file should end
   bool truncated = false;          // the last packet lacked bytes
+  bool held = false;               // `packet` was found by seeking and is to be given next
+  bool jumps = true;               // until the container leads elsewhere
 
   void open_file(const std::string& path);
   void open_source();
@@ -33,6 +35,7 @@ struct Demuxer::Impl {
   void find_stream();
   void describe();
   void check_end();
+  bool next_packet();
   AVIOContext* io() const { return callback_io ? callback_io.get() : file_io.get(); }
   [[noreturn]] void fail(const std::string& what, int code = 0, std::int64_t position = -1);
   void rethrow();

@@ -1,6 +1,7 @@
 #include "media/nal_units.h"
 
 #include <cstddef>
+#include <stdexcept>
 
 namespace ove::media {
 
@@ -89,19 +90,6 @@ bool base_layer(std::span<const std::uint8_t> nal) { return nal.size() >= 2 && (
 
 }  // namespace
 
-PictureKind HevcPackets::kind(std::span<const std::uint8_t> packet) const {
-  PictureKind kind = PictureKind::kNone;
-  for_each_nal(packet, length_size_, [&](auto, auto nal) {
-    if (!base_layer(nal) || nal_type(nal) >= 32) return true;
-    const int type = nal_type(nal);
-    kind = type >= 16 && type <= 23 ? PictureKind::kIrap
-           : type == 8 || type == 9 ? PictureKind::kRasl
-                                    : PictureKind::kOther;
-    return false;
-  });
-  return kind;
-}
-
 std::vector<std::uint8_t> HevcPackets::without_slices(std::span<const std::uint8_t> packet) const {
   std::vector<std::uint8_t> kept;
   for_each_nal(packet, length_size_, [&](auto whole, auto nal) {
@@ -110,6 +98,15 @@ std::vector<std::uint8_t> HevcPackets::without_slices(std::span<const std::uint8
     return true;
   });
   return kept;
+}
+
+void HevcPackets::append(std::span<const std::uint8_t> nal_unit, std::vector<std::uint8_t>& packet) const {
+  if (length_size_ == 0) packet.insert(packet.end(), {0, 0, 1});
+  if (length_size_ > 0 && length_size_ < 4 && nal_unit.size() >> 8 * length_size_ != 0) {
+    throw std::length_error("a parameter set is longer than the lengths of this stream can say");
+  }
+  for (int i = length_size_; i-- > 0;) packet.push_back(static_cast<std::uint8_t>(nal_unit.size() >> 8 * i));
+  packet.insert(packet.end(), nal_unit.begin(), nal_unit.end());
 }
 
 }  // namespace ove::media

@@ -14,22 +14,15 @@ enum class AnnexB : std::uint8_t { kNone, kH264, kHevc };
 // its NAL units. Files that do not begin with a start code are none.
 AnnexB sniff_annexb(std::span<const std::uint8_t> head);
 
-// What pictures of a packet depend on.
-enum class PictureKind : std::uint8_t {
-  kNone,   // no slice of the base layer
-  kIrap,   // intra random access point: nothing before it in decoding order
-  kRasl,   // leading picture that may refer to pictures before its IRAP picture
-  kOther,  // nothing before its IRAP picture
-};
-
 // Takes apart packets of HEVC, in the form that the extradata of their stream tells.
 class HevcPackets {
  public:
   explicit HevcPackets(std::span<const std::uint8_t> extradata);
 
-  PictureKind kind(std::span<const std::uint8_t> packet) const;
   // The packet without its slices: parameter sets and ends of sequence or bitstream. Empty where there are none.
   std::vector<std::uint8_t> without_slices(std::span<const std::uint8_t> packet) const;
+  // Appends a NAL unit to a packet. Throws std::length_error where its length does not fit.
+  void append(std::span<const std::uint8_t> nal_unit, std::vector<std::uint8_t>& packet) const;
 
  private:
   int length_size_ = 0;  // bytes of the length before every NAL unit; 0: start codes

@@ -19,16 +19,27 @@ struct DecodedPicture {
 // lists, packets are none of that. Not for use from several threads at a time.
 class PixelDecoder {
  public:
+  // Packets that are read one after the other, from one with an IRAP picture on, and the HEVC parameter sets (NAL
+  // units, in this order) that its pictures find.
+  struct Section {
+    PacketPlace begin;
+    std::int64_t end = 0;  // Packet::index behind the last one
+    std::vector<std::shared_ptr<const std::vector<std::uint8_t>>> parameter_sets;
+  };
   struct Options {
     std::vector<std::int64_t> wanted;  // Packet::index of the pictures to give, in any order
-    // Packet::index of pictures that no wanted one needs, directly or not; their slices are not decoded. Pictures whose
-    // order count the wanted ones are counted from (H.265 8.3.1, prevTid0Pic) must not be among them.
+    // Ascending; what they leave out no wanted picture needs, and no picture refers from one to the other. The whole
+    // video where there are none.
+    std::vector<Section> sections;
+    // Packet::index of pictures in them that no wanted one needs, directly or not; their slices are not decoded.
+    // Pictures whose order count the wanted ones are counted from (H.265 8.3.1, prevTid0Pic) must not be among them.
     std::vector<std::int64_t> dropped;
-    int threads = 0;  // 0: as many as there are cores
+    int threads = 0;                                        // 0: as many as there are cores
+    std::int64_t max_luma_samples = std::int64_t{1} << 26;  // of a picture
   };
 
-  // Of HEVC, groups of pictures that no wanted one can need are left out as well where the source can seek.
-  // Throws std::invalid_argument for a negative number, UnsupportedStreamError where libavcodec has no decoder.
+  // Throws std::invalid_argument for a negative number, UnsupportedStreamError where libavcodec has no decoder and
+  // where pictures have more samples than allowed.
   PixelDecoder(Demuxer demuxer, Options options);
   ~PixelDecoder();
   PixelDecoder(PixelDecoder&&) noexcept;

@@ -1,5 +1,6 @@
 #include "reader/video_index.h"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 
@@ -7,42 +8,55 @@
 
 namespace ove::reader {
 
-std::vector<bool> VideoIndex::closure(const std::vector<std::int64_t>& frame_ids, Edges edges) const {
-  std::vector<bool> needed(decoded.size());
+std::vector<bool> VideoIndex::closure(std::vector<bool> wanted, Edges edges) const {
+  // What a picture needs precedes it in decoding order.
+  for (std::size_t i = decoded.size(); i-- > 0;) {
+    if (!wanted[i]) continue;
+    for (const std::int64_t other : edges == Edges::kReferences ? decoded[i].references : decoded[i].collocated) {
+      wanted[static_cast<std::size_t>(other)] = true;
+    }
+  }
+  return wanted;
+}
+
+std::vector<bool> VideoIndex::flags(const std::vector<std::int64_t>& frame_ids) const {
+  std::vector<bool> wanted(decoded.size());
   for (const std::int64_t id : frame_ids) {
     if (id < 0 || id >= std::ssize(pictures)) {
       throw std::out_of_range("frame " + std::to_string(id) + " is not in the video, which has " +
                               std::to_string(pictures.size()) + " pictures");
     }
-    needed[static_cast<std::size_t>(pictures[static_cast<std::size_t>(id)].decode_index)] = true;
+    wanted[static_cast<std::size_t>(pictures[static_cast<std::size_t>(id)].decode_index)] = true;
   }
-  // What a picture needs precedes it in decoding order.
-  for (std::size_t i = decoded.size(); i-- > 0;) {
-    if (!needed[i]) continue;
-    for (const std::int64_t other : edges == Edges::kReferences ? decoded[i].references : decoded[i].collocated) {
-      needed[static_cast<std::size_t>(other)] = true;
-    }
-  }
-  return needed;
+  return wanted;
 }
 
-std::vector<std::int64_t> VideoIndex::droppable_packets(const std::vector<std::int64_t>& frame_ids) const {
-  const std::vector<bool> needed = closure(frame_ids, Edges::kReferences);
-  std::vector<std::int64_t> packets;
-  for (std::size_t i = 0; i < decoded.size(); ++i) {
-    if (!needed[i] && !decoded[i].poc_anchor) packets.push_back(decoded[i].packet);
-  }
-  return packets;
+const media::PacketPlace* VideoIndex::random_access_before(std::int64_t packet) const {
+  const auto after = std::upper_bound(random_access.begin(), random_access.end(), packet,
+                                      [](std::int64_t p, const media::PacketPlace& place) { return p < place.index; });
+  return after == random_access.begin() ? nullptr : &*std::prev(after);
 }
 
-VideoIndex index_video(media::Demuxer demuxer) {
+std::int64_t VideoIndex::first_decoded(std::int64_t packet) const {
+  const auto at = std::lower_bound(decoded.begin(), decoded.end(), packet,
+                                   [](const DecodedHeaders& d, std::int64_t p) { return d.packet < p; });
+  return at - decoded.begin();
+}
+
+VideoIndex index_video(media::Demuxer demuxer, const hevc::Limits& limits) {
   VideoIndex index;
   ReaderOptions options;
   options.detail = hevc::Detail::kHeaders;
+  options.limits = limits;
   options.observe = [&](const hevc::CodecPicture& p) {
     const bool anchor = p.temporal_id == 0 && !hevc::is_rasl(p.nal_unit_type) && !hevc::is_radl(p.nal_unit_type) &&
                         !hevc::is_sub_layer_non_reference(p.nal_unit_type);
-    index.decoded.push_back({p.tag.packet, p.references, p.collocated, anchor});
+    index.decoded.push_back(
+        {p.tag.packet, p.references, p.collocated, p.nal_unit_type, p.poc, anchor, p.sps, p.pps, p.vps});
+    if (!hevc::is_irap(p.nal_unit_type)) return;
+    if (!index.random_access.empty() && index.random_access.back().index == p.tag.packet) return;
+    index.random_access.push_back(
+        {p.tag.packet, p.tag.has_pts ? p.tag.pts : media::kNoTimestamp, p.tag.dts, p.tag.position, p.tag.size});
   };
   VideoReader reader(std::move(demuxer), std::move(options));
   for (VideoPicture picture; reader.next(picture);) {

@@ -12,49 +12,6 @@ int thread_count(int threads) {
   return threads > 0 ? threads : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
 }
 
-// How much of the picture of each packet `frame_ids` need.
-std::vector<hevc::Detail> details_by_packet(const VideoIndex& index, const std::vector<std::int64_t>& frame_ids,
-                                            hevc::Detail wanted) {
-  std::vector<hevc::Detail> details;
-  const auto set = [&](std::int64_t packet, hevc::Detail detail) {
-    if (packet >= std::ssize(details)) details.resize(static_cast<std::size_t>(packet) + 1, hevc::Detail::kHeaders);
-    details[static_cast<std::size_t>(packet)] = detail;
-  };
-  const std::vector<bool> needed = index.closure(frame_ids, VideoIndex::Edges::kCollocated);
-  for (std::size_t i = 0; i < needed.size(); ++i) {
-    if (needed[i]) set(index.decoded[i].packet, std::min(wanted, hevc::Detail::kMotion));
-  }
-  for (const std::int64_t id : frame_ids) set(index.pictures[static_cast<std::size_t>(id)].packet, wanted);
-  return details;
-}
-
-// Display indices of the pictures to give by decode_index, -1 for others.
-std::vector<std::int64_t> frame_ids_by_decode_index(const VideoIndex& index,
-                                                    const std::vector<std::int64_t>& frame_ids) {
-  std::vector<std::int64_t> ids(index.decoded.size(), -1);
-  for (const std::int64_t id : frame_ids) {
-    ids[static_cast<std::size_t>(index.pictures[static_cast<std::size_t>(id)].decode_index)] = id;
-  }
-  return ids;
-}
-
-hevc::DecoderOptions decoder_options(const ReaderOptions& options, const std::vector<hevc::Detail>& details) {
-  hevc::DecoderOptions result;
-  result.order = options.order;
-  result.threads = options.detail == hevc::Detail::kHeaders ? 1 : thread_count(options.threads);
-  result.limits = options.limits;
-  result.observe = options.observe;
-  if (options.index) {
-    result.detail = [&details](const hevc::AccessUnitTag& tag) {
-      const auto at = static_cast<std::size_t>(tag.packet);
-      return at < details.size() ? details[at] : hevc::Detail::kHeaders;
-    };
-  } else {
-    result.detail = [detail = options.detail](const hevc::AccessUnitTag&) { return detail; };
-  }
-  return result;
-}
-
 // Seconds a picture, where nothing has time stamps.
 double picture_duration(const hevc::Vui& vui, media::Rational frame_rate) {
   if (vui.num_units_in_tick > 0 && vui.time_scale > 0) {
@@ -68,21 +25,32 @@ double picture_duration(const hevc::Vui& vui, media::Rational frame_rate) {
 VideoReader::VideoReader(media::Demuxer demuxer, ReaderOptions options)
     : demuxer_(std::move(demuxer)),
       options_(std::move(options)),
-      details_(options_.index ? details_by_packet(*options_.index, options_.frame_ids, options_.detail)
-                              : std::vector<hevc::Detail>()),
-      decoder_(decoder_options(options_, details_)) {
+      plan_(options_.index ? std::make_unique<ReadingPlan>(options_.index, options_.frame_ids, options_.detail)
+                           : nullptr),
+      decoder_(decoder_options()) {
   demuxer_.require_hevc();
   try {
     decoder_.set_extradata(demuxer_.info().extradata);
   } catch (const Error&) {
     rethrow_named();
   }
-  if (options_.index) wanted_ = frame_ids_by_decode_index(*options_.index, options_.frame_ids);
-  left_ = options_.frame_ids.size();
-  done_ = options_.index && left_ == 0;
 }
 
-bool VideoReader::next(VideoPicture& picture) {
+hevc::DecoderOptions VideoReader::decoder_options() {
+  hevc::DecoderOptions result;
+  result.order = plan_ ? hevc::Order::kDecoding : options_.order;
+  result.threads = options_.detail == hevc::Detail::kHeaders ? 1 : thread_count(options_.threads);
+  result.limits = options_.limits;
+  result.observe = options_.observe;
+  result.detail = [detail = options_.detail](const hevc::AccessUnitTag&) { return detail; };
+  if (plan_) result.known = [plan = plan_.get()](const hevc::AccessUnitTag& tag) { return plan->known(tag); };
+  return result;
+}
+
+bool VideoReader::next(VideoPicture& picture) { return plan_ ? decode_in_order(picture) : decode(picture); }
+
+// The next picture that the decoder gives.
+bool VideoReader::decode(VideoPicture& picture) {
   try {
     while (!done_) {
       if (auto codec = decoder_.pop()) {
@@ -93,7 +61,7 @@ bool VideoReader::next(VideoPicture& picture) {
       feed();
     }
     if (!done_ && demuxer_error_) std::rethrow_exception(demuxer_error_);
-    if (!done_ && !decoder_.started()) {
+    if (!done_ && !plan_ && !decoder_.started()) {
       throw InvalidBitstreamError("the stream has no random access point (IDR, BLA or CRA picture) to start from");
     }
     done_ = true;
@@ -104,23 +72,53 @@ bool VideoReader::next(VideoPicture& picture) {
   }
 }
 
+// The next wanted picture; in the end those that can still be given, then what went wrong.
+bool VideoReader::decode_in_order(VideoPicture& picture) {
+  const std::vector<std::int64_t>& wanted = plan_->frame_ids();
+  while (next_wanted_ < wanted.size()) {
+    auto found = early_.find(wanted[next_wanted_]);
+    if (found == early_.end() && done_) found = early_.begin();
+    if (found != early_.end()) {
+      picture = std::move(found->second);
+      early_.erase(found);
+      next_wanted_ =
+          static_cast<std::size_t>(std::upper_bound(wanted.begin(), wanted.end(), picture.index) - wanted.begin());
+      return true;
+    }
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+    if (done_) break;
+    try {
+      VideoPicture decoded;
+      if (decode(decoded)) {
+        early_.emplace(decoded.index, std::move(decoded));
+      } else if (early_.size() < wanted.size() - next_wanted_) {
+        throw DecodeError(demuxer_.name() + ": the picture of display index " + std::to_string(wanted[next_wanted_]) +
+                          " is not there any more: the source has changed");
+      }
+    } catch (const Error&) {
+      failure_ = std::current_exception();
+    }
+  }
+  done_ = true;
+  return false;
+}
+
 // Numbers the picture; false if it is not to be given.
 bool VideoReader::give(std::shared_ptr<const hevc::CodecPicture> codec, VideoPicture& picture) {
+  if (plan_) {
+    picture.index = plan_->frame_id(*codec);
+    if (picture.index < 0) return false;
+    picture.pts = options_.index->pictures[static_cast<std::size_t>(picture.index)].pts;
+    picture.codec = std::move(codec);
+    return true;
+  }
   const hevc::AccessUnitTag& tag = codec->tag;
   if (tag.discard && options_.order == hevc::Order::kDisplay) return false;
-  std::int64_t index = next_index_++;
-  if (options_.index) {
-    // Not by counting: where a picture failed, later ones still come out if they precede it in decoding order.
-    const auto at = static_cast<std::size_t>(codec->decode_index);
-    index = at < wanted_.size() ? wanted_[at] : -1;
-    if (index < 0) return false;
-    done_ = --left_ == 0;
-  }
   const media::StreamInfo& info = demuxer_.info();
-  picture.index = index;
+  picture.index = next_index_++;
   picture.pts = tag.has_pts && info.time_base.den > 0
                     ? static_cast<double>(tag.pts) * info.time_base.num / info.time_base.den
-                    : static_cast<double>(index) * picture_duration(codec->sps->vui, info.frame_rate);
+                    : static_cast<double>(picture.index) * picture_duration(codec->sps->vui, info.frame_rate);
   picture.codec = std::move(codec);
   return true;
 }
@@ -130,7 +128,7 @@ void VideoReader::feed() {
   media::Packet packet;
   bool more = false;
   try {
-    more = !decoder_.failed() && demuxer_.read(packet);
+    more = !decoder_.failed() && (!plan_ || plan_->go_to_next(demuxer_)) && demuxer_.read(packet);
   } catch (const Error&) {
     demuxer_error_ = std::current_exception();
   }
@@ -141,7 +139,10 @@ void VideoReader::feed() {
   }
   decoder_.decode(packet.data,
                   {.packet = packet.index,
+                   .position = packet.position,
+                   .size = std::ssize(packet.data),
                    .pts = packet.pts,
+                   .dts = packet.dts,
                    .has_pts = packet.pts != media::kNoTimestamp,
                    .discard = packet.discard},
                   packet.position);

@@ -3,12 +3,13 @@
 
 #include <cstdint>
 #include <exception>
+#include <map>
 #include <memory>
 #include <vector>
 
 #include "hevc/decoder.h"
 #include "media/demuxer.h"
-#include "reader/video_index.h"
+#include "reader/reading_plan.h"
 
 namespace ove::reader {
 
@@ -24,7 +25,8 @@ struct ReaderOptions {
   hevc::Detail detail = hevc::Detail::kResidual;  // of the pictures given
   hevc::Limits limits;
   std::function<void(const hevc::CodecPicture&)> observe;
-  // If set, only `frame_ids` (display indices, ascending) are given, and nothing is decoded that they do not need.
+  // If set, only `frame_ids` (display indices, ascending) are given, in display order, and nothing is decoded that they
+  // do not need. The index must be of the same source.
   std::shared_ptr<const VideoIndex> index;
   std::vector<std::int64_t> frame_ids;
 };
@@ -42,20 +44,24 @@ class VideoReader {
   bool next(VideoPicture& picture);
 
  private:
+  hevc::DecoderOptions decoder_options();
+  bool decode(VideoPicture& picture);
+  bool decode_in_order(VideoPicture& picture);
   void feed();
   bool give(std::shared_ptr<const hevc::CodecPicture> codec, VideoPicture& picture);
   [[noreturn]] void rethrow_named() const;
 
   media::Demuxer demuxer_;
   ReaderOptions options_;
-  // where an index is given
-  std::vector<hevc::Detail> details_;  // by packet
-  std::vector<std::int64_t> wanted_;   // by decode_index: display index, -1 where not wanted
+  std::unique_ptr<ReadingPlan> plan_;  // where an index is given
   hevc::SyntaxDecoder decoder_;
   std::exception_ptr demuxer_error_;
   bool ended_ = false, done_ = false;
   std::int64_t next_index_ = 0;
-  std::size_t left_ = 0;  // wanted pictures not given yet
+  // of a plan: pictures decoded before others that are shown earlier, and why there are no more
+  std::map<std::int64_t, VideoPicture> early_;
+  std::size_t next_wanted_ = 0;
+  std::exception_ptr failure_;
 };
 
 }  // namespace ove::reader

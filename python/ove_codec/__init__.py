@@ -12,6 +12,7 @@ from ove_codec._core import (
     UnsupportedStreamError,
     VideoIndex,
 )
+from ove_codec.limits import Limits
 from ove_codec.presets import PRESETS
 from ove_codec.selection import Selection, select, select_arrays
 from ove_codec.tokens import Tokens, frames, tokenize
@@ -30,6 +31,7 @@ __all__ = [
     "DecodeError",
     "Error",
     "InvalidBitstreamError",
+    "Limits",
     "Picture",
     "Selection",
     "Tokens",

@@ -102,9 +102,12 @@ class Picture(metaclass=_Pybind11Type):
     @property
     def bits(self) -> NDArray[np.int32]: ...
 
+def default_limits() -> dict[str, int]: ...
+def check_limits(limits: dict[str, int]) -> None: ...
+
 @final
 class VideoIndex(metaclass=_Pybind11Type):
-    def __init__(self, source: _Source) -> None: ...
+    def __init__(self, source: _Source, *, limits: dict[str, int] = ...) -> None: ...
     def __len__(self) -> int: ...
     @property
     def packet(self) -> NDArray[np.int64]: ...
@@ -116,7 +119,6 @@ class VideoIndex(metaclass=_Pybind11Type):
     def type(self) -> NDArray[np.str_]: ...
     @property
     def random_access(self) -> NDArray[np.bool_]: ...
-    def droppable_packets(self, frame_ids: Sequence[int]) -> list[int]: ...
 
 @final
 class Reader(metaclass=_Pybind11Type):
@@ -127,6 +129,7 @@ class Reader(metaclass=_Pybind11Type):
         threads: int = 0,
         decoding_order: bool = False,
         residual: bool = True,
+        limits: dict[str, int] = ...,
         index: VideoIndex | None = None,
         frame_ids: Sequence[int] = ...,
     ) -> None: ...
@@ -210,7 +213,8 @@ def gather_patches(
     mean: _Color = ...,
     std: _Color = ...,
     threads: int = 0,
-    dropped: NDArray[np.int64] = ...,
+    index: VideoIndex | None = None,
+    max_luma_samples: int = ...,
 ) -> NDArray[np.float32]: ...
 def gather_frames(
     source: _Source,
@@ -221,7 +225,8 @@ def gather_frames(
     mean: _Color = ...,
     std: _Color = ...,
     threads: int = 0,
-    dropped: NDArray[np.int64] = ...,
+    index: VideoIndex | None = None,
+    max_luma_samples: int = ...,
 ) -> NDArray[np.float32]: ...
 def gather_planes(
     planes: Sequence[NDArray[Any]],

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 import ove_codec
 from ove_codec import _core
+from ove_codec.limits import Limits
 
 Array = npt.NDArray[Any]
 
@@ -89,9 +90,10 @@ class _VideoReader:
 class VideoPictures:
     """What ``ove_codec.open`` takes, or a video that it opened."""
 
-    def __init__(self, source: Any, threads: int = 0) -> None:
+    def __init__(self, source: Any, threads: int = 0, limits: Limits | None = None) -> None:
         self._source = source
         self._threads = threads
+        self._limits = limits
         self._video: Any = source if hasattr(source, "index") and hasattr(source, "read") else None
 
     @property
@@ -101,7 +103,7 @@ class VideoPictures:
 
     def open(self) -> _VideoReader:
         if self._video is None:
-            self._video = ove_codec.open(self._source, threads=self._threads)
+            self._video = ove_codec.open(self._source, threads=self._threads, limits=self._limits)
         return _VideoReader(self._video)
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ove_codec import _core
 from ove_codec._pictures import Array, ArrayPictures, Pictures, VideoPictures, read_planes
+from ove_codec.limits import Limits
 from ove_codec.presets import resolve
 
 
@@ -51,7 +52,7 @@ class Geometry:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """The patches of a clip that are kept, and why.
+    """The patches of a clip that are kept, and why. It can be pickled where its source can (see ``Video``).
 
     Attributes:
         frame_ids: (T,) int64, display index of each sampled picture, ascending.
@@ -225,13 +226,16 @@ def _select(pictures: Pictures, preset: str, overrides: dict[str, Any]) -> Selec
     )
 
 
-def select(source: Any, preset: str = "paper", *, threads: int = 0, **params: Any) -> Selection:
+def select(
+    source: Any, preset: str = "paper", *, threads: int = 0, limits: Limits | None = None, **params: Any
+) -> Selection:
     """Selects patches of an HEVC video by its motion vectors, residuals or bits.
 
     Args:
         source: what ``ove_codec.open`` takes, or a video that it opened.
         preset: "paper", "llava", "probe" or "bitcost".
         threads: of the decoder; 0 for all cores.
+        limits: of what `source` may ask for, as with ``ove_codec.open``; a video opened by it has its own.
         **params: overrides of the preset's parameters (see ``ove_codec.presets``).
 
     Returns:
@@ -241,7 +245,7 @@ def select(source: Any, preset: str = "paper", *, threads: int = 0, **params: An
         ValueError: an unknown preset or a bad value; TypeError: an unknown parameter.
         UnsupportedStreamError: the picture size changes among the sampled pictures; and what ``ove_codec.open`` raises.
     """
-    return _select(VideoPictures(source, threads), preset, params)
+    return _select(VideoPictures(source, threads, limits), preset, params)
 
 
 def select_arrays(

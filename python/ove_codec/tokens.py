@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ove_codec import _core
+from ove_codec.limits import Limits
 from ove_codec.video import Source, Video
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def tokenize(
     *,
     dtype: torch.dtype | None = None,
     threads: int = 0,
+    limits: Limits | None = None,
     mean: Color = CLIP_MEAN,
     std: Color = CLIP_STD,
 ) -> Tokens:
@@ -67,6 +69,7 @@ def tokenize(
         selection: what `select` returned for the source.
         dtype: of the patches; float32 where None.
         threads: of the pixel decoder; 0 takes all cores.
+        limits: of what `source` may ask for, as with ``ove_codec.open``; an opened Video has its own.
         mean, std: of R, G and B in [0, 1]; CLIP's by default.
 
     Raises:
@@ -81,7 +84,9 @@ def tokenize(
     selections = list(selection) if isinstance(selection, Sequence) else [selection]
     if len(sources) != len(selections) or not sources:
         raise ValueError(f"source and selection must be as many, not {len(sources)} and {len(selections)}")
-    rows = [_patches(_Pixels(s, threads), chosen, mean, std) for s, chosen in zip(sources, selections, strict=True)]
+    rows = [
+        _patches(_Pixels(s, threads, limits), chosen, mean, std) for s, chosen in zip(sources, selections, strict=True)
+    ]
     positions = [np.asarray(chosen.positions, np.int64) for chosen in selections]
     patches = [torch.from_numpy(r).to(dtype or torch.float32) for r in rows]
     lengths = np.cumsum([0, *map(len, rows)], dtype=np.int32)
@@ -102,6 +107,7 @@ def frames(
     normalize: bool = True,
     dtype: torch.dtype | None = None,
     threads: int = 0,
+    limits: Limits | None = None,
     mean: Color = CLIP_MEAN,
     std: Color = CLIP_STD,
 ) -> torch.Tensor:
@@ -117,6 +123,7 @@ def frames(
         normalize: with mean and std, as dtype; otherwise uint8, 0 to 255.
         dtype: of normalised frames; float32 where None.
         threads: of the pixel decoder; 0 takes all cores.
+        limits: of what `source` may ask for, as with ``ove_codec.open``; an opened Video has its own.
 
     Returns:
         (T, 3, H, W) tensor of R'G'B' frames, in the order asked for.
@@ -129,7 +136,7 @@ def frames(
 
     if frame_ids is not None and num_frames is not None:
         raise ValueError("give frame_ids or num_frames, not both")
-    video = _Pixels(source, threads)
+    video = _Pixels(source, threads, limits)
     ids = _frame_ids(len(video.packets), frame_ids, num_frames)
     unique, back = np.unique(ids, return_inverse=True)
     if not normalize:
@@ -149,8 +156,8 @@ class _Pixels:
     packets: for every frame in display order, the number of the packet that it is decoded from.
     """
 
-    def __init__(self, source: Source | Video, threads: int) -> None:
-        self.video = source if isinstance(source, Video) else Video(source, threads)
+    def __init__(self, source: Source | Video, threads: int, limits: Limits | None) -> None:
+        self.video = source if isinstance(source, Video) else Video(source, threads, limits)
         self.threads = threads
         self.packets: NDArray[np.int64]
         if self.video.info["codec"] == "hevc":
@@ -162,12 +169,12 @@ class _Pixels:
 
     def request(self, frame_ids: NDArray[np.int64]) -> dict[str, Any]:
         """Arguments of the _core functions that give the pictures of these ascending frames."""
-        dropped = self.video.index.droppable_packets(frame_ids.tolist()) if self.video.info["codec"] == "hevc" else []
         return {
             "source": self.video.source,
             "packets": self.packets[frame_ids],
             "threads": self.threads,
-            "dropped": dropped,
+            "index": self.video.index if self.video.info["codec"] == "hevc" else None,
+            "max_luma_samples": self.video.limits.max_luma_samples,
         }
 
 

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ove_codec import _core
+from ove_codec.limits import Limits
 
 Source = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
@@ -20,9 +21,11 @@ class Video:
 
     Every iteration begins at the start of the video. After damage, the pictures that precede it in decoding order are
     given, then the error is raised; where the resolution changes, iteration goes on with pictures of the new size.
+
+    A video can be pickled if its source is a path or bytes. Its index is left out and read again where it is needed.
     """
 
-    def __init__(self, source: Source, threads: int = 0) -> None:
+    def __init__(self, source: Source, threads: int = 0, limits: Limits | None = None) -> None:
         if threads < 0:
             raise ValueError(f"threads must be 0 (all cores) or more, not {threads}")
         stream: Any = source
@@ -30,10 +33,19 @@ class Video:
             source = stream.read()
         self.source: Source = source
         self.threads = threads
+        self.limits = limits or Limits()
         self.info: dict[str, Any] = _core.stream_info(source)
 
     def __iter__(self) -> Iterator[_core.Picture]:
-        return iter(_core.Reader(self.source, threads=self.threads))
+        return iter(_core.Reader(self.source, threads=self.threads, limits=self.limits.as_dict()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        if not isinstance(self.source, str | PathLike | bytes | bytearray):
+            raise TypeError(
+                f"a video whose source is a {type(self.source).__name__} cannot be pickled: open it by its path, or "
+                f"from bytes"
+            )
+        return {name: value for name, value in vars(self).items() if name != "index"}
 
     def __len__(self) -> int:
         return len(self.index)
@@ -41,39 +53,70 @@ class Video:
     @cached_property
     def index(self) -> _core.VideoIndex:
         """The pictures in display order by their headers alone; reads the video once, without its slice data."""
-        return _core.VideoIndex(self.source)
+        return _core.VideoIndex(self.source, limits=self.limits.as_dict())
 
     def read(self, frame_ids: Iterable[int], *, residual: bool = True) -> Iterator[_core.Picture]:
         """Gives the pictures of some display indices, each once, in ascending order.
 
-        Nothing is decoded that they do not need; without `residual`, no residual is. Raises IndexError for an index
-        that is not in the video.
+        Nothing is decoded that they do not need; without `residual`, no residual is. Where the container can seek,
+        reading leaves out the groups of pictures between those that they need. Raises IndexError for an index that is
+        not in the video.
         """
         wanted = sorted({int(i) for i in frame_ids})
         return iter(
-            _core.Reader(self.source, threads=self.threads, residual=residual, index=self.index, frame_ids=wanted)
+            _core.Reader(
+                self.source,
+                threads=self.threads,
+                residual=residual,
+                limits=self.limits.as_dict(),
+                index=self.index,
+                frame_ids=wanted,
+            )
         )
 
+    def seek(
+        self, *, index: int | None = None, pts: float | None = None, residual: bool = True
+    ) -> Iterator[_core.Picture]:
+        """Gives a picture and all that follow it in display order, as iterating over the video would.
 
-def open(source: Source, threads: int = 0) -> Video:
+        The picture is that of display index `index`, or the one shown at `pts` seconds: the last that is not later, the
+        first one before its time. Reading begins at the nearest random access point from which it can be decoded; where
+        the container can seek, nothing before that is read. The video itself has no position: every call gives an
+        iterator of its own. Raises IndexError for an index that is not in the video, ValueError for other arguments
+        than one of both.
+        """
+        if (index is None) == (pts is None) or pts != pts:
+            raise ValueError(f"seek takes index or pts, a number of pictures or of seconds, not {index} and {pts}")
+        if pts is not None:
+            later = np.flatnonzero(self.index.pts > pts)
+            index = max(0, int(later[0]) - 1) if len(later) else len(self) - 1
+        assert index is not None
+        if not 0 <= index < len(self):
+            raise IndexError(f"picture {index} is not in the video, which has {len(self)} pictures")
+        return self.read(range(index, len(self)), residual=residual)
+
+
+def open(source: Source, threads: int = 0, limits: Limits | None = None) -> Video:
     """Opens an HEVC video: a path, bytes, or a binary file object (read whole if it cannot seek).
 
-    `threads` is the number of decoding threads, 0 for all cores. Raises DecodeError where nothing can be read and
+    `threads` is the number of decoding threads, 0 for all cores. Reading what exceeds the `limits` (those of
+    ``Limits()`` where None) raises UnsupportedStreamError. Raises DecodeError where nothing can be read and
     UnsupportedStreamError where the video is not HEVC.
     """
-    video = Video(source, threads)
+    video = Video(source, threads, limits)
     if video.info["codec"] != "hevc":
         _core.Reader(video.source)  # raises, with the remedy
     return video
 
 
-def framecrc(source: Source, threads: int = 0) -> Iterator[dict[str, int | str]]:
+def framecrc(source: Source, threads: int = 0, limits: Limits | None = None) -> Iterator[dict[str, int | str]]:
     """Gives, for every picture in decoding order, checksums of its motion and residual.
 
     `motion_crc32` is the CRC-32 of an int32 little-endian array (h4, w4, 7): pred, then x, y, POC of list 0, then of
     list 1; `residual_crc32` that of `residual` as little-endian int16. Both as eight hexadecimal digits.
     """
-    for picture in _core.Reader(source, threads=threads, decoding_order=True):
+    limits = limits or Limits()
+    for picture in _core.Reader(source, threads=threads, decoding_order=True, limits=limits.as_dict()):
         motion = np.empty((*picture.pred.shape, 7), "<i4")
         motion[..., 0] = picture.pred
         for i in range(2):
