@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <utility>
 
 #include "saliency/order_statistics.h"
 
@@ -34,36 +35,69 @@ Camera mean_camera(const VectorField& field) {
   return translation(x / n, y / n);
 }
 
-// Calls visit(x, y, block, run) for every run of samples of one row and one block whose vector is not 0, in raster
-// order.
-template <class Visit>
-void each_moving_run(const VectorField& field, const BlockGrid& grid, Visit visit) {
-  for (int y = 0; y < grid.height; ++y) {
-    const std::size_t row = static_cast<std::size_t>((y + grid.phase_y) / 4) * grid.columns;
+// The blocks of one row of the grid whose vector is not 0, and their samples from left to right.
+class MovingRow {
+ public:
+  void find(const VectorField& field, const BlockGrid& grid, int row) {
+    columns_.resize(grid.columns);
+    std::size_t count = 0;
     for (int column = 0; column < grid.columns; ++column) {
-      const std::size_t block = row + column;
-      if (field.x[block] == 0 && field.y[block] == 0) continue;
-      const int x = std::max(0, column * 4 - grid.phase_x);
-      visit(x, y, block, std::min(grid.width, column * 4 - grid.phase_x + 4) - x);
+      const std::size_t block = static_cast<std::size_t>(row) * grid.columns + column;
+      columns_[count] = column;
+      count += field.x[block] != 0 || field.y[block] != 0;
     }
+    columns_.resize(count);
+    samples_ = 4 * count;
+    lead_ = 4;
+    if (count == 0) return;
+    // Only the first and the last block of the grid may lie partly before or behind the map.
+    const auto width = [&](int column) {
+      const BlockSpan span = block_span(column, grid.phase_x, grid.width);
+      return static_cast<std::size_t>(span.end - span.begin);
+    };
+    lead_ = width(columns_.front());
+    samples_ -= 4 - lead_;
+    if (count > 1) samples_ -= 4 - width(columns_.back());
   }
-}
 
+  std::size_t samples() const { return samples_; }
+  // The column of the grid that sample s lies in, and of the map that it is.
+  std::pair<int, int> at(std::size_t s, const BlockGrid& grid) const {
+    const std::size_t block = s < lead_ ? 0 : 1 + (s - lead_) / 4, offset = s < lead_ ? s : (s - lead_) % 4;
+    const int column = columns_[block];
+    return {column, block_span(column, grid.phase_x, grid.width).begin + static_cast<int>(offset)};
+  }
+
+ private:
+  std::vector<int> columns_;
+  std::size_t samples_ = 0, lead_ = 4;
+};
+
+// At most kMostPoints of the samples whose vector is not 0, evenly strided in raster order.
 std::vector<Point> moving_points(const VectorField& field, const BlockGrid& grid) {
+  MovingRow moving;
   std::size_t count = 0;
-  each_moving_run(field, grid, [&](int, int, std::size_t, int run) { count += run; });
+  const auto lines = [&](int row) { return block_span(row, grid.phase_y, grid.height); };
+  for (int row = 0; row < grid.rows; ++row) {
+    moving.find(field, grid, row);
+    count += moving.samples() * (lines(row).end - lines(row).begin);
+  }
   const std::vector<float> u = unit_coordinates(grid.width), v = unit_coordinates(grid.height);
   const std::size_t step = count > kMostPoints ? (count + kMostPoints - 1) / kMostPoints : 1;
   std::vector<Point> points;
   points.reserve(count / step + 1);
-  std::size_t skip = 0;  // samples until the next point
-  each_moving_run(field, grid, [&](int x, int y, std::size_t block, int run) {
-    std::size_t k = skip;
-    for (; k < static_cast<std::size_t>(run); k += step) {
-      points.push_back({u[x + k], v[y], field.x[block], field.y[block]});
+  std::size_t next = 0;  // sample of the line that becomes a point
+  for (int row = 0; row < grid.rows; ++row) {
+    moving.find(field, grid, row);
+    for (int y = lines(row).begin; y < lines(row).end; ++y) {
+      for (; next < moving.samples(); next += step) {
+        const auto [column, x] = moving.at(next, grid);
+        const std::size_t block = static_cast<std::size_t>(row) * grid.columns + column;
+        points.push_back({u[x], v[y], field.x[block], field.y[block]});
+      }
+      next -= moving.samples();
     }
-    skip = k - run;
-  });
+  }
   return points;
 }
 
@@ -73,11 +107,12 @@ Camera fit(const std::vector<Point>& points, Compensate compensate) {
   const double n = static_cast<double>(points.size());
   double mean_u = 0, mean_v = 0, mean_dx = 0, mean_dy = 0;
   for (const Point& p : points) {
-    mean_u += static_cast<double>(p.u) / n;
-    mean_v += static_cast<double>(p.v) / n;
-    mean_dx += static_cast<double>(p.dx) / n;
-    mean_dy += static_cast<double>(p.dy) / n;
+    mean_u += static_cast<double>(p.u);
+    mean_v += static_cast<double>(p.v);
+    mean_dx += static_cast<double>(p.dx);
+    mean_dy += static_cast<double>(p.dy);
   }
+  mean_u /= n, mean_v /= n, mean_dx /= n, mean_dy /= n;
   double uu = 0, uv = 0, vv = 0, ux = 0, vx = 0, uy = 0, vy = 0;
   for (const Point& p : points) {
     const double u = static_cast<double>(p.u) - mean_u, v = static_cast<double>(p.v) - mean_v;

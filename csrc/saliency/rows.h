@@ -1,0 +1,36 @@
+// Loops over rows of values. Outputs do not overlap inputs unless they are the same row; n may be 0.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "saliency/camera.h"
+
+namespace ove::saliency {
+
+// Chooses vectors, quarter samples, from both lists of n blocks (four numbers a block) and gives them in samples: those
+// of `list` where bit `list` of `pred` is set, with `fall_back` those of list 1 where only bit 1 is, 0 elsewhere.
+void choose_vectors(const std::int16_t* mv, const std::uint8_t* pred, std::size_t n, int list, bool fall_back, float* x,
+                    float* y);
+// pred of n blocks where a list counts as used if its vector is not 0.
+void used_lists(const std::int16_t* mv, std::size_t n, std::uint8_t* pred);
+
+// |(x, y) - camera| along a row of n values whose coordinates are u[i] and v.
+void magnitudes(const float* x, const float* y, const float* u, float v, std::size_t n, const Camera& camera,
+                float* out);
+// The same for a camera that only translates.
+void magnitudes(const float* x, const float* y, std::size_t n, const Camera& camera, float* out);
+
+// out = weight * min(scale * value, 1)
+void energies(const float* values, std::size_t n, float scale, float weight, float* out);
+// Adds weight * min(scale * |Y - 128|, 1) of residuals of 8 + shift bits; see residual.h.
+void add_residual_energies(const std::int16_t* residual, std::size_t n, int shift, float scale, float weight,
+                           float* out);
+// out += weight * values
+void add_weighted(const float* values, std::size_t n, float weight, float* out);
+// row = min(row * (1 + strength * prior), 1)
+void apply_prior(const float* prior, std::size_t n, float strength, float* row);
+// row = floor(255 * min(row, 1)), of rows that are not negative
+void quantize(std::size_t n, float* row);
+
+}  // namespace ove::saliency
