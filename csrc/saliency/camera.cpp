@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "saliency/order_statistics.h"
+#include "saliency/rows.h"
 
 namespace ove::saliency {
 
@@ -35,67 +36,65 @@ Camera mean_camera(const VectorField& field) {
   return translation(x / n, y / n);
 }
 
-// The blocks of one row of the grid whose vector is not 0, and their samples from left to right.
-class MovingRow {
- public:
-  void find(const VectorField& field, const BlockGrid& grid, int row) {
-    columns_.resize(grid.columns);
-    std::size_t count = 0;
-    for (int column = 0; column < grid.columns; ++column) {
-      const std::size_t block = static_cast<std::size_t>(row) * grid.columns + column;
-      columns_[count] = column;
-      count += field.x[block] != 0 || field.y[block] != 0;
-    }
-    columns_.resize(count);
-    samples_ = 4 * count;
-    lead_ = 4;
-    if (count == 0) return;
-    // Only the first and the last block of the grid may lie partly before or behind the map.
-    const auto width = [&](int column) {
-      const BlockSpan span = block_span(column, grid.phase_x, grid.width);
-      return static_cast<std::size_t>(span.end - span.begin);
-    };
-    lead_ = width(columns_.front());
-    samples_ -= 4 - lead_;
-    if (count > 1) samples_ -= 4 - width(columns_.back());
+// Samples of the map, in one row of it, that lie in blocks whose vector is not 0.
+std::size_t moving_samples(const VectorField& field, const BlockGrid& grid, int row) {
+  const std::size_t first = static_cast<std::size_t>(row) * grid.columns;
+  std::size_t samples = 4 * count_moving(field.x.data() + first, field.y.data() + first, grid.columns);
+  // Only the outermost blocks may lie partly outside.
+  for (int column = 0; column < grid.columns; column += std::max(1, grid.columns - 1)) {
+    const BlockSpan span = block_span(column, grid.phase_x, grid.width);
+    if (field.x[first + column] != 0 || field.y[first + column] != 0) samples -= 4 - (span.end - span.begin);
   }
+  return samples;
+}
 
-  std::size_t samples() const { return samples_; }
-  // The column of the grid that sample s lies in, and of the map that it is.
-  std::pair<int, int> at(std::size_t s, const BlockGrid& grid) const {
-    const std::size_t block = s < lead_ ? 0 : 1 + (s - lead_) / 4, offset = s < lead_ ? s : (s - lead_) % 4;
-    const int column = columns_[block];
-    return {column, block_span(column, grid.phase_x, grid.width).begin + static_cast<int>(offset)};
+// The columns of the grid where the vectors of a row are not 0.
+void find_moving(const VectorField& field, const BlockGrid& grid, int row, std::vector<int>& columns) {
+  const std::size_t first = static_cast<std::size_t>(row) * grid.columns;
+  columns.resize(grid.columns);
+  std::size_t count = 0;
+  for (int column = 0; column < grid.columns; ++column) {
+    columns[count] = column;
+    count += (field.x[first + column] != 0) | (field.y[first + column] != 0);
   }
-
- private:
-  std::vector<int> columns_;
-  std::size_t samples_ = 0, lead_ = 4;
-};
+  columns.resize(count);
+}
 
 // At most kMostPoints of the samples whose vector is not 0, evenly strided in raster order.
 std::vector<Point> moving_points(const VectorField& field, const BlockGrid& grid) {
-  MovingRow moving;
+  std::vector<std::size_t> samples(grid.rows);  // in a line of each row of blocks
   std::size_t count = 0;
-  const auto lines = [&](int row) { return block_span(row, grid.phase_y, grid.height); };
   for (int row = 0; row < grid.rows; ++row) {
-    moving.find(field, grid, row);
-    count += moving.samples() * (lines(row).end - lines(row).begin);
+    const BlockSpan lines = block_span(row, grid.phase_y, grid.height);
+    samples[row] = moving_samples(field, grid, row);
+    count += samples[row] * (lines.end - lines.begin);
   }
   const std::vector<float> u = unit_coordinates(grid.width), v = unit_coordinates(grid.height);
   const std::size_t step = count > kMostPoints ? (count + kMostPoints - 1) / kMostPoints : 1;
   std::vector<Point> points;
   points.reserve(count / step + 1);
+  std::vector<int> moving;
   std::size_t next = 0;  // sample of the line that becomes a point
   for (int row = 0; row < grid.rows; ++row) {
-    moving.find(field, grid, row);
-    for (int y = lines(row).begin; y < lines(row).end; ++y) {
-      for (; next < moving.samples(); next += step) {
-        const auto [column, x] = moving.at(next, grid);
-        const std::size_t block = static_cast<std::size_t>(row) * grid.columns + column;
-        points.push_back({u[x], v[y], field.x[block], field.y[block]});
+    const BlockSpan lines = block_span(row, grid.phase_y, grid.height);
+    if (next >= samples[row] * (lines.end - lines.begin)) {
+      next -= samples[row] * (lines.end - lines.begin);
+      continue;
+    }
+    find_moving(field, grid, row, moving);
+    const BlockSpan lead = block_span(moving.front(), grid.phase_x, grid.width);
+    const std::size_t lead_width = lead.end - lead.begin;
+    for (int y = lines.begin; y < lines.end; ++y) {
+      for (; next < samples[row]; next += step) {
+        // Behind the first block, all but the last are whole.
+        const std::size_t block = next < lead_width ? 0 : 1 + (next - lead_width) / 4;
+        const std::size_t offset = next < lead_width ? next : (next - lead_width) % 4;
+        const int column = moving[block];
+        const std::size_t x = block_span(column, grid.phase_x, grid.width).begin + offset;
+        const std::size_t vector = static_cast<std::size_t>(row) * grid.columns + column;
+        points.push_back({u[x], v[y], field.x[vector], field.y[vector]});
       }
-      next -= moving.samples();
+      next -= samples[row];
     }
   }
   return points;

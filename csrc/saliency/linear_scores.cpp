@@ -43,7 +43,7 @@ void Saliency::add_map(const ValueMap& map, const MapSums& sums, float scale, do
 }
 
 // The energies that differ from sample to sample.
-void Saliency::add_rows(const PictureView& picture) {
+void Saliency::add_rows() {
   const bool motion = use_motion_ && !motion_.in_blocks();
   const int begin = axes_.horizontal.begin, end = axes_.horizontal.end;
   const std::size_t width = window_.width;
@@ -62,14 +62,16 @@ void Saliency::add_rows(const PictureView& picture) {
       add(begin, end);
     }
     if (!use_residual_) continue;
-    const std::int16_t* residual = residual_row(picture, window_, y);
-    for (const CodedRuns::Run& run : coded_.row(y)) {
+    const std::uint8_t* levels = residual_.levels(y);
+    for (const CodedResidual::Run& run : residual_.runs(y)) {
       const int from = std::max(run.begin, begin), to = std::min(run.end, end);
-      if (from >= to) continue;
-      std::fill(energy_.begin() + from, energy_.begin() + to, 0.0f);
-      add_residual_energies(residual + from, to - from, picture.bit_depth - 8, scales_.residual,
-                            static_cast<float>(params_.residual_weight), energy_.data() + from);
-      add(from, to);
+      if (from < to) {
+        std::fill(energy_.begin() + from, energy_.begin() + to, 0.0f);
+        add_level_energies(levels + (from - run.begin), to - from, scales_.residual,
+                           static_cast<float>(params_.residual_weight), energy_.data() + from);
+        add(from, to);
+      }
+      levels += run.end - run.begin;
     }
   }
   for (int p = 0; p < sample_sums_.vertical.count(); ++p) {
@@ -81,7 +83,7 @@ void Saliency::add_rows(const PictureView& picture) {
   }
 }
 
-void Saliency::sum_linear(const PictureView& picture) {
+void Saliency::sum_linear() {
   if (use_motion_ && motion_.in_blocks()) add_map(motion_.map(), *motion_sums_, scales_.motion, params_.mv_weight);
   if (use_bits_) {
     const ValueMap& map = bit_cost_.map();
@@ -91,7 +93,7 @@ void Saliency::sum_linear(const PictureView& picture) {
     }
     add_map(map, *bits_sums_, scales_.bits, params_.bits_weight);
   }
-  if (use_residual_ || (use_motion_ && !motion_.in_blocks())) add_rows(picture);
+  if (use_residual_ || (use_motion_ && !motion_.in_blocks())) add_rows();
 }
 
 }  // namespace ove::saliency

@@ -10,7 +10,7 @@ namespace ove::saliency {
 
 // Rows of energies in the order motion, residual, bits, as far as they are in use; then fused, and quantised. `fused`
 // are the columns of the window that the canvas shows.
-void Saliency::fuse_row(const PictureView& picture, int y, std::span<float> fused) {
+void Saliency::fuse_row(int y, std::span<float> fused) {
   const int begin = axes_.horizontal.begin, end = axes_.horizontal.end;
   const std::size_t n = fused.size();
   const bool weighted = params_.fuse == Fuse::kWeighted;
@@ -25,12 +25,14 @@ void Saliency::fuse_row(const PictureView& picture, int y, std::span<float> fuse
     // A sum takes what is coded as it is; the other ways need the zeros too.
     float* row = weighted && count > 0 ? energy_.data() : next();
     if (!weighted || !use_motion_) std::fill_n(row, n, 0.0f);
-    const std::int16_t* residual = residual_row(picture, window_, y);
-    for (const CodedRuns::Run& run : coded_.row(y)) {
+    const std::uint8_t* levels = residual_.levels(y);
+    for (const CodedResidual::Run& run : residual_.runs(y)) {
       const int from = std::max(run.begin, begin), to = std::min(run.end, end);
-      if (from >= to) continue;
-      add_residual_energies(residual + from, to - from, picture.bit_depth - 8, scales_.residual,
-                            weight(params_.residual_weight), row + (from - begin));
+      if (from < to) {
+        add_level_energies(levels + (from - run.begin), to - from, scales_.residual, weight(params_.residual_weight),
+                           row + (from - begin));
+      }
+      levels += run.end - run.begin;
     }
   }
   if (use_bits_) {
@@ -71,41 +73,38 @@ void Saliency::fuse_row(const PictureView& picture, int y, std::span<float> fuse
   if (params_.quantize) quantize(n, fused.data());
 }
 
-const float* Saliency::fused_row(const PictureView& picture, int y) {
+const float* Saliency::fused_row(int y) {
   std::vector<float>& row = fused_[y % kKeptRows];
   if (fused_at_[y % kKeptRows] != y) {
     fused_at_[y % kKeptRows] = y;
     row.resize(axes_.horizontal.end - axes_.horizontal.begin);
-    fuse_row(picture, y, row);
+    fuse_row(y, row);
   }
   return row.data();
 }
 
-void Saliency::render(const PictureView& picture, const Emit& emit) {
+void Saliency::render(const Emit& emit) {
   const Axis& vertical = axes_.vertical;
   const Axis& horizontal = axes_.horizontal;
-  const std::size_t n = horizontal.end - horizontal.begin, taps = horizontal.taps;
+  const std::size_t n = horizontal.end - horizontal.begin;
   fused_at_.fill(-1);
-  line_.assign(n + taps, 0.0f);  // the taps behind its end weigh nothing
+  line_.assign(n + 2 * horizontal.taps, 0.0f);  // taps before and behind what is shown weigh nothing
   canvas_row_.resize(horizontal.canvas);
   for (int i = 0; i < vertical.canvas; ++i) {
     const int y = vertical.reversed ? vertical.canvas - 1 - i : i;  // rows of the window come in ascending order
-    std::fill_n(line_.begin(), n, 0.0f);
+    std::fill(line_.begin(), line_.end(), 0.0f);
     bool shown = false;
     for (int k = 0; k < vertical.taps; ++k) {
       const float weight = vertical.weight[static_cast<std::size_t>(y) * vertical.taps + k];
       if (weight == 0.0f) continue;
-      add_weighted(fused_row(picture, vertical.first[y] + k), n, weight, line_.data());
+      add_weighted(fused_row(vertical.first[y] + k), n, weight, line_.data() + horizontal.taps);
       shown = true;
     }
-    std::fill(canvas_row_.begin(), canvas_row_.end(), 0.0f);
-    for (int x = 0; shown && x < horizontal.canvas; ++x) {
-      const float* weight = horizontal.weight.data() + x * taps;
-      float sum = 0;
-      for (std::size_t k = 0; k < taps; ++k) {
-        if (weight[k] != 0.0f) sum += weight[k] * line_[horizontal.first[x] + k - horizontal.begin];
-      }
-      canvas_row_[x] = sum;
+    if (shown) {
+      resample(line_.data(), line_first_.data(), horizontal.weight.data(), horizontal.taps, canvas_row_.size(),
+               canvas_row_.data());
+    } else {
+      std::fill(canvas_row_.begin(), canvas_row_.end(), 0.0f);
     }
     // A cubic kernel overshoots: heat is not negative, and quantised heat saturates like the 8-bit picture it is.
     if (params_.quantize) {

@@ -1,6 +1,10 @@
 #include "saliency/residual.h"
 
+#include <algorithm>
 #include <cstring>
+
+#include "saliency/order_statistics.h"
+#include "saliency/rows.h"
 
 namespace ove::saliency {
 
@@ -18,7 +22,7 @@ bool all_zero(const std::int16_t* samples, int count) {
 
 }  // namespace
 
-void CodedRuns::find(const PictureView& picture) {
+void CodedResidual::mark(const PictureView& picture) {
   const std::size_t columns = (static_cast<std::size_t>(picture.width) + kChunk - 1) / kChunk;
   const int first_band = window_.y / kBand, end_band = (window_.y + window_.height + kBand - 1) / kBand;
   chunks_.assign(columns * static_cast<std::size_t>(end_band - first_band), 0);
@@ -33,60 +37,82 @@ void CodedRuns::find(const PictureView& picture) {
         for (std::size_t x = left; x < right; ++x) row[x] = 1;
       }
     }
-  } else {
-    for (int y = window_.y; y < window_.y + window_.height; ++y) {
-      std::uint8_t* row = chunks_.data() + static_cast<std::size_t>(y / kBand - first_band) * columns;
-      const std::int16_t* samples = picture.residual + static_cast<std::size_t>(y) * picture.width;
-      for (std::size_t x = 0; x < columns; ++x) {
-        const int begin = static_cast<int>(x) * kChunk;
-        if (row[x] == 0) row[x] = !all_zero(samples + begin, std::min(kChunk, picture.width - begin));
-      }
+    return;
+  }
+  for (int y = window_.y; y < window_.y + window_.height; ++y) {
+    std::uint8_t* row = chunks_.data() + static_cast<std::size_t>(y / kBand - first_band) * columns;
+    const std::int16_t* samples = picture.residual + static_cast<std::size_t>(y) * picture.width;
+    for (std::size_t x = 0; x < columns; ++x) {
+      const int begin = static_cast<int>(x) * kChunk;
+      if (row[x] == 0) row[x] = !all_zero(samples + begin, std::min(kChunk, picture.width - begin));
     }
   }
-
-  runs_.clear();
-  first_.clear();
-  samples_ = 0;
-  for (int band = first_band; band < end_band; ++band) {
-    first_.push_back(runs_.size());
-    const std::uint8_t* row = chunks_.data() + static_cast<std::size_t>(band - first_band) * columns;
-    const int rows = std::min((band + 1) * kBand, window_.y + window_.height) - std::max(band * kBand, window_.y);
-    for (std::size_t x = window_.x / kChunk; x < columns; ++x) {
-      if (row[x] == 0) continue;
-      const std::size_t from = x;
-      while (x < columns && row[x] != 0) ++x;
-      const Run run{std::max(0, static_cast<int>(from) * kChunk - window_.x),
-                    std::min(window_.width, static_cast<int>(x) * kChunk - window_.x)};
-      if (run.begin >= run.end) break;
-      runs_.push_back(run);
-      samples_ += static_cast<std::uint64_t>(rows) * (run.end - run.begin);
-    }
-  }
-  first_.push_back(runs_.size());
 }
 
-void count_residual(const PictureView& picture, const DisplayWindow& window, const CodedRuns& runs,
-                    ResidualHistogram& histogram) {
-  const int shift = picture.bit_depth - 8;
-  // Eight counters a level, so that a run of one level does not wait for its own last increment.
-  constexpr int kLanes = 8;
-  std::uint32_t counts[kLanes][kResidualLevels] = {};
-  for (int y = 0; y < window.height; ++y) {
-    const std::int16_t* row = residual_row(picture, window, y);
-    for (const CodedRuns::Run& run : runs.row(y)) {
-      int x = run.begin;
-      for (; x + kLanes <= run.end; x += kLanes) {
-        std::int16_t level[kLanes];
-        for (int i = 0; i < kLanes; ++i) level[i] = residual_level(row[x + i], shift);
-        for (int i = 0; i < kLanes; ++i) ++counts[i][level[i]];
-      }
-      for (; x < run.end; ++x) ++counts[0][residual_level(row[x], shift)];
+void CodedResidual::find_runs(int columns) {
+  runs_.clear();
+  first_run_.clear();
+  for (const std::uint8_t* row = chunks_.data(); row < chunks_.data() + chunks_.size(); row += columns) {
+    first_run_.push_back(runs_.size());
+    for (int x = window_.x / kChunk; x < columns; ++x) {
+      if (row[x] == 0) continue;
+      const int from = x;
+      while (x < columns && row[x] != 0) ++x;
+      const Run run{std::max(0, from * kChunk - window_.x), std::min(window_.width, x * kChunk - window_.x)};
+      if (run.begin >= run.end) break;  // behind the window
+      runs_.push_back(run);
     }
   }
-  histogram[0] += static_cast<std::uint64_t>(window.width) * window.height - runs.samples();
-  for (int level = 0; level < kResidualLevels; ++level) {
-    for (const auto& lane : counts) histogram[level] += lane[level];
+  first_run_.push_back(runs_.size());
+}
+
+void CodedResidual::read(const PictureView& picture) {
+  mark(picture);
+  find_runs((picture.width + kChunk - 1) / kChunk);
+  first_level_.clear();
+  std::size_t count = 0;
+  for (int y = 0; y < window_.height; ++y) {
+    first_level_.push_back(count);
+    for (const Run& run : runs(y)) count += run.end - run.begin;
   }
+  levels_.resize(count);
+  std::uint8_t* levels = levels_.data();
+  for (int y = 0; y < window_.height; ++y) {
+    const std::int16_t* row = picture.residual + static_cast<std::size_t>(window_.y + y) * picture.width + window_.x;
+    for (const Run& run : runs(y)) {
+      residual_levels(row + run.begin, run.end - run.begin, picture.bit_depth - 8, levels);
+      levels += run.end - run.begin;
+    }
+  }
+}
+
+// A search with four bounds at a time, closer together among the low levels, where percentiles mostly lie.
+double CodedResidual::percentile(double q) const {
+  const std::uint64_t samples = static_cast<std::uint64_t>(window_.width) * window_.height;
+  std::uint64_t above[4];
+  const auto at = [&](std::uint64_t k) {
+    if (k < samples - levels_.size()) return 0.0;
+    int low = 0, high = kResidualLevels - 1;  // the level lies in low..high
+    std::array<std::uint8_t, 4> bounds = {1, 4, 10, 28};
+    while (low < high) {
+      count_above(levels_.data(), levels_.size(), bounds.data(), above);
+      for (int i = 0; i < 4; ++i) {
+        if (samples - above[i] > k) {
+          high = std::min<int>(high, bounds[i]);
+        } else {
+          low = std::max(low, bounds[i] + 1);
+        }
+      }
+      for (int i = 0; i < 4; ++i) bounds[i] = static_cast<std::uint8_t>(low + (high - low) * (i + 1) / 5);
+    }
+    return static_cast<double>(low);
+  };
+  return interpolate_ranks(samples, q, at);
+}
+
+void CodedResidual::count(ResidualHistogram& histogram) const {
+  histogram[0] += static_cast<std::uint64_t>(window_.width) * window_.height - levels_.size();
+  for (const std::uint8_t level : levels_) ++histogram[level];
 }
 
 }  // namespace ove::saliency

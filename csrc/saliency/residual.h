@@ -1,7 +1,6 @@
 // |Y - 128|: the magnitude of the luma residual scaled to 8 bits and clipped to [-128, 127], 0..128.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -16,49 +15,42 @@ namespace ove::saliency {
 constexpr int kResidualLevels = 129;
 using ResidualHistogram = std::array<std::uint64_t, kResidualLevels>;
 
-// Sixteen-bit arithmetic throughout: compilers turn it into the narrow minima and maxima that every CPU has.
-inline std::int16_t residual_level(std::int16_t residual, int shift) {
-  const auto scaled = static_cast<std::int16_t>(residual >> shift);
-  const std::int16_t level = std::min<std::int16_t>(std::max<std::int16_t>(scaled, -128), 127);
-  return static_cast<std::int16_t>(level < 0 ? -level : level);
-}
-
-inline const std::int16_t* residual_row(const PictureView& picture, const DisplayWindow& window, int y) {
-  return picture.residual + static_cast<std::size_t>(window.y + y) * picture.width + window.x;
-}
-
-// Where the residual of a picture may differ from 0, so that what reads it follows the bits and not the samples.
-class CodedRuns {
+// Of the samples of the display window whose residual may differ from 0: what reads it follows the bits, not the
+// samples.
+class CodedResidual {
  public:
   struct Run {
     int begin = 0, end = 0;  // columns of the window
   };
 
-  explicit CodedRuns(const DisplayWindow& window) : window_(window) {}
+  explicit CodedResidual(const DisplayWindow& window) : window_(window) {}
 
-  // Of the coded squares where the picture names them, else of its samples.
-  void find(const PictureView& picture);
+  // In the coded squares where the picture names them, else found among its samples.
+  void read(const PictureView& picture);
 
-  // Ascending and apart, for row y of the window.
-  std::span<const Run> row(int y) const {
+  // Row y of the window: runs, ascending and apart, and their levels, one run behind the other.
+  std::span<const Run> runs(int y) const {
     const int band = (y + window_.y % kBand) / kBand;
-    return std::span(runs_).subspan(first_[band], first_[band + 1] - first_[band]);
+    return std::span(runs_).subspan(first_run_[band], first_run_[band + 1] - first_run_[band]);
   }
-  // Samples of the window in all runs.
-  std::uint64_t samples() const { return samples_; }
+  const std::uint8_t* levels(int y) const { return levels_.data() + first_level_[y]; }
+
+  // Of all levels of the window.
+  double percentile(double q) const;
+  void count(ResidualHistogram& histogram) const;
 
  private:
   static constexpr int kBand = 4, kChunk = 16;  // runs are the same for a band of rows, and made of whole chunks
 
-  DisplayWindow window_;
-  std::vector<std::uint8_t> chunks_;  // of the coded picture, band after band: 1 where coded
-  std::vector<Run> runs_;
-  std::vector<std::size_t> first_;  // by band, index into runs_; one more at the end
-  std::uint64_t samples_ = 0;
-};
+  void mark(const PictureView& picture);
+  void find_runs(int columns);
 
-// Adds the magnitudes of the window to `histogram`.
-void count_residual(const PictureView& picture, const DisplayWindow& window, const CodedRuns& runs,
-                    ResidualHistogram& histogram);
+  DisplayWindow window_;
+  std::vector<std::uint8_t> chunks_;  // of the coded picture, from the window's first band on: 1 where coded
+  std::vector<Run> runs_;
+  std::vector<std::size_t> first_run_;    // by band, index into runs_; one more at the end
+  std::vector<std::size_t> first_level_;  // by row, index into levels_
+  std::vector<std::uint8_t> levels_;
+};
 
 }  // namespace ove::saliency

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "common/simd.h"
-#include "saliency/residual.h"
 
 namespace ove::saliency {
 
@@ -60,12 +60,93 @@ void energies(const float* values, std::size_t n, float scale, float weight, flo
   for (std::size_t i = 0; i < n; ++i) out[i] = weight * std::min(values[i] * scale, 1.0f);
 }
 
+// Sixteen-bit arithmetic throughout: compilers turn it into the narrow minima and maxima that every CPU has.
 OVE_VECTOR_CLONES
-void add_residual_energies(const std::int16_t* residual, std::size_t n, int shift, float scale, float weight,
-                           float* out) {
+void residual_levels(const std::int16_t* residual, std::size_t n, int shift, std::uint8_t* levels) {
   for (std::size_t i = 0; i < n; ++i) {
-    const auto level = static_cast<float>(residual_level(residual[i], shift));
-    out[i] += weight * std::min(level * scale, 1.0f);
+    const auto scaled = static_cast<std::int16_t>(residual[i] >> shift);
+    const std::int16_t level = std::min<std::int16_t>(std::max<std::int16_t>(scaled, -128), 127);
+    levels[i] = static_cast<std::uint8_t>(level < 0 ? -level : level);
+  }
+}
+
+OVE_VECTOR_CLONES
+void count_above(const std::uint8_t* values, std::size_t n, const std::uint8_t* bounds, std::uint64_t* above) {
+  // Counters of a byte, one for each place in a vector; they are emptied before they overflow.
+  typedef std::uint8_t Bytes __attribute__((vector_size(32)));
+  constexpr std::size_t kLanes = sizeof(Bytes), kMostRounds = 255;
+  Bytes bound[4];
+  for (int i = 0; i < 4; ++i) {
+    bound[i] = Bytes{} + bounds[i];
+    above[i] = 0;
+  }
+  std::size_t at = 0;
+  while (n - at >= kLanes) {
+    Bytes c0{}, c1{}, c2{}, c3{};
+    const std::size_t end = at + std::min((n - at) / kLanes, kMostRounds) * kLanes;
+    for (; at < end; at += kLanes) {
+      Bytes v;
+      std::memcpy(&v, values + at, kLanes);
+      c0 -= reinterpret_cast<Bytes>(v > bound[0]);
+      c1 -= reinterpret_cast<Bytes>(v > bound[1]);
+      c2 -= reinterpret_cast<Bytes>(v > bound[2]);
+      c3 -= reinterpret_cast<Bytes>(v > bound[3]);
+    }
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      above[0] += c0[lane], above[1] += c1[lane], above[2] += c2[lane], above[3] += c3[lane];
+    }
+  }
+  for (; at < n; ++at) {
+    for (int i = 0; i < 4; ++i) above[i] += values[at] > bounds[i];
+  }
+}
+
+OVE_VECTOR_CLONES
+void add_level_energies(const std::uint8_t* levels, std::size_t n, float scale, float weight, float* out) {
+  for (std::size_t i = 0; i < n; ++i) out[i] += weight * std::min(static_cast<float>(levels[i]) * scale, 1.0f);
+}
+
+OVE_VECTOR_CLONES
+void repeat4(const float* values, std::size_t n, float* out) {
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t k = 0; k < 4; ++k) out[4 * i + k] = values[i];
+  }
+}
+
+OVE_VECTOR_CLONES
+float largest(const float* values, std::size_t n, float least) {
+  float lanes[8];
+  std::fill_n(lanes, 8, least);
+  std::size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    for (std::size_t k = 0; k < 8; ++k) lanes[k] = std::max(lanes[k], values[i + k]);
+  }
+  for (; i < n; ++i) lanes[0] = std::max(lanes[0], values[i]);
+  for (const float lane : lanes) least = std::max(least, lane);
+  return least;
+}
+
+OVE_VECTOR_CLONES
+std::size_t count_moving(const float* x, const float* y, std::size_t n) {
+  std::int32_t count = 0;
+  for (std::size_t i = 0; i < n; ++i) count += (x[i] != 0) | (y[i] != 0);
+  return static_cast<std::size_t>(count);
+}
+
+OVE_VECTOR_CLONES
+void resample(const float* values, const std::int32_t* first, const float* weight, int taps, std::size_t n,
+              float* out) {
+  if (taps == 2) {
+    for (std::size_t i = 0; i < n; ++i) {
+      const float* v = values + first[i];
+      out[i] = weight[2 * i] * v[0] + weight[2 * i + 1] * v[1];
+    }
+    return;
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    const float* v = values + first[i];
+    const float* w = weight + 4 * i;
+    out[i] = (w[0] * v[0] + w[1] * v[1]) + (w[2] * v[2] + w[3] * v[3]);
   }
 }
 

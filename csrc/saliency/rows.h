@@ -23,9 +23,19 @@ void magnitudes(const float* x, const float* y, std::size_t n, const Camera& cam
 
 // out = weight * min(scale * value, 1)
 void energies(const float* values, std::size_t n, float scale, float weight, float* out);
-// Adds weight * min(scale * |Y - 128|, 1) of residuals of 8 + shift bits; see residual.h.
-void add_residual_energies(const std::int16_t* residual, std::size_t n, int shift, float scale, float weight,
-                           float* out);
+// |Y - 128| of residuals of 8 + shift bits; see residual.h.
+void residual_levels(const std::int16_t* residual, std::size_t n, int shift, std::uint8_t* levels);
+// above[i]: how many of n values are above bounds[i], for four bounds.
+void count_above(const std::uint8_t* values, std::size_t n, const std::uint8_t* bounds, std::uint64_t* above);
+// out += weight * min(scale * level, 1)
+void add_level_energies(const std::uint8_t* levels, std::size_t n, float scale, float weight, float* out);
+// Every value four times.
+void repeat4(const float* values, std::size_t n, float* out);
+float largest(const float* values, std::size_t n, float least);
+// How many of n vectors are not 0.
+std::size_t count_moving(const float* x, const float* y, std::size_t n);
+// out[i] is the sum over k < taps of weight[i * taps + k] * values[first[i] + k]; 2 or 4 taps.
+void resample(const float* values, const std::int32_t* first, const float* weight, int taps, std::size_t n, float* out);
 // out += weight * values
 void add_weighted(const float* values, std::size_t n, float weight, float* out);
 // row = min(row * (1 + strength * prior), 1)

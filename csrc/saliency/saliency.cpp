@@ -53,7 +53,7 @@ Saliency::Saliency(const HeatParams& params, const DisplayWindow& window, const 
       use_bits_(params.bits_weight > 0),
       motion_(params, window),
       bit_cost_(window),
-      coded_(window),
+      residual_(window),
       sample_sums_{{axes_.vertical, even_cells(window.height, 1, 0)},
                    {axes_.horizontal, even_cells(window.width, 1, 0)}},
       row_weights_(window.height),
@@ -68,6 +68,12 @@ Saliency::Saliency(const HeatParams& params, const DisplayWindow& window, const 
   if (use_motion_ && motion_.in_blocks()) {
     const ValueMap& map = motion_.map();
     motion_sums_.emplace(MapSums{{axes_.vertical, map.row_of}, {axes_.horizontal, map.column_of}});
+  }
+  const Axis& horizontal = axes_.horizontal;
+  for (const std::int32_t first : horizontal.first) {
+    // Where nothing of the picture is shown any place will do.
+    line_first_.push_back(
+        std::clamp(first - horizontal.begin + horizontal.taps, 0, horizontal.end - horizontal.begin + horizontal.taps));
   }
   if (params.center_prior > 0) {
     const double sigma = std::max(1.0, params.center_sigma * std::min(window.width, window.height));
@@ -101,7 +107,7 @@ void Saliency::check(const PictureView& picture) const {
 void Saliency::read(const PictureView& picture) {
   check(picture);
   if (use_motion_) motion_.read(picture);
-  if (use_residual_) coded_.find(picture);
+  if (use_residual_) residual_.read(picture);
   if (use_bits_) bit_cost_.read(picture);
   if (scales_final_) return;
   if (params_.clip_scope) {
@@ -113,14 +119,7 @@ void Saliency::read(const PictureView& picture) {
   }
   if (use_motion_) scales_.motion = scale_of(motion_.percentile(params_.percentile), kLeastMotion);
   if (use_residual_) {
-    const std::uint64_t samples = static_cast<std::uint64_t>(window_.width) * window_.height;
-    double level = 0;
-    if (rank_of(samples, params_.percentile).high >= samples - coded_.samples()) {  // else one of the zeros
-      ResidualHistogram histogram{};
-      count_residual(picture, window_, coded_, histogram);
-      level = percentile(histogram, params_.percentile);
-    }
-    scales_.residual = scale_of(level, kLeastResidual);
+    scales_.residual = scale_of(residual_.percentile(params_.percentile), kLeastResidual);
   }
   if (use_bits_) {
     auto weighted = bit_cost_.weighted();
@@ -136,8 +135,8 @@ void Saliency::measure(const PictureView& picture) {
     motion_.count(clip_motion_);
   }
   if (use_residual_) {
-    coded_.find(picture);
-    count_residual(picture, window_, coded_, clip_residual_);
+    residual_.read(picture);
+    residual_.count(clip_residual_);
   }
   if (use_bits_) {
     bit_cost_.read(picture);
@@ -153,10 +152,10 @@ void Saliency::score(const PictureView& picture, std::span<float> scores) {
   read(picture);
   std::fill(sums_.begin(), sums_.end(), 0.0);
   if (linear()) {
-    sum_linear(picture);
+    sum_linear();
   } else {
     const int patch = geometry_.patch, columns = axes_.horizontal.canvas / patch;
-    render(picture, [&](int y, std::span<const float> row) {
+    render([&](int y, std::span<const float> row) {
       double* sums = sums_.data() + static_cast<std::size_t>(y / patch) * columns;
       for (int q = 0; q < columns; ++q) {
         double sum = 0;
@@ -184,7 +183,7 @@ void Saliency::heat(const PictureView& picture, std::span<float> canvas) {
   }
   read(picture);
   const std::size_t width = geometry_.canvas_width();
-  render(picture, [&](int y, std::span<const float> row) {
+  render([&](int y, std::span<const float> row) {
     if (!axes_.swapped) {
       std::copy(row.begin(), row.end(), canvas.begin() + static_cast<std::ptrdiff_t>(y * width));
     } else {

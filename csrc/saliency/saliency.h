@@ -65,15 +65,15 @@ class Saliency {
   void read(const PictureView& picture);  // leaves motion_, bit_cost_ and scales_ those of the picture
 
   // Sums where the heat is linear in the energies.
-  void sum_linear(const PictureView& picture);
+  void sum_linear();
   void add_map(const ValueMap& map, const MapSums& sums, float scale, double weight);
-  void add_rows(const PictureView& picture);
+  void add_rows();
 
   // Calls emit(y, row) with every row y of the canvas, in any order, along the axes of the coded picture.
   using Emit = std::function<void(int y, std::span<const float> row)>;
-  void render(const PictureView& picture, const Emit& emit);
-  const float* fused_row(const PictureView& picture, int y);
-  void fuse_row(const PictureView& picture, int y, std::span<float> fused);
+  void render(const Emit& emit);
+  const float* fused_row(int y);
+  void fuse_row(int y, std::span<float> fused);
 
   HeatParams params_;
   DisplayWindow window_;
@@ -83,7 +83,7 @@ class Saliency {
   Motion motion_;
   BitCost bit_cost_;
 
-  CodedRuns coded_;
+  CodedResidual residual_;
 
   Scales scales_;
   bool scales_final_ = false;  // those of the clip
@@ -98,6 +98,8 @@ class Saliency {
 
   std::vector<double> sums_;  // of patches, along the axes of the coded picture
   std::vector<float> accumulator_, energy_, line_, canvas_row_;
+
+  std::vector<std::int32_t> line_first_;  // horizontal.first as an index into line_, which begins `taps` samples early
 
   // Fused rows of the window that the next rows of the canvas need too, row y at y % kKeptRows.
   static constexpr int kKeptRows = 4;

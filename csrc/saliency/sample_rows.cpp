@@ -51,8 +51,10 @@ void SampleRows::begin(const MotionField& field) {
   field_ = &field;
   lists_ = field.used.empty() ? 1 : 2;
   line_row_ = -1;
-  line_.resize(grid_.width, lists_);
-  candidates_.resize(grid_.width, lists_);
+  const std::size_t width = 4 * static_cast<std::size_t>(grid_.columns);
+  line_.resize(width, lists_);
+  std::copy(u_.begin(), u_.end(), line_.u.begin() + grid_.phase_x);
+  candidates_.resize(width, lists_);
   if (variance_) variance_->begin();
 }
 
@@ -72,20 +74,14 @@ const float* SampleRows::magnitude_row(int y, int begin, int end) {
   if (row != line_row_) {
     line_row_ = row;
     const std::size_t first = static_cast<std::size_t>(row) * grid_.columns;
-    const auto spread = [&](const auto& blocks, auto& samples) {
-      for (int column = 0; column < grid_.columns; ++column) {
-        const BlockSpan span = block_span(column, grid_.phase_x, grid_.width);
-        for (int x = span.begin; x < span.end; ++x) samples[x] = blocks[first + column];
-      }
-    };
+    const std::size_t columns = grid_.columns;
     for (int i = 0; i < lists_; ++i) {
-      spread(field_->lists[i].x, line_.x[i]);
-      spread(field_->lists[i].y, line_.y[i]);
+      repeat4(field_->lists[i].x.data() + first, columns, line_.x[i].data());
+      repeat4(field_->lists[i].y.data() + first, columns, line_.y[i].data());
     }
-    if (lists_ > 1) spread(field_->used, line_.used);
-    line_.u = u_;
+    for (std::size_t x = 0; x < line_.used.size(); ++x) line_.used[x] = field_->used[first + x / 4];
   }
-  measure(line_.from(begin), end - begin, v_[y], out_.data() + begin);
+  measure(line_.from(begin + grid_.phase_x), end - begin, v_[y], out_.data() + begin);
   return out_.data();
 }
 
@@ -99,7 +95,7 @@ const float* SampleRows::row(int y, int begin, int end) {
 float SampleRows::variation() const {
   const float step_u = grid_.width > 1 ? 2.0f / static_cast<float>(grid_.width - 1) : 0.0f;
   const float step_v = grid_.height > 1 ? 2.0f / static_cast<float>(grid_.height - 1) : 0.0f;
-  const float largest = centres_.empty() ? 0.0f : *std::max_element(centres_.begin(), centres_.end());
+  const float most_centre = largest(centres_.data(), centres_.size(), 0.0f);
   float most = 0;
   for (int i = 0; i < lists_; ++i) {
     const Camera& c = field_->cameras[i];
@@ -107,8 +103,8 @@ float SampleRows::variation() const {
     if (lost(c.x0, c.xx) && lost(c.x0, c.xy) && lost(c.y0, c.yx) && lost(c.y0, c.yy)) continue;
     const float x = std::abs(c.xx) * step_u + std::abs(c.xy) * step_v;
     const float y = std::abs(c.yx) * step_u + std::abs(c.yy) * step_v;
-    const float sum =
-        std::abs(c.x0) + std::abs(c.xx) + std::abs(c.xy) + std::abs(c.y0) + std::abs(c.yx) + std::abs(c.yy) + largest;
+    const float sum = std::abs(c.x0) + std::abs(c.xx) + std::abs(c.xy) + std::abs(c.y0) + std::abs(c.yx) +
+                      std::abs(c.yy) + most_centre;
     most = std::max(most, 1.5f * std::sqrt(x * x + y * y) + std::ldexp(sum, -19));
   }
   return most;
