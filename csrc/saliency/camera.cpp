@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <utility>
 
 #include "saliency/order_statistics.h"
 #include "saliency/rows.h"
@@ -154,16 +153,16 @@ Camera fit(const std::vector<Point>& points, Compensate compensate) {
 
 // Keeps the points that the camera explains best; the first ones where several are equally good.
 void trim(std::vector<Point>& points, const Camera& camera, std::size_t kept) {
-  std::vector<std::pair<float, std::size_t>> order(points.size());
+  std::vector<std::uint64_t> order(points.size());  // error above, index below
   for (std::size_t i = 0; i < points.size(); ++i) {
     const Point& p = points[i];
     const float dx = p.dx - ((camera.x0 + camera.xx * p.u) + camera.xy * p.v);
     const float dy = p.dy - ((camera.y0 + camera.yx * p.u) + camera.yy * p.v);
-    order[i] = {std::sqrt(dx * dx + dy * dy), i};
+    order[i] = std::uint64_t{ordered_bits(std::sqrt(dx * dx + dy * dy))} << 32 | i;
   }
   std::nth_element(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end());
   std::vector<Point> best(kept);
-  for (std::size_t i = 0; i < kept; ++i) best[i] = points[order[i].second];
+  for (std::size_t i = 0; i < kept; ++i) best[i] = points[order[i] & 0xffffffffu];
   points = std::move(best);
 }
 

@@ -57,8 +57,7 @@ void Saliency::add_rows() {
       }
     };
     if (motion) {
-      energies(motion_.row(y, begin, end) + begin, end - begin, scales_.motion, static_cast<float>(params_.mv_weight),
-               energy_.data() + begin);
+      motion_.energies(y, begin, end, scales_.motion, static_cast<float>(params_.mv_weight), energy_.data() + begin);
       add(begin, end);
     }
     if (!use_residual_) continue;

@@ -48,7 +48,7 @@ std::vector<std::int32_t> stretched_cells(int length, int cells) {
 }  // namespace
 
 Motion::Motion(const HeatParams& params, const DisplayWindow& window)
-    : params_(params), window_(window), grid_(grid_of(params, window)), pred_(grid_.columns), row_(window.width) {
+    : params_(params), window_(window), grid_(grid_of(params, window)), pred_(grid_.columns) {
   const std::size_t blocks = static_cast<std::size_t>(grid_.columns) * grid_.rows;
   const int lists = params.vector == VectorMode::kBoth ? 2 : 1;
   for (int i = 0; i < lists; ++i) {
@@ -144,7 +144,6 @@ void Motion::read(const PictureView& picture) {
   for (int i = 0; i < (params_.vector == VectorMode::kBoth ? 2 : 1); ++i) {
     field_.cameras[i] = fit_camera(field_.lists[i], grid_, params_.compensate);
   }
-  spread_row_ = -1;
   if (samples_) {
     samples_->begin(field_);
   } else {
@@ -152,22 +151,16 @@ void Motion::read(const PictureView& picture) {
   }
 }
 
-const float* Motion::row(int y, int begin, int end) {
+void Motion::energies(int y, int begin, int end, float scale, float weight, float* out) {
   const std::int32_t* column_of = map_.column_of.data();
-  const int row = map_.row_of[y];
-  if (samples_) {
-    const float* values = samples_->row(row, column_of[begin], column_of[end - 1] + 1);
-    if (aligned_) return values;
-    for (int x = begin; x < end; ++x) row_[x] = values[column_of[x]];
-  } else if (row != spread_row_ || begin != spread_begin_ || end != spread_end_) {
-    spread_row_ = row, spread_begin_ = begin, spread_end_ = end;
-    const float* values = map_.row(y);
-    for (int x = begin; x < end; ++x) row_[x] = values[column_of[x]];
-  }
-  return row_.data();
+  if (aligned_) return samples_->energies(map_.row_of[y], begin, end, scale, weight, out);
+  const float* values =
+      samples_ ? samples_->row(map_.row_of[y], column_of[begin], column_of[end - 1] + 1) : map_.row(y);
+  for (int x = begin; x < end; ++x) out[x - begin] = values[column_of[x]];
+  saliency::energies(out, end - begin, scale, weight, out);
 }
 
-double Motion::percentile(double q) { return samples_ ? samples_->percentile(q) : select_.percentile(map_.values, q); }
+double Motion::percentile(double q) { return samples_ ? samples_->percentile(q) : finder_.find(map_.values, q); }
 
 void Motion::count(MagnitudeHistogram& histogram) {
   for (const float value : map_.values) histogram.add(value);

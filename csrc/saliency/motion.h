@@ -27,9 +27,8 @@ class Motion {
   bool in_blocks() const { return !samples_; }
   // One value a block, where in_blocks().
   const ValueMap& map() const { return map_; }
-  // Columns [begin, end) of row y of the window, one value a sample, valid until the next call; quickest in ascending
-  // order.
-  const float* row(int y, int begin, int end);
+  // weight * min(scale * |v|, 1) at columns [begin, end) of row y of the window; quickest in ascending order.
+  void energies(int y, int begin, int end, float scale, float weight, float* out);
 
   // Of all values, one a block where in_blocks(), else one a sample.
   double percentile(double q);
@@ -49,9 +48,7 @@ class Motion {
   std::optional<SampleRows> samples_;
   bool aligned_ = false;  // the samples of samples_ are those of the window
   ValueMap map_;          // its values only where in_blocks()
-  std::vector<float> row_;
-  int spread_row_ = -1, spread_begin_ = 0, spread_end_ = 0;  // what row_ holds, where in_blocks()
-  RadixSelect select_;
+  PercentileFinder finder_;
 };
 
 }  // namespace ove::saliency

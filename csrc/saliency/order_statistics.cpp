@@ -1,5 +1,7 @@
 #include "saliency/order_statistics.h"
 
+#include "saliency/rows.h"
+
 namespace ove::saliency {
 
 namespace {
@@ -18,14 +20,48 @@ std::uint32_t find_rank(const Counts& counts, std::uint64_t k, std::uint64_t& be
 
 }  // namespace
 
-double RadixSelect::percentile(std::span<const float> values, double q) {
+double PercentileFinder::find(std::span<const float> values, double q) {
   values_ = values;
-  if (keys_.size() < values.size()) keys_.resize(values.size());
-  below_ = equal_ = 0;
-  return interpolate_ranks(values.size(), q, [&](std::uint64_t k) { return static_cast<double>(least(k)); });
+  if (values.empty()) return 0.0;
+  const Rank rank = rank_of(values.size(), q);
+  float low = 0, high = 0;
+  if (!find_between(rank, low, high)) {
+    if (keys_.size() < values.size()) keys_.resize(values.size());
+    below_ = equal_ = 0;
+    low = least(rank.low);
+    high = rank.high == rank.low ? low : least(rank.high);
+  }
+  return static_cast<double>(low) + (static_cast<double>(high) - static_cast<double>(low)) * rank.fraction;
 }
 
-float RadixSelect::least(std::uint64_t k) {
+// The values of these ranks, if they lie between the bounds that a sample suggests.
+bool PercentileFinder::find_between(const Rank& rank, float& low, float& high) {
+  constexpr std::size_t kSample = 2048, kMargin = 80;  // three standard deviations of a median's rank, and some more
+  if (values_.size() < 4 * kSample) return false;
+  const std::size_t step = values_.size() / kSample;
+  sample_.clear();
+  for (std::size_t i = step / 2; i < values_.size(); i += step) sample_.push_back(values_[i]);
+  const auto at = static_cast<std::size_t>(static_cast<double>(rank.low) / static_cast<double>(values_.size()) *
+                                           static_cast<double>(sample_.size()));
+  const auto first = sample_.begin() + static_cast<std::ptrdiff_t>(at < kMargin ? 0 : at - kMargin);
+  const auto last = sample_.begin() + static_cast<std::ptrdiff_t>(std::min(at + kMargin, sample_.size() - 1));
+  std::nth_element(sample_.begin(), first, sample_.end());
+  if (last != first) std::nth_element(first + 1, last, sample_.end());
+  between_.resize(values_.size());
+  std::uint64_t below = 0;
+  const std::size_t count = keep_between(values_.data(), values_.size(), *first, *last, between_.data(), below);
+  if (rank.low < below || rank.high >= below + count) return false;
+  low = high = *first;
+  if (*first == *last) return true;
+  const auto end = between_.begin() + static_cast<std::ptrdiff_t>(count);
+  const auto found = between_.begin() + static_cast<std::ptrdiff_t>(rank.low - below);
+  std::nth_element(between_.begin(), found, end);
+  low = *found;
+  high = rank.high == rank.low ? low : *std::min_element(found + 1, end);
+  return true;
+}
+
+float PercentileFinder::least(std::uint64_t k) {
   if (equal_ != 0) return below_ <= k && k < below_ + equal_ ? value_of(key_) : next();
   std::size_t left = values_.size();
   for (const int shift : {21, 10, 0}) {
@@ -44,7 +80,7 @@ float RadixSelect::least(std::uint64_t k) {
 
 // Four counters a digit: one that is hit again and again would wait for itself, and vectors come in runs.
 template <class Key>
-void RadixSelect::count(std::size_t n, int shift, Key key) {
+void PercentileFinder::count(std::size_t n, int shift, Key key) {
   for (auto& counts : counts_) counts.fill(0);
   std::size_t i = 0;
   for (; i + 4 <= n; i += 4) {
@@ -57,7 +93,7 @@ void RadixSelect::count(std::size_t n, int shift, Key key) {
 }
 
 // Moves the keys with this digit to the front and returns how many there are.
-std::size_t RadixSelect::keep(std::size_t left, int shift, std::uint32_t digit) {
+std::size_t PercentileFinder::keep(std::size_t left, int shift, std::uint32_t digit) {
   std::size_t kept = 0;
   for (std::size_t i = 0; i < left; ++i) {
     const std::uint32_t key = keys_[i];
@@ -67,7 +103,7 @@ std::size_t RadixSelect::keep(std::size_t left, int shift, std::uint32_t digit) 
   return kept;
 }
 
-float RadixSelect::next() const {
+float PercentileFinder::next() const {
   std::uint32_t least = std::numeric_limits<std::uint32_t>::max();
   for (const float value : values_) {
     const std::uint32_t key = ordered_bits(value);

@@ -42,14 +42,16 @@ double interpolate_ranks(std::uint64_t n, double q, At at) {
   return rank.low == rank.high ? a : a + (at(rank.high) - a) * rank.fraction;
 }
 
-// Finite floats, in three counting passes over their bits. Keeps its scratch memory.
-class RadixSelect {
+// Of finite floats: between two bounds guessed from a sample of them, or, where the guess fails, in three counting
+// passes over their bits. Keeps its scratch memory.
+class PercentileFinder {
  public:
-  double percentile(std::span<const float> values, double q);
+  double find(std::span<const float> values, double q);
 
  private:
   static constexpr std::uint32_t kMask = (1u << 11) - 1;
 
+  bool find_between(const Rank& rank, float& low, float& high);
   float least(std::uint64_t k);  // the k-th smallest of values_
   float next() const;            // the smallest above the one found
   template <class Key>
@@ -57,13 +59,14 @@ class RadixSelect {
   std::size_t keep(std::size_t left, int shift, std::uint32_t digit);
 
   std::span<const float> values_;
+  std::vector<float> sample_, between_;
   std::vector<std::uint32_t> keys_;
   std::array<std::array<std::uint32_t, kMask + 1>, 4> counts_;
   std::uint32_t key_ = 0;
   std::uint64_t below_ = 0, equal_ = 0;
 };
 
-inline double percentile(std::span<const float> values, double q) { return RadixSelect().percentile(values, q); }
+inline double percentile(std::span<const float> values, double q) { return PercentileFinder().find(values, q); }
 inline double median(std::span<const float> values) { return percentile(values, 50.0); }
 
 // counts[v] is how often the integer v occurs.

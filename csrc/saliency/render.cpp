@@ -14,17 +14,22 @@ void Saliency::fuse_row(int y, std::span<float> fused) {
   const int begin = axes_.horizontal.begin, end = axes_.horizontal.end;
   const std::size_t n = fused.size();
   const bool weighted = params_.fuse == Fuse::kWeighted;
-  energy_.resize(3 * n);
+  energy_.resize(2 * n);
   int count = 0;
-  const auto next = [&] { return energy_.data() + n * count++; };
+  // The first energy begins the fused row, the others wait.
+  const auto next = [&] {
+    ++count;
+    return count == 1 ? fused.data() : energy_.data() + n * (count - 2);
+  };
   const auto weight = [&](double value) { return weighted ? static_cast<float>(value) : 1.0f; };
   if (use_motion_) {
-    energies(motion_.row(y, begin, end) + begin, n, scales_.motion, weight(params_.mv_weight), next());
+    motion_.energies(y, begin, end, scales_.motion, weight(params_.mv_weight), next());
   }
   if (use_residual_) {
     // A sum takes what is coded as it is; the other ways need the zeros too.
-    float* row = weighted && count > 0 ? energy_.data() : next();
-    if (!weighted || !use_motion_) std::fill_n(row, n, 0.0f);
+    const bool added = weighted && count > 0;
+    float* row = added ? fused.data() : next();
+    if (!added) std::fill_n(row, n, 0.0f);
     const std::uint8_t* levels = residual_.levels(y);
     for (const CodedResidual::Run& run : residual_.runs(y)) {
       const int from = std::max(run.begin, begin), to = std::min(run.end, end);
@@ -43,9 +48,8 @@ void Saliency::fuse_row(int y, std::span<float> fused) {
   }
 
   const auto fold = [&](auto combine) {
-    std::copy_n(energy_.data(), n, fused.data());
     for (int i = 1; i < count; ++i) {
-      for (std::size_t x = 0; x < n; ++x) fused[x] = combine(fused[x], energy_[i * n + x]);
+      for (std::size_t x = 0; x < n; ++x) fused[x] = combine(fused[x], energy_[(i - 1) * n + x]);
     }
   };
   switch (params_.fuse) {
@@ -67,10 +71,15 @@ void Saliency::fuse_row(int y, std::span<float> fused) {
       }
       break;
   }
-  if (params_.center_prior > 0) {
-    apply_prior(prior_x_.data() + begin, n, static_cast<float>(params_.center_prior) * prior_y_[y], fused.data());
+  const float strength = params_.center_prior > 0 ? static_cast<float>(params_.center_prior) * prior_y_[y] : 0.0f;
+  const float* prior = prior_x_.data() + begin;
+  if (params_.center_prior > 0 && params_.quantize) {
+    apply_prior_and_quantize(prior, n, strength, fused.data());
+  } else if (params_.center_prior > 0) {
+    apply_prior(prior, n, strength, fused.data());
+  } else if (params_.quantize) {
+    quantize(n, fused.data());
   }
-  if (params_.quantize) quantize(n, fused.data());
 }
 
 const float* Saliency::fused_row(int y) {
@@ -108,7 +117,7 @@ void Saliency::render(const Emit& emit) {
     }
     // A cubic kernel overshoots: heat is not negative, and quantised heat saturates like the 8-bit picture it is.
     if (params_.quantize) {
-      for (float& value : canvas_row_) value = std::nearbyint(std::clamp(value, 0.0f, 255.0f));
+      saturate(canvas_row_.size(), canvas_row_.data());
     } else if (params_.interpolation == Interpolation::kCubic) {
       for (float& value : canvas_row_) value = std::max(value, 0.0f);
     }

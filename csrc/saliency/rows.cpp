@@ -1,6 +1,7 @@
 #include "saliency/rows.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -17,13 +18,17 @@ constexpr float kQuarter = 0.25f;
 OVE_VECTOR_CLONES
 void choose_vectors(const std::int16_t* mv, const std::uint8_t* pred, std::size_t n, int list, bool fall_back, float* x,
                     float* y) {
-  // Branch-free: what is not used is masked out.
+  // A vector at a time; without branches, so what is not used is masked out.
+  typedef std::int32_t Pair __attribute__((may_alias, aligned(2)));
+  const auto* vectors = reinterpret_cast<const Pair*>(mv);
+  constexpr int kToX = std::endian::native == std::endian::little ? 16 : 0, kToY = 16 - kToX;
   const int other = fall_back ? 2 : 0;
-  const std::int16_t* own = mv + 2 * list;
   for (std::size_t i = 0; i < n; ++i) {
-    const int first = -(pred[i] >> list & 1), second = ~first & -((pred[i] & other) >> 1);
-    x[i] = static_cast<float>((own[4 * i] & first) | (mv[4 * i + 2] & second)) * kQuarter;
-    y[i] = static_cast<float>((own[4 * i + 1] & first) | (mv[4 * i + 3] & second)) * kQuarter;
+    const std::int32_t first = -(pred[i] >> list & 1), second = ~first & -((pred[i] & other) >> 1);
+    const std::int32_t l0 = vectors[2 * i], l1 = vectors[2 * i + 1];
+    const auto v = static_cast<std::uint32_t>(((list == 0 ? l0 : l1) & first) | (l1 & second));
+    x[i] = static_cast<float>(static_cast<std::int32_t>(v << kToX) >> 16) * kQuarter;
+    y[i] = static_cast<float>(static_cast<std::int32_t>(v << kToY) >> 16) * kQuarter;
   }
 }
 
@@ -52,6 +57,17 @@ void magnitudes(const float* x, const float* y, std::size_t n, const Camera& cam
   for (std::size_t i = 0; i < n; ++i) {
     const float dx = x[i] - x0, dy = y[i] - y0;
     out[i] = std::sqrt(dx * dx + dy * dy);
+  }
+}
+
+OVE_VECTOR_CLONES
+void magnitude_energies(const float* x, const float* y, const float* u, float v, std::size_t n, const Camera& camera,
+                        float scale, float weight, float* out) {
+  const Camera c = camera;
+  const float across_x = c.xy * v, across_y = c.yy * v;
+  for (std::size_t i = 0; i < n; ++i) {
+    const float dx = x[i] - ((c.x0 + c.xx * u[i]) + across_x), dy = y[i] - ((c.y0 + c.yx * u[i]) + across_y);
+    out[i] = weight * std::min(std::sqrt(dx * dx + dy * dy) * scale, 1.0f);
   }
 }
 
@@ -127,6 +143,44 @@ float largest(const float* values, std::size_t n, float least) {
 }
 
 OVE_VECTOR_CLONES
+std::size_t keep_between(const float* values, std::size_t n, float low, float high, float* out, std::uint64_t& below) {
+  constexpr std::size_t kBlock = 64;  // most blocks hold nothing between the bounds
+  std::size_t kept = 0;
+  below = 0;
+  for (std::size_t at = 0; at < n; at += kBlock) {
+    const float* v = values + at;
+    const std::size_t end = std::min(kBlock, n - at);
+    std::int32_t smaller = 0, inside = 0;
+    for (std::size_t i = 0; i < end; ++i) {
+      smaller += v[i] < low;
+      inside += (v[i] >= low) & (v[i] <= high);
+    }
+    below += static_cast<std::uint64_t>(smaller);
+    if (low == high) {
+      kept += static_cast<std::size_t>(inside);
+    } else if (inside != 0) {
+      for (std::size_t i = 0; i < end; ++i) {
+        out[kept] = v[i];
+        kept += (v[i] >= low) & (v[i] <= high);
+      }
+    }
+  }
+  return kept;
+}
+
+OVE_VECTOR_CLONES
+void count_around(const float* values, std::size_t n, float low, float high, std::size_t& smaller,
+                  std::size_t& inside) {
+  std::int32_t below = 0, between = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    below += values[i] < low;
+    between += (values[i] >= low) & (values[i] <= high);
+  }
+  smaller = static_cast<std::size_t>(below);
+  inside = static_cast<std::size_t>(between);
+}
+
+OVE_VECTOR_CLONES
 std::size_t count_moving(const float* x, const float* y, std::size_t n) {
   std::int32_t count = 0;
   for (std::size_t i = 0; i < n; ++i) count += (x[i] != 0) | (y[i] != 0);
@@ -161,9 +215,23 @@ void apply_prior(const float* prior, std::size_t n, float strength, float* row) 
 }
 
 OVE_VECTOR_CLONES
+void apply_prior_and_quantize(const float* prior, std::size_t n, float strength, float* row) {
+  for (std::size_t i = 0; i < n; ++i) {
+    row[i] = static_cast<float>(static_cast<int>(255.0f * std::min(row[i] * (1.0f + strength * prior[i]), 1.0f)));
+  }
+}
+
+OVE_VECTOR_CLONES
 void quantize(std::size_t n, float* row) {
   // Of what is not negative, the whole part is the floor.
   for (std::size_t i = 0; i < n; ++i) row[i] = static_cast<float>(static_cast<int>(255.0f * std::min(row[i], 1.0f)));
+}
+
+OVE_VECTOR_CLONES
+void saturate(std::size_t n, float* row) {
+  // At 2^23 and above a float has no fraction: adding and taking off rounds.
+  constexpr float kWhole = 1 << 23;
+  for (std::size_t i = 0; i < n; ++i) row[i] = (std::min(std::max(row[i], 0.0f), 255.0f) + kWhole) - kWhole;
 }
 
 }  // namespace ove::saliency

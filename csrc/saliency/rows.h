@@ -21,6 +21,9 @@ void magnitudes(const float* x, const float* y, const float* u, float v, std::si
 // The same for a camera that only translates.
 void magnitudes(const float* x, const float* y, std::size_t n, const Camera& camera, float* out);
 
+// out = weight * min(scale * |(x, y) - camera|, 1)
+void magnitude_energies(const float* x, const float* y, const float* u, float v, std::size_t n, const Camera& camera,
+                        float scale, float weight, float* out);
 // out = weight * min(scale * value, 1)
 void energies(const float* values, std::size_t n, float scale, float weight, float* out);
 // |Y - 128| of residuals of 8 + shift bits; see residual.h.
@@ -32,6 +35,11 @@ void add_level_energies(const std::uint8_t* levels, std::size_t n, float scale, 
 // Every value four times.
 void repeat4(const float* values, std::size_t n, float* out);
 float largest(const float* values, std::size_t n, float least);
+// Copies the values from low to high, unless both are the same; returns how many there are and sets `below` to the
+// number of smaller ones.
+std::size_t keep_between(const float* values, std::size_t n, float low, float high, float* out, std::uint64_t& below);
+// How many of n values are smaller than low, and how many lie from low to high.
+void count_around(const float* values, std::size_t n, float low, float high, std::size_t& smaller, std::size_t& inside);
 // How many of n vectors are not 0.
 std::size_t count_moving(const float* x, const float* y, std::size_t n);
 // out[i] is the sum over k < taps of weight[i * taps + k] * values[first[i] + k]; 2 or 4 taps.
@@ -42,5 +50,9 @@ void add_weighted(const float* values, std::size_t n, float weight, float* out);
 void apply_prior(const float* prior, std::size_t n, float strength, float* row);
 // row = floor(255 * min(row, 1)), of rows that are not negative
 void quantize(std::size_t n, float* row);
+// The two in one pass.
+void apply_prior_and_quantize(const float* prior, std::size_t n, float strength, float* row);
+// row = row clipped to 0..255, rounded half to even
+void saturate(std::size_t n, float* row);
 
 }  // namespace ove::saliency

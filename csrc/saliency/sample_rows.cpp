@@ -12,6 +12,7 @@ namespace {
 
 // Percentiles are found among this many values at a time; more are counted as they come by.
 constexpr std::size_t kMostValues = 1 << 17;
+constexpr int kChunk = 32;
 
 std::vector<float> centres(int blocks, int phase, int length) {
   const double step = length > 1 ? 2.0 / (length - 1) : 0.0;
@@ -69,20 +70,33 @@ void SampleRows::measure(const Vectors& s, std::size_t n, float v, float* out) {
   }
 }
 
-const float* SampleRows::magnitude_row(int y, int begin, int end) {
+// The vectors of row y of the map.
+void SampleRows::read_line(int y) {
   const int row = (y + grid_.phase_y) / 4;
-  if (row != line_row_) {
-    line_row_ = row;
-    const std::size_t first = static_cast<std::size_t>(row) * grid_.columns;
-    const std::size_t columns = grid_.columns;
-    for (int i = 0; i < lists_; ++i) {
-      repeat4(field_->lists[i].x.data() + first, columns, line_.x[i].data());
-      repeat4(field_->lists[i].y.data() + first, columns, line_.y[i].data());
-    }
-    for (std::size_t x = 0; x < line_.used.size(); ++x) line_.used[x] = field_->used[first + x / 4];
+  if (row == line_row_) return;
+  line_row_ = row;
+  const std::size_t columns = grid_.columns, first = static_cast<std::size_t>(row) * columns;
+  for (int i = 0; i < lists_; ++i) {
+    repeat4(field_->lists[i].x.data() + first, columns, line_.x[i].data());
+    repeat4(field_->lists[i].y.data() + first, columns, line_.y[i].data());
   }
+  for (std::size_t x = 0; x < line_.used.size(); ++x) line_.used[x] = field_->used[first + x / 4];
+}
+
+const float* SampleRows::magnitude_row(int y, int begin, int end) {
+  read_line(y);
   measure(line_.from(begin + grid_.phase_x), end - begin, v_[y], out_.data() + begin);
   return out_.data();
+}
+
+void SampleRows::energies(int y, int begin, int end, float scale, float weight, float* out) {
+  if (variance_ || lists_ > 1) {
+    saliency::energies(row(y, begin, end) + begin, end - begin, scale, weight, out);
+    return;
+  }
+  read_line(y);
+  const Vectors line = line_.from(begin + grid_.phase_x);
+  magnitude_energies(line.x[0], line.y[0], line.u, v_[y], end - begin, field_->cameras[0], scale, weight, out);
 }
 
 const float* SampleRows::row(int y, int begin, int end) {
@@ -165,7 +179,7 @@ double SampleRows::streamed_percentile(double q) {
 // that rank among all.
 double SampleRows::bounded_percentile(double q) {
   const float most = variation();
-  const auto middle = static_cast<float>(select_.percentile(centres_, q));
+  const auto middle = static_cast<float>(finder_.find(centres_, q));
   const Rank rank = rank_of(static_cast<std::uint64_t>(grid_.width) * grid_.height, q);
   for (float reach = 2.0f * most;; reach *= 4) {
     const float low = middle - reach, high = middle + reach;
@@ -175,22 +189,32 @@ double SampleRows::bounded_percentile(double q) {
       const BlockSpan lines = block_span(row, grid_.phase_y, grid_.height);
       const std::size_t first = static_cast<std::size_t>(row) * grid_.columns;
       std::size_t below_in_row = 0, n = 0;
-      for (int column = 0; column < grid_.columns; ++column) {
-        const float centre = centres_[first + column];
-        if (centre > high) continue;
+      const auto width = [&](int column) {
         const BlockSpan span = block_span(column, grid_.phase_x, grid_.width);
-        if (centre < low) {
-          below_in_row += span.end - span.begin;
-          continue;
-        }
-        for (int x = span.begin; x < span.end; ++x, ++n) {
-          for (int i = 0; i < lists_; ++i) {
-            candidates_.x[i][n] = field_->lists[i].x[first + column];
-            candidates_.y[i][n] = field_->lists[i].y[first + column];
+        return static_cast<std::size_t>(span.end - span.begin);
+      };
+      for (int column = 0; column < grid_.columns;) {
+        // Most chunks of blocks hold no candidates.
+        const int end = std::min(column + kChunk, grid_.columns);
+        std::size_t smaller = 0, inside = 0;
+        count_around(centres_.data() + first + column, end - column, low, high, smaller, inside);
+        below_in_row += 4 * smaller;
+        if (column == 0 && centres_[first] < low) below_in_row -= 4 - width(0);
+        if (end == grid_.columns && end > 1 && centres_[first + end - 1] < low) below_in_row -= 4 - width(end - 1);
+        for (; column < end && inside != 0; ++column) {
+          const float centre = centres_[first + column];
+          if (centre < low || centre > high) continue;
+          const BlockSpan span = block_span(column, grid_.phase_x, grid_.width);
+          for (int x = span.begin; x < span.end; ++x, ++n) {
+            for (int i = 0; i < lists_; ++i) {
+              candidates_.x[i][n] = field_->lists[i].x[first + column];
+              candidates_.y[i][n] = field_->lists[i].y[first + column];
+            }
+            if (lists_ > 1) candidates_.used[n] = field_->used[first + column];
+            candidates_.u[n] = u_[x];
           }
-          if (lists_ > 1) candidates_.used[n] = field_->used[first + column];
-          candidates_.u[n] = u_[x];
         }
+        column = end;
       }
       below += below_in_row * (lines.end - lines.begin);
       const std::size_t measured = values_.size();

@@ -33,6 +33,8 @@ class SampleRows {
   void begin(const MotionField& field);
   // Columns [begin, end) of row y, valid until the next call; quickest in ascending order.
   const float* row(int y, int begin, int end);
+  // weight * min(scale * value, 1) of these columns.
+  void energies(int y, int begin, int end, float scale, float weight, float* out);
   // Of all values.
   double percentile(double q);
 
@@ -50,6 +52,7 @@ class SampleRows {
     Vectors from(std::size_t i) const;
   };
 
+  void read_line(int y);
   const float* magnitude_row(int y, int begin, int end);
   void measure(const Vectors& vectors, std::size_t n, float v, float* out);
   float variation() const;
@@ -68,7 +71,7 @@ class SampleRows {
   int line_row_ = -1;   // which one
   Samples candidates_;  // of a row of blocks, those whose values bounded_percentile() needs
   std::vector<float> out_, second_, centres_, values_;
-  RadixSelect select_;
+  PercentileFinder finder_;
   TwoPassPercentile two_pass_;
 };
 
