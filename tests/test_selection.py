@@ -1,9 +1,8 @@
 """What is kept, sampled, saved and refused."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,12 @@ from hypothesis import strategies as st
 import ove_codec
 import saliency_twin as twin
 from ove_codec import _core
+from ove_codec._pictures import Planes
 from ove_codec.presets import COMMON, PRESETS, resolve
-from ove_codec.selection import Selection, sample_frames, select, select_arrays
-from saliency_twin import Array, Arrays, Window
-from test_saliency import clip_arrays
+from ove_codec.selection import Selection, _select, sample_frames, select, select_arrays
+from saliency_twin import Array, Arrays
+from support.hevc.random_stream import RandomStream
+from test_saliency import clip_arrays, picture
 
 GRID: dict[str, Any] = {"size": 56, "patch_size": 14}
 
@@ -228,81 +229,99 @@ def test_bad_arguments(arguments: Arrays, error: type[Exception], message: str) 
         select_arrays(**{**arrays, **arguments})
 
 
-def fake_video(arrays: Arrays, *, window: Window, rotation: int = 0, pts: Array | None = None) -> SimpleNamespace:
-    """A video of these arrays, as ``ove_codec.open`` returns one."""
-    frames, height, width = arrays["residual"].shape
-    reads = []
+@pytest.fixture(scope="module")
+def stream() -> bytes:
+    """A video of nine small pictures with slices, tiles and both lists."""
+    return RandomStream(3).data
 
-    def read(frame_ids: list[int], residual: bool = True) -> Iterator[Any]:
-        reads.append((list(frame_ids), residual))
-        for i in frame_ids:
-            names = ("mv", "pred", "ref_poc", "poc", "bits")
-            yield SimpleNamespace(
-                **{name: arrays[name][i] for name in names}, residual=arrays["residual"][i] if residual else None,
-                type=arrays["types"][i], coded_width=width, coded_height=height, window=window, rotation=rotation,
-                bit_depth=arrays["bit_depth"], ctb_size=arrays["ctb_size"],
-            )  # fmt: skip
 
-    index = SimpleNamespace(pts=np.arange(frames) / 25 if pts is None else pts)
-    return SimpleNamespace(index=index, read=read, reads=reads)
+def arrays_of(pictures: list[Any]) -> Arrays:
+    names = ("mv", "pred", "ref_poc", "poc", "residual", "bits")
+    arrays = {name: [getattr(picture, name) for picture in pictures] for name in names}
+    first = pictures[0]
+    return {**arrays, "types": [p.type for p in pictures], "bit_depth": first.bit_depth, "ctb_size": first.ctb_size}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("scope", ["frame", "clip"])
-def test_video_and_arrays_agree(preset: str, scope: str) -> None:
-    arrays = clip_arrays(np.random.default_rng(21), frames=5)
-    video = fake_video(arrays, window=(2, 0, 100, 70), rotation=270)
-    params: Arrays = {"preset": preset, "percentile_scope": scope, "num_frames": 3, "budget": 300}
-    a = select(video, **params)
-    b = select_arrays(**arrays, window=(2, 0, 100, 70), rotation=270, **params)
+@pytest.mark.parametrize("vector", ["l0_else_l1", "displacement"])
+def test_video_and_arrays_agree(stream: bytes, preset: str, scope: str, vector: str) -> None:
+    pictures = list(ove_codec.open(stream))
+    params: Arrays = {"preset": preset, "percentile_scope": scope, "vector": vector, "num_frames": 4, "budget": 300}
+    a = select(stream, **params)
+    b = select_arrays(**arrays_of(pictures), window=pictures[0].window, **params)
     np.testing.assert_array_equal(a.scores, b.scores)
     np.testing.assert_array_equal(a.positions, b.positions)
-    assert a.geometry == b.geometry and a.geometry.rotation == 270
-    assert video.reads == [([0, 2, 4], preset != "bitcost")] * (2 if scope == "clip" else 1)
+    assert a.geometry == b.geometry
     np.testing.assert_array_equal(a.heat(1), b.heat(1))
-    assert video.reads[-1][0] == [2]
     with pytest.raises(IndexError):
-        a.heat(3)
+        a.heat(4)
 
 
-def test_video_is_opened_from_what_open_takes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    arrays = clip_arrays(np.random.default_rng(22), frames=5)
-    video = fake_video(arrays, window=(0, 0, 104, 72))
+def test_video_is_opened_from_what_open_takes(stream: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     opened: list[tuple[Any, int]] = []
+    real_open = ove_codec.open
 
-    def fake_open(source: Any, threads: int, limits: Any) -> SimpleNamespace:
+    def watched_open(source: Any, threads: int, limits: Any) -> Any:
         opened.append((source, threads))
-        return video
+        return real_open(source, threads, limits)
 
-    monkeypatch.setattr(ove_codec, "open", fake_open)
-    selection = select(tmp_path / "clip.mp4", threads=2, end=0.1, **GRID, budget=18)
+    monkeypatch.setattr(ove_codec, "open", watched_open)
+    path = tmp_path / "clip.265"
+    path.write_bytes(stream)
+    selection = select(path, threads=2, end=0.1, **GRID, budget=18)
     assert selection.frame_ids.tolist() == [0, 1, 2]
-    assert opened == [(tmp_path / "clip.mp4", 2)]
+    assert opened == [(path, 2)]
     selection.save(tmp_path / "s.npz")
     np.testing.assert_array_equal(Selection.load(tmp_path / "s.npz").heat(1), selection.heat(1))
-    assert opened[1:] == [(str(tmp_path / "clip.mp4"), 0)]
+    assert opened[1:] == [(str(path), 0)]
+
+
+def test_pictures_of_headers_and_other_objects_are_refused(stream: bytes) -> None:
+    scorer = _core.Scorer(resolve("paper", {}), (0, 0, 16, 16), 0)
+    (motion_only,) = ove_codec.open(stream).read([0], residual=False)
+    with pytest.raises(ValueError, match="residual is missing"):
+        scorer.score_picture(motion_only)
+    with pytest.raises(TypeError, match="Video"):
+        scorer.score_picture(3)  # type: ignore[arg-type]
+
+
+class PicturesOfArrays:
+    """Pictures of these arrays, ``missing`` ones less than their times tell."""
+
+    path = None
+
+    def __init__(self, *arrays: Arrays, missing: int = 0) -> None:
+        self.pictures = [picture(a, i) for a in arrays for i in range(len(a["mv"]))]
+        self.missing = missing
+
+    def open(self) -> "PicturesOfArrays":
+        return self
+
+    def pts(self) -> Array:
+        return np.arange(len(self.pictures) + self.missing) / 25
+
+    def read(self, frame_ids: Sequence[int], params: Arrays) -> Iterator[Planes]:
+        for i in frame_ids:
+            if i < len(self.pictures):
+                one = dict(self.pictures[i])
+                height, width = one["residual"].shape
+                yield Planes(width, height, (0, 0, width, height), 0, one.pop("intra"), one)
 
 
 def test_changing_picture_size_is_reported() -> None:
-    small, large = (clip_arrays(np.random.default_rng(23), frames=2, height=h) for h in (64, 72))
-    a, b = fake_video(small, window=(0, 0, 104, 64)), fake_video(large, window=(0, 0, 104, 72))
-
-    def read(frame_ids: list[int], residual: bool = True) -> Iterator[Any]:
-        for i in frame_ids:
-            yield from (a.read([i]) if i < 2 else b.read([i - 2]))
-
-    video = SimpleNamespace(index=SimpleNamespace(pts=np.arange(4) / 25), read=read)
+    pictures = PicturesOfArrays(
+        *(clip_arrays(np.random.default_rng(23), frames=2, height=height) for height in (64, 72))
+    )
     with pytest.raises(_core.UnsupportedStreamError, match=r"104x64 to 104x72.*display index 2"):
-        select(video, **GRID)
-    assert select(video, frame_ids=[2, 3], **GRID).geometry.source_height == 72
+        _select(pictures, "paper", GRID)
+    assert _select(pictures, "paper", {**GRID, "frame_ids": [2, 3]}).geometry.source_height == 72
 
 
 def test_missing_pictures_are_reported() -> None:
-    arrays = clip_arrays(np.random.default_rng(24), frames=4)
-    video = fake_video(arrays, window=(0, 0, 104, 72), pts=np.arange(6) / 25)
-    video.read = lambda ids, residual=True: fake_video(arrays, window=(0, 0, 104, 72)).read([i for i in ids if i < 4])
+    pictures = PicturesOfArrays(clip_arrays(np.random.default_rng(24), frames=4), missing=2)
     with pytest.raises(_core.DecodeError, match="display index 4"):
-        select(video, **GRID)
+        _select(pictures, "paper", GRID)
 
 
 @pytest.mark.threads

@@ -40,6 +40,7 @@ class Picture {
       : codec_(std::move(picture.codec)), index_(picture.index), pts_(picture.pts), quarter_turns_(quarter_turns) {}
 
   const CodecPicture& codec() const { return *codec_; }
+  const std::shared_ptr<const CodecPicture>& shared() const { return codec_; }
   std::int64_t index() const { return index_; }
   double pts() const { return pts_; }
   int rotation() const { return 90 * quarter_turns_; }
@@ -256,6 +257,11 @@ void bind_picture(py::module_& m) {
 }
 
 }  // namespace
+
+std::shared_ptr<const CodecPicture> codec_picture(const py::object& picture) {
+  if (!py::isinstance<Picture>(picture)) throw py::type_error("picture must be one that a Video gave");
+  return picture.cast<const Picture&>().shared();
+}
 
 void bind_reader(py::module_& m) {
   bind_picture(m);

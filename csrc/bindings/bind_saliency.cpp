@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -14,6 +15,7 @@
 
 #include "bindings/bindings.h"
 #include "common/geometry.h"
+#include "hevc/picture.h"
 #include "saliency/ranking.h"
 #include "saliency/saliency.h"
 
@@ -22,6 +24,7 @@ namespace py = pybind11;
 namespace {
 
 using namespace ove::saliency;
+using ove::hevc::CodecPicture;
 
 template <class T>
 using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
@@ -111,23 +114,28 @@ const T* data_of(const MaybeArray<T>& array, const char* name, std::vector<py::s
 class Scorer {
  public:
   Scorer(const py::dict& params, const std::array<int, 4>& window, int rotation)
-      : window_(window_of(window, rotation)),
+      : params_(heat_params(params)),
+        window_(window_of(window, rotation)),
         geometry_(geometry_of(params, window_)),
-        saliency_(heat_params(params), window_, geometry_) {}
+        saliency_(params_, window_, geometry_) {}
 
-  void measure(const PictureView& picture) {
+  // Source: PictureView, or a decoded picture.
+  template <class Source>
+  void measure(const Source& picture) {
     const py::gil_scoped_release release;
     const std::lock_guard lock(mutex_);
-    saliency_.measure(picture);
+    saliency_.measure(view(picture));
   }
 
-  py::array_t<float> score(const PictureView& picture) {
-    return fill(geometry_.rows, geometry_.columns, [&](std::span<float> out) { saliency_.score(picture, out); });
+  template <class Source>
+  py::array_t<float> score(const Source& picture) {
+    return fill(geometry_.rows, geometry_.columns, [&](std::span<float> out) { saliency_.score(view(picture), out); });
   }
 
-  py::array_t<float> heat(const PictureView& picture) {
+  template <class Source>
+  py::array_t<float> heat(const Source& picture) {
     return fill(geometry_.canvas_height(), geometry_.canvas_width(),
-                [&](std::span<float> out) { saliency_.heat(picture, out); });
+                [&](std::span<float> out) { saliency_.heat(view(picture), out); });
   }
 
   py::array_t<bool> valid() const {
@@ -149,6 +157,38 @@ class Scorer {
   const ove::Geometry& geometry() const { return geometry_; }
 
  private:
+  static const PictureView& view(const PictureView& picture) { return picture; }
+
+  PictureView view(const CodecPicture& picture) {
+    const ove::hevc::PictureBuffers& buffers = *picture.buffers;
+    PictureView view;
+    view.width = picture.width();
+    view.height = picture.height();
+    view.bit_depth = picture.sps->bit_depth_luma;
+    view.intra = picture.type == ove::hevc::SliceType::kI;
+    view.mv = reinterpret_cast<const std::int16_t*>(buffers.mv.data());
+    view.poc = picture.poc;
+    pred_.resize(buffers.mv.size());
+    picture.copy_pred(pred_.data());
+    view.pred = pred_.data();
+    if (params_.vector == VectorMode::kDisplacement) {
+      ref_poc_.resize(2 * buffers.mv.size());
+      picture.copy_ref_poc(ref_poc_.data());
+      view.ref_poc = ref_poc_.data();
+    }
+    if (picture.detail == ove::hevc::Detail::kResidual) {
+      view.residual = buffers.residual.data();
+      coded_.clear();
+      for (const auto& block : buffers.coded_blocks) coded_.push_back({block.x4, block.y4, block.size4});
+      view.coded = coded_;
+    }
+    view.bits = buffers.bits.data();
+    view.bits_rows = picture.sps->height_in_ctbs();
+    view.bits_columns = picture.sps->width_in_ctbs();
+    view.ctb_size = picture.sps->ctb_size();
+    return view;
+  }
+
   template <class Compute>
   py::array_t<float> fill(int rows, int columns, Compute compute) {
     py::array_t<float> out({rows, columns});
@@ -159,10 +199,15 @@ class Scorer {
     return out;
   }
 
+  HeatParams params_;
   ove::DisplayWindow window_;
   ove::Geometry geometry_;
   Saliency saliency_;
   std::mutex mutex_;
+  // of the picture at work
+  std::vector<std::uint8_t> pred_;
+  std::vector<std::int32_t> ref_poc_;
+  std::vector<CodedSquare> coded_;
 };
 
 // Calls method(scorer, picture) with the arrays of one picture.
@@ -241,9 +286,23 @@ void bind_saliency(py::module_& m) {
                py::arg("residual"), py::arg("pred"), py::arg("ref_poc"), py::arg("poc"), py::arg("bits"),
                py::arg("ctb_size"), py::arg("bit_depth"), py::arg("intra"));
   };
-  picture_method("measure", &Scorer::measure, "First pass of percentile_scope='clip'.");
-  picture_method("score", &Scorer::score, "Patch sums, (rows, columns) float32.");
-  picture_method("heat", &Scorer::heat, "Fused heat on the canvas, (canvas_height, canvas_width) float32.");
+  picture_method("measure", &Scorer::measure<PictureView>, "First pass of percentile_scope='clip'.");
+  picture_method("score", &Scorer::score<PictureView>, "Patch sums, (rows, columns) float32.");
+  picture_method("heat", &Scorer::heat<PictureView>,
+                 "Fused heat on the canvas, (canvas_height, canvas_width) float32.");
+  const auto decoded_method = [&](const char* name, auto method) {
+    scorer.def(
+        name,
+        [method](Scorer& self, const py::object& picture) {
+          const std::shared_ptr<const CodecPicture> codec = codec_picture(picture);
+          if (!codec->buffers) throw std::invalid_argument("only the headers of the picture were decoded");
+          return (self.*method)(*codec);
+        },
+        "The same of a Picture, in the decoder's memory.", py::arg("picture"));
+  };
+  decoded_method("measure_picture", &Scorer::measure<CodecPicture>);
+  decoded_method("score_picture", &Scorer::score<CodecPicture>);
+  decoded_method("heat_picture", &Scorer::heat<CodecPicture>);
   scorer.def("valid", &Scorer::valid, "Patches wholly inside the picture, (rows, columns) bool.");
   scorer.def_property_readonly("scales", &Scorer::scales, "Factors of |v|, |Y - 128| and log1p(bits) in use.");
   scorer.def("set_clip_scales", &Scorer::set_clip_scales, py::arg("scales"));

@@ -3,11 +3,20 @@
 
 #include <pybind11/pybind11.h>
 
+#include <memory>
+
+namespace ove::hevc {
+struct CodecPicture;
+}
+
 namespace ove::bindings {
 
 void bind_media(pybind11::module_& m);
 void bind_reader(pybind11::module_& m);
 void bind_saliency(pybind11::module_& m);
 void bind_tokens(pybind11::module_& m);
+
+// What a _core.Picture shows; throws a TypeError for other objects.
+std::shared_ptr<const hevc::CodecPicture> codec_picture(const pybind11::object& picture);
 
 }  // namespace ove::bindings

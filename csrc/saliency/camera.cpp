@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "saliency/order_statistics.h"
+#include "saliency/rows.h"
 
 namespace ove::saliency {
 
@@ -34,36 +35,67 @@ Camera mean_camera(const VectorField& field) {
   return translation(x / n, y / n);
 }
 
-// Calls visit(x, y, block, run) for every run of samples of one row and one block whose vector is not 0, in raster
-// order.
-template <class Visit>
-void each_moving_run(const VectorField& field, const BlockGrid& grid, Visit visit) {
-  for (int y = 0; y < grid.height; ++y) {
-    const std::size_t row = static_cast<std::size_t>((y + grid.phase_y) / 4) * grid.columns;
-    for (int column = 0; column < grid.columns; ++column) {
-      const std::size_t block = row + column;
-      if (field.x[block] == 0 && field.y[block] == 0) continue;
-      const int x = std::max(0, column * 4 - grid.phase_x);
-      visit(x, y, block, std::min(grid.width, column * 4 - grid.phase_x + 4) - x);
-    }
+// Samples of the map, in one row of it, that lie in blocks whose vector is not 0.
+std::size_t moving_samples(const VectorField& field, const BlockGrid& grid, int row) {
+  const std::size_t first = static_cast<std::size_t>(row) * grid.columns;
+  std::size_t samples = 4 * count_moving(field.x.data() + first, field.y.data() + first, grid.columns);
+  // Only the outermost blocks may lie partly outside.
+  for (int column = 0; column < grid.columns; column += std::max(1, grid.columns - 1)) {
+    const BlockSpan span = block_span(column, grid.phase_x, grid.width);
+    if (field.x[first + column] != 0 || field.y[first + column] != 0) samples -= 4 - (span.end - span.begin);
   }
+  return samples;
 }
 
-std::vector<Point> moving_points(const VectorField& field, const BlockGrid& grid) {
+// The columns of the grid where the vectors of a row are not 0.
+void find_moving(const VectorField& field, const BlockGrid& grid, int row, std::vector<int>& columns) {
+  const std::size_t first = static_cast<std::size_t>(row) * grid.columns;
+  columns.resize(grid.columns);
   std::size_t count = 0;
-  each_moving_run(field, grid, [&](int, int, std::size_t, int run) { count += run; });
+  for (int column = 0; column < grid.columns; ++column) {
+    columns[count] = column;
+    count += (field.x[first + column] != 0) | (field.y[first + column] != 0);
+  }
+  columns.resize(count);
+}
+
+// At most kMostPoints of the samples whose vector is not 0, evenly strided in raster order.
+std::vector<Point> moving_points(const VectorField& field, const BlockGrid& grid) {
+  std::vector<std::size_t> samples(grid.rows);  // in a line of each row of blocks
+  std::size_t count = 0;
+  for (int row = 0; row < grid.rows; ++row) {
+    const BlockSpan lines = block_span(row, grid.phase_y, grid.height);
+    samples[row] = moving_samples(field, grid, row);
+    count += samples[row] * (lines.end - lines.begin);
+  }
   const std::vector<float> u = unit_coordinates(grid.width), v = unit_coordinates(grid.height);
   const std::size_t step = count > kMostPoints ? (count + kMostPoints - 1) / kMostPoints : 1;
   std::vector<Point> points;
   points.reserve(count / step + 1);
-  std::size_t skip = 0;  // samples until the next point
-  each_moving_run(field, grid, [&](int x, int y, std::size_t block, int run) {
-    std::size_t k = skip;
-    for (; k < static_cast<std::size_t>(run); k += step) {
-      points.push_back({u[x + k], v[y], field.x[block], field.y[block]});
+  std::vector<int> moving;
+  std::size_t next = 0;  // sample of the line that becomes a point
+  for (int row = 0; row < grid.rows; ++row) {
+    const BlockSpan lines = block_span(row, grid.phase_y, grid.height);
+    if (next >= samples[row] * (lines.end - lines.begin)) {
+      next -= samples[row] * (lines.end - lines.begin);
+      continue;
     }
-    skip = k - run;
-  });
+    find_moving(field, grid, row, moving);
+    const BlockSpan lead = block_span(moving.front(), grid.phase_x, grid.width);
+    const std::size_t lead_width = lead.end - lead.begin;
+    for (int y = lines.begin; y < lines.end; ++y) {
+      for (; next < samples[row]; next += step) {
+        // Behind the first block, all but the last are whole.
+        const std::size_t block = next < lead_width ? 0 : 1 + (next - lead_width) / 4;
+        const std::size_t offset = next < lead_width ? next : (next - lead_width) % 4;
+        const int column = moving[block];
+        const std::size_t x = block_span(column, grid.phase_x, grid.width).begin + offset;
+        const std::size_t vector = static_cast<std::size_t>(row) * grid.columns + column;
+        points.push_back({u[x], v[y], field.x[vector], field.y[vector]});
+      }
+      next -= samples[row];
+    }
+  }
   return points;
 }
 
@@ -73,11 +105,12 @@ Camera fit(const std::vector<Point>& points, Compensate compensate) {
   const double n = static_cast<double>(points.size());
   double mean_u = 0, mean_v = 0, mean_dx = 0, mean_dy = 0;
   for (const Point& p : points) {
-    mean_u += static_cast<double>(p.u) / n;
-    mean_v += static_cast<double>(p.v) / n;
-    mean_dx += static_cast<double>(p.dx) / n;
-    mean_dy += static_cast<double>(p.dy) / n;
+    mean_u += static_cast<double>(p.u);
+    mean_v += static_cast<double>(p.v);
+    mean_dx += static_cast<double>(p.dx);
+    mean_dy += static_cast<double>(p.dy);
   }
+  mean_u /= n, mean_v /= n, mean_dx /= n, mean_dy /= n;
   double uu = 0, uv = 0, vv = 0, ux = 0, vx = 0, uy = 0, vy = 0;
   for (const Point& p : points) {
     const double u = static_cast<double>(p.u) - mean_u, v = static_cast<double>(p.v) - mean_v;
@@ -120,16 +153,16 @@ Camera fit(const std::vector<Point>& points, Compensate compensate) {
 
 // Keeps the points that the camera explains best; the first ones where several are equally good.
 void trim(std::vector<Point>& points, const Camera& camera, std::size_t kept) {
-  std::vector<std::pair<float, std::size_t>> order(points.size());
+  std::vector<std::uint64_t> order(points.size());  // error above, index below
   for (std::size_t i = 0; i < points.size(); ++i) {
     const Point& p = points[i];
     const float dx = p.dx - ((camera.x0 + camera.xx * p.u) + camera.xy * p.v);
     const float dy = p.dy - ((camera.y0 + camera.yx * p.u) + camera.yy * p.v);
-    order[i] = {std::sqrt(dx * dx + dy * dy), i};
+    order[i] = std::uint64_t{ordered_bits(std::sqrt(dx * dx + dy * dy))} << 32 | i;
   }
   std::nth_element(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end());
   std::vector<Point> best(kept);
-  for (std::size_t i = 0; i < kept; ++i) best[i] = points[order[i].second];
+  for (std::size_t i = 0; i < kept; ++i) best[i] = points[order[i] & 0xffffffffu];
   points = std::move(best);
 }
 

@@ -1,6 +1,7 @@
 // The motion of the camera in one field of vectors, taken off it before magnitudes are measured.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -19,6 +20,14 @@ struct BlockGrid {
 struct VectorField {
   std::vector<float> x, y;
 };
+
+// The samples [begin, end) of the map that lie in block i of a side of the grid.
+struct BlockSpan {
+  int begin, end;
+};
+inline BlockSpan block_span(int i, int phase, int length) {
+  return {std::max(0, 4 * i - phase), std::min(length, 4 * i - phase + 4)};
+}
 
 // dx = (x0 + xx * u) + xy * v, dy = (y0 + yx * u) + yy * v, with u and v from -1 at the first sample of the map to 1 at
 // the last one. Single precision and its order of operations belong to the definition.

@@ -1,7 +1,9 @@
-// Patch sums of a weighted sum of energies: P V . H . (P U)^T, for each energy where it lives. Vectors and bits are
-// constant on blocks, so their operators are summed over the blocks beforehand; residuals are 0 outside coded blocks.
+// Patch sums of a weighted sum of energies: P V . H . (P U)^T, for each energy where it lives. Bits, and vectors
+// without a camera that turns, are constant on blocks, so their operators are summed over the blocks beforehand;
+// residuals are 0 outside coded blocks.
 #include <algorithm>
 
+#include "saliency/rows.h"
 #include "saliency/saliency.h"
 
 namespace ove::saliency {
@@ -24,13 +26,13 @@ double dot(const float* a, std::span<const float> b) {
 void Saliency::add_map(const ValueMap& map, const MapSums& sums, float scale, double weight) {
   const std::size_t columns = map.columns;
   energy_.resize(map.values.size());
-  for (std::size_t i = 0; i < energy_.size(); ++i) energy_[i] = std::min(map.values[i] * scale, 1.0f);
+  energies(map.values.data(), energy_.size(), scale, 1.0f, energy_.data());
   accumulator_.resize(columns);
   for (int p = 0; p < sums.vertical.count(); ++p) {
     std::fill(accumulator_.begin(), accumulator_.end(), 0.0f);
     const float* row = energy_.data() + sums.vertical.begin(p) * columns;
     for (const float w : sums.vertical.row(p)) {
-      for (std::size_t x = 0; x < columns; ++x) accumulator_[x] += w * row[x];
+      add_weighted(row, columns, w, accumulator_.data());
       row += columns;
     }
     for (int q = 0; q < sums.horizontal.count(); ++q) {
@@ -40,38 +42,48 @@ void Saliency::add_map(const ValueMap& map, const MapSums& sums, float scale, do
   }
 }
 
-void Saliency::add_residual(const PictureView& picture, double weight) {
-  const int shift = picture.bit_depth - 8;
+// The energies that differ from sample to sample.
+void Saliency::add_rows() {
+  const bool motion = use_motion_ && !motion_.in_blocks();
+  const int begin = axes_.horizontal.begin, end = axes_.horizontal.end;
   const std::size_t width = window_.width;
   accumulator_.assign(sample_sums_.vertical.count() * width, 0.0f);
+  energy_.resize(width);
   for (int y = 0; y < window_.height; ++y) {
-    if (row_weights_[y].empty()) continue;
-    const std::int16_t* row = residual_row(picture, window_, y);
-    std::int16_t level[kResidualChunk];
-    float energy[kResidualChunk];
-    for (std::size_t x = 0; x < width; x += kResidualChunk) {
-      const int count = static_cast<int>(std::min<std::size_t>(kResidualChunk, width - x));
-      if (count == kResidualChunk && all_zero(row + x)) continue;
-      residual_levels(row + x, count, shift, level);
-      for (int i = 0; i < count; ++i) energy[i] = std::min(static_cast<float>(level[i]) * scales_.residual, 1.0f);
+    if (row_weights_[y].empty() || begin == end) continue;
+    const auto add = [&](int from, int to) {
       for (const auto& [p, w] : row_weights_[y]) {
-        float* sum = accumulator_.data() + p * width + x;
-        for (int i = 0; i < count; ++i) sum[i] += w * energy[i];
+        add_weighted(energy_.data() + from, to - from, w, accumulator_.data() + p * width + from);
       }
+    };
+    if (motion) {
+      motion_.energies(y, begin, end, scales_.motion, static_cast<float>(params_.mv_weight), energy_.data() + begin);
+      add(begin, end);
+    }
+    if (!use_residual_) continue;
+    const std::uint8_t* levels = residual_.levels(y);
+    for (const CodedResidual::Run& run : residual_.runs(y)) {
+      const int from = std::max(run.begin, begin), to = std::min(run.end, end);
+      if (from < to) {
+        std::fill(energy_.begin() + from, energy_.begin() + to, 0.0f);
+        add_level_energies(levels + (from - run.begin), to - from, scales_.residual,
+                           static_cast<float>(params_.residual_weight), energy_.data() + from);
+        add(from, to);
+      }
+      levels += run.end - run.begin;
     }
   }
   for (int p = 0; p < sample_sums_.vertical.count(); ++p) {
     for (int q = 0; q < sample_sums_.horizontal.count(); ++q) {
       const float* sum = accumulator_.data() + p * width + sample_sums_.horizontal.begin(q);
       sums_[static_cast<std::size_t>(p) * sample_sums_.horizontal.count() + q] +=
-          weight * dot(sum, sample_sums_.horizontal.row(q));
+          dot(sum, sample_sums_.horizontal.row(q));
     }
   }
 }
 
-void Saliency::score_linear(const PictureView& picture) {
-  std::fill(sums_.begin(), sums_.end(), 0.0);
-  if (use_motion_) add_map(motion_.map(), *motion_sums_, scales_.motion, params_.mv_weight);
+void Saliency::sum_linear() {
+  if (use_motion_ && motion_.in_blocks()) add_map(motion_.map(), *motion_sums_, scales_.motion, params_.mv_weight);
   if (use_bits_) {
     const ValueMap& map = bit_cost_.map();
     if (bits_side_ != bit_cost_.side()) {
@@ -80,7 +92,7 @@ void Saliency::score_linear(const PictureView& picture) {
     }
     add_map(map, *bits_sums_, scales_.bits, params_.bits_weight);
   }
-  if (use_residual_) add_residual(picture, params_.residual_weight);
+  if (use_residual_ || (use_motion_ && !motion_.in_blocks())) add_rows();
 }
 
 }  // namespace ove::saliency

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <stdexcept>
 
-#include "saliency/local_variance.h"
+#include "saliency/rows.h"
 
 namespace ove::saliency {
 
@@ -47,54 +48,49 @@ std::vector<std::int32_t> stretched_cells(int length, int cells) {
 }  // namespace
 
 Motion::Motion(const HeatParams& params, const DisplayWindow& window)
-    : params_(params),
-      window_(window),
-      per_sample_(params.local_variance > 0 || params.compensate == Compensate::kSimilarity ||
-                  params.compensate == Compensate::kAffine),
-      grid_(grid_of(params, window)),
-      u_(unit_coordinates(grid_.width)),
-      v_(unit_coordinates(grid_.height)) {
+    : params_(params), window_(window), grid_(grid_of(params, window)), pred_(grid_.columns) {
   const std::size_t blocks = static_cast<std::size_t>(grid_.columns) * grid_.rows;
-  const int fields = params.vector == VectorMode::kBoth ? 2 : 1;
-  for (int i = 0; i < fields; ++i) {
-    fields_[i].x.resize(blocks);
-    fields_[i].y.resize(blocks);
+  const int lists = params.vector == VectorMode::kBoth ? 2 : 1;
+  for (int i = 0; i < lists; ++i) {
+    field_.lists[i].x.resize(blocks);
+    field_.lists[i].y.resize(blocks);
   }
-  if (params.vector == VectorMode::kBoth) used_.resize(blocks);
-  if (per_sample_) samples_.resize(static_cast<std::size_t>(grid_.width) * grid_.height);
+  if (lists > 1) field_.used.resize(blocks);
+  if (params.local_variance > 0 || params.compensate == Compensate::kSimilarity ||
+      params.compensate == Compensate::kAffine) {
+    samples_.emplace(grid_, params.local_variance, params.reference_motion);
+  }
   place_cells();
 }
 
 void Motion::place_cells() {
-  int columns = per_sample_ ? grid_.width : grid_.columns, rows = per_sample_ ? grid_.height : grid_.rows;
+  map_.columns = samples_ ? samples_->columns() : grid_.columns;
+  const int rows = samples_ ? samples_->rows() : grid_.rows;
   if (params_.reference_motion) {
-    if (params_.local_variance > 0) --columns, --rows;  // see reference_local_variance()
-    map_.column_of = stretched_cells(window_.width, columns);
+    map_.column_of = stretched_cells(window_.width, map_.columns);
     map_.row_of = stretched_cells(window_.height, rows);
   } else {
-    map_.column_of = even_cells(window_.width, per_sample_ ? 1 : 4, per_sample_ ? 0 : grid_.phase_x);
-    map_.row_of = even_cells(window_.height, per_sample_ ? 1 : 4, per_sample_ ? 0 : grid_.phase_y);
+    map_.column_of = even_cells(window_.width, samples_ ? 1 : 4, samples_ ? 0 : grid_.phase_x);
+    map_.row_of = even_cells(window_.height, samples_ ? 1 : 4, samples_ ? 0 : grid_.phase_y);
   }
-  map_.columns = columns;
-  map_.values.resize(static_cast<std::size_t>(columns) * rows);
+  std::vector<std::int32_t> same(window_.width);
+  std::iota(same.begin(), same.end(), 0);
+  aligned_ = samples_ && map_.column_of == same;
+  if (!samples_) map_.values.resize(static_cast<std::size_t>(map_.columns) * rows);
 }
 
 void Motion::read_list(const PictureView& picture, int list) {
-  VectorField& field = fields_[list];
-  const bool fall_back = params_.vector == VectorMode::kL0ElseL1;
-  std::size_t i = 0;
+  VectorField& field = field_.lists[list];
+  const std::size_t columns = grid_.columns;
   for (int row = 0; row < grid_.rows; ++row) {
-    std::size_t block = static_cast<std::size_t>(window_.y / 4 + row) * picture.block_columns() + window_.x / 4;
-    for (int column = 0; column < grid_.columns; ++column, ++block, ++i) {
-      const int from = fall_back && !uses(picture, block, 0) ? 1 : list;
-      const std::int16_t* mv = picture.mv + block * 4 + from * 2;
-      const bool used = uses(picture, block, from);
-      field.x[i] = used ? static_cast<float>(mv[0]) * kQuarter : 0.0f;
-      field.y[i] = used ? static_cast<float>(mv[1]) * kQuarter : 0.0f;
-      if (params_.vector == VectorMode::kBoth) {
-        used_[i] = static_cast<std::uint8_t>(list == 0 ? used : used_[i] | used << 1);
-      }
-    }
+    const std::size_t block = static_cast<std::size_t>(window_.y / 4 + row) * picture.block_columns() + window_.x / 4;
+    const std::int16_t* mv = picture.mv + block * 4;
+    const std::uint8_t* pred = picture.pred == nullptr ? pred_.data() : picture.pred + block;
+    if (picture.pred == nullptr) used_lists(mv, columns, pred_.data());
+    choose_vectors(mv, pred, columns, list, params_.vector == VectorMode::kL0ElseL1, field.x.data() + row * columns,
+                   field.y.data() + row * columns);
+    if (params_.vector != VectorMode::kBoth) continue;
+    for (std::size_t i = 0; i < columns; ++i) field_.used[row * columns + i] = pred[i] & 3;
   }
 }
 
@@ -114,42 +110,22 @@ void Motion::read_displacement(const PictureView& picture) {
         y += static_cast<float>(picture.mv[block * 4 + list * 2 + 1]) * scale;
         ++lists;
       }
-      fields_[0].x[i] = lists == 2 ? x * 0.5f : x;
-      fields_[0].y[i] = lists == 2 ? y * 0.5f : y;
+      field_.lists[0].x[i] = lists == 2 ? x * 0.5f : x;
+      field_.lists[0].y[i] = lists == 2 ? y * 0.5f : y;
     }
   }
 }
 
-void Motion::measure_blocks(const Camera cameras[2]) {
+void Motion::measure_blocks() {
   const std::size_t blocks = map_.values.size();
-  const float x0 = cameras[0].x0, y0 = cameras[0].y0;
-  const float* fx = fields_[0].x.data();
-  const float* fy = fields_[0].y.data();
   float* out = map_.values.data();
-  for (std::size_t i = 0; i < blocks; ++i) out[i] = length(fx[i] - x0, fy[i] - y0);
+  magnitudes(field_.lists[0].x.data(), field_.lists[0].y.data(), blocks, field_.cameras[0], out);
   if (params_.vector != VectorMode::kBoth) return;
   for (std::size_t i = 0; i < blocks; ++i) {
-    if ((used_[i] & 2) == 0) continue;
-    const float second = length(fields_[1].x[i] - cameras[1].x0, fields_[1].y[i] - cameras[1].y0);
-    out[i] = (used_[i] & 1) != 0 ? std::max(out[i], second) : second;
-  }
-}
-
-void Motion::measure_samples(const Camera cameras[2]) {
-  for (int y = 0; y < grid_.height; ++y) {
-    const std::size_t row = static_cast<std::size_t>((y + grid_.phase_y) / 4) * grid_.columns;
-    float* out = samples_.data() + static_cast<std::size_t>(y) * grid_.width;
-    const auto magnitude = [&](int list, std::size_t block, int x) {
-      const Camera& c = cameras[list];
-      return length(fields_[list].x[block] - ((c.x0 + c.xx * u_[x]) + c.xy * v_[y]),
-                    fields_[list].y[block] - ((c.y0 + c.yx * u_[x]) + c.yy * v_[y]));
-    };
-    for (int x = 0; x < grid_.width; ++x) {
-      const std::size_t block = row + (x + grid_.phase_x) / 4;
-      const int used = used_.empty() ? 1 : used_[block];
-      out[x] = magnitude(used == 2 ? 1 : 0, block, x);
-      if (used == 3) out[x] = std::max(out[x], magnitude(1, block, x));
-    }
+    if ((field_.used[i] & 2) == 0) continue;
+    const Camera& camera = field_.cameras[1];
+    const float second = length(field_.lists[1].x[i] - camera.x0, field_.lists[1].y[i] - camera.y0);
+    out[i] = (field_.used[i] & 1) != 0 ? std::max(out[i], second) : second;
   }
 }
 
@@ -165,17 +141,32 @@ void Motion::read(const PictureView& picture) {
     read_list(picture, 0);
     if (params_.vector == VectorMode::kBoth) read_list(picture, 1);
   }
-  const int fields = params_.vector == VectorMode::kBoth ? 2 : 1;
-  Camera cameras[2];
-  for (int i = 0; i < fields; ++i) cameras[i] = fit_camera(fields_[i], grid_, params_.compensate);
-  if (!per_sample_) return measure_blocks(cameras);
-  measure_samples(cameras);
-  if (params_.local_variance == 0) {
-    map_.values = samples_;
-  } else if (params_.reference_motion) {
-    reference_local_variance(samples_, grid_.width, params_.local_variance, map_.values);
+  for (int i = 0; i < (params_.vector == VectorMode::kBoth ? 2 : 1); ++i) {
+    field_.cameras[i] = fit_camera(field_.lists[i], grid_, params_.compensate);
+  }
+  if (samples_) {
+    samples_->begin(field_);
   } else {
-    local_variance(samples_, grid_.width, params_.local_variance, map_.values);
+    measure_blocks();
+  }
+}
+
+void Motion::energies(int y, int begin, int end, float scale, float weight, float* out) {
+  const std::int32_t* column_of = map_.column_of.data();
+  if (aligned_) return samples_->energies(map_.row_of[y], begin, end, scale, weight, out);
+  const float* values =
+      samples_ ? samples_->row(map_.row_of[y], column_of[begin], column_of[end - 1] + 1) : map_.row(y);
+  for (int x = begin; x < end; ++x) out[x - begin] = values[column_of[x]];
+  saliency::energies(out, end - begin, scale, weight, out);
+}
+
+double Motion::percentile(double q) { return samples_ ? samples_->percentile(q) : finder_.find(map_.values, q); }
+
+void Motion::count(MagnitudeHistogram& histogram) {
+  for (const float value : map_.values) histogram.add(value);
+  for (int y = 0; samples_ && y < samples_->rows(); ++y) {
+    const float* values = samples_->row(y, 0, samples_->columns());
+    for (int x = 0; x < samples_->columns(); ++x) histogram.add(values[x]);
   }
 }
 

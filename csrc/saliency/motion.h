@@ -1,13 +1,16 @@
 // |v| in luma samples, over the display window of one picture.
 #pragma once
 
-#include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "common/geometry.h"
 #include "saliency/camera.h"
+#include "saliency/order_statistics.h"
 #include "saliency/params.h"
 #include "saliency/picture.h"
+#include "saliency/sample_rows.h"
 #include "saliency/value_map.h"
 
 namespace ove::saliency {
@@ -19,25 +22,33 @@ class Motion {
   // Reads the vectors of a picture. Throws std::invalid_argument where an array that the parameters need is missing.
   void read(const PictureView& picture);
 
-  // One value a 4x4 block; one a sample with a camera that turns or zooms, or with a local variance.
+  // Whether values are the same all over a 4x4 block; with a camera that turns or zooms and with a local variance they
+  // are not.
+  bool in_blocks() const { return !samples_; }
+  // One value a block, where in_blocks().
   const ValueMap& map() const { return map_; }
+  // weight * min(scale * |v|, 1) at columns [begin, end) of row y of the window; quickest in ascending order.
+  void energies(int y, int begin, int end, float scale, float weight, float* out);
+
+  // Of all values, one a block where in_blocks(), else one a sample.
+  double percentile(double q);
+  void count(MagnitudeHistogram& histogram);
 
  private:
   void place_cells();
   void read_list(const PictureView& picture, int list);
   void read_displacement(const PictureView& picture);
-  void measure_blocks(const Camera cameras[2]);
-  void measure_samples(const Camera cameras[2]);
+  void measure_blocks();
 
   HeatParams params_;
   DisplayWindow window_;
-  bool per_sample_;
   BlockGrid grid_;
-  std::vector<float> u_, v_;        // coordinates of Camera along the sides of the grid's map
-  VectorField fields_[2];           // the second one only for VectorMode::kBoth
-  std::vector<std::uint8_t> used_;  // a block: bit 0 fields_[0], bit 1 fields_[1]; only for VectorMode::kBoth
-  std::vector<float> samples_;
-  ValueMap map_;
+  MotionField field_;
+  std::vector<std::uint8_t> pred_;  // of a row of blocks
+  std::optional<SampleRows> samples_;
+  bool aligned_ = false;  // the samples of samples_ are those of the window
+  ValueMap map_;          // its values only where in_blocks()
+  PercentileFinder finder_;
 };
 
 }  // namespace ove::saliency

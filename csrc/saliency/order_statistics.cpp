@@ -1,118 +1,158 @@
 #include "saliency/order_statistics.h"
 
-#include <algorithm>
-#include <cmath>
+#include "saliency/rows.h"
 
 namespace ove::saliency {
 
 namespace {
 
-struct Rank {
-  std::uint64_t low;
-  double fraction;
-};
-
-Rank rank_of(std::uint64_t n, double q) {
-  const double position = q / 100.0 * static_cast<double>(n - 1);
-  const double low = std::floor(position);
-  return {std::min(n - 1, static_cast<std::uint64_t>(low)), position - low};
-}
-
-// at(k) is the k-th smallest of n values.
-template <class At>
-double interpolate(std::uint64_t n, double q, At at) {
-  if (n == 0) return 0.0;
-  const Rank rank = rank_of(n, q);
-  const double a = at(rank.low);
-  if (rank.fraction == 0.0 || rank.low + 1 == n) return a;
-  const double b = at(rank.low + 1);
-  return a + (b - a) * rank.fraction;
-}
-
 float value_of(std::uint32_t ordered) {
   return std::bit_cast<float>(ordered & 0x80000000u ? ordered & 0x7fffffffu : ~ordered);
 }
 
-// The k-th smallest values of a set, found digit by digit of their ordered bits.
-class RadixSelect {
- public:
-  explicit RadixSelect(std::span<const float> values) : values_(values), keys_(values.size()) {}
-
-  float at(std::uint64_t k) {
-    if (below_ <= k && k < below_ + equal_) return value_of(key_);
-    if (equal_ != 0 && k == below_ + equal_) return next();
-    std::transform(values_.begin(), values_.end(), keys_.begin(), ordered_bits);
-    std::size_t left = keys_.size();
-    below_ = 0;
-    for (const int shift : {21, 10, 0}) {
-      count(std::span(keys_).first(left), shift);
-      std::uint32_t digit = 0;
-      while (below_ + counts_[0][digit] <= k) below_ += counts_[0][digit++];
-      equal_ = counts_[0][digit];
-      if (equal_ < left) left = keep(left, shift, digit);
-    }
-    key_ = keys_[0];
-    return value_of(key_);
-  }
-
- private:
-  static constexpr std::uint32_t kMask = (1u << 11) - 1;
-
-  // Four counters a digit: one that is hit again and again would wait for itself, and vectors come in runs.
-  void count(std::span<const std::uint32_t> keys, int shift) {
-    for (auto& counts : counts_) counts.fill(0);
-    std::size_t i = 0;
-    for (; i + 4 <= keys.size(); i += 4) {
-      for (std::size_t lane = 0; lane < 4; ++lane) ++counts_[lane][keys[i + lane] >> shift & kMask];
-    }
-    for (; i < keys.size(); ++i) ++counts_[0][keys[i] >> shift & kMask];
-    for (std::size_t digit = 0; digit <= kMask; ++digit) {
-      counts_[0][digit] += counts_[1][digit] + counts_[2][digit] + counts_[3][digit];
-    }
-  }
-
-  // Moves the keys with this digit to the front and returns how many there are.
-  std::size_t keep(std::size_t left, int shift, std::uint32_t digit) {
-    std::size_t kept = 0;
-    for (std::size_t i = 0; i < left; ++i) {
-      const std::uint32_t key = keys_[i];
-      keys_[kept] = key;
-      kept += (key >> shift & kMask) == digit;
-    }
-    return kept;
-  }
-
-  // The smallest value above the one found.
-  float next() const {
-    std::uint32_t least = 0xffffffffu;
-    for (const float value : values_) {
-      const std::uint32_t key = ordered_bits(value);
-      least = std::min(least, key > key_ ? key : 0xffffffffu);
-    }
-    return value_of(least);
-  }
-
-  std::span<const float> values_;
-  std::vector<std::uint32_t> keys_;
-  std::array<std::array<std::uint32_t, kMask + 1>, 4> counts_;
-  std::uint32_t key_ = 0;
-  std::uint64_t below_ = 0, equal_ = 0;
-};
+// The index of the counter in which rank k lies; `below` becomes the sum of the counters before it.
+template <class Counts>
+std::uint32_t find_rank(const Counts& counts, std::uint64_t k, std::uint64_t& below) {
+  std::uint32_t i = 0;
+  while (below + counts[i] <= k) below += counts[i++];
+  return i;
+}
 
 }  // namespace
 
-double percentile(std::span<const float> values, double q) {
-  RadixSelect select(values);
-  return interpolate(values.size(), q, [&](std::uint64_t k) { return static_cast<double>(select.at(k)); });
+double PercentileFinder::find(std::span<const float> values, double q) {
+  values_ = values;
+  if (values.empty()) return 0.0;
+  const Rank rank = rank_of(values.size(), q);
+  float low = 0, high = 0;
+  if (!find_between(rank, low, high)) {
+    if (keys_.size() < values.size()) keys_.resize(values.size());
+    below_ = equal_ = 0;
+    low = least(rank.low);
+    high = rank.high == rank.low ? low : least(rank.high);
+  }
+  return static_cast<double>(low) + (static_cast<double>(high) - static_cast<double>(low)) * rank.fraction;
+}
+
+// The values of these ranks, if they lie between the bounds that a sample suggests.
+bool PercentileFinder::find_between(const Rank& rank, float& low, float& high) {
+  constexpr std::size_t kSample = 2048, kMargin = 80;  // three standard deviations of a median's rank, and some more
+  if (values_.size() < 4 * kSample) return false;
+  const std::size_t step = values_.size() / kSample;
+  sample_.clear();
+  for (std::size_t i = step / 2; i < values_.size(); i += step) sample_.push_back(values_[i]);
+  const auto at = static_cast<std::size_t>(static_cast<double>(rank.low) / static_cast<double>(values_.size()) *
+                                           static_cast<double>(sample_.size()));
+  const auto first = sample_.begin() + static_cast<std::ptrdiff_t>(at < kMargin ? 0 : at - kMargin);
+  const auto last = sample_.begin() + static_cast<std::ptrdiff_t>(std::min(at + kMargin, sample_.size() - 1));
+  std::nth_element(sample_.begin(), first, sample_.end());
+  if (last != first) std::nth_element(first + 1, last, sample_.end());
+  between_.resize(values_.size());
+  std::uint64_t below = 0;
+  const std::size_t count = keep_between(values_.data(), values_.size(), *first, *last, between_.data(), below);
+  if (rank.low < below || rank.high >= below + count) return false;
+  low = high = *first;
+  if (*first == *last) return true;
+  const auto end = between_.begin() + static_cast<std::ptrdiff_t>(count);
+  const auto found = between_.begin() + static_cast<std::ptrdiff_t>(rank.low - below);
+  std::nth_element(between_.begin(), found, end);
+  low = *found;
+  high = rank.high == rank.low ? low : *std::min_element(found + 1, end);
+  return true;
+}
+
+float PercentileFinder::least(std::uint64_t k) {
+  if (equal_ != 0) return below_ <= k && k < below_ + equal_ ? value_of(key_) : next();
+  std::size_t left = values_.size();
+  for (const int shift : {21, 10, 0}) {
+    if (shift == 21) {
+      count(left, shift, [&](std::size_t i) { return keys_[i] = ordered_bits(values_[i]); });
+    } else {
+      count(left, shift, [&](std::size_t i) { return keys_[i]; });
+    }
+    const std::uint32_t digit = find_rank(counts_[0], k, below_);
+    equal_ = counts_[0][digit];
+    if (equal_ < left) left = keep(left, shift, digit);
+  }
+  key_ = keys_[0];
+  return value_of(key_);
+}
+
+// Four counters a digit: one that is hit again and again would wait for itself, and vectors come in runs.
+template <class Key>
+void PercentileFinder::count(std::size_t n, int shift, Key key) {
+  for (auto& counts : counts_) counts.fill(0);
+  std::size_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    for (std::size_t lane = 0; lane < 4; ++lane) ++counts_[lane][key(i + lane) >> shift & kMask];
+  }
+  for (; i < n; ++i) ++counts_[0][key(i) >> shift & kMask];
+  for (std::size_t digit = 0; digit <= kMask; ++digit) {
+    counts_[0][digit] += counts_[1][digit] + counts_[2][digit] + counts_[3][digit];
+  }
+}
+
+// Moves the keys with this digit to the front and returns how many there are.
+std::size_t PercentileFinder::keep(std::size_t left, int shift, std::uint32_t digit) {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < left; ++i) {
+    const std::uint32_t key = keys_[i];
+    keys_[kept] = key;
+    kept += (key >> shift & kMask) == digit;
+  }
+  return kept;
+}
+
+float PercentileFinder::next() const {
+  std::uint32_t least = std::numeric_limits<std::uint32_t>::max();
+  for (const float value : values_) {
+    const std::uint32_t key = ordered_bits(value);
+    least = std::min(least, key > key_ ? key : std::numeric_limits<std::uint32_t>::max());
+  }
+  return value_of(least);
+}
+
+void TwoPassPercentile::begin() {
+  high_.assign(1u << 16, 0);
+  n_ = 0;
+}
+
+void TwoPassPercentile::first_pass(std::span<const float> values, std::uint32_t weight) {
+  for (const float value : values) high_[ordered_bits(value) >> 16] += weight;
+  n_ += values.size() * weight;
+}
+
+void TwoPassPercentile::between(double q) {
+  q_ = q;
+  low_.assign(1u << 16, 0);
+  below_ = 0;
+  above_ = std::numeric_limits<std::uint32_t>::max();
+  if (n_ != 0) half_ = find_rank(high_, rank_of(n_, q).low, below_);
+}
+
+void TwoPassPercentile::second_pass(std::span<const float> values, std::uint32_t weight) {
+  for (const float value : values) {
+    const std::uint32_t key = ordered_bits(value), half = key >> 16;
+    if (half == half_) low_[key & 0xffffu] += weight;
+    if (half > half_) above_ = std::min(above_, key);
+  }
+}
+
+double TwoPassPercentile::result() const {
+  const std::uint64_t end = n_ == 0 ? 0 : below_ + high_[half_];
+  return interpolate_ranks(n_, q_, [&](std::uint64_t k) {
+    if (k >= end) return static_cast<double>(value_of(above_));
+    std::uint64_t below = below_;
+    return static_cast<double>(value_of(half_ << 16 | find_rank(low_, k, below)));
+  });
 }
 
 double percentile(std::span<const std::uint64_t> counts, double q) {
   std::uint64_t n = 0;
   for (const std::uint64_t count : counts) n += count;
-  return interpolate(n, q, [&](std::uint64_t k) {
-    std::size_t value = 0;
-    for (std::uint64_t below = 0; (below += counts[value]) <= k;) ++value;
-    return static_cast<double>(value);
+  return interpolate_ranks(n, q, [&](std::uint64_t k) {
+    std::uint64_t below = 0;
+    return static_cast<double>(find_rank(counts, k, below));
   });
 }
 
@@ -120,7 +160,7 @@ double percentile(std::vector<std::pair<float, std::uint64_t>>& values, double q
   std::sort(values.begin(), values.end());
   std::uint64_t n = 0;
   for (const auto& [value, count] : values) n += count;
-  return interpolate(n, q, [&](std::uint64_t k) {
+  return interpolate_ranks(n, q, [&](std::uint64_t k) {
     std::size_t i = 0;
     for (std::uint64_t below = 0; (below += values[i].second) <= k;) ++i;
     return static_cast<double>(values[i].first);
@@ -136,7 +176,7 @@ void MagnitudeHistogram::add(float value, std::uint64_t count) {
 }
 
 double MagnitudeHistogram::percentile(double q) const {
-  return interpolate(total_, q, [&](std::uint64_t k) {
+  return interpolate_ranks(total_, q, [&](std::uint64_t k) {
     std::uint64_t below = 0;
     for (std::uint32_t exponent = 0; exponent < pages_.size(); ++exponent) {
       for (std::uint32_t i = 0; i < pages_[exponent].size(); ++i) {

@@ -2,8 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <span>
 
 namespace ove::saliency {
+
+// Blocks [x4, x4 + size4) x [y4, y4 + size4), in units of 4 luma samples.
+struct CodedSquare {
+  std::uint16_t x4, y4, size4;
+};
 
 // Arrays cover the coded picture, row after row; blocks are 4x4 luma samples, block_rows = ceil(height / 4).
 struct PictureView {
@@ -15,7 +22,8 @@ struct PictureView {
   const std::uint8_t* pred = nullptr;     // (block_rows, block_columns), bit 0: list 0 used, bit 1: list 1; may be null
   const std::int32_t* ref_poc = nullptr;  // (block_rows, block_columns, 2 lists); only for kDisplacement
   std::int32_t poc = 0;
-  const std::int16_t* residual = nullptr;  // (height, width), at bit_depth
+  const std::int16_t* residual = nullptr;             // (height, width), at bit_depth
+  std::optional<std::span<const CodedSquare>> coded;  // outside of them, where they are known, the residual is 0
 
   const std::int32_t* bits = nullptr;  // (bits_rows, bits_columns), one a CTU
   int bits_rows = 0, bits_columns = 0, ctb_size = 0;

@@ -1,59 +1,69 @@
-// The heat on the whole canvas: rows of the window are fused, resampled along themselves, then down the canvas.
+// The canvas row by row: the rows of the window that a row of the canvas is made of are fused, combined, then resampled
+// along themselves.
 #include <algorithm>
 #include <cmath>
 
+#include "saliency/rows.h"
 #include "saliency/saliency.h"
 
 namespace ove::saliency {
 
-namespace {
-
-void spread(const ValueMap& map, int y, float scale, std::span<float> row) {
-  const float* cells = map.row(y);
-  for (std::size_t x = 0; x < row.size(); ++x) row[x] = std::min(cells[map.column_of[x]] * scale, 1.0f);
-}
-
-}  // namespace
-
-// Rows of energies in the order motion, residual, bits, as far as they are in use; then fused, not yet quantised.
-void Saliency::fuse_row(const PictureView& picture, int y, std::span<float> fused) {
-  const std::size_t width = fused.size();
-  energy_.resize(3 * width);
-  float weights[3];
+// Rows of energies in the order motion, residual, bits, as far as they are in use; then fused, and quantised. `fused`
+// are the columns of the window that the canvas shows.
+void Saliency::fuse_row(int y, std::span<float> fused) {
+  const int begin = axes_.horizontal.begin, end = axes_.horizontal.end;
+  const std::size_t n = fused.size();
+  const bool weighted = params_.fuse == Fuse::kWeighted;
+  energy_.resize(2 * n);
   int count = 0;
-  const auto next = [&](double weight) {
-    weights[count] = static_cast<float>(weight);
-    return std::span(energy_).subspan(width * count++, width);
+  // The first energy begins the fused row, the others wait.
+  const auto next = [&] {
+    ++count;
+    return count == 1 ? fused.data() : energy_.data() + n * (count - 2);
   };
-  if (use_motion_) spread(motion_.map(), y, scales_.motion, next(params_.mv_weight));
-  if (use_residual_) {
-    const std::span<float> row = next(params_.residual_weight);
-    const std::int16_t* residual = residual_row(picture, window_, y);
-    levels_.resize(width);
-    residual_levels(residual, window_.width, picture.bit_depth - 8, levels_.data());
-    for (std::size_t x = 0; x < width; ++x) row[x] = std::min(static_cast<float>(levels_[x]) * scales_.residual, 1.0f);
+  const auto weight = [&](double value) { return weighted ? static_cast<float>(value) : 1.0f; };
+  if (use_motion_) {
+    motion_.energies(y, begin, end, scales_.motion, weight(params_.mv_weight), next());
   }
-  if (use_bits_) spread(bit_cost_.map(), y, scales_.bits, next(params_.bits_weight));
+  if (use_residual_) {
+    // A sum takes what is coded as it is; the other ways need the zeros too.
+    const bool added = weighted && count > 0;
+    float* row = added ? fused.data() : next();
+    if (!added) std::fill_n(row, n, 0.0f);
+    const std::uint8_t* levels = residual_.levels(y);
+    for (const CodedResidual::Run& run : residual_.runs(y)) {
+      const int from = std::max(run.begin, begin), to = std::min(run.end, end);
+      if (from < to) {
+        add_level_energies(levels + (from - run.begin), to - from, scales_.residual, weight(params_.residual_weight),
+                           row + (from - begin));
+      }
+      levels += run.end - run.begin;
+    }
+  }
+  if (use_bits_) {
+    const ValueMap& map = bit_cost_.map();
+    float* row = next();
+    for (std::size_t x = 0; x < n; ++x) row[x] = map.row(y)[map.column_of[begin + x]];
+    energies(row, n, scales_.bits, weight(params_.bits_weight), row);
+  }
 
-  const auto fold = [&](auto first, auto combine) {
-    for (std::size_t x = 0; x < width; ++x) fused[x] = first(energy_[x]);
+  const auto fold = [&](auto combine) {
     for (int i = 1; i < count; ++i) {
-      for (std::size_t x = 0; x < width; ++x) fused[x] = combine(fused[x], energy_[i * width + x], weights[i]);
+      for (std::size_t x = 0; x < n; ++x) fused[x] = combine(fused[x], energy_[(i - 1) * n + x]);
     }
   };
-  const auto same = [](float e) { return e; };
   switch (params_.fuse) {
     case Fuse::kWeighted:
-      fold([&](float e) { return weights[0] * e; }, [](float sum, float e, float w) { return sum + w * e; });
+      fold([](float sum, float e) { return sum + e; });
       break;
     case Fuse::kMax:
-      fold(same, [](float most, float e, float) { return std::max(most, e); });
+      fold([](float most, float e) { return std::max(most, e); });
       break;
     case Fuse::kSum:
-      fold(same, [](float sum, float e, float) { return std::min(sum + e, 1.0f); });
+      fold([](float sum, float e) { return std::min(sum + e, 1.0f); });
       break;
     case Fuse::kGeomean:
-      fold(same, [](float product, float e, float) { return product * e; });
+      fold([](float product, float e) { return product * e; });
       if (count == 2) {
         for (float& value : fused) value = std::sqrt(value);
       } else if (count == 3) {
@@ -61,63 +71,57 @@ void Saliency::fuse_row(const PictureView& picture, int y, std::span<float> fuse
       }
       break;
   }
-  if (params_.center_prior > 0) {
-    const float strength = static_cast<float>(params_.center_prior) * prior_y_[y];
-    for (std::size_t x = 0; x < width; ++x) fused[x] = std::min(fused[x] * (1.0f + strength * prior_x_[x]), 1.0f);
-  }
-  if (params_.quantize) {
-    for (float& value : fused) value = std::floor(255.0f * std::min(value, 1.0f));
+  const float strength = params_.center_prior > 0 ? static_cast<float>(params_.center_prior) * prior_y_[y] : 0.0f;
+  const float* prior = prior_x_.data() + begin;
+  if (params_.center_prior > 0 && params_.quantize) {
+    apply_prior_and_quantize(prior, n, strength, fused.data());
+  } else if (params_.center_prior > 0) {
+    apply_prior(prior, n, strength, fused.data());
+  } else if (params_.quantize) {
+    quantize(n, fused.data());
   }
 }
 
-void Saliency::render(const PictureView& picture) {
+const float* Saliency::fused_row(int y) {
+  std::vector<float>& row = fused_[y % kKeptRows];
+  if (fused_at_[y % kKeptRows] != y) {
+    fused_at_[y % kKeptRows] = y;
+    row.resize(axes_.horizontal.end - axes_.horizontal.begin);
+    fuse_row(y, row);
+  }
+  return row.data();
+}
+
+void Saliency::render(const Emit& emit) {
   const Axis& vertical = axes_.vertical;
   const Axis& horizontal = axes_.horizontal;
-  const std::size_t length = horizontal.canvas;
-  // Only the rows that the canvas shows are fused; line_of is their place among the resampled lines.
-  std::vector<std::int32_t> line_of(window_.height, -1);
-  std::int32_t lines = 0;
-  for (std::size_t k = 0; k < vertical.index.size(); ++k) {
-    if (vertical.weight[k] != 0.0f && line_of[vertical.index[k]] < 0) line_of[vertical.index[k]] = lines++;
-  }
-  lines_.assign(lines * length, 0.0f);
-  std::vector<float> fused(window_.width);
-  for (int y = 0; y < window_.height; ++y) {
-    if (line_of[y] < 0) continue;
-    fuse_row(picture, y, fused);
-    float* line = lines_.data() + line_of[y] * length;
-    for (std::size_t x = 0; x < length; ++x) {
-      for (int k = 0; k < horizontal.taps; ++k) {
-        const std::size_t tap = x * horizontal.taps + k;
-        line[x] += horizontal.weight[tap] * fused[horizontal.index[tap]];
-      }
-    }
-  }
-  canvas_.assign(vertical.canvas * length, 0.0f);
-  for (int y = 0; y < vertical.canvas; ++y) {
-    float* row = canvas_.data() + y * length;
+  const std::size_t n = horizontal.end - horizontal.begin;
+  fused_at_.fill(-1);
+  line_.assign(n + 2 * horizontal.taps, 0.0f);  // taps before and behind what is shown weigh nothing
+  canvas_row_.resize(horizontal.canvas);
+  for (int i = 0; i < vertical.canvas; ++i) {
+    const int y = vertical.reversed ? vertical.canvas - 1 - i : i;  // rows of the window come in ascending order
+    std::fill(line_.begin(), line_.end(), 0.0f);
+    bool shown = false;
     for (int k = 0; k < vertical.taps; ++k) {
-      const std::size_t tap = static_cast<std::size_t>(y) * vertical.taps + k;
-      if (vertical.weight[tap] == 0.0f) continue;
-      const float* line = lines_.data() + line_of[vertical.index[tap]] * length;
-      for (std::size_t x = 0; x < length; ++x) row[x] += vertical.weight[tap] * line[x];
+      const float weight = vertical.weight[static_cast<std::size_t>(y) * vertical.taps + k];
+      if (weight == 0.0f) continue;
+      add_weighted(fused_row(vertical.first[y] + k), n, weight, line_.data() + horizontal.taps);
+      shown = true;
+    }
+    if (shown) {
+      resample(line_.data(), line_first_.data(), horizontal.weight.data(), horizontal.taps, canvas_row_.size(),
+               canvas_row_.data());
+    } else {
+      std::fill(canvas_row_.begin(), canvas_row_.end(), 0.0f);
     }
     // A cubic kernel overshoots: heat is not negative, and quantised heat saturates like the 8-bit picture it is.
     if (params_.quantize) {
-      for (std::size_t x = 0; x < length; ++x) row[x] = std::nearbyint(std::clamp(row[x], 0.0f, 255.0f));
+      saturate(canvas_row_.size(), canvas_row_.data());
     } else if (params_.interpolation == Interpolation::kCubic) {
-      for (std::size_t x = 0; x < length; ++x) row[x] = std::max(row[x], 0.0f);
+      for (float& value : canvas_row_) value = std::max(value, 0.0f);
     }
-  }
-}
-
-void Saliency::sum_patches() {
-  std::fill(sums_.begin(), sums_.end(), 0.0);
-  const int patch = geometry_.patch, length = axes_.horizontal.canvas, columns = length / patch;
-  for (int y = 0; y < axes_.vertical.canvas; ++y) {
-    const float* row = canvas_.data() + static_cast<std::size_t>(y) * length;
-    double* sums = sums_.data() + static_cast<std::size_t>(y / patch) * columns;
-    for (int x = 0; x < length; ++x) sums[x / patch] += static_cast<double>(row[x]);
+    emit(y, canvas_row_);
   }
 }
 

@@ -24,8 +24,10 @@ Axis make_axis(int source, int resized, int offset, int patches, int patch, Inte
   axis.patch = patch;
   axis.canvas = patches * patch;
   axis.taps = interpolation == Interpolation::kCubic ? 4 : 2;
-  axis.index.assign(static_cast<std::size_t>(axis.canvas) * axis.taps, 0);
-  axis.weight.assign(axis.index.size(), 0.0f);
+  axis.reversed = reversed;
+  axis.first.assign(axis.canvas, 0);
+  axis.weight.assign(static_cast<std::size_t>(axis.canvas) * axis.taps, 0.0f);
+  axis.begin = source;
   for (int i = 0; i < axis.canvas; ++i) {
     const int x = i - offset;
     if (x < 0 || x >= resized) continue;
@@ -34,12 +36,24 @@ Axis make_axis(int source, int resized, int offset, int patches, int patch, Inte
     const double f = position - whole;
     std::array<double, 4> weights = {1 - f, f};
     if (axis.taps == 4) weights = cubic_weights(f);
+    // Borders are repeated: taps outside count for the outermost sample.
+    const int left = static_cast<int>(whole) - (axis.taps / 2 - 1);
+    const int tap_left = reversed ? source - left - axis.taps : left;
+    const int first = std::clamp(tap_left, 0, std::max(0, source - axis.taps));
+    std::array<double, 4> folded{};
     for (int k = 0; k < axis.taps; ++k) {
-      const int tap = std::clamp(static_cast<int>(whole) + k - (axis.taps / 2 - 1), 0, source - 1);
-      axis.index[i * axis.taps + k] = reversed ? source - 1 - tap : tap;
-      axis.weight[i * axis.taps + k] = static_cast<float>(weights[k]);
+      const int tap = std::clamp(left + k, 0, source - 1);
+      folded[(reversed ? source - 1 - tap : tap) - first] += weights[k];
+    }
+    axis.first[i] = first;
+    for (int k = 0; k < axis.taps; ++k) {
+      if (folded[k] == 0) continue;
+      axis.weight[i * axis.taps + k] = static_cast<float>(folded[k]);
+      axis.begin = std::min(axis.begin, first + k);
+      axis.end = std::max(axis.end, first + k + 1);
     }
   }
+  axis.begin = std::min(axis.begin, axis.end);
   return axis;
 }
 
@@ -59,18 +73,19 @@ Axes make_axes(const Geometry& g, int quarter_turns, Interpolation interpolation
 
 PatchSums::PatchSums(const Axis& axis, std::span<const std::int32_t> cell_of) : offset_{0} {
   std::vector<double> dense;
+  const auto source = [&](int tap) { return axis.first[tap / axis.taps] + tap % axis.taps; };
   for (int first = 0; first < axis.canvas; first += axis.patch) {
     const int taps_begin = first * axis.taps, taps_end = (first + axis.patch) * axis.taps;
     std::int32_t low = std::numeric_limits<std::int32_t>::max(), high = -1;
     for (int k = taps_begin; k < taps_end; ++k) {
       if (axis.weight[k] == 0.0f) continue;
-      low = std::min(low, cell_of[axis.index[k]]);
-      high = std::max(high, cell_of[axis.index[k]]);
+      low = std::min(low, cell_of[source(k)]);
+      high = std::max(high, cell_of[source(k)]);
     }
     if (high < 0) low = 0;
     dense.assign(static_cast<std::size_t>(high - low + 1), 0.0);
     for (int k = taps_begin; k < taps_end; ++k) {
-      if (axis.weight[k] != 0.0f) dense[cell_of[axis.index[k]] - low] += static_cast<double>(axis.weight[k]);
+      if (axis.weight[k] != 0.0f) dense[cell_of[source(k)] - low] += static_cast<double>(axis.weight[k]);
     }
     begin_.push_back(low);
     weights_.insert(weights_.end(), dense.begin(), dense.end());

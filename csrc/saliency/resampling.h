@@ -12,11 +12,16 @@
 
 namespace ove::saliency {
 
-// Canvas sample i is the sum over k < taps of weight[i * taps + k] * source[index[i * taps + k]].
+// Canvas sample i is the sum over k < taps of weight[i * taps + k] * source[first[i] + k]. Weights are 0 outside the
+// resized picture, and where a tap lies behind the source, which is then shorter than the taps are many.
 struct Axis {
   int source = 0, canvas = 0, taps = 0, patch = 0;
-  std::vector<std::int32_t> index;
-  std::vector<float> weight;  // all 0 outside the resized picture
+  bool reversed = false;  // `first` descends instead of ascending
+  std::vector<std::int32_t> first;
+  std::vector<float> weight;
+
+  // The source samples [begin, end) that have weight in some canvas sample.
+  int begin = 0, end = 0;
 };
 
 struct Axes {

@@ -1,33 +1,118 @@
 #include "saliency/residual.h"
 
+#include <algorithm>
+#include <cstring>
+
+#include "saliency/order_statistics.h"
+#include "saliency/rows.h"
+
 namespace ove::saliency {
 
-void count_residual(const PictureView& picture, const DisplayWindow& window, ResidualHistogram& histogram) {
-  const int shift = picture.bit_depth - 8;
-  std::uint64_t zeros = 0;
-  // Eight counters a level, so that a run of one level does not wait for its own last increment.
-  constexpr int kLanes = 8;
-  std::uint32_t counts[kLanes][256] = {};
-  for (int y = 0; y < window.height; ++y) {
-    const std::int16_t* row = residual_row(picture, window, y);
-    std::int16_t level[kResidualChunk];
-    for (int x = 0; x < window.width; x += kResidualChunk) {
-      const int count = std::min(kResidualChunk, window.width - x);
-      if (count < kResidualChunk) {
-        residual_levels(row + x, count, shift, level);
-        for (int i = 0; i < count; ++i) ++counts[0][level[i]];
-      } else if (all_zero(row + x)) {
-        zeros += kResidualChunk;
-      } else {
-        residual_levels(row + x, kResidualChunk, shift, level);
-        for (int i = 0; i < kResidualChunk; ++i) ++counts[i % kLanes][level[i]];
+namespace {
+
+bool all_zero(const std::int16_t* samples, int count) {
+  int i = 0;
+  for (; i + 16 <= count; i += 16) {
+    std::uint64_t words[4];
+    std::memcpy(words, samples + i, sizeof(words));
+    if ((words[0] | words[1] | words[2] | words[3]) != 0) return false;
+  }
+  return std::all_of(samples + i, samples + count, [](std::int16_t sample) { return sample == 0; });
+}
+
+}  // namespace
+
+void CodedResidual::mark(const PictureView& picture) {
+  const std::size_t columns = (static_cast<std::size_t>(picture.width) + kChunk - 1) / kChunk;
+  const int first_band = window_.y / kBand, end_band = (window_.y + window_.height + kBand - 1) / kBand;
+  chunks_.assign(columns * static_cast<std::size_t>(end_band - first_band), 0);
+  if (picture.coded) {
+    constexpr int kBlocks = kChunk / 4;
+    for (const CodedSquare& square : *picture.coded) {
+      const int top = std::max<int>(square.y4, first_band), bottom = std::min(square.y4 + square.size4, end_band);
+      const std::size_t left = square.x4 / kBlocks;
+      const std::size_t right = std::min<std::size_t>((square.x4 + square.size4 + kBlocks - 1) / kBlocks, columns);
+      for (int band = top; band < bottom; ++band) {
+        std::uint8_t* row = chunks_.data() + static_cast<std::size_t>(band - first_band) * columns;
+        for (std::size_t x = left; x < right; ++x) row[x] = 1;
       }
     }
+    return;
   }
-  histogram[0] += zeros;
-  for (int level = 0; level < kResidualLevels; ++level) {
-    for (const auto& lane : counts) histogram[level] += lane[level];
+  for (int y = window_.y; y < window_.y + window_.height; ++y) {
+    std::uint8_t* row = chunks_.data() + static_cast<std::size_t>(y / kBand - first_band) * columns;
+    const std::int16_t* samples = picture.residual + static_cast<std::size_t>(y) * picture.width;
+    for (std::size_t x = 0; x < columns; ++x) {
+      const int begin = static_cast<int>(x) * kChunk;
+      if (row[x] == 0) row[x] = !all_zero(samples + begin, std::min(kChunk, picture.width - begin));
+    }
   }
+}
+
+void CodedResidual::find_runs(int columns) {
+  runs_.clear();
+  first_run_.clear();
+  for (const std::uint8_t* row = chunks_.data(); row < chunks_.data() + chunks_.size(); row += columns) {
+    first_run_.push_back(runs_.size());
+    for (int x = window_.x / kChunk; x < columns; ++x) {
+      if (row[x] == 0) continue;
+      const int from = x;
+      while (x < columns && row[x] != 0) ++x;
+      const Run run{std::max(0, from * kChunk - window_.x), std::min(window_.width, x * kChunk - window_.x)};
+      if (run.begin >= run.end) break;  // behind the window
+      runs_.push_back(run);
+    }
+  }
+  first_run_.push_back(runs_.size());
+}
+
+void CodedResidual::read(const PictureView& picture) {
+  mark(picture);
+  find_runs((picture.width + kChunk - 1) / kChunk);
+  first_level_.clear();
+  std::size_t count = 0;
+  for (int y = 0; y < window_.height; ++y) {
+    first_level_.push_back(count);
+    for (const Run& run : runs(y)) count += run.end - run.begin;
+  }
+  levels_.resize(count);
+  std::uint8_t* levels = levels_.data();
+  for (int y = 0; y < window_.height; ++y) {
+    const std::int16_t* row = picture.residual + static_cast<std::size_t>(window_.y + y) * picture.width + window_.x;
+    for (const Run& run : runs(y)) {
+      residual_levels(row + run.begin, run.end - run.begin, picture.bit_depth - 8, levels);
+      levels += run.end - run.begin;
+    }
+  }
+}
+
+// A search with four bounds at a time, closer together among the low levels, where percentiles mostly lie.
+double CodedResidual::percentile(double q) const {
+  const std::uint64_t samples = static_cast<std::uint64_t>(window_.width) * window_.height;
+  std::uint64_t above[4];
+  const auto at = [&](std::uint64_t k) {
+    if (k < samples - levels_.size()) return 0.0;
+    int low = 0, high = kResidualLevels - 1;  // the level lies in low..high
+    std::array<std::uint8_t, 4> bounds = {1, 4, 10, 28};
+    while (low < high) {
+      count_above(levels_.data(), levels_.size(), bounds.data(), above);
+      for (int i = 0; i < 4; ++i) {
+        if (samples - above[i] > k) {
+          high = std::min<int>(high, bounds[i]);
+        } else {
+          low = std::max(low, bounds[i] + 1);
+        }
+      }
+      for (int i = 0; i < 4; ++i) bounds[i] = static_cast<std::uint8_t>(low + (high - low) * (i + 1) / 5);
+    }
+    return static_cast<double>(low);
+  };
+  return interpolate_ranks(samples, q, at);
+}
+
+void CodedResidual::count(ResidualHistogram& histogram) const {
+  histogram[0] += static_cast<std::uint64_t>(window_.width) * window_.height - levels_.size();
+  for (const std::uint8_t level : levels_) ++histogram[level];
 }
 
 }  // namespace ove::saliency

@@ -1,10 +1,11 @@
 // |Y - 128|: the magnitude of the luma residual scaled to 8 bits and clipped to [-128, 127], 0..128.
 #pragma once
 
-#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
+#include <span>
+#include <vector>
 
 #include "common/geometry.h"
 #include "saliency/picture.h"
@@ -14,35 +15,42 @@ namespace ove::saliency {
 constexpr int kResidualLevels = 129;
 using ResidualHistogram = std::array<std::uint64_t, kResidualLevels>;
 
-// Residuals are 0 outside coded transform blocks: rows are walked in chunks, and chunks of zeros are left out.
-constexpr int kResidualChunk = 16;
+// Of the samples of the display window whose residual may differ from 0: what reads it follows the bits, not the
+// samples.
+class CodedResidual {
+ public:
+  struct Run {
+    int begin = 0, end = 0;  // columns of the window
+  };
 
-// Sixteen-bit arithmetic throughout: compilers turn it into the narrow minima and maxima that every CPU has.
-inline std::int16_t residual_level(std::int16_t residual) {
-  const std::int16_t level = std::min<std::int16_t>(std::max<std::int16_t>(residual, -128), 127);
-  return static_cast<std::int16_t>(level < 0 ? -level : level);
-}
+  explicit CodedResidual(const DisplayWindow& window) : window_(window) {}
 
-inline void residual_levels(const std::int16_t* residual, int count, int shift, std::int16_t* levels) {
-  if (shift == 0) {
-    for (int i = 0; i < count; ++i) levels[i] = residual_level(residual[i]);
-  } else {
-    for (int i = 0; i < count; ++i) levels[i] = static_cast<std::int16_t>(residual[i] >> shift);
-    for (int i = 0; i < count; ++i) levels[i] = residual_level(levels[i]);
+  // In the coded squares where the picture names them, else found among its samples.
+  void read(const PictureView& picture);
+
+  // Row y of the window: runs, ascending and apart, and their levels, one run behind the other.
+  std::span<const Run> runs(int y) const {
+    const int band = (y + window_.y % kBand) / kBand;
+    return std::span(runs_).subspan(first_run_[band], first_run_[band + 1] - first_run_[band]);
   }
-}
+  const std::uint8_t* levels(int y) const { return levels_.data() + first_level_[y]; }
 
-inline bool all_zero(const std::int16_t* chunk) {
-  std::uint64_t words[kResidualChunk / 4];
-  std::memcpy(words, chunk, sizeof(words));
-  return (words[0] | words[1] | words[2] | words[3]) == 0;
-}
+  // Of all levels of the window.
+  double percentile(double q) const;
+  void count(ResidualHistogram& histogram) const;
 
-inline const std::int16_t* residual_row(const PictureView& picture, const DisplayWindow& window, int y) {
-  return picture.residual + static_cast<std::size_t>(window.y + y) * picture.width + window.x;
-}
+ private:
+  static constexpr int kBand = 4, kChunk = 16;  // runs are the same for a band of rows, and made of whole chunks
 
-// Adds the magnitudes of the window to `histogram`.
-void count_residual(const PictureView& picture, const DisplayWindow& window, ResidualHistogram& histogram);
+  void mark(const PictureView& picture);
+  void find_runs(int columns);
+
+  DisplayWindow window_;
+  std::vector<std::uint8_t> chunks_;  // of the coded picture, from the window's first band on: 1 where coded
+  std::vector<Run> runs_;
+  std::vector<std::size_t> first_run_;    // by band, index into runs_; one more at the end
+  std::vector<std::size_t> first_level_;  // by row, index into levels_
+  std::vector<std::uint8_t> levels_;
+};
 
 }  // namespace ove::saliency

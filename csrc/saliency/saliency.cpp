@@ -53,6 +53,7 @@ Saliency::Saliency(const HeatParams& params, const DisplayWindow& window, const 
       use_bits_(params.bits_weight > 0),
       motion_(params, window),
       bit_cost_(window),
+      residual_(window),
       sample_sums_{{axes_.vertical, even_cells(window.height, 1, 0)},
                    {axes_.horizontal, even_cells(window.width, 1, 0)}},
       row_weights_(window.height),
@@ -64,9 +65,15 @@ Saliency::Saliency(const HeatParams& params, const DisplayWindow& window, const 
       ++y;
     }
   }
-  if (use_motion_) {
+  if (use_motion_ && motion_.in_blocks()) {
     const ValueMap& map = motion_.map();
     motion_sums_.emplace(MapSums{{axes_.vertical, map.row_of}, {axes_.horizontal, map.column_of}});
+  }
+  const Axis& horizontal = axes_.horizontal;
+  for (const std::int32_t first : horizontal.first) {
+    // Where nothing of the picture is shown any place will do.
+    line_first_.push_back(
+        std::clamp(first - horizontal.begin + horizontal.taps, 0, horizontal.end - horizontal.begin + horizontal.taps));
   }
   if (params.center_prior > 0) {
     const double sigma = std::max(1.0, params.center_sigma * std::min(window.width, window.height));
@@ -100,6 +107,7 @@ void Saliency::check(const PictureView& picture) const {
 void Saliency::read(const PictureView& picture) {
   check(picture);
   if (use_motion_) motion_.read(picture);
+  if (use_residual_) residual_.read(picture);
   if (use_bits_) bit_cost_.read(picture);
   if (scales_final_) return;
   if (params_.clip_scope) {
@@ -109,11 +117,9 @@ void Saliency::read(const PictureView& picture) {
     scales_final_ = true;
     return;
   }
-  if (use_motion_) scales_.motion = scale_of(percentile(motion_.map().values, params_.percentile), kLeastMotion);
+  if (use_motion_) scales_.motion = scale_of(motion_.percentile(params_.percentile), kLeastMotion);
   if (use_residual_) {
-    ResidualHistogram histogram{};
-    count_residual(picture, window_, histogram);
-    scales_.residual = scale_of(percentile(histogram, params_.percentile), kLeastResidual);
+    scales_.residual = scale_of(residual_.percentile(params_.percentile), kLeastResidual);
   }
   if (use_bits_) {
     auto weighted = bit_cost_.weighted();
@@ -126,9 +132,12 @@ void Saliency::measure(const PictureView& picture) {
   check(picture);
   if (use_motion_) {
     motion_.read(picture);
-    for (const float value : motion_.map().values) clip_motion_.add(value);
+    motion_.count(clip_motion_);
   }
-  if (use_residual_) count_residual(picture, window_, clip_residual_);
+  if (use_residual_) {
+    residual_.read(picture);
+    residual_.count(clip_residual_);
+  }
   if (use_bits_) {
     bit_cost_.read(picture);
     for (const auto& [value, samples] : bit_cost_.weighted()) clip_bits_.add(value, samples);
@@ -141,11 +150,21 @@ void Saliency::score(const PictureView& picture, std::span<float> scores) {
     return;
   }
   read(picture);
+  std::fill(sums_.begin(), sums_.end(), 0.0);
   if (linear()) {
-    score_linear(picture);
+    sum_linear();
   } else {
-    render(picture);
-    sum_patches();
+    const int patch = geometry_.patch, columns = axes_.horizontal.canvas / patch;
+    render([&](int y, std::span<const float> row) {
+      double* sums = sums_.data() + static_cast<std::size_t>(y / patch) * columns;
+      for (int q = 0; q < columns; ++q) {
+        double sum = 0;
+        for (const float value : row.subspan(static_cast<std::size_t>(q) * patch, patch)) {
+          sum += static_cast<double>(value);
+        }
+        sums[q] += sum;
+      }
+    });
   }
   const double unit = full_score() / (1 << 22);
   for (int row = 0; row < geometry_.rows; ++row) {
@@ -163,15 +182,14 @@ void Saliency::heat(const PictureView& picture, std::span<float> canvas) {
     return;
   }
   read(picture);
-  render(picture);
-  const std::size_t width = geometry_.canvas_width(), height = geometry_.canvas_height();
-  if (!axes_.swapped) {
-    std::copy(canvas_.begin(), canvas_.end(), canvas.begin());
-    return;
-  }
-  for (std::size_t y = 0; y < height; ++y) {
-    for (std::size_t x = 0; x < width; ++x) canvas[y * width + x] = canvas_[x * height + y];
-  }
+  const std::size_t width = geometry_.canvas_width();
+  render([&](int y, std::span<const float> row) {
+    if (!axes_.swapped) {
+      std::copy(row.begin(), row.end(), canvas.begin() + static_cast<std::ptrdiff_t>(y * width));
+    } else {
+      for (std::size_t x = 0; x < row.size(); ++x) canvas[x * width + y] = row[x];
+    }
+  });
 }
 
 }  // namespace ove::saliency

@@ -1,6 +1,8 @@
 // Heat of one picture after another on the patch grid of a clip: energies, fused, resized, summed over patches.
 #pragma once
 
+#include <array>
+#include <functional>
 #include <optional>
 #include <span>
 #include <utility>
@@ -62,15 +64,16 @@ class Saliency {
   void check(const PictureView& picture) const;
   void read(const PictureView& picture);  // leaves motion_, bit_cost_ and scales_ those of the picture
 
-  // Scores without a full-resolution map, where the heat is linear in the energies.
-  void score_linear(const PictureView& picture);
+  // Sums where the heat is linear in the energies.
+  void sum_linear();
   void add_map(const ValueMap& map, const MapSums& sums, float scale, double weight);
-  void add_residual(const PictureView& picture, double weight);
+  void add_rows();
 
-  // The whole canvas.
-  void render(const PictureView& picture);
-  void fuse_row(const PictureView& picture, int y, std::span<float> fused);
-  void sum_patches();
+  // Calls emit(y, row) with every row y of the canvas, in any order, along the axes of the coded picture.
+  using Emit = std::function<void(int y, std::span<const float> row)>;
+  void render(const Emit& emit);
+  const float* fused_row(int y);
+  void fuse_row(int y, std::span<float> fused);
 
   HeatParams params_;
   DisplayWindow window_;
@@ -79,6 +82,8 @@ class Saliency {
   bool use_motion_, use_residual_, use_bits_;
   Motion motion_;
   BitCost bit_cost_;
+
+  CodedResidual residual_;
 
   Scales scales_;
   bool scales_final_ = false;  // those of the clip
@@ -91,10 +96,15 @@ class Saliency {
   std::vector<std::vector<std::pair<int, float>>> row_weights_;  // the patch rows that a row of the window adds to
   std::vector<float> prior_x_, prior_y_;                         // factors of the centre prior's bell
 
-  std::vector<double> sums_;   // of patches, along the axes of the coded picture
-  std::vector<float> canvas_;  // likewise
-  std::vector<float> accumulator_, energy_, lines_;
-  std::vector<std::int16_t> levels_;
+  std::vector<double> sums_;  // of patches, along the axes of the coded picture
+  std::vector<float> accumulator_, energy_, line_, canvas_row_;
+
+  std::vector<std::int32_t> line_first_;  // horizontal.first as an index into line_, which begins `taps` samples early
+
+  // Fused rows of the window that the next rows of the canvas need too, row y at y % kKeptRows.
+  static constexpr int kKeptRows = 4;
+  std::array<std::vector<float>, kKeptRows> fused_;
+  std::array<int, kKeptRows> fused_at_{};
 };
 
 }  // namespace ove::saliency

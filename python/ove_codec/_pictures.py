@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,21 +19,25 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Planes:
-    """What a scorer reads of one picture."""
+    """What a scorer reads of one picture: its arrays by name, or the picture that has them."""
 
     width: int
     height: int
     window: tuple[int, int, int, int]
     rotation: int
     intra: bool
-    arrays: dict[str, Any]
+    arrays: dict[str, Any] | _core.Picture
 
     @property
     def layout(self) -> tuple[Any, ...]:
         return self.width, self.height, self.window, self.rotation
 
-    def arguments(self) -> dict[str, Any]:
-        return {"width": self.width, "height": self.height, "intra": self.intra, **self.arrays}
+    def give(self, scorer: _core.Scorer, method: Literal["measure", "score", "heat"]) -> Any:
+        """What this method of `scorer` says of the picture."""
+        if isinstance(self.arrays, dict):
+            arguments = {"width": self.width, "height": self.height, "intra": self.intra, **self.arrays}
+            return getattr(scorer, method)(**arguments)
+        return getattr(scorer, f"{method}_picture")(self.arrays)
 
 
 class Reader(Protocol):
@@ -64,18 +68,7 @@ class _VideoReader:
         return np.asarray(self._video.index.pts, np.float64)
 
     def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
-        mv, residual, bits = (params[f"{name}_weight"] > 0 for name in ("mv", "residual", "bits"))
-        for picture in self._video.read(frame_ids, residual=residual):
-            arrays = {
-                "mv": picture.mv if mv else None,
-                "pred": picture.pred if mv else None,
-                "ref_poc": picture.ref_poc if mv and params["vector"] == "displacement" else None,
-                "poc": picture.poc,
-                "residual": picture.residual if residual else None,
-                "bits": picture.bits if bits else None,
-                "ctb_size": picture.ctb_size,
-                "bit_depth": picture.bit_depth,
-            }
+        for picture in self._video.read(frame_ids, residual=params["residual_weight"] > 0):
             x, y, width, height = picture.window
             yield Planes(
                 width=picture.coded_width,
@@ -83,7 +76,7 @@ class _VideoReader:
                 window=(x, y, width, height),
                 rotation=picture.rotation,
                 intra=picture.type == "I",
-                arrays=arrays,
+                arrays=picture,
             )
 
 

@@ -107,7 +107,7 @@ class Selection:
         if self.scales is not None:
             scorer.set_clip_scales(self.scales)
         for planes in read_planes(self._pictures.open(), frame_ids.tolist(), self.params):
-            yield scorer.heat(**planes.arguments())
+            yield planes.give(scorer, "heat")
 
     def save(self, file: str | os.PathLike[str]) -> None:
         """Writes an npz file that holds no pickled objects. The source is kept only as its path, where it has one."""
@@ -192,13 +192,13 @@ def _select(pictures: Pictures, preset: str, overrides: dict[str, Any]) -> Selec
     if clip:
         for planes in read_planes(reader, ids, params):
             scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
-            scorer.measure(**planes.arguments())
+            planes.give(scorer, "measure")
     window, rotation = (0, 0, 0, 0), 0
     scores = []
     intra = np.zeros(len(ids), bool)
     for t, planes in enumerate(read_planes(reader, ids, params)):
         scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
-        scores.append(scorer.score(**planes.arguments()))
+        scores.append(planes.give(scorer, "score"))
         intra[t] = planes.intra
         window, rotation = planes.window, planes.rotation
     assert scorer is not None  # frame_ids are never empty, and read_planes delivers them all

@@ -1,0 +1,237 @@
+#include "saliency/rows.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "common/simd.h"
+
+namespace ove::saliency {
+
+namespace {
+
+constexpr float kQuarter = 0.25f;
+
+}  // namespace
+
+OVE_VECTOR_CLONES
+void choose_vectors(const std::int16_t* mv, const std::uint8_t* pred, std::size_t n, int list, bool fall_back, float* x,
+                    float* y) {
+  // A vector at a time; without branches, so what is not used is masked out.
+  typedef std::int32_t Pair __attribute__((may_alias, aligned(2)));
+  const auto* vectors = reinterpret_cast<const Pair*>(mv);
+  constexpr int kToX = std::endian::native == std::endian::little ? 16 : 0, kToY = 16 - kToX;
+  const int other = fall_back ? 2 : 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::int32_t first = -(pred[i] >> list & 1), second = ~first & -((pred[i] & other) >> 1);
+    const std::int32_t l0 = vectors[2 * i], l1 = vectors[2 * i + 1];
+    const auto v = static_cast<std::uint32_t>(((list == 0 ? l0 : l1) & first) | (l1 & second));
+    x[i] = static_cast<float>(static_cast<std::int32_t>(v << kToX) >> 16) * kQuarter;
+    y[i] = static_cast<float>(static_cast<std::int32_t>(v << kToY) >> 16) * kQuarter;
+  }
+}
+
+OVE_VECTOR_CLONES
+void used_lists(const std::int16_t* mv, std::size_t n, std::uint8_t* pred) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const int first = (mv[4 * i] | mv[4 * i + 1]) != 0, second = (mv[4 * i + 2] | mv[4 * i + 3]) != 0;
+    pred[i] = static_cast<std::uint8_t>(first | second << 1);
+  }
+}
+
+OVE_VECTOR_CLONES
+void magnitudes(const float* x, const float* y, const float* u, float v, std::size_t n, const Camera& camera,
+                float* out) {
+  const Camera c = camera;
+  const float across_x = c.xy * v, across_y = c.yy * v;
+  for (std::size_t i = 0; i < n; ++i) {
+    const float dx = x[i] - ((c.x0 + c.xx * u[i]) + across_x), dy = y[i] - ((c.y0 + c.yx * u[i]) + across_y);
+    out[i] = std::sqrt(dx * dx + dy * dy);
+  }
+}
+
+OVE_VECTOR_CLONES
+void magnitudes(const float* x, const float* y, std::size_t n, const Camera& camera, float* out) {
+  const float x0 = camera.x0, y0 = camera.y0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const float dx = x[i] - x0, dy = y[i] - y0;
+    out[i] = std::sqrt(dx * dx + dy * dy);
+  }
+}
+
+OVE_VECTOR_CLONES
+void magnitude_energies(const float* x, const float* y, const float* u, float v, std::size_t n, const Camera& camera,
+                        float scale, float weight, float* out) {
+  const Camera c = camera;
+  const float across_x = c.xy * v, across_y = c.yy * v;
+  for (std::size_t i = 0; i < n; ++i) {
+    const float dx = x[i] - ((c.x0 + c.xx * u[i]) + across_x), dy = y[i] - ((c.y0 + c.yx * u[i]) + across_y);
+    out[i] = weight * std::min(std::sqrt(dx * dx + dy * dy) * scale, 1.0f);
+  }
+}
+
+OVE_VECTOR_CLONES
+void energies(const float* values, std::size_t n, float scale, float weight, float* out) {
+  for (std::size_t i = 0; i < n; ++i) out[i] = weight * std::min(values[i] * scale, 1.0f);
+}
+
+// Sixteen-bit arithmetic throughout: compilers turn it into the narrow minima and maxima that every CPU has.
+OVE_VECTOR_CLONES
+void residual_levels(const std::int16_t* residual, std::size_t n, int shift, std::uint8_t* levels) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const auto scaled = static_cast<std::int16_t>(residual[i] >> shift);
+    const std::int16_t level = std::min<std::int16_t>(std::max<std::int16_t>(scaled, -128), 127);
+    levels[i] = static_cast<std::uint8_t>(level < 0 ? -level : level);
+  }
+}
+
+OVE_VECTOR_CLONES
+void count_above(const std::uint8_t* values, std::size_t n, const std::uint8_t* bounds, std::uint64_t* above) {
+  // Counters of a byte, one for each place in a vector; they are emptied before they overflow.
+  typedef std::uint8_t Bytes __attribute__((vector_size(32)));
+  constexpr std::size_t kLanes = sizeof(Bytes), kMostRounds = 255;
+  Bytes bound[4];
+  for (int i = 0; i < 4; ++i) {
+    bound[i] = Bytes{} + bounds[i];
+    above[i] = 0;
+  }
+  std::size_t at = 0;
+  while (n - at >= kLanes) {
+    Bytes c0{}, c1{}, c2{}, c3{};
+    const std::size_t end = at + std::min((n - at) / kLanes, kMostRounds) * kLanes;
+    for (; at < end; at += kLanes) {
+      Bytes v;
+      std::memcpy(&v, values + at, kLanes);
+      c0 -= reinterpret_cast<Bytes>(v > bound[0]);
+      c1 -= reinterpret_cast<Bytes>(v > bound[1]);
+      c2 -= reinterpret_cast<Bytes>(v > bound[2]);
+      c3 -= reinterpret_cast<Bytes>(v > bound[3]);
+    }
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      above[0] += c0[lane], above[1] += c1[lane], above[2] += c2[lane], above[3] += c3[lane];
+    }
+  }
+  for (; at < n; ++at) {
+    for (int i = 0; i < 4; ++i) above[i] += values[at] > bounds[i];
+  }
+}
+
+OVE_VECTOR_CLONES
+void add_level_energies(const std::uint8_t* levels, std::size_t n, float scale, float weight, float* out) {
+  for (std::size_t i = 0; i < n; ++i) out[i] += weight * std::min(static_cast<float>(levels[i]) * scale, 1.0f);
+}
+
+OVE_VECTOR_CLONES
+void repeat4(const float* values, std::size_t n, float* out) {
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t k = 0; k < 4; ++k) out[4 * i + k] = values[i];
+  }
+}
+
+OVE_VECTOR_CLONES
+float largest(const float* values, std::size_t n, float least) {
+  float lanes[8];
+  std::fill_n(lanes, 8, least);
+  std::size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    for (std::size_t k = 0; k < 8; ++k) lanes[k] = std::max(lanes[k], values[i + k]);
+  }
+  for (; i < n; ++i) lanes[0] = std::max(lanes[0], values[i]);
+  for (const float lane : lanes) least = std::max(least, lane);
+  return least;
+}
+
+OVE_VECTOR_CLONES
+std::size_t keep_between(const float* values, std::size_t n, float low, float high, float* out, std::uint64_t& below) {
+  constexpr std::size_t kBlock = 64;  // most blocks hold nothing between the bounds
+  std::size_t kept = 0;
+  below = 0;
+  for (std::size_t at = 0; at < n; at += kBlock) {
+    const float* v = values + at;
+    const std::size_t end = std::min(kBlock, n - at);
+    std::int32_t smaller = 0, inside = 0;
+    for (std::size_t i = 0; i < end; ++i) {
+      smaller += v[i] < low;
+      inside += (v[i] >= low) & (v[i] <= high);
+    }
+    below += static_cast<std::uint64_t>(smaller);
+    if (low == high) {
+      kept += static_cast<std::size_t>(inside);
+    } else if (inside != 0) {
+      for (std::size_t i = 0; i < end; ++i) {
+        out[kept] = v[i];
+        kept += (v[i] >= low) & (v[i] <= high);
+      }
+    }
+  }
+  return kept;
+}
+
+OVE_VECTOR_CLONES
+void count_around(const float* values, std::size_t n, float low, float high, std::size_t& smaller,
+                  std::size_t& inside) {
+  std::int32_t below = 0, between = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    below += values[i] < low;
+    between += (values[i] >= low) & (values[i] <= high);
+  }
+  smaller = static_cast<std::size_t>(below);
+  inside = static_cast<std::size_t>(between);
+}
+
+OVE_VECTOR_CLONES
+std::size_t count_moving(const float* x, const float* y, std::size_t n) {
+  std::int32_t count = 0;
+  for (std::size_t i = 0; i < n; ++i) count += (x[i] != 0) | (y[i] != 0);
+  return static_cast<std::size_t>(count);
+}
+
+OVE_VECTOR_CLONES
+void resample(const float* values, const std::int32_t* first, const float* weight, int taps, std::size_t n,
+              float* out) {
+  if (taps == 2) {
+    for (std::size_t i = 0; i < n; ++i) {
+      const float* v = values + first[i];
+      out[i] = weight[2 * i] * v[0] + weight[2 * i + 1] * v[1];
+    }
+    return;
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    const float* v = values + first[i];
+    const float* w = weight + 4 * i;
+    out[i] = (w[0] * v[0] + w[1] * v[1]) + (w[2] * v[2] + w[3] * v[3]);
+  }
+}
+
+OVE_VECTOR_CLONES
+void add_weighted(const float* values, std::size_t n, float weight, float* out) {
+  for (std::size_t i = 0; i < n; ++i) out[i] += weight * values[i];
+}
+
+OVE_VECTOR_CLONES
+void apply_prior(const float* prior, std::size_t n, float strength, float* row) {
+  for (std::size_t i = 0; i < n; ++i) row[i] = std::min(row[i] * (1.0f + strength * prior[i]), 1.0f);
+}
+
+OVE_VECTOR_CLONES
+void apply_prior_and_quantize(const float* prior, std::size_t n, float strength, float* row) {
+  for (std::size_t i = 0; i < n; ++i) {
+    row[i] = static_cast<float>(static_cast<int>(255.0f * std::min(row[i] * (1.0f + strength * prior[i]), 1.0f)));
+  }
+}
+
+OVE_VECTOR_CLONES
+void quantize(std::size_t n, float* row) {
+  // Of what is not negative, the whole part is the floor.
+  for (std::size_t i = 0; i < n; ++i) row[i] = static_cast<float>(static_cast<int>(255.0f * std::min(row[i], 1.0f)));
+}
+
+OVE_VECTOR_CLONES
+void saturate(std::size_t n, float* row) {
+  // At 2^23 and above a float has no fraction: adding and taking off rounds.
+  constexpr float kWhole = 1 << 23;
+  for (std::size_t i = 0; i < n; ++i) row[i] = (std::min(std::max(row[i], 0.0f), 255.0f) + kWhole) - kWhole;
+}
+
+}  // namespace ove::saliency

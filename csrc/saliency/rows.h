@@ -1,0 +1,58 @@
+// Loops over rows of values. Outputs do not overlap inputs unless they are the same row; n may be 0.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "saliency/camera.h"
+
+namespace ove::saliency {
+
+// Chooses vectors, quarter samples, from both lists of n blocks (four numbers a block) and gives them in samples: those
+// of `list` where bit `list` of `pred` is set, with `fall_back` those of list 1 where only bit 1 is, 0 elsewhere.
+void choose_vectors(const std::int16_t* mv, const std::uint8_t* pred, std::size_t n, int list, bool fall_back, float* x,
+                    float* y);
+// pred of n blocks where a list counts as used if its vector is not 0.
+void used_lists(const std::int16_t* mv, std::size_t n, std::uint8_t* pred);
+
+// |(x, y) - camera| along a row of n values whose coordinates are u[i] and v.
+void magnitudes(const float* x, const float* y, const float* u, float v, std::size_t n, const Camera& camera,
+                float* out);
+// The same for a camera that only translates.
+void magnitudes(const float* x, const float* y, std::size_t n, const Camera& camera, float* out);
+
+// out = weight * min(scale * |(x, y) - camera|, 1)
+void magnitude_energies(const float* x, const float* y, const float* u, float v, std::size_t n, const Camera& camera,
+                        float scale, float weight, float* out);
+// out = weight * min(scale * value, 1)
+void energies(const float* values, std::size_t n, float scale, float weight, float* out);
+// |Y - 128| of residuals of 8 + shift bits; see residual.h.
+void residual_levels(const std::int16_t* residual, std::size_t n, int shift, std::uint8_t* levels);
+// above[i]: how many of n values are above bounds[i], for four bounds.
+void count_above(const std::uint8_t* values, std::size_t n, const std::uint8_t* bounds, std::uint64_t* above);
+// out += weight * min(scale * level, 1)
+void add_level_energies(const std::uint8_t* levels, std::size_t n, float scale, float weight, float* out);
+// Every value four times.
+void repeat4(const float* values, std::size_t n, float* out);
+float largest(const float* values, std::size_t n, float least);
+// Copies the values from low to high, unless both are the same; returns how many there are and sets `below` to the
+// number of smaller ones.
+std::size_t keep_between(const float* values, std::size_t n, float low, float high, float* out, std::uint64_t& below);
+// How many of n values are smaller than low, and how many lie from low to high.
+void count_around(const float* values, std::size_t n, float low, float high, std::size_t& smaller, std::size_t& inside);
+// How many of n vectors are not 0.
+std::size_t count_moving(const float* x, const float* y, std::size_t n);
+// out[i] is the sum over k < taps of weight[i * taps + k] * values[first[i] + k]; 2 or 4 taps.
+void resample(const float* values, const std::int32_t* first, const float* weight, int taps, std::size_t n, float* out);
+// out += weight * values
+void add_weighted(const float* values, std::size_t n, float weight, float* out);
+// row = min(row * (1 + strength * prior), 1)
+void apply_prior(const float* prior, std::size_t n, float strength, float* row);
+// row = floor(255 * min(row, 1)), of rows that are not negative
+void quantize(std::size_t n, float* row);
+// The two in one pass.
+void apply_prior_and_quantize(const float* prior, std::size_t n, float strength, float* row);
+// row = row clipped to 0..255, rounded half to even
+void saturate(std::size_t n, float* row);
+
+}  // namespace ove::saliency
