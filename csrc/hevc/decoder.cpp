@@ -319,6 +319,7 @@ std::shared_ptr<const CodecPicture> SyntaxDecoder::add_slice(const SliceHeader& 
   if (collocated->width() != picture.width() || collocated->height() != picture.height()) {
     throw InvalidBitstreamError("the collocated picture has another size");
   }
+  if (collocated->type == SliceType::kI) return nullptr;  // intra blocks predict no vector, so they need not be decoded
   if (collocated->detail == Detail::kHeaders && picture.detail != Detail::kHeaders) {
     throw std::logic_error("motion is wanted of a picture, but not of the one it is derived from");
   }
