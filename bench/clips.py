@@ -26,7 +26,7 @@ class Clip:
     rate: str
     b_frames: bool = True
     wpp: bool = False
-    seconds: int = 6
+    seconds: int = 4
 
     @property
     def name(self) -> str:
@@ -38,7 +38,8 @@ class Clip:
 
 
 ALL = (
-    *(Clip(size, rate, b) for size, rates in RATES.items() for rate in rates for b in (True, False)),
+    *(Clip(size, rate) for size, rates in RATES.items() for rate in rates),
+    *(Clip(size, "medium", b_frames=False) for size in RATES),
     Clip("720p", "medium", wpp=True),
 )
 LONG = Clip("1080p", "medium")
