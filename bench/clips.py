@@ -38,9 +38,12 @@ class Clip:
 
 
 ALL = (
-    *(Clip(size, rate) for size, rates in RATES.items() for rate in rates),
-    *(Clip(size, "medium", b_frames=False) for size in RATES),
+    Clip("360p", "medium"),
+    *(Clip("720p", rate) for rate in RATES["720p"]),
+    Clip("720p", "medium", b_frames=False),
     Clip("720p", "medium", wpp=True),
+    *(Clip("1080p", rate) for rate in RATES["1080p"]),
+    Clip("1080p", "medium", b_frames=False),
 )
 LONG = Clip("1080p", "medium")
 QUICK = Clip("360p", "low", seconds=1)

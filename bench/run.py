@@ -29,7 +29,7 @@ RUNS = (
     *(("ove", job, n) for job in ("read", "select", "tokens") for n in (1, 2)),
     *(("torchcodec", job, n) for job in ("uniform_own", "uniform_torch") for n in (1, 2)),
 )
-MEMORY = (("ove", "read"), ("ove", "tokens"), ("pyav", "decode"))
+MEMORY = (("ove", "read"), ("ove", "tokens"))
 IMPORT = """
 import sys, time
 start = time.perf_counter()
