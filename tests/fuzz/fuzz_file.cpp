@@ -89,7 +89,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (all.pictures.empty() || options.order == hevc::Order::kDecoding) return 0;
 
   try {
-    options.index = std::make_shared<const reader::VideoIndex>(reader::index_video(open(file)));
+    options.index = std::make_shared<const reader::VideoIndex>(reader::index_video(open(file), options.limits));
   } catch (const Error&) {
     if (all.complete) finding("a video that reads whole has no index");
     return 0;
