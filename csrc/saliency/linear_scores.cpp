@@ -51,26 +51,16 @@ void Saliency::add_rows() {
   energy_.resize(width);
   for (int y = 0; y < window_.height; ++y) {
     if (row_weights_[y].empty() || begin == end) continue;
-    const auto add = [&](int from, int to) {
-      for (const auto& [p, w] : row_weights_[y]) {
-        add_weighted(energy_.data() + from, to - from, w, accumulator_.data() + p * width + from);
-      }
-    };
     if (motion) {
-      motion_.energies(y, begin, end, scales_.motion, static_cast<float>(params_.mv_weight), energy_.data() + begin);
-      add(begin, end);
+      motion_.energies(y, begin, end, scales_.motion, static_cast<float>(params_.mv_weight), energy_.data());
     }
-    if (!use_residual_) continue;
-    const std::uint8_t* levels = residual_.levels(y);
-    for (const CodedResidual::Run& run : residual_.runs(y)) {
-      const int from = std::max(run.begin, begin), to = std::min(run.end, end);
-      if (from < to) {
-        std::fill(energy_.begin() + from, energy_.begin() + to, 0.0f);
-        add_level_energies(levels + (from - run.begin), to - from, scales_.residual,
-                           static_cast<float>(params_.residual_weight), energy_.data() + from);
-        add(from, to);
+    for (const auto& [p, w] : row_weights_[y]) {
+      float* sum = accumulator_.data() + p * width + begin;
+      if (motion) add_weighted(energy_.data(), end - begin, w, sum);
+      if (use_residual_) {
+        add_level_energies(residual_.levels(y), residual_.runs(y), {begin, end}, scales_.residual,
+                           w * static_cast<float>(params_.residual_weight), sum);
       }
-      levels += run.end - run.begin;
     }
   }
   for (int p = 0; p < sample_sums_.vertical.count(); ++p) {

@@ -30,15 +30,8 @@ void Saliency::fuse_row(int y, std::span<float> fused) {
     const bool added = weighted && count > 0;
     float* row = added ? fused.data() : next();
     if (!added) std::fill_n(row, n, 0.0f);
-    const std::uint8_t* levels = residual_.levels(y);
-    for (const CodedResidual::Run& run : residual_.runs(y)) {
-      const int from = std::max(run.begin, begin), to = std::min(run.end, end);
-      if (from < to) {
-        add_level_energies(levels + (from - run.begin), to - from, scales_.residual, weight(params_.residual_weight),
-                           row + (from - begin));
-      }
-      levels += run.end - run.begin;
-    }
+    add_level_energies(residual_.levels(y), residual_.runs(y), {begin, end}, scales_.residual,
+                       weight(params_.residual_weight), row);
   }
   if (use_bits_) {
     const ValueMap& map = bit_cost_.map();

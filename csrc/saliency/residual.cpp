@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "saliency/order_statistics.h"
-#include "saliency/rows.h"
 
 namespace ove::saliency {
 
@@ -79,10 +78,7 @@ void CodedResidual::read(const PictureView& picture) {
   std::uint8_t* levels = levels_.data();
   for (int y = 0; y < window_.height; ++y) {
     const std::int16_t* row = picture.residual + static_cast<std::size_t>(window_.y + y) * picture.width + window_.x;
-    for (const Run& run : runs(y)) {
-      residual_levels(row + run.begin, run.end - run.begin, picture.bit_depth - 8, levels);
-      levels += run.end - run.begin;
-    }
+    levels += residual_levels(row, runs(y), picture.bit_depth - 8, levels);
   }
 }
 

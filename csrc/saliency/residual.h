@@ -9,6 +9,7 @@
 
 #include "common/geometry.h"
 #include "saliency/picture.h"
+#include "saliency/rows.h"
 
 namespace ove::saliency {
 
@@ -19,10 +20,6 @@ using ResidualHistogram = std::array<std::uint64_t, kResidualLevels>;
 // samples.
 class CodedResidual {
  public:
-  struct Run {
-    int begin = 0, end = 0;  // columns of the window
-  };
-
   explicit CodedResidual(const DisplayWindow& window) : window_(window) {}
 
   // In the coded squares where the picture names them, else found among its samples.

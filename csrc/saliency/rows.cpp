@@ -13,6 +13,11 @@ namespace {
 
 constexpr float kQuarter = 0.25f;
 
+int residual_level(int sample) {
+  const int level = std::clamp(sample, -128, 127);
+  return level < 0 ? -level : level;
+}
+
 }  // namespace
 
 OVE_VECTOR_CLONES
@@ -76,14 +81,28 @@ void energies(const float* values, std::size_t n, float scale, float weight, flo
   for (std::size_t i = 0; i < n; ++i) out[i] = weight * std::min(values[i] * scale, 1.0f);
 }
 
-// Sixteen-bit arithmetic throughout: compilers turn it into the narrow minima and maxima that every CPU has.
 OVE_VECTOR_CLONES
-void residual_levels(const std::int16_t* residual, std::size_t n, int shift, std::uint8_t* levels) {
-  for (std::size_t i = 0; i < n; ++i) {
-    const auto scaled = static_cast<std::int16_t>(residual[i] >> shift);
-    const std::int16_t level = std::min<std::int16_t>(std::max<std::int16_t>(scaled, -128), 127);
-    levels[i] = static_cast<std::uint8_t>(level < 0 ? -level : level);
+std::size_t residual_levels(const std::int16_t* residual, std::span<const Run> runs, int shift, std::uint8_t* levels) {
+  // Runs are short, and mostly made of so many samples.
+  typedef std::int16_t Samples __attribute__((vector_size(32)));
+  typedef std::uint8_t Levels __attribute__((vector_size(16)));
+  constexpr int kAtOnce = sizeof(Levels);
+  std::size_t count = 0;
+  for (const Run& run : runs) {
+    int x = run.begin;
+    for (; x + kAtOnce <= run.end; x += kAtOnce, count += kAtOnce) {
+      Samples v;
+      std::memcpy(&v, residual + x, sizeof(v));
+      v >>= shift;
+      v = v < -128 ? Samples{} - 128 : v;
+      v = v > 127 ? Samples{} + 127 : v;
+      v = v < 0 ? -v : v;
+      const Levels out = __builtin_convertvector(v, Levels);
+      std::memcpy(levels + count, &out, sizeof(out));
+    }
+    for (; x < run.end; ++x) levels[count++] = static_cast<std::uint8_t>(residual_level(residual[x] >> shift));
   }
+  return count;
 }
 
 OVE_VECTOR_CLONES
@@ -118,8 +137,15 @@ void count_above(const std::uint8_t* values, std::size_t n, const std::uint8_t* 
 }
 
 OVE_VECTOR_CLONES
-void add_level_energies(const std::uint8_t* levels, std::size_t n, float scale, float weight, float* out) {
-  for (std::size_t i = 0; i < n; ++i) out[i] += weight * std::min(static_cast<float>(levels[i]) * scale, 1.0f);
+void add_level_energies(const std::uint8_t* __restrict levels, std::span<const Run> runs, const Run& part, float scale,
+                        float weight, float* __restrict out) {
+  for (const Run& run : runs) {
+    const int begin = std::max(run.begin, part.begin), n = std::min(run.end, part.end) - begin;
+    const std::uint8_t* level = levels + (begin - run.begin);
+    float* sum = out + (begin - part.begin);
+    for (int i = 0; i < n; ++i) sum[i] += weight * std::min(static_cast<float>(level[i]) * scale, 1.0f);
+    levels += run.end - run.begin;
+  }
 }
 
 OVE_VECTOR_CLONES

@@ -3,10 +3,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "saliency/camera.h"
 
 namespace ove::saliency {
+
+// Samples [begin, end) of a row.
+struct Run {
+  int begin = 0, end = 0;
+};
 
 // Chooses vectors, quarter samples, from both lists of n blocks (four numbers a block) and gives them in samples: those
 // of `list` where bit `list` of `pred` is set, with `fall_back` those of list 1 where only bit 1 is, 0 elsewhere.
@@ -26,12 +32,15 @@ void magnitude_energies(const float* x, const float* y, const float* u, float v,
                         float scale, float weight, float* out);
 // out = weight * min(scale * value, 1)
 void energies(const float* values, std::size_t n, float scale, float weight, float* out);
-// |Y - 128| of residuals of 8 + shift bits; see residual.h.
-void residual_levels(const std::int16_t* residual, std::size_t n, int shift, std::uint8_t* levels);
+// |Y - 128| of residuals of 8 + shift bits, see residual.h: of the runs of a row, one behind the other. Returns their
+// number.
+std::size_t residual_levels(const std::int16_t* residual, std::span<const Run> runs, int shift, std::uint8_t* levels);
 // above[i]: how many of n values are above bounds[i], for four bounds.
 void count_above(const std::uint8_t* values, std::size_t n, const std::uint8_t* bounds, std::uint64_t* above);
-// out += weight * min(scale * level, 1)
-void add_level_energies(const std::uint8_t* levels, std::size_t n, float scale, float weight, float* out);
+// out += weight * min(scale * level, 1) at the samples of the runs that lie in `part`, out[0] being its first one; the
+// levels are those of all the runs, one behind the other.
+void add_level_energies(const std::uint8_t* levels, std::span<const Run> runs, const Run& part, float scale,
+                        float weight, float* out);
 // Every value four times.
 void repeat4(const float* values, std::size_t n, float* out);
 float largest(const float* values, std::size_t n, float least);
