@@ -194,7 +194,7 @@ def main() -> None:
     if arguments.quick:
         result["memory"] = memory(clips.QUICK, arguments.clips, (2, 4))
     else:
-        result["memory"] = memory(clips.LONG, arguments.clips, (10, 100))
+        result["memory"] = memory(clips.LONG, arguments.clips, (15, 150))
     result["import"] = imports(runs)
     report.finish(result, folder, arguments.readme)
 
