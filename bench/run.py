@@ -109,7 +109,7 @@ def describe(name: str, path: Path) -> dict[str, Any]:
         "video_seconds": seconds,
         "kbit_per_second": path.stat().st_size * 8 / 1000 / seconds,
         "b_pictures": int((video.index.type == "B").sum()),
-        "pictures_that_64_need": pictures - len(video.index.droppable_packets(sorted(set(uniform)))),
+        "pictures_that_64_need": video.index.num_needed(sorted(set(uniform))),
     }
 
 

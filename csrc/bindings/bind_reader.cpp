@@ -296,7 +296,15 @@ void bind_reader(py::module_& m) {
       .def_property_readonly(
           "random_access",
           [](const reader::VideoIndex& i) { return column<bool>(i, [](auto& p) { return p.random_access; }); },
-          "(N,) bool: whether the picture is an IRAP picture.");
+          "(N,) bool: whether the picture is an IRAP picture.")
+      .def(
+          "num_needed",
+          [](const reader::VideoIndex& index, const std::vector<std::int64_t>& frame_ids) {
+            const auto needed = index.closure(index.flags(frame_ids), reader::VideoIndex::Edges::kReferences);
+            return std::count(needed.begin(), needed.end(), true);
+          },
+          py::arg("frame_ids"),
+          "Number of pictures that decoding `frame_ids` (display indices) takes: these and all they refer to.");
   py::class_<Reader>(m, "Reader", "Iterates over the pictures of `source`, in display or decoding order.")
       .def(py::init<const py::object&, int, bool, bool, const LimitsDict&, std::shared_ptr<const reader::VideoIndex>,
                     std::vector<std::int64_t>>(),
