@@ -39,7 +39,8 @@ class Clip:
 
 ALL = (
     Clip("360p", "medium"),
-    *(Clip("720p", rate) for rate in RATES["720p"]),
+    *(Clip("720p", rate) for rate in ("low", "medium", "high")),
+    Clip("720p", "very high", seconds=2),
     Clip("720p", "medium", b_frames=False),
     Clip("720p", "medium", wpp=True),
     *(Clip("1080p", rate) for rate in RATES["1080p"]),
