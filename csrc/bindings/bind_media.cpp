@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "bindings/gil.h"
 #include "bindings/source.h"
 #include "media/demuxer.h"
 
@@ -43,7 +44,7 @@ class PacketIterator {
     media::Packet packet;
     bool more = false;
     {
-      py::gil_scoped_release release;
+      const WithoutGil unlocked;
       more = demuxer_.read(packet);
     }
     if (!more) throw py::stop_iteration();
@@ -63,7 +64,7 @@ py::tuple packet_times(const py::object& source) {
   std::vector<std::int64_t> pts;
   std::vector<char> shown;
   {
-    py::gil_scoped_release release;
+    const WithoutGil unlocked;
     for (media::Packet packet; demuxer.read(packet);) {
       pts.push_back(packet.pts);
       shown.push_back(!packet.discard);

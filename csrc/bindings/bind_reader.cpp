@@ -4,12 +4,16 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "bindings/gil.h"
 #include "bindings/source.h"
+#include "common/process.h"
 #include "reader/video_reader.h"
 
 namespace py = pybind11;
@@ -83,7 +87,7 @@ class Picture {
       for (const py::ssize_t n : shape) size *= n;
       auto memory = std::make_shared<std::vector<T>>(static_cast<std::size_t>(size));
       {
-        const py::gil_scoped_release release;
+        const WithoutGil unlocked;
         ((*codec_).*copy)(memory->data());
       }
       cached = view(memory->data(), std::move(shape), memory);
@@ -139,32 +143,45 @@ LimitsDict default_limits() {
   return values;
 }
 
-// Iterates over pictures; the GIL is free while they are decoded.
+// Iterates over pictures; the GIL is free while they are decoded. Calls from several threads wait for one another.
 class Reader {
  public:
   Reader(const py::object& source, int threads, bool decoding_order, bool residual, const LimitsDict& limits,
          std::shared_ptr<const reader::VideoIndex> index, std::vector<std::int64_t> frame_ids)
-      : reader_(open_demuxer(source), {.threads = threads,
-                                       .order = decoding_order ? hevc::Order::kDecoding : hevc::Order::kDisplay,
-                                       .detail = residual ? hevc::Detail::kResidual : hevc::Detail::kMotion,
-                                       .limits = limits_of(limits),
-                                       .observe = {},
-                                       .index = std::move(index),
-                                       .frame_ids = std::move(frame_ids)}) {}
+      : reader_(std::make_unique<reader::VideoReader>(
+            open_demuxer(source),
+            reader::ReaderOptions{.threads = threads,
+                                  .order = decoding_order ? hevc::Order::kDecoding : hevc::Order::kDisplay,
+                                  .detail = residual ? hevc::Detail::kResidual : hevc::Detail::kMotion,
+                                  .limits = limits_of(limits),
+                                  .observe = {},
+                                  .index = std::move(index),
+                                  .frame_ids = std::move(frame_ids)})) {}
+  // In a forked process there is no thread to wait for, and no lock may be touched: the reader stays as it is.
+  ~Reader() {
+    if (!home_.is_here()) static_cast<void>(reader_.release());
+  }
 
   Picture next() {
+    if (!home_.is_here()) {
+      throw std::runtime_error(
+          "this iterator is of the process that this one was forked from: iterate over the video anew");
+    }
     reader::VideoPicture picture;
     bool more;
     {
-      const py::gil_scoped_release release;
-      more = reader_.next(picture);
+      const WithoutGil unlocked;
+      const std::lock_guard lock(mutex_);
+      more = reader_->next(picture);
     }
     if (!more) throw py::stop_iteration();
-    return {std::move(picture), reader_.demuxer().info().quarter_turns};
+    return {std::move(picture), reader_->demuxer().info().quarter_turns};
   }
 
  private:
-  reader::VideoReader reader_;
+  const HomeProcess home_;
+  std::mutex mutex_;
+  std::unique_ptr<reader::VideoReader> reader_;
 };
 
 template <class T, class F>
@@ -176,7 +193,7 @@ py::array_t<T> column(const reader::VideoIndex& index, F&& field) {
 
 std::shared_ptr<reader::VideoIndex> index_video(const py::object& source, const LimitsDict& limits) {
   media::Demuxer demuxer = open_demuxer(source);
-  const py::gil_scoped_release release;
+  const WithoutGil unlocked;
   return std::make_shared<reader::VideoIndex>(reader::index_video(std::move(demuxer), limits_of(limits)));
 }
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "bindings/gil.h"
 #include "common/geometry.h"
 #include "hevc/picture.h"
 #include "saliency/ranking.h"
@@ -24,6 +25,7 @@ namespace py = pybind11;
 namespace {
 
 using namespace ove::saliency;
+using ove::bindings::WithoutGil;
 using ove::hevc::CodecPicture;
 
 template <class T>
@@ -122,7 +124,7 @@ class Scorer {
   // Source: PictureView, or a decoded picture.
   template <class Source>
   void measure(const Source& picture) {
-    const py::gil_scoped_release release;
+    const WithoutGil unlocked;
     const std::lock_guard lock(mutex_);
     saliency_.measure(view(picture));
   }
@@ -193,7 +195,7 @@ class Scorer {
   py::array_t<float> fill(int rows, int columns, Compute compute) {
     py::array_t<float> out({rows, columns});
     const std::span<float> span(out.mutable_data(), static_cast<std::size_t>(out.size()));
-    const py::gil_scoped_release release;
+    const WithoutGil unlocked;
     const std::lock_guard lock(mutex_);
     compute(span);
     return out;
@@ -265,7 +267,7 @@ py::array_t<bool> keep(const Array<float>& scores, const Array<bool>& valid, con
                        bytes(keep_whole)};
   std::vector<std::uint8_t> kept;
   {
-    const py::gil_scoped_release release;
+    const WithoutGil unlocked;
     kept = keep_patches(view, params);
   }
   py::array_t<bool> mask({scores.shape(0), scores.shape(1), scores.shape(2)});

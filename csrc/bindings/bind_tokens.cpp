@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "bindings/gil.h"
 #include "bindings/source.h"
 #include "common/error.h"
 #include "common/geometry.h"
@@ -139,7 +140,7 @@ py::array_t<float> gather_patches(const py::object& source, const Array<std::int
   const std::size_t length = 3 * static_cast<std::size_t>(patch_size) * static_cast<std::size_t>(patch_size);
   std::unique_ptr<float[]> rows;
   {
-    py::gil_scoped_release release;
+    const WithoutGil unlocked;
     rows = std::make_unique_for_overwrite<float[]>(places.size() * length);
     for_each_picture(
         std::move(demuxer), packets, {index, threads, max_luma_samples}, canvas,
@@ -169,7 +170,7 @@ py::array_t<float> gather_frames(const py::object& source, const Array<std::int6
   std::unique_ptr<float[]> frames;
   py::ssize_t height = 0, width = 0;
   {
-    py::gil_scoped_release release;
+    const WithoutGil unlocked;
     for_each_picture(
         std::move(demuxer), packets, {index, threads, max_luma_samples}, canvas, [](std::size_t) { return true; },
         [&](std::size_t slot, const YuvPicture& picture, const tokens::PatchGather& gather) {
@@ -246,7 +247,7 @@ py::array_t<float> gather_planes(const std::vector<py::array>& planes, const Arr
   const std::vector<tokens::PatchPosition> places = places_of(positions);
   py::array_t<float> rows({positions.shape(0), static_cast<py::ssize_t>(gather.patch_length())});
   const std::span<float> out(rows.mutable_data(), static_cast<std::size_t>(rows.size()));
-  py::gil_scoped_release release;
+  const WithoutGil unlocked;
   gather.patches(picture, places, out);
   return rows;
 }

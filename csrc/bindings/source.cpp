@@ -4,6 +4,8 @@
 #include <memory>
 #include <utility>
 
+#include "bindings/gil.h"
+
 namespace py = pybind11;
 
 namespace ove::bindings {
@@ -19,17 +21,18 @@ std::shared_ptr<T> with_gil(T&& object) {
           }};
 }
 
+// Its own position: several iterators may read one file object in turn.
 class FileObject final : public media::ByteSource {
  public:
   explicit FileObject(const py::object& file) : file_(with_gil(py::object(file))) {
     read_ = with_gil(py::object(file.attr("read")));
     if (!py::hasattr(file, "seekable") || !file.attr("seekable")().cast<bool>()) return;
     size_ = file.attr("seek")(0, 2).cast<std::int64_t>();
-    file.attr("seek")(0);
   }
 
   std::size_t read(std::span<std::uint8_t> buffer) override {
     py::gil_scoped_acquire gil;
+    if (seekable()) file_->attr("seek")(position_);
     const py::object chunk = (*read_)(buffer.size());
     if (chunk.is_none()) throw py::value_error("the file object does not block: read() returned None");
     if (!PyObject_CheckBuffer(chunk.ptr()))
@@ -38,18 +41,19 @@ class FileObject final : public media::ByteSource {
     const std::size_t n = static_cast<std::size_t>(bytes.size * bytes.itemsize);
     if (n > buffer.size()) throw py::value_error("the file object's read() returned more than it was asked for");
     std::memcpy(buffer.data(), bytes.ptr, n);
+    position_ += static_cast<std::int64_t>(n);
     return n;
   }
   std::int64_t seek(std::int64_t offset) override {
-    py::gil_scoped_acquire gil;
-    return file_->attr("seek")(offset).cast<std::int64_t>();
+    if (offset < 0) return -1;
+    return position_ = offset;
   }
   bool seekable() const override { return size_ >= 0; }
   std::int64_t size() const override { return size_; }
 
  private:
   std::shared_ptr<py::object> file_, read_;
-  std::int64_t size_ = -1;
+  std::int64_t size_ = -1, position_ = 0;
 };
 
 std::string name_of(const py::object& file) {
@@ -63,7 +67,7 @@ media::Demuxer open_demuxer(const py::object& source) {
   if (py::isinstance<py::str>(source) || py::hasattr(source, "__fspath__")) {
     const std::string path = py::module_::import("os").attr("fsencode")(source).cast<std::string>();
     if (path.find('\0') != std::string::npos) throw py::value_error("source must not have a null byte in its name");
-    py::gil_scoped_release release;
+    const WithoutGil unlocked;
     return media::Demuxer(path);
   }
   if (PyObject_CheckBuffer(source.ptr())) {
@@ -74,13 +78,13 @@ media::Demuxer open_demuxer(const py::object& source) {
     const std::span<const std::uint8_t> bytes(static_cast<const std::uint8_t*>(view->ptr),
                                               static_cast<std::size_t>(view->size * view->itemsize));
     auto memory = std::make_unique<media::MemorySource>(bytes, std::move(view));
-    py::gil_scoped_release release;
+    const WithoutGil unlocked;
     return media::Demuxer(std::move(memory), "<bytes>");
   }
   if (py::hasattr(source, "read")) {
     auto file = std::make_unique<FileObject>(source);
     const std::string name = name_of(source);
-    py::gil_scoped_release release;
+    const WithoutGil unlocked;
     return media::Demuxer(std::move(file), name);
   }
   throw py::type_error("source must be a path, bytes or a binary file object, not " +

@@ -44,7 +44,7 @@ std::shared_ptr<PictureBuffers> BufferPool::take(const Sps& sps, bool with_resid
   buffers->prepare(sps, with_residual);
   return {buffers.release(), [pool = weak_from_this()](PictureBuffers* returned) {
             std::unique_ptr<PictureBuffers> owned(returned);
-            if (const auto alive = pool.lock()) {
+            if (const auto alive = pool.lock(); alive && alive->home_.is_here()) {
               const std::lock_guard lock(alive->mutex_);
               alive->free_.push_back(std::move(owned));
             }

@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "common/process.h"
 #include "hevc/nal_unit_type.h"
 #include "hevc/slice_header.h"
 
@@ -106,6 +107,7 @@ class BufferPool : public std::enable_shared_from_this<BufferPool> {
   std::shared_ptr<PictureBuffers> take(const Sps& sps, bool with_residual);
 
  private:
+  const HomeProcess home_;  // the lock may be anyone's elsewhere
   std::mutex mutex_;
   std::vector<std::unique_ptr<PictureBuffers>> free_;
 };
