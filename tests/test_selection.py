@@ -301,6 +301,9 @@ class PicturesOfArrays:
     def pts(self) -> Array:
         return np.arange(len(self.pictures) + self.missing) / 25
 
+    def intra(self, frame_ids: Sequence[int]) -> Array:
+        return np.zeros(len(frame_ids), bool)
+
     def read(self, frame_ids: Sequence[int], params: Arrays) -> Iterator[Planes]:
         for i in frame_ids:
             if i < len(self.pictures):

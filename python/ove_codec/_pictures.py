@@ -46,6 +46,9 @@ class Reader(Protocol):
     def pts(self) -> Array | int:
         """Seconds of every picture, or only their number where no times are known."""
 
+    def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
+        """Which of these pictures are I pictures."""
+
     def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
         """The pictures at these ascending indices, with the arrays that `params` need."""
 
@@ -66,6 +69,9 @@ class _VideoReader:
 
     def pts(self) -> Array | int:
         return np.asarray(self._video.index.pts, np.float64)
+
+    def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
+        return np.asarray(self._video.index.type[list(frame_ids)] == "I")
 
     def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
         for picture in self._video.read(frame_ids, residual=params["residual_weight"] > 0):
@@ -145,6 +151,9 @@ class ArrayPictures:
     def pts(self) -> Array | int:
         return np.asarray(self._arrays["pts"], np.float64) if "pts" in self._arrays else self._count
 
+    def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
+        return np.array(["types" in self._arrays and str(self._arrays["types"][i]) == "I" for i in frame_ids])
+
     def _size(self, i: int) -> tuple[int, int]:
         if "residual" in self._arrays:
             height, width = np.shape(self._arrays["residual"][i])
@@ -193,8 +202,8 @@ class ArrayPictures:
                 "ctb_size": self._ctb(width, height, bits),
                 "bit_depth": self._bit_depth,
             }
-            intra = "types" in self._arrays and str(self._arrays["types"][i]) == "I"
-            yield Planes(width, height, self._window or (0, 0, width, height), self._rotation, intra, arrays)
+            window = self._window or (0, 0, width, height)
+            yield Planes(width, height, window, self._rotation, bool(self.intra([i])[0]), arrays)
 
 
 def read_planes(reader: Reader, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:

@@ -187,22 +187,25 @@ def _select(pictures: Pictures, preset: str, overrides: dict[str, Any]) -> Selec
     reader = pictures.open()
     frame_ids = sample_frames(reader.pts(), params)
     ids: list[int] = frame_ids.tolist()
+    intra = reader.intra(ids)
+    # Pictures without heat are not read, as far as others tell the size.
+    scored = np.flatnonzero(~intra) if params["i_pictures"] == "zero" and not intra.all() else np.arange(len(ids))
+    scored_ids = [ids[t] for t in scored]
     scorer: _core.Scorer | None = None
     clip = params["percentile_scope"] == "clip"
     if clip:
-        for planes in read_planes(reader, ids, params):
+        for planes in read_planes(reader, scored_ids, params):
             scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
             planes.give(scorer, "measure")
     window, rotation = (0, 0, 0, 0), 0
     scores = []
-    intra = np.zeros(len(ids), bool)
-    for t, planes in enumerate(read_planes(reader, ids, params)):
+    for planes in read_planes(reader, scored_ids, params):
         scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
         scores.append(planes.give(scorer, "score"))
-        intra[t] = planes.intra
         window, rotation = planes.window, planes.rotation
     assert scorer is not None  # frame_ids are never empty, and read_planes delivers them all
-    all_scores = np.stack(scores)
+    all_scores = np.zeros((len(ids), *scores[0].shape), np.float32)
+    all_scores[scored] = scores
     keep_whole = intra if params["i_pictures"] == "keep" else np.zeros_like(intra)
     mask = _core.keep_patches(all_scores, scorer.valid(), keep_whole, scorer.full_score, params)
     return Selection(

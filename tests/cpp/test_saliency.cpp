@@ -8,7 +8,9 @@
 #include "saliency/camera.h"
 #include "saliency/order_statistics.h"
 #include "saliency/ranking.h"
+#include "saliency/residual.h"
 #include "saliency/saliency.h"
+#include "saliency/sample_rows.h"
 
 using namespace ove;
 using namespace ove::saliency;
@@ -50,6 +52,59 @@ TEST_CASE("percentiles of counts are those of the repeated values") {
   }
 }
 
+TEST_CASE("percentiles of many floats are those of the sorted values, wherever a sample of them points") {
+  std::mt19937 random(4);
+  std::normal_distribution<float> normal(0, 40);
+  PercentileFinder finder;
+  TwoPassPercentile two_pass;
+  for (int kind = 0; kind < 5; ++kind) {
+    std::vector<float> values(20000);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      switch (kind) {
+        case 0:
+          values[i] = normal(random);
+          break;
+        case 1:
+          values[i] = std::round(normal(random) / 50);
+          break;
+        case 2:  // what an even stride sees is not what there is
+          values[i] = i % 9 == 4 ? 1000 + normal(random) : normal(random);
+          break;
+        case 3:
+          values[i] = 7;
+          break;
+        default:
+          values[i] = static_cast<float>(i);
+      }
+    }
+    for (const double q : {0.0, 0.01, 50.0, 88.9, 95.0, 99.99, 100.0}) {
+      const double expected = sorted_percentile(values, q);
+      CHECK(finder.find(values, q) == doctest::Approx(expected).epsilon(1e-12));
+      two_pass.begin();
+      two_pass.first_pass(values);
+      two_pass.between(q);
+      two_pass.second_pass(values);
+      CHECK(two_pass.result() == doctest::Approx(expected).epsilon(1e-12));
+    }
+  }
+}
+
+TEST_CASE("values of a two-pass percentile count as often as they weigh") {
+  const std::vector<float> values = {0, 0, 0, 2, 2, 2, 2, 2, 3}, once = {3}, thrice = {0}, five = {2};
+  TwoPassPercentile two_pass;
+  for (const double q : {0.0, 25.0, 30.0, 60.0, 95.0, 100.0}) {
+    two_pass.begin();
+    two_pass.first_pass(once);
+    two_pass.first_pass(thrice, 3);
+    two_pass.first_pass(five, 5);
+    two_pass.between(q);
+    two_pass.second_pass(five, 5);
+    two_pass.second_pass(once);
+    two_pass.second_pass(thrice, 3);
+    CHECK(two_pass.result() == doctest::Approx(sorted_percentile(values, q)));
+  }
+}
+
 TEST_CASE("a magnitude histogram is exact to 2^-17") {
   std::mt19937 random(2);
   std::lognormal_distribution<float> lognormal(0, 6);
@@ -85,6 +140,202 @@ TEST_CASE("a camera that zooms and turns is found under moving objects") {
     CHECK(camera.yx == doctest::Approx(1.5).epsilon(0.02));
     CHECK(camera.xy == doctest::Approx(-1.5).epsilon(0.02));
     CHECK(camera.yy == doctest::Approx(3).epsilon(0.02));
+  }
+}
+
+TEST_CASE("samples under a camera that turns, and their percentiles, are those of the whole map") {
+  std::mt19937 random(6);
+  const auto draw = [&](double low, double high) {
+    return static_cast<float>(std::uniform_real_distribution(low, high)(random));
+  };
+  for (int round = 0; round < 120; ++round) {
+    const int phase_x = round % 4, phase_y = round / 4 % 4, width = 1 + static_cast<int>(draw(0, 150)),
+              height = 1 + static_cast<int>(draw(0, 90));
+    const BlockGrid grid{(phase_x + width + 3) / 4, (phase_y + height + 3) / 4, phase_x, phase_y, width, height};
+    const std::size_t blocks = static_cast<std::size_t>(grid.columns) * grid.rows;
+    MotionField field;
+    const int lists = round % 3 == 0 ? 2 : 1;
+    for (int i = 0; i < lists; ++i) {
+      field.lists[i].x.resize(blocks);
+      field.lists[i].y.resize(blocks);
+      for (float& value : field.lists[i].x) value = std::round(draw(-20, 20)) / 4;
+      for (float& value : field.lists[i].y) value = std::round(draw(-9, 9)) / 4;
+      // From none over one that only pans to one that turns fast.
+      const double turn = std::vector<double>{0, 1e-12, 0.01, 0.5, 30}[static_cast<std::size_t>(round / 12 % 5)];
+      field.cameras[i] = {draw(-3, 3), draw(-turn, turn), draw(-turn, turn),
+                          draw(-3, 3), draw(-turn, turn), draw(-turn, turn)};
+    }
+    if (lists > 1) {
+      field.used.resize(blocks);
+      for (auto& used : field.used) used = static_cast<std::uint8_t>(random() % 4);
+    }
+    const std::vector<float> u = unit_coordinates(width), v = unit_coordinates(height);
+    std::vector<float> map;
+    for (int y = 0; y < height; ++y) {
+      for (int x = 0; x < width; ++x) {
+        const std::size_t block = static_cast<std::size_t>((y + phase_y) / 4) * grid.columns + (x + phase_x) / 4;
+        const auto length = [&](int i) {
+          const Camera& c = field.cameras[i];
+          return std::hypot(field.lists[i].x[block] - (c.x0 + c.xx * u[x] + c.xy * v[y]),
+                            field.lists[i].y[block] - (c.y0 + c.yx * u[x] + c.yy * v[y]));
+        };
+        const int used = lists > 1 ? field.used[block] : 1;
+        map.push_back(used == 3 ? std::max(length(0), length(1)) : length(used == 2));
+      }
+    }
+    SampleRows rows(grid, 0, false);
+    rows.begin(field);
+    std::vector<float> energies(width);
+    for (int y = 0; y < height; ++y) {
+      const int begin = width / 3;
+      rows.energies(y, begin, width, 0.2f, 0.5f, energies.data() + begin);
+      for (int x = begin; x < width; ++x) {
+        const float value = map[static_cast<std::size_t>(y) * width + x];
+        REQUIRE(rows.row(y, x, x + 1)[x] == doctest::Approx(value).epsilon(1e-4));
+        REQUIRE(energies[x] == doctest::Approx(0.5f * std::min(0.2f * value, 1.0f)).epsilon(1e-4));
+      }
+    }
+    for (const double q : {0.0, 50.0, 95.0, 100.0}) {
+      REQUIRE(rows.percentile(q) == doctest::Approx(sorted_percentile(map, q)).epsilon(1e-4));
+    }
+  }
+}
+
+TEST_CASE("residual levels follow the coded squares, or the samples where these are not known") {
+  std::mt19937 random(7);
+  const auto draw = [&](int low, int high) { return std::uniform_int_distribution(low, high)(random); };
+  for (int round = 0; round < 150; ++round) {
+    const int width = 4 * draw(1, 40), height = 4 * draw(1, 30), depth = draw(8, 12);
+    DisplayWindow window{draw(0, width - 1), draw(0, height - 1), 0, 0, 0};
+    window.width = draw(1, width - window.x);
+    window.height = draw(1, height - window.y);
+    std::vector<std::int16_t> residual(static_cast<std::size_t>(width) * height);
+    std::vector<CodedSquare> squares;
+    for (int n = draw(0, 12); n > 0; --n) {
+      const int size = 1 << draw(0, 3), x4 = draw(0, width / 4 - 1), y4 = draw(0, height / 4 - 1);
+      if (4 * (x4 + size) > width || 4 * (y4 + size) > height) continue;
+      squares.push_back(
+          {static_cast<std::uint16_t>(x4), static_cast<std::uint16_t>(y4), static_cast<std::uint16_t>(size)});
+      const int reach = draw(0, 2) == 0 ? 32767 : 40 << (depth - 8);
+      for (int y = 4 * y4; y < 4 * (y4 + size); ++y) {
+        for (int x = 4 * x4; x < 4 * (x4 + size); ++x) {
+          residual[static_cast<std::size_t>(y) * width + x] = static_cast<std::int16_t>(draw(-reach - 1, reach));
+        }
+      }
+    }
+    PictureView picture;
+    picture.width = width;
+    picture.height = height;
+    picture.bit_depth = depth;
+    picture.residual = residual.data();
+    std::vector<float> expected;
+    for (int y = window.y; y < window.y + window.height; ++y) {
+      for (int x = window.x; x < window.x + window.width; ++x) {
+        const int scaled = residual[static_cast<std::size_t>(y) * width + x] >> (depth - 8);
+        expected.push_back(static_cast<float>(std::abs(std::clamp(scaled, -128, 127))));
+      }
+    }
+    CodedResidual coded(window);
+    for (const bool known : {false, true}) {
+      picture.coded.reset();
+      if (known) picture.coded = squares;
+      coded.read(picture);
+      std::vector<float> sums(expected.size(), 1.0f);
+      for (int y = 0; y < window.height; ++y) {
+        const int begin = window.width / 5, end = window.width - window.width / 7;
+        add_level_energies(coded.levels(y), coded.runs(y), {begin, end}, 0.125f, 2.0f,
+                           sums.data() + static_cast<std::size_t>(y) * window.width + begin);
+        for (int x = 0; x < window.width; ++x) {
+          const std::size_t i = static_cast<std::size_t>(y) * window.width + x;
+          const float energy = x < begin || x >= end ? 0.0f : 2.0f * std::min(0.125f * expected[i], 1.0f);
+          REQUIRE(sums[i] == 1.0f + energy);
+        }
+      }
+      ResidualHistogram histogram{};
+      coded.count(histogram);
+      for (const double q : {0.0, 50.0, 90.0, 95.0, 99.0, 100.0}) {
+        REQUIRE(coded.percentile(q) == doctest::Approx(sorted_percentile(expected, q)));
+        REQUIRE(percentile(histogram, q) == doctest::Approx(sorted_percentile(expected, q)));
+      }
+    }
+  }
+}
+
+TEST_CASE("loops over rows do what they say for every length") {
+  std::mt19937 random(8);
+  const auto draw = [&](int low, int high) { return std::uniform_int_distribution(low, high)(random); };
+  for (std::size_t n = 0; n < 90; ++n) {
+    std::vector<std::int16_t> mv(4 * n + 1);
+    std::vector<std::uint8_t> pred(n), bytes(n);
+    for (auto& value : mv) value = static_cast<std::int16_t>(draw(0, 2) == 0 ? 0 : draw(-32768, 32767));
+    for (auto& value : pred) value = static_cast<std::uint8_t>(draw(0, 3));
+    for (auto& value : bytes) value = static_cast<std::uint8_t>(draw(0, 255));
+    // Vectors need no alignment beyond that of their numbers.
+    std::copy_backward(mv.begin(), mv.end() - 1, mv.end());
+    const std::int16_t* vectors = mv.data() + 1;
+    std::vector<float> x(n), y(n);
+    for (const int list : {0, 1}) {
+      choose_vectors(vectors, pred.data(), n, list, list == 0, x.data(), y.data());
+      for (std::size_t i = 0; i < n; ++i) {
+        const int from = (pred[i] >> list & 1) != 0 ? list : list == 0 && (pred[i] & 2) != 0 ? 1 : -1;
+        REQUIRE(x[i] == (from < 0 ? 0.0f : static_cast<float>(vectors[4 * i + 2 * from]) / 4));
+        REQUIRE(y[i] == (from < 0 ? 0.0f : static_cast<float>(vectors[4 * i + 2 * from + 1]) / 4));
+      }
+    }
+    used_lists(vectors, n, pred.data());
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::int16_t* v = vectors + 4 * i;
+      REQUIRE(pred[i] == ((v[0] != 0 || v[1] != 0) | (v[2] != 0 || v[3] != 0) << 1));
+    }
+    std::vector<float> values(n), out(4 * n + 4, -1.0f);
+    for (auto& value : values) value = static_cast<float>(draw(-40, 40)) / 8;
+    std::size_t smaller = 0, inside = 0;
+    count_around(values.data(), n, -1.0f, 2.0f, smaller, inside);
+    CHECK(smaller == std::count_if(values.begin(), values.end(), [](float v) { return v < -1; }));
+    CHECK(inside == std::count_if(values.begin(), values.end(), [](float v) { return v >= -1 && v <= 2; }));
+    CHECK(largest(values.data(), n, -9.0f) == (n == 0 ? -9.0f : *std::max_element(values.begin(), values.end())));
+    std::vector<float> zeros(n);
+    CHECK(count_moving(values.data(), zeros.data(), n) ==
+          n - static_cast<std::size_t>(std::count(values.begin(), values.end(), 0.0f)));
+    repeat4(values.data(), n, out.data());
+    for (std::size_t i = 0; i < 4 * n; ++i) REQUIRE(out[i] == values[i / 4]);
+    std::vector<std::uint8_t> many;
+    while (many.size() < 40 * n) many.insert(many.end(), bytes.begin(), bytes.end());
+    const std::uint8_t bounds[4] = {0, 10, 128, 254};
+    std::uint64_t above[4];
+    count_above(many.data(), many.size(), bounds, above);
+    for (int i = 0; i < 4; ++i) {
+      CHECK(above[i] ==
+            static_cast<std::uint64_t>(std::count_if(many.begin(), many.end(), [&](int b) { return b > bounds[i]; })));
+    }
+    for (const int taps : {2, 4}) {
+      std::vector<std::int32_t> first(n);
+      std::vector<float> weight(n * static_cast<std::size_t>(taps)), sums(n);
+      for (auto& at : first) at = draw(0, static_cast<int>(4 * n));
+      for (auto& value : weight) value = static_cast<float>(draw(-8, 8)) / 4;
+      std::fill(out.begin() + static_cast<std::ptrdiff_t>(4 * n), out.end(), 3.0f);
+      std::vector<float> longer = out;
+      longer.resize(out.size() + 4, 5.0f);
+      resample(longer.data(), first.data(), weight.data(), taps, n, sums.data());
+      for (std::size_t i = 0; i < n; ++i) {
+        float sum = 0;
+        for (int k = 0; k < taps; ++k) sum += weight[i * taps + k] * longer[first[i] + k];
+        REQUIRE(sums[i] == sum);  // quarters and eighths add up exactly
+      }
+    }
+    std::vector<float> row(n);
+    for (std::size_t i = 0; i < n; ++i) row[i] = std::abs(values[i]) * 70;
+    saturate(n, row.data());
+    for (std::size_t i = 0; i < n; ++i) REQUIRE(row[i] == std::nearbyint(std::min(std::abs(values[i]) * 70, 255.0f)));
+    std::vector<float> prior(n, 0.5f), once(n), twice(n);
+    for (std::size_t i = 0; i < n; ++i) once[i] = twice[i] = std::abs(values[i]) / 4;
+    apply_prior_and_quantize(prior.data(), n, 0.3f, once.data());
+    apply_prior(prior.data(), n, 0.3f, twice.data());
+    quantize(n, twice.data());
+    for (std::size_t i = 0; i < n; ++i) {
+      REQUIRE(once[i] == twice[i]);
+      REQUIRE(once[i] == std::floor(255.0f * std::min(std::abs(values[i]) / 4 * (1.0f + 0.3f * 0.5f), 1.0f)));
+    }
   }
 }
 
