@@ -130,7 +130,10 @@ if child:
 def test_the_interpreter_ends_with_live_readers(clip: Path, kind: str) -> None:
     code = {
         "path": "video = ove_codec.open(path, threads=4); readers = [iter(video) for _ in range(3)]",
-        "bytes": "video = ove_codec.open(open(path, 'rb').read(), threads=4); readers = [iter(video) for _ in range(3)]",
+        "bytes": """
+video = ove_codec.open(open(path, 'rb').read(), threads=4)
+readers = [iter(video) for _ in range(3)]
+""",
         "file": "video = ove_codec.open(open(path, 'rb'), threads=4); readers = [iter(video)]",
         "thread": """
 video = ove_codec.open(path, threads=4)
