@@ -166,11 +166,8 @@ def table(result: dict[str, Any]) -> str:
         *(row([t["text"], t["worst"], t["clip"], "met" if t["met"] else "**missed**"]) for t in result["targets"]),
     ]
     peaks, length = result["memory"]["peak_mb"], result["memory"]["video_seconds"]
-    others = "; ".join(
-        f"{name} {', '.join('failed' if v is None else f'{v:.0f} MB' for v in peaks[key])}"
-        for name, key in (("select + tokenize", "ove tokens 2"), ("PyAV's decoding", "pyav decode 2"))
-    )
-    lines += ["", f"Peak memory beside that of motion + residual, at {length[0]} and {length[1]} s of video: {others}."]
+    peak = ", ".join("failed" if v is None else f"{v:.0f} MB" for v in peaks["ove tokens 2"])
+    lines += ["", f"Peak memory of select + tokenize at {length[0]} and {length[1]} s of video: {peak}."]
     lines += [f"{NAMES[name]} was not measured: {why}." for name, why in result["missing"].items()]
     lines += [f"{clip['clip']}, {key}: {error}." for clip in result["clips"] for key, error in clip["errors"].items()]
     lines += [
