@@ -41,7 +41,7 @@ class Pictures(Dataset[tuple[int, int]]):
         return index, crc(next(self.video.seek(index=index)))
 
 
-class Windows(IterableDataset[torch.Tensor]):
+class Windows(IterableDataset[tuple[int, torch.Tensor]]):
     """The tokens of half a second after another, dealt to the workers in turn."""
 
     def __init__(self, video: ove_codec.Video) -> None:
@@ -68,7 +68,7 @@ def test_data_loader(clip: Path, method: str, workers: int) -> None:
     assert [got[i] for i in range(clips.PICTURES)] == expected
     if workers == 2:
         windows = DataLoader(Windows(video), batch_size=None, **options)
-        alone = dict(Windows(video))  # type: ignore[call-overload]
+        alone: dict[int, torch.Tensor] = dict(iter(Windows(video)))
         assert sorted(alone) == [0, 1, 2, 3]
         for n, patches in windows:
             assert torch.equal(patches, alone.pop(n))
