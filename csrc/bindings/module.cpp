@@ -1,3 +1,5 @@
+#include <pybind11/numpy.h>
+
 #include "bindings/bindings.h"
 #include "common/error.h"
 
@@ -45,6 +47,7 @@ void register_errors(py::module_& m) {
 }  // namespace
 
 PYBIND11_MODULE(_core, m) {
+  static_cast<void>(py::dtype::of<float>());  // NumPy's C API is looked up here, not in some thread later
   register_errors(m);
   ove::bindings::bind_media(m);
   ove::bindings::bind_reader(m);

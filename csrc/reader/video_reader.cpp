@@ -85,7 +85,6 @@ bool VideoReader::decode_in_order(VideoPicture& picture) {
           static_cast<std::size_t>(std::upper_bound(wanted.begin(), wanted.end(), picture.index) - wanted.begin());
       return true;
     }
-    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
     if (done_) break;
     try {
       VideoPicture decoded;
@@ -100,6 +99,7 @@ bool VideoReader::decode_in_order(VideoPicture& picture) {
     }
   }
   done_ = true;
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   return false;
 }
 
