@@ -75,14 +75,14 @@ asan: install
 	$(call sanitized,asan,address$(comma)undefined)
 	cmake --build build/asan
 	ctest --test-dir build/asan --output-on-failure --no-tests=error
-	OVE_FUZZ_DRIVERS=$(CURDIR)/build/asan/tests/fuzz tools/run-sanitized address build/asan $(abspath $(PY)) -m pytest $(ARGS)
+	OVE_FUZZ_DRIVERS=$(CURDIR)/build/asan/tests/fuzz tools/run-sanitized address build/asan $(abspath $(PY)) -m pytest --capture=sys $(ARGS)
 
 # What works on several threads, under ThreadSanitizer.
 tsan: install
 	$(call sanitized,tsan,thread)
 	cmake --build build/tsan
 	ctest --test-dir build/tsan --output-on-failure --no-tests=error
-	tools/run-sanitized thread build/tsan $(abspath $(PY)) -m pytest -m threads $(ARGS)
+	tools/run-sanitized thread build/tsan $(abspath $(PY)) -m pytest --capture=sys -m threads $(ARGS)
 
 # Every fuzz target in turn for FUZZ_SECONDS, on FUZZ_JOBS cores. Inputs gather in build/fuzz/corpus; what is found lies
 # in build/fuzz/finding_*, and is run again by build/fuzz/build/tests/fuzz/fuzz_TARGET FILE.
