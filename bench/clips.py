@@ -9,6 +9,7 @@ from pathlib import Path
 import scene
 
 FRAME_RATE = 30
+SECONDS = 4
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
 # kbit/s that the encoder aims at
 RATES = {
@@ -26,11 +27,12 @@ class Clip:
     rate: str
     b_frames: bool = True
     wpp: bool = False
-    seconds: int = 4
+    seconds: int = SECONDS
 
     @property
     def name(self) -> str:
-        return f"{self.size} {self.rate}, {'B' if self.b_frames else 'no B'}{', WPP' if self.wpp else ''}"
+        length = f", {self.seconds} s" if self.seconds != SECONDS else ""
+        return f"{self.size} {self.rate}, {'B' if self.b_frames else 'no B'}{', WPP' if self.wpp else ''}{length}"
 
     def path(self, folder: Path) -> Path:
         kind = f"{self.size}-{self.rate.replace(' ', '-')}-{'b' if self.b_frames else 'p'}{'-wpp' if self.wpp else ''}"
@@ -39,8 +41,8 @@ class Clip:
 
 ALL = (
     Clip("360p", "medium"),
-    *(Clip("720p", rate) for rate in ("low", "medium", "high")),
-    Clip("720p", "very high", seconds=2),
+    *(Clip("720p", rate) for rate in RATES["720p"]),
+    Clip("720p", "medium", seconds=10),
     Clip("720p", "medium", b_frames=False),
     Clip("720p", "medium", wpp=True),
     *(Clip("1080p", rate) for rate in RATES["1080p"]),

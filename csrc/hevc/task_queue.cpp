@@ -1,11 +1,21 @@
 #include "hevc/task_queue.h"
 
+#include <algorithm>
 #include <limits>
 
 namespace ove::hevc {
 
+namespace {
+
+// Small pictures between two large ones, whose motion often waits for that of a large one.
+constexpr std::size_t kMaxGop = 6;
+
+}  // namespace
+
 TaskQueue::TaskQueue(int threads)
-    : max_waiting_(static_cast<std::size_t>(threads)), failed_index_(std::numeric_limits<std::int64_t>::max()) {
+    : max_waiting_(static_cast<std::size_t>(threads)),
+      max_parsed_(max_waiting_ + kMaxGop),
+      failed_index_(std::numeric_limits<std::int64_t>::max()) {
   for (int i = 0; threads > 1 && i < threads; ++i) threads_.emplace_back([this] { work(); });
 }
 
@@ -20,11 +30,7 @@ TaskQueue::~TaskQueue() {
 void TaskQueue::submit(PictureTask task) {
   std::unique_lock lock(mutex_);
   finished_.push_back(false);
-  if (threads_.empty() || !task.has_work()) {
-    lock.unlock();
-    run(task);
-    return;
-  }
+  if (threads_.empty() || !task.has_work()) return parse(std::move(task), lock);
   changed_.wait(lock, [&] { return waiting_.size() < max_waiting_; });
   waiting_.push_back(std::move(task));
   lock.unlock();
@@ -32,8 +38,10 @@ void TaskQueue::submit(PictureTask task) {
 }
 
 bool TaskQueue::hungry(std::int64_t decode_index) {
-  const std::lock_guard lock(mutex_);
-  return first_unfinished_ <= decode_index && failed_index_ > decode_index && waiting_.size() < max_waiting_;
+  std::unique_lock lock(mutex_);
+  const auto settled = [&] { return first_unfinished_ > decode_index || failed_index_ <= decode_index; };
+  changed_.wait(lock, [&] { return settled() || waiting_.size() < max_waiting_; });
+  return !settled();
 }
 
 bool TaskQueue::wait(std::int64_t decode_index) {
@@ -50,54 +58,78 @@ std::exception_ptr TaskQueue::failure() {
 }
 
 void TaskQueue::work() {
+  std::unique_lock lock(mutex_);
   for (;;) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return stopping_ || !waiting_.empty(); });
+    // Motion first: later pictures may wait for it. The first unfinished picture is never behind too many parsed ones,
+    // because all of those wait for it or for one that does.
+    auto parsed = parsed_.end();
+    const auto may_parse = [&] { return !waiting_.empty() && parsed_.size() < max_parsed_; };
+    changed_.wait(lock, [&] {
+      parsed = std::find_if(parsed_.begin(), parsed_.end(), [&](const PictureTask& task) { return ready(task); });
+      return stopping_ || parsed != parsed_.end() || may_parse();
+    });
     if (stopping_) return;
-    PictureTask task = std::move(waiting_.front());
-    waiting_.pop_front();
-    lock.unlock();
-    changed_.notify_all();
-    run(task);
+    if (parsed != parsed_.end()) {
+      PictureTask task = std::move(*parsed);
+      parsed_.erase(parsed);
+      derive_motion(std::move(task), lock);
+    } else {
+      PictureTask task = std::move(waiting_.front());
+      waiting_.pop_front();
+      parse(std::move(task), lock);
+    }
   }
 }
 
-void TaskQueue::run(PictureTask& task) {
+bool TaskQueue::ready(const PictureTask& task) const {
+  const std::vector<std::int64_t>& collocated = task.picture()->collocated;
+  return std::all_of(collocated.begin(), collocated.end(), [&](std::int64_t index) { return finished(index); });
+}
+
+void TaskQueue::parse(PictureTask task, std::unique_lock<std::mutex>& lock) {
+  lock.unlock();
+  changed_.notify_all();
+  std::exception_ptr error;
+  try {
+    if (task.has_work()) task.parse();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  lock.lock();
+  if (error || !task.has_work()) {
+    finish(task.picture()->decode_index, error);
+  } else if (ready(task)) {
+    derive_motion(std::move(task), lock);
+  } else {
+    parsed_.push_back(std::move(task));
+  }
+}
+
+void TaskQueue::derive_motion(PictureTask task, std::unique_lock<std::mutex>& lock) {
   const std::int64_t index = task.picture()->decode_index;
   std::exception_ptr error;
-  if (task.has_work()) {
+  if (failed_index_ > index) {
+    lock.unlock();
+    changed_.notify_all();
     try {
-      task.parse();
-      std::unique_lock lock(mutex_);
-      // Earlier pictures were taken from the queue before this one, so what is waited for is under way.
-      changed_.wait(lock, [&] {
-        for (const std::int64_t collocated : task.picture()->collocated) {
-          if (!finished(collocated)) return stopping_;
-        }
-        return true;
-      });
-      const bool void_result = failed_index_ < index || stopping_;
-      lock.unlock();
-      if (!void_result) task.derive_motion();
+      task.derive_motion();
     } catch (...) {
       error = std::current_exception();
     }
+    lock.lock();
   }
   finish(index, error);
 }
 
 void TaskQueue::finish(std::int64_t decode_index, std::exception_ptr error) {
-  {
-    const std::lock_guard lock(mutex_);
-    finished_[static_cast<std::size_t>(decode_index - first_unfinished_)] = true;
-    if (error && decode_index < failed_index_) {
-      failed_index_ = decode_index;
-      failure_ = error;
-    }
-    while (!finished_.empty() && finished_.front()) {
-      finished_.pop_front();
-      ++first_unfinished_;
-    }
+  finished_[static_cast<std::size_t>(decode_index - first_unfinished_)] = true;
+  if (error && decode_index < failed_index_) {
+    failed_index_ = decode_index;
+    failure_ = error;
+  }
+  while (!finished_.empty() && finished_.front()) {
+    finished_.pop_front();
+    ++first_unfinished_;
   }
   changed_.notify_all();
 }
