@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/simd.h"
+
 namespace ove::hevc {
 
 void PictureBuffers::prepare(const Sps& sps, bool with_residual) {
@@ -51,10 +53,20 @@ std::shared_ptr<PictureBuffers> BufferPool::take(const Sps& sps, bool with_resid
           }};
 }
 
-void CodecPicture::copy_pred(std::uint8_t* out) const {
-  for (const auto& ref_idx : buffers->ref_idx) {
-    *out++ = static_cast<std::uint8_t>((ref_idx[0] >= 0 ? 1 : 0) | (ref_idx[1] >= 0 ? 2 : 0));
+namespace {
+
+// By the signs of n pairs.
+OVE_VECTOR_CLONES
+void pair_signs(const std::int8_t* __restrict pairs, std::size_t n, std::uint8_t* __restrict out) {
+  for (std::size_t i = 0; i < n; ++i) {
+    out[i] = static_cast<std::uint8_t>(3 - ((pairs[2 * i] >> 7 & 1) | (pairs[2 * i + 1] >> 7 & 1) << 1));
   }
+}
+
+}  // namespace
+
+void CodecPicture::copy_pred(std::uint8_t* out) const {
+  if (!buffers->ref_idx.empty()) pair_signs(buffers->ref_idx.front().data(), buffers->ref_idx.size(), out);
 }
 
 void CodecPicture::copy_ref_poc(std::int32_t* out) const {
