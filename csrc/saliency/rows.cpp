@@ -25,7 +25,7 @@ void choose_vectors(const std::int16_t* mv, const std::uint8_t* pred, std::size_
                     float* y) {
   // A vector at a time; without branches, so what is not used is masked out.
   typedef std::int32_t Pair __attribute__((may_alias, aligned(2)));
-  const auto* vectors = reinterpret_cast<const Pair*>(mv);
+  const Pair* vectors = reinterpret_cast<const Pair*>(mv);
   constexpr int kToX = std::endian::native == std::endian::little ? 16 : 0, kToY = 16 - kToX;
   const int other = fall_back ? 2 : 0;
   for (std::size_t i = 0; i < n; ++i) {
