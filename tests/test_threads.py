@@ -3,6 +3,7 @@
 import faulthandler
 import io
 import itertools
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ READERS = 8
 
 @pytest.fixture(autouse=True)
 def time_limit() -> Iterator[None]:
-    faulthandler.dump_traceback_later(300, exit=True)
+    faulthandler.dump_traceback_later(300, exit=True, file=sys.__stderr__)
     yield
     faulthandler.cancel_dump_traceback_later()
 
