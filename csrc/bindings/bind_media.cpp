@@ -37,7 +37,7 @@ py::dict stream_info(const media::StreamInfo& info) {
 // The packets of a video stream one after the other, as dictionaries.
 class PacketIterator {
  public:
-  explicit PacketIterator(const py::object& source) : demuxer_(open_demuxer(source)) {}
+  explicit PacketIterator(py::handle source) : demuxer_(open_demuxer(source)) {}
 
   py::dict next() {
     using namespace py::literals;
@@ -59,7 +59,7 @@ class PacketIterator {
 };
 
 // pts, and whether it is shown, of all packets of the video stream, without their bytes.
-py::tuple packet_times(const py::object& source) {
+py::tuple packet_times(py::handle source) {
   media::Demuxer demuxer = open_demuxer(source);
   std::vector<std::int64_t> pts;
   std::vector<char> shown;
@@ -79,8 +79,7 @@ py::tuple packet_times(const py::object& source) {
 
 void bind_media(py::module_& m) {
   m.def(
-      "stream_info", [](const py::object& source) { return stream_info(open_demuxer(source).info()); },
-      py::arg("source"),
+      "stream_info", [](py::handle source) { return stream_info(open_demuxer(source).info()); }, py::arg("source"),
       "Facts of the video stream of `source` as its container tells them: times in units of time_base (numerator,\n"
       "denominator), rotation in clockwise degrees. Unknown is 0, '' or None.");
   m.def("packet_times", &packet_times, py::arg("source"),
@@ -88,7 +87,7 @@ void bind_media(py::module_& m) {
         "none, and whether it is shown (P,) bool.");
   py::class_<PacketIterator>(m, "Packets",
                              "Iterates over the packets of the video stream of `source`, as dictionaries.")
-      .def(py::init<const py::object&>(), py::arg("source"))
+      .def(py::init<py::handle>(), py::arg("source"))
       .def("__iter__", [](py::object self) { return self; })
       .def("__next__", &PacketIterator::next);
 }

@@ -146,7 +146,7 @@ LimitsDict default_limits() {
 // Iterates over pictures; the GIL is free while they are decoded. Calls from several threads wait for one another.
 class Reader {
  public:
-  Reader(const py::object& source, int threads, bool decoding_order, bool residual, const LimitsDict& limits,
+  Reader(py::handle source, int threads, bool decoding_order, bool residual, const LimitsDict& limits,
          std::shared_ptr<const reader::VideoIndex> index, std::vector<std::int64_t> frame_ids)
       : reader_(std::make_unique<reader::VideoReader>(
             open_demuxer(source),
@@ -191,7 +191,7 @@ py::array_t<T> column(const reader::VideoIndex& index, F&& field) {
   return out;
 }
 
-std::shared_ptr<reader::VideoIndex> index_video(const py::object& source, const LimitsDict& limits) {
+std::shared_ptr<reader::VideoIndex> index_video(py::handle source, const LimitsDict& limits) {
   media::Demuxer demuxer = open_demuxer(source);
   const WithoutGil unlocked;
   return std::make_shared<reader::VideoIndex>(reader::index_video(std::move(demuxer), limits_of(limits)));
@@ -323,7 +323,7 @@ void bind_reader(py::module_& m) {
           py::arg("frame_ids"),
           "Number of pictures that decoding `frame_ids` (display indices) takes: these and all they refer to.");
   py::class_<Reader>(m, "Reader", "Iterates over the pictures of `source`, in display or decoding order.")
-      .def(py::init<const py::object&, int, bool, bool, const LimitsDict&, std::shared_ptr<const reader::VideoIndex>,
+      .def(py::init<py::handle, int, bool, bool, const LimitsDict&, std::shared_ptr<const reader::VideoIndex>,
                     std::vector<std::int64_t>>(),
            py::arg("source"), py::kw_only(), py::arg("threads") = 0, py::arg("decoding_order") = false,
            py::arg("residual") = true, py::arg("limits") = LimitsDict(), py::arg("index") = py::none(),

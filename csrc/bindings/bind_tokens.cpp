@@ -123,7 +123,7 @@ py::array_t<float> own(std::unique_ptr<float[]> memory, std::vector<py::ssize_t>
   return py::array_t<float>(std::move(shape), data, owner);
 }
 
-py::array_t<float> gather_patches(const py::object& source, const Array<std::int64_t>& packets,
+py::array_t<float> gather_patches(py::handle source, const Array<std::int64_t>& packets,
                                   const Array<std::int64_t>& starts, const Array<std::int32_t>& positions,
                                   const std::string& resize, int size, int patch_size, std::array<int, 2> source_size,
                                   std::array<float, 3> mean, std::array<float, 3> std, int threads,
@@ -160,10 +160,9 @@ py::array_t<float> gather_patches(const py::object& source, const Array<std::int
   return own(std::move(rows), {positions.shape(0), static_cast<py::ssize_t>(length)});
 }
 
-py::array_t<float> gather_frames(const py::object& source, const Array<std::int64_t>& packets,
-                                 const std::string& resize, int size, std::array<float, 3> mean,
-                                 std::array<float, 3> std, int threads, std::shared_ptr<const reader::VideoIndex> index,
-                                 std::int64_t max_luma_samples) {
+py::array_t<float> gather_frames(py::handle source, const Array<std::int64_t>& packets, const std::string& resize,
+                                 int size, std::array<float, 3> mean, std::array<float, 3> std, int threads,
+                                 std::shared_ptr<const reader::VideoIndex> index, std::int64_t max_luma_samples) {
   const CanvasOptions canvas = canvas_options(resize, size, 1, mean, std);
   if (packets.size() == 0) throw std::invalid_argument("packets must name at least one picture");
   media::Demuxer demuxer = open_demuxer(source);

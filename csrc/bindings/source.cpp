@@ -24,7 +24,7 @@ std::shared_ptr<T> with_gil(T&& object) {
 // Its own position: several iterators may read one file object in turn.
 class FileObject final : public media::ByteSource {
  public:
-  explicit FileObject(const py::object& file) : file_(with_gil(py::object(file))) {
+  explicit FileObject(py::handle file) : file_(with_gil(py::reinterpret_borrow<py::object>(file))) {
     read_ = with_gil(py::object(file.attr("read")));
     if (!py::hasattr(file, "seekable") || !file.attr("seekable")().cast<bool>()) return;
     size_ = file.attr("seek")(0, 2).cast<std::int64_t>();
@@ -56,14 +56,14 @@ class FileObject final : public media::ByteSource {
   std::int64_t size_ = -1, position_ = 0;
 };
 
-std::string name_of(const py::object& file) {
+std::string name_of(py::handle file) {
   const py::object name = py::getattr(file, "name", py::none());
   return py::isinstance<py::str>(name) ? name.cast<std::string>() : "<file object>";
 }
 
 }  // namespace
 
-media::Demuxer open_demuxer(const py::object& source) {
+media::Demuxer open_demuxer(py::handle source) {
   if (py::isinstance<py::str>(source) || py::hasattr(source, "__fspath__")) {
     const std::string path = py::module_::import("os").attr("fsencode")(source).cast<std::string>();
     if (path.find('\0') != std::string::npos) throw py::value_error("source must not have a null byte in its name");
