@@ -3,7 +3,6 @@
 import faulthandler
 import io
 import itertools
-import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ READERS = 8
 
 @pytest.fixture(autouse=True)
 def time_limit() -> Iterator[None]:
-    faulthandler.dump_traceback_later(300, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(300, exit=True, file=2)  # the terminal, whatever is captured
     yield
     faulthandler.cancel_dump_traceback_later()
 
