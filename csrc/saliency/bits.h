@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -11,6 +12,16 @@
 
 namespace ove::saliency {
 
+// The CTUs that touch the window, row after row.
+struct CtuCells {
+  // Throws std::invalid_argument for a side that is not positive.
+  CtuCells(const DisplayWindow& window, int side);
+
+  int side, first_row, first_column, rows;
+  ValueMap map;                        // its values are left empty
+  std::vector<std::uint64_t> samples;  // of the window, in each
+};
+
 class BitCost {
  public:
   explicit BitCost(const DisplayWindow& window) : window_(window) {}
@@ -18,15 +29,14 @@ class BitCost {
   // Throws std::invalid_argument where bits are missing or do not cover the window.
   void read(const PictureView& picture);
 
-  int side() const { return side_; }
-  const ValueMap& map() const { return map_; }
+  int side() const { return cells_ ? cells_->side : 0; }
+  const ValueMap& map() const { return cells_->map; }
   // Each value with the number of samples of the window that it covers.
   const std::vector<std::pair<float, std::uint64_t>>& weighted() const { return weighted_; }
 
  private:
   DisplayWindow window_;
-  int side_ = 0;
-  ValueMap map_;
+  std::optional<CtuCells> cells_;
   std::vector<std::pair<float, std::uint64_t>> weighted_;
 };
 

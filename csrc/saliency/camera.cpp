@@ -4,19 +4,13 @@
 #include <cmath>
 #include <cstddef>
 
+#include "saliency/camera_fit.h"
 #include "saliency/order_statistics.h"
 #include "saliency/rows.h"
 
 namespace ove::saliency {
 
 namespace {
-
-constexpr std::size_t kLeastPoints = 64, kMostPoints = 5000, kLeastTrimmed = 128;
-constexpr double kKept = 0.7;
-
-struct Point {
-  float u, v, dx, dy;
-};
 
 Camera translation(double x, double y) {
   Camera camera;
@@ -69,7 +63,7 @@ std::vector<Point> moving_points(const VectorField& field, const BlockGrid& grid
     count += samples[row] * (lines.end - lines.begin);
   }
   const std::vector<float> u = unit_coordinates(grid.width), v = unit_coordinates(grid.height);
-  const std::size_t step = count > kMostPoints ? (count + kMostPoints - 1) / kMostPoints : 1;
+  const std::size_t step = point_step(count);
   std::vector<Point> points;
   points.reserve(count / step + 1);
   std::vector<int> moving;
@@ -99,66 +93,12 @@ std::vector<Point> moving_points(const VectorField& field, const BlockGrid& grid
   return points;
 }
 
-// Least squares. About the means the translation drops out, and at most two gradients a component are left; where the
-// points do not determine them (all in one place or on one line), the smallest that fit are taken.
-Camera fit(const std::vector<Point>& points, Compensate compensate) {
-  const double n = static_cast<double>(points.size());
-  double mean_u = 0, mean_v = 0, mean_dx = 0, mean_dy = 0;
-  for (const Point& p : points) {
-    mean_u += static_cast<double>(p.u);
-    mean_v += static_cast<double>(p.v);
-    mean_dx += static_cast<double>(p.dx);
-    mean_dy += static_cast<double>(p.dy);
-  }
-  mean_u /= n, mean_v /= n, mean_dx /= n, mean_dy /= n;
-  double uu = 0, uv = 0, vv = 0, ux = 0, vx = 0, uy = 0, vy = 0;
-  for (const Point& p : points) {
-    const double u = static_cast<double>(p.u) - mean_u, v = static_cast<double>(p.v) - mean_v;
-    const double dx = static_cast<double>(p.dx) - mean_dx, dy = static_cast<double>(p.dy) - mean_dy;
-    uu += u * u, uv += u * v, vv += v * v;
-    ux += u * dx, vx += v * dx, uy += u * dy, vy += v * dy;
-  }
-  double xx = 0, xy = 0, yx = 0, yy = 0;
-  if (compensate == Compensate::kSimilarity) {
-    if (uu + vv > 1e-12 * n) {
-      xx = yy = (ux + vy) / (uu + vv);
-      yx = (uy - vx) / (uu + vv);
-      xy = -yx;
-    }
-  } else {
-    // Pseudo-inverse of [uu uv; uv vv] by its eigenvectors (c, s) and (-s, c).
-    const double angle = 0.5 * std::atan2(2 * uv, uu - vv);
-    const double c = std::cos(angle), s = std::sin(angle);
-    const double first = uu * c * c + 2 * uv * c * s + vv * s * s;
-    const double second = uu * s * s - 2 * uv * c * s + vv * c * c;
-    const double inverse_first = first > 1e-12 * n ? 1 / first : 0.0;
-    const double inverse_second = second > 1e-12 * n ? 1 / second : 0.0;
-    const auto solve = [&](double bu, double bv, double& gu, double& gv) {
-      const double along = (c * bu + s * bv) * inverse_first, across = (c * bv - s * bu) * inverse_second;
-      gu = c * along - s * across;
-      gv = s * along + c * across;
-    };
-    solve(ux, vx, xx, xy);
-    solve(uy, vy, yx, yy);
-  }
-  Camera camera;
-  camera.xx = static_cast<float>(xx);
-  camera.xy = static_cast<float>(xy);
-  camera.yx = static_cast<float>(yx);
-  camera.yy = static_cast<float>(yy);
-  camera.x0 = static_cast<float>(mean_dx - xx * mean_u - xy * mean_v);
-  camera.y0 = static_cast<float>(mean_dy - yx * mean_u - yy * mean_v);
-  return camera;
-}
-
 // Keeps the points that the camera explains best; the first ones where several are equally good.
 void trim(std::vector<Point>& points, const Camera& camera, std::size_t kept) {
   std::vector<std::uint64_t> order(points.size());  // error above, index below
   for (std::size_t i = 0; i < points.size(); ++i) {
     const Point& p = points[i];
-    const float dx = p.dx - ((camera.x0 + camera.xx * p.u) + camera.xy * p.v);
-    const float dy = p.dy - ((camera.y0 + camera.yx * p.u) + camera.yy * p.v);
-    order[i] = std::uint64_t{ordered_bits(std::sqrt(dx * dx + dy * dy))} << 32 | i;
+    order[i] = std::uint64_t{ordered_bits(magnitude(p.dx, p.dy, camera, p.u, p.v))} << 32 | i;
   }
   std::nth_element(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end());
   std::vector<Point> best(kept);
@@ -188,12 +128,13 @@ Camera fit_camera(const VectorField& field, const BlockGrid& grid, Compensate co
       break;
   }
   std::vector<Point> points = moving_points(field, grid);
-  if (points.size() < kLeastPoints) return median_camera(field);
-  Camera camera = fit(points, compensate);
-  if (points.size() < kLeastTrimmed) return camera;
-  const auto kept = static_cast<std::size_t>(std::nearbyint(static_cast<double>(points.size()) * kKept));
-  trim(points, camera, std::max(kept, kLeastPoints));
-  return fit(points, compensate);
+  if (std::ssize(points) < kLeastPoints) return median_camera(field);
+  const auto fit = [&] { return fit_points(points.data(), static_cast<std::int64_t>(points.size()), compensate); };
+  const Camera camera = fit();
+  const auto kept = static_cast<std::size_t>(num_kept_points(static_cast<std::int64_t>(points.size())));
+  if (kept == points.size()) return camera;
+  trim(points, camera, kept);
+  return fit();
 }
 
 }  // namespace ove::saliency

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/host_device.h"
+#include "saliency/formulas.h"
 #include "saliency/params.h"
 
 namespace ove::saliency {
@@ -25,16 +27,10 @@ struct VectorField {
 struct BlockSpan {
   int begin, end;
 };
-inline BlockSpan block_span(int i, int phase, int length) {
-  return {std::max(0, 4 * i - phase), std::min(length, 4 * i - phase + 4)};
+OVE_HOST_DEVICE inline BlockSpan block_span(int i, int phase, int length) {
+  const int begin = 4 * i - phase, end = begin + 4;
+  return {begin < 0 ? 0 : begin, end < length ? end : length};
 }
-
-// dx = (x0 + xx * u) + xy * v, dy = (y0 + yx * u) + yy * v, with u and v from -1 at the first sample of the map to 1 at
-// the last one. Single precision and its order of operations belong to the definition.
-struct Camera {
-  float x0 = 0, xx = 0, xy = 0;
-  float y0 = 0, yx = 0, yy = 0;
-};
 
 // The coordinates u or v along a side of the map.
 std::vector<float> unit_coordinates(int length);

@@ -10,16 +10,7 @@ namespace ove::saliency {
 
 namespace {
 
-double dot(const float* a, std::span<const float> b) {
-  double lanes[4] = {};
-  std::size_t i = 0;
-  for (; i + 4 <= b.size(); i += 4) {
-    for (int k = 0; k < 4; ++k) lanes[k] += static_cast<double>(a[i + k]) * static_cast<double>(b[i + k]);
-  }
-  double sum = (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
-  for (; i < b.size(); ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
-  return sum;
-}
+double dot(const float* a, std::span<const float> b) { return saliency::dot(a, b.data(), static_cast<int>(b.size())); }
 
 }  // namespace
 

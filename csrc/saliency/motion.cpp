@@ -11,18 +11,7 @@ namespace ove::saliency {
 
 namespace {
 
-constexpr float kQuarter = 0.25f;
-
 int blocks_touched(int begin, int length) { return (begin + length + 3) / 4 - begin / 4; }
-
-// Whether the block's list is used; without `pred`, a list counts as used where its vector is not 0.
-bool uses(const PictureView& picture, std::size_t block, int list) {
-  if (picture.pred != nullptr) return (picture.pred[block] >> list & 1) != 0;
-  const std::int16_t* mv = picture.mv + block * 4 + list * 2;
-  return (mv[0] | mv[1]) != 0;
-}
-
-float length(float x, float y) { return std::sqrt(x * x + y * y); }
 
 BlockGrid grid_of(const HeatParams& params, const DisplayWindow& window) {
   if (!params.reference_motion) {
@@ -94,24 +83,17 @@ void Motion::read_list(const PictureView& picture, int list) {
   }
 }
 
-// Vectors point into the reference; divided by (poc - ref_poc) both lists become the motion since the picture before.
 void Motion::read_displacement(const PictureView& picture) {
   std::size_t i = 0;
   for (int row = 0; row < grid_.rows; ++row) {
-    std::size_t block = static_cast<std::size_t>(window_.y / 4 + row) * picture.block_columns() + window_.x / 4;
-    for (int column = 0; column < grid_.columns; ++column, ++block, ++i) {
-      float x = 0, y = 0;
-      int lists = 0;
-      for (int list = 0; list < 2; ++list) {
-        if (!uses(picture, block, list)) continue;
-        const std::int64_t distance = static_cast<std::int64_t>(picture.poc) - picture.ref_poc[block * 2 + list];
-        const float scale = kQuarter / static_cast<float>(distance == 0 ? 1 : distance);
-        x += static_cast<float>(picture.mv[block * 4 + list * 2]) * scale;
-        y += static_cast<float>(picture.mv[block * 4 + list * 2 + 1]) * scale;
-        ++lists;
-      }
-      field_.lists[0].x[i] = lists == 2 ? x * 0.5f : x;
-      field_.lists[0].y[i] = lists == 2 ? y * 0.5f : y;
+    const std::size_t block = static_cast<std::size_t>(window_.y / 4 + row) * picture.block_columns() + window_.x / 4;
+    const std::int16_t* mv = picture.mv + block * 4;
+    const std::uint8_t* pred = picture.pred == nullptr ? pred_.data() : picture.pred + block;
+    if (picture.pred == nullptr) used_lists(mv, grid_.columns, pred_.data());
+    for (int column = 0; column < grid_.columns; ++column, ++i) {
+      const Vector v = displacement(mv + 4 * column, pred[column], picture.ref_poc + (block + column) * 2, picture.poc);
+      field_.lists[0].x[i] = v.x;
+      field_.lists[0].y[i] = v.y;
     }
   }
 }
@@ -123,19 +105,21 @@ void Motion::measure_blocks() {
   if (params_.vector != VectorMode::kBoth) return;
   for (std::size_t i = 0; i < blocks; ++i) {
     if ((field_.used[i] & 2) == 0) continue;
-    const Camera& camera = field_.cameras[1];
-    const float second = length(field_.lists[1].x[i] - camera.x0, field_.lists[1].y[i] - camera.y0);
+    const float second = magnitude(field_.lists[1].x[i], field_.lists[1].y[i], field_.cameras[1]);
     out[i] = (field_.used[i] & 1) != 0 ? std::max(out[i], second) : second;
   }
 }
 
-void Motion::read(const PictureView& picture) {
+void check_motion(const HeatParams& params, const PictureView& picture) {
   if (picture.mv == nullptr) throw std::invalid_argument("mv is missing: pass it, or set mv_weight=0");
+  if (params.vector == VectorMode::kDisplacement && picture.ref_poc == nullptr) {
+    throw std::invalid_argument("ref_poc is missing: pass it (and poc), or choose another vector than 'displacement'");
+  }
+}
+
+void Motion::read(const PictureView& picture) {
+  check_motion(params_, picture);
   if (params_.vector == VectorMode::kDisplacement) {
-    if (picture.ref_poc == nullptr) {
-      throw std::invalid_argument(
-          "ref_poc is missing: pass it (and poc), or choose another vector than 'displacement'");
-    }
     read_displacement(picture);
   } else {
     read_list(picture, 0);

@@ -15,16 +15,20 @@
 
 namespace ove::saliency {
 
+// Throws std::invalid_argument where an array that the parameters need is missing.
+void check_motion(const HeatParams& params, const PictureView& picture);
+
 class Motion {
  public:
   Motion(const HeatParams& params, const DisplayWindow& window);
 
-  // Reads the vectors of a picture. Throws std::invalid_argument where an array that the parameters need is missing.
+  // Reads the vectors of a picture. Throws what check_motion does.
   void read(const PictureView& picture);
 
   // Whether values are the same all over a 4x4 block; with a camera that turns or zooms and with a local variance they
   // are not.
   bool in_blocks() const { return !samples_; }
+  const BlockGrid& grid() const { return grid_; }
   // One value a block, where in_blocks().
   const ValueMap& map() const { return map_; }
   // weight * min(scale * |v|, 1) at columns [begin, end) of row y of the window; quickest in ascending order.

@@ -168,10 +168,10 @@ double percentile(std::vector<std::pair<float, std::uint64_t>>& values, double q
 }
 
 void MagnitudeHistogram::add(float value, std::uint64_t count) {
-  const std::uint32_t bits = std::bit_cast<std::uint32_t>(value) + (1u << (kDroppedBits - 1));
-  std::vector<std::uint64_t>& page = pages_[bits >> 23 & 255];
-  if (page.empty()) page.resize(1u << (23 - kDroppedBits));
-  page[(bits & 0x7fffffu) >> kDroppedBits] += count;
+  const std::uint32_t bin = magnitude_bin(value);
+  std::vector<std::uint64_t>& page = pages_[bin / kPageBins % pages_.size()];
+  if (page.empty()) page.resize(kPageBins);
+  page[bin % kPageBins] += count;
   total_ += count;
 }
 
@@ -181,7 +181,7 @@ double MagnitudeHistogram::percentile(double q) const {
     for (std::uint32_t exponent = 0; exponent < pages_.size(); ++exponent) {
       for (std::uint32_t i = 0; i < pages_[exponent].size(); ++i) {
         below += pages_[exponent][i];
-        if (below > k) return static_cast<double>(std::bit_cast<float>(exponent << 23 | i << kDroppedBits));
+        if (below > k) return static_cast<double>(magnitude_of_bin(exponent * kPageBins + i));
       }
     }
     return 0.0;  // not reached: k < total_

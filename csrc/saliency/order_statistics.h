@@ -12,26 +12,9 @@
 #include <utility>
 #include <vector>
 
+#include "saliency/formulas.h"
+
 namespace ove::saliency {
-
-// Unsigned integers in the order of the floats.
-inline std::uint32_t ordered_bits(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
-
-// Of n values, a percentile lies at `fraction` of the way from the one of rank `low` to that of rank `high`.
-struct Rank {
-  std::uint64_t low = 0, high = 0;
-  double fraction = 0;
-};
-inline Rank rank_of(std::uint64_t n, double q) {
-  const double position = q / 100.0 * static_cast<double>(n - 1);
-  const double whole = std::floor(position), fraction = position - whole;
-  const std::uint64_t low = std::min(n - 1, static_cast<std::uint64_t>(whole));
-  if (fraction == 0.0 || low + 1 == n) return {low, low, 0.0};
-  return {low, low + 1, fraction};
-}
 
 // at(k) is the k-th smallest of n values; asked in ascending order.
 template <class At>
@@ -39,7 +22,7 @@ double interpolate_ranks(std::uint64_t n, double q, At at) {
   if (n == 0) return 0.0;
   const Rank rank = rank_of(n, q);
   const double a = at(rank.low);
-  return rank.low == rank.high ? a : a + (at(rank.high) - a) * rank.fraction;
+  return between_ranks(rank, a, rank.low == rank.high ? a : at(rank.high));
 }
 
 // Of finite floats: between two bounds guessed from a sample of them, or, where the guess fails, in three counting
@@ -101,7 +84,7 @@ class MagnitudeHistogram {
   double percentile(double q) const;
 
  private:
-  static constexpr int kDroppedBits = 7;
+  static constexpr std::uint32_t kPageBins = 1u << (23 - kDroppedBits);
   std::array<std::vector<std::uint64_t>, 256> pages_;  // by exponent, allocated when one occurs
   std::uint64_t total_ = 0;
 };

@@ -11,8 +11,6 @@ namespace ove::saliency {
 
 namespace {
 
-enum Class : std::uint8_t { kFirst, kUniform, kWhole, kFree };
-
 // numpy.linspace(0, last, count) truncated to integers.
 std::vector<int> linspace(int last, int count) {
   std::vector<int> values(count, 0);
@@ -22,17 +20,14 @@ std::vector<int> linspace(int last, int count) {
   return values;
 }
 
-// A clip is static where few patches are hot, or where the heat is flat.
-bool is_static(const ScoreView& view, const RankingParams& params) {
+bool is_static_clip(const ScoreView& view, const RankingParams& params) {
   std::vector<float> means;
   for (std::size_t i = 0; i < view.scores.size(); ++i) {
     if (params.pad || view.valid[i % view.patches] != 0) {
-      means.push_back(static_cast<float>(static_cast<double>(view.scores[i]) / view.full_score));
+      means.push_back(mean_heat(view.scores[i], view.full_score));
     }
   }
-  const double p95 = percentile(means, 95.0), p50 = percentile(means, 50.0);
-  return p95 < params.static_level ||
-         (p95 < 2 * params.static_level && (p95 - p50) / std::max(p95, 1e-9) < params.static_contrast);
+  return is_static(percentile(means, 95.0), percentile(means, 50.0), params.static_level, params.static_contrast);
 }
 
 // Marks whole pictures spread over the clip, or, where the budget does not hold them, an even share of each of them
@@ -57,38 +52,30 @@ void mark_uniform(const ScoreView& view, const RankingParams& params, std::vecto
   }
 }
 
-std::vector<std::uint8_t> classify(const ScoreView& view, const RankingParams& params) {
-  std::vector<std::uint8_t> classes(view.scores.size(), kFree);
+}  // namespace
+
+std::vector<std::uint8_t> classify(const ScoreView& view, const RankingParams& params, bool uniform) {
+  std::vector<std::uint8_t> classes(static_cast<std::size_t>(view.frames) * view.patches, kFree);
   for (int t = 0; t < view.frames; ++t) {
     const bool first = t == 0 && params.keep_first_frame;
     if (!first && view.keep_whole[t] == 0) continue;
     const auto begin = classes.begin() + static_cast<std::ptrdiff_t>(t) * view.patches;
     std::fill(begin, begin + view.patches, first ? kFirst : kWhole);
   }
-  if (params.static_fallback && view.frames > 0 && is_static(view, params)) mark_uniform(view, params, classes);
+  if (uniform && view.frames > 0) mark_uniform(view, params, classes);
   return classes;
 }
-
-constexpr int kIndexBits = 30;
-
-// Ascending keys are the ranking: class, then score descending, then index ascending. A padded patch comes after every
-// score.
-std::uint64_t rank_key(std::uint8_t rank_class, float score, bool padded, std::size_t index) {
-  const std::uint32_t above = padded ? 0 : ordered_bits(score + 0.0f);  // -0 is 0
-  return std::uint64_t{rank_class} << 62 | std::uint64_t{~above} << kIndexBits | index;
-}
-
-}  // namespace
 
 std::vector<std::uint8_t> keep_patches(const ScoreView& view, const RankingParams& params) {
   if (view.scores.size() >> kIndexBits != 0)
     throw std::invalid_argument("more patches than 2^30: select from fewer pictures");
-  const std::vector<std::uint8_t> classes = classify(view, params);
+  const std::vector<std::uint8_t> classes =
+      classify(view, params, params.static_fallback && is_static_clip(view, params));
   std::vector<std::uint8_t> kept(view.scores.size(), 0);
   if (params.tau) {
     for (std::size_t i = 0; i < kept.size(); ++i) {
       const bool valid = view.valid[i % view.patches] != 0;
-      const bool hot = valid && static_cast<double>(view.scores[i]) / view.full_score > *params.tau;
+      const bool hot = valid && is_hot(view.scores[i], view.full_score, *params.tau);
       kept[i] = (valid || params.pad) && (hot || classes[i] != kFree);
     }
     return kept;

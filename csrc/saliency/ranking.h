@@ -27,6 +27,9 @@ struct ScoreView {
   std::span<const std::uint8_t> keep_whole;  // a picture: its patches are kept before those of others
 };
 
+// The PatchClass of every patch; `uniform` where static_fallback applies. Looks at no score.
+std::vector<std::uint8_t> classify(const ScoreView& view, const RankingParams& params, bool uniform);
+
 // 1 for every kept patch. Patches rank by class, score descending, (t, h, w) ascending; the classes are the first
 // picture (keep_first_frame), the uniform pictures of a static clip (static_fallback), pictures to keep whole, the
 // rest. Under tau the patches of the first three classes are kept whatever their score.

@@ -40,29 +40,11 @@ void Saliency::fuse_row(int y, std::span<float> fused) {
     energies(row, n, scales_.bits, weight(params_.bits_weight), row);
   }
 
-  const auto fold = [&](auto combine) {
-    for (int i = 1; i < count; ++i) {
-      for (std::size_t x = 0; x < n; ++x) fused[x] = combine(fused[x], energy_[(i - 1) * n + x]);
-    }
-  };
-  switch (params_.fuse) {
-    case Fuse::kWeighted:
-      fold([](float sum, float e) { return sum + e; });
-      break;
-    case Fuse::kMax:
-      fold([](float most, float e) { return std::max(most, e); });
-      break;
-    case Fuse::kSum:
-      fold([](float sum, float e) { return std::min(sum + e, 1.0f); });
-      break;
-    case Fuse::kGeomean:
-      fold([](float product, float e) { return product * e; });
-      if (count == 2) {
-        for (float& value : fused) value = std::sqrt(value);
-      } else if (count == 3) {
-        for (float& value : fused) value = std::cbrt(value);
-      }
-      break;
+  for (int i = 1; i < count; ++i) {
+    for (std::size_t x = 0; x < n; ++x) fused[x] = fold(params_.fuse, fused[x], energy_[(i - 1) * n + x]);
+  }
+  if (params_.fuse == Fuse::kGeomean) {
+    for (float& value : fused) value = folded(params_.fuse, value, count);
   }
   const float strength = params_.center_prior > 0 ? static_cast<float>(params_.center_prior) * prior_y_[y] : 0.0f;
   const float* prior = prior_x_.data() + begin;

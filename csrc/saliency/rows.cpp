@@ -6,19 +6,9 @@
 #include <cstring>
 
 #include "common/simd.h"
+#include "saliency/formulas.h"
 
 namespace ove::saliency {
-
-namespace {
-
-constexpr float kQuarter = 0.25f;
-
-int residual_level(int sample) {
-  const int level = std::clamp(sample, -128, 127);
-  return level < 0 ? -level : level;
-}
-
-}  // namespace
 
 OVE_VECTOR_CLONES
 void choose_vectors(const std::int16_t* mv, const std::uint8_t* pred, std::size_t n, int list, bool fall_back, float* x,
@@ -49,36 +39,25 @@ OVE_VECTOR_CLONES
 void magnitudes(const float* x, const float* y, const float* u, float v, std::size_t n, const Camera& camera,
                 float* out) {
   const Camera c = camera;
-  const float across_x = c.xy * v, across_y = c.yy * v;
-  for (std::size_t i = 0; i < n; ++i) {
-    const float dx = x[i] - ((c.x0 + c.xx * u[i]) + across_x), dy = y[i] - ((c.y0 + c.yx * u[i]) + across_y);
-    out[i] = std::sqrt(dx * dx + dy * dy);
-  }
+  for (std::size_t i = 0; i < n; ++i) out[i] = magnitude(x[i], y[i], c, u[i], v);
 }
 
 OVE_VECTOR_CLONES
 void magnitudes(const float* x, const float* y, std::size_t n, const Camera& camera, float* out) {
-  const float x0 = camera.x0, y0 = camera.y0;
-  for (std::size_t i = 0; i < n; ++i) {
-    const float dx = x[i] - x0, dy = y[i] - y0;
-    out[i] = std::sqrt(dx * dx + dy * dy);
-  }
+  const Camera c = camera;
+  for (std::size_t i = 0; i < n; ++i) out[i] = magnitude(x[i], y[i], c);
 }
 
 OVE_VECTOR_CLONES
 void magnitude_energies(const float* x, const float* y, const float* u, float v, std::size_t n, const Camera& camera,
                         float scale, float weight, float* out) {
   const Camera c = camera;
-  const float across_x = c.xy * v, across_y = c.yy * v;
-  for (std::size_t i = 0; i < n; ++i) {
-    const float dx = x[i] - ((c.x0 + c.xx * u[i]) + across_x), dy = y[i] - ((c.y0 + c.yx * u[i]) + across_y);
-    out[i] = weight * std::min(std::sqrt(dx * dx + dy * dy) * scale, 1.0f);
-  }
+  for (std::size_t i = 0; i < n; ++i) out[i] = energy(magnitude(x[i], y[i], c, u[i], v), scale, weight);
 }
 
 OVE_VECTOR_CLONES
 void energies(const float* values, std::size_t n, float scale, float weight, float* out) {
-  for (std::size_t i = 0; i < n; ++i) out[i] = weight * std::min(values[i] * scale, 1.0f);
+  for (std::size_t i = 0; i < n; ++i) out[i] = energy(values[i], scale, weight);
 }
 
 OVE_VECTOR_CLONES
@@ -143,7 +122,7 @@ void add_level_energies(const std::uint8_t* __restrict levels, std::span<const R
     const int begin = std::max(run.begin, part.begin), n = std::min(run.end, part.end) - begin;
     const std::uint8_t* level = levels + (begin - run.begin);
     float* sum = out + (begin - part.begin);
-    for (int i = 0; i < n; ++i) sum[i] += weight * std::min(static_cast<float>(level[i]) * scale, 1.0f);
+    for (int i = 0; i < n; ++i) sum[i] += energy(static_cast<float>(level[i]), scale, weight);
     levels += run.end - run.begin;
   }
 }
@@ -237,27 +216,22 @@ void add_weighted(const float* values, std::size_t n, float weight, float* out) 
 
 OVE_VECTOR_CLONES
 void apply_prior(const float* prior, std::size_t n, float strength, float* row) {
-  for (std::size_t i = 0; i < n; ++i) row[i] = std::min(row[i] * (1.0f + strength * prior[i]), 1.0f);
+  for (std::size_t i = 0; i < n; ++i) row[i] = with_prior(row[i], strength, prior[i]);
 }
 
 OVE_VECTOR_CLONES
 void apply_prior_and_quantize(const float* prior, std::size_t n, float strength, float* row) {
-  for (std::size_t i = 0; i < n; ++i) {
-    row[i] = static_cast<float>(static_cast<int>(255.0f * std::min(row[i] * (1.0f + strength * prior[i]), 1.0f)));
-  }
+  for (std::size_t i = 0; i < n; ++i) row[i] = quantized(with_prior(row[i], strength, prior[i]));
 }
 
 OVE_VECTOR_CLONES
 void quantize(std::size_t n, float* row) {
-  // Of what is not negative, the whole part is the floor.
-  for (std::size_t i = 0; i < n; ++i) row[i] = static_cast<float>(static_cast<int>(255.0f * std::min(row[i], 1.0f)));
+  for (std::size_t i = 0; i < n; ++i) row[i] = quantized(row[i]);
 }
 
 OVE_VECTOR_CLONES
 void saturate(std::size_t n, float* row) {
-  // At 2^23 and above a float has no fraction: adding and taking off rounds.
-  constexpr float kWhole = 1 << 23;
-  for (std::size_t i = 0; i < n; ++i) row[i] = (std::min(std::max(row[i], 0.0f), 255.0f) + kWhole) - kWhole;
+  for (std::size_t i = 0; i < n; ++i) row[i] = saturated(row[i]);
 }
 
 }  // namespace ove::saliency

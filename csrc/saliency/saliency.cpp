@@ -7,14 +7,8 @@
 
 namespace ove::saliency {
 
-namespace {
-
-constexpr double kLeastMotion = 1e-6, kLeastResidual = 1.0, kLeastBits = 1e-6;
-
-float scale_of(double percentile, double floor) { return static_cast<float>(1.0 / std::max(percentile, floor)); }
-
-// One axis of exp(-d^2 / 2 sigma^2) about the centre, 1 at its highest sample.
-std::vector<float> bell(int length, double sigma) {
+std::vector<float> centre_bell(int length, const DisplayWindow& window, double center_sigma) {
+  const double sigma = std::max(1.0, center_sigma * std::min(window.width, window.height));
   std::vector<float> values(length);
   const double centre = (length - 1) * 0.5, nearest = length % 2 == 0 ? 0.5 : 0.0;
   for (int i = 0; i < length; ++i) {
@@ -41,7 +35,18 @@ void check_params(const HeatParams& params) {
   }
 }
 
-}  // namespace
+void check_picture(const HeatParams& params, const DisplayWindow& window, const PictureView& picture) {
+  if (picture.width < window.x + window.width || picture.height < window.y + window.height) {
+    throw std::invalid_argument("the picture has " + std::to_string(picture.width) + "x" +
+                                std::to_string(picture.height) + " samples, fewer than its display window needs");
+  }
+  if (params.residual_weight > 0 && picture.residual == nullptr) {
+    throw std::invalid_argument("residual is missing: pass it, or set residual_weight=0");
+  }
+  if (picture.bit_depth < 8 || picture.bit_depth > 16) {
+    throw std::invalid_argument("bit_depth must lie in 8..16, not " + std::to_string(picture.bit_depth));
+  }
+}
 
 Saliency::Saliency(const HeatParams& params, const DisplayWindow& window, const Geometry& geometry)
     : params_((check_params(params), params)),
@@ -76,36 +81,22 @@ Saliency::Saliency(const HeatParams& params, const DisplayWindow& window, const 
         std::clamp(first - horizontal.begin + horizontal.taps, 0, horizontal.end - horizontal.begin + horizontal.taps));
   }
   if (params.center_prior > 0) {
-    const double sigma = std::max(1.0, params.center_sigma * std::min(window.width, window.height));
-    prior_x_ = bell(window.width, sigma);
-    prior_y_ = bell(window.height, sigma);
+    prior_x_ = centre_bell(window.width, window, params.center_sigma);
+    prior_y_ = centre_bell(window.height, window, params.center_sigma);
   }
 }
 
-double Saliency::full_score() const {
-  return static_cast<double>(geometry_.patch) * geometry_.patch * (params_.quantize ? 255.0 : 1.0);
+double full_score(const HeatParams& params, const Geometry& geometry) {
+  return static_cast<double>(geometry.patch) * geometry.patch * (params.quantize ? 255.0 : 1.0);
 }
 
-bool Saliency::linear() const {
-  return params_.fuse == Fuse::kWeighted && params_.interpolation == Interpolation::kBilinear && !params_.quantize &&
-         params_.center_prior == 0;
-}
-
-void Saliency::check(const PictureView& picture) const {
-  if (picture.width < window_.x + window_.width || picture.height < window_.y + window_.height) {
-    throw std::invalid_argument("the picture has " + std::to_string(picture.width) + "x" +
-                                std::to_string(picture.height) + " samples, fewer than its display window needs");
-  }
-  if (use_residual_ && picture.residual == nullptr) {
-    throw std::invalid_argument("residual is missing: pass it, or set residual_weight=0");
-  }
-  if (picture.bit_depth < 8 || picture.bit_depth > 16) {
-    throw std::invalid_argument("bit_depth must lie in 8..16, not " + std::to_string(picture.bit_depth));
-  }
+bool is_linear(const HeatParams& params) {
+  return params.fuse == Fuse::kWeighted && params.interpolation == Interpolation::kBilinear && !params.quantize &&
+         params.center_prior == 0;
 }
 
 void Saliency::read(const PictureView& picture) {
-  check(picture);
+  check_picture(params_, window_, picture);
   if (use_motion_) motion_.read(picture);
   if (use_residual_) residual_.read(picture);
   if (use_bits_) bit_cost_.read(picture);
@@ -129,7 +120,7 @@ void Saliency::read(const PictureView& picture) {
 
 void Saliency::measure(const PictureView& picture) {
   if (off(picture)) return;
-  check(picture);
+  check_picture(params_, window_, picture);
   if (use_motion_) {
     motion_.read(picture);
     motion_.count(clip_motion_);
@@ -151,7 +142,7 @@ void Saliency::score(const PictureView& picture, std::span<float> scores) {
   }
   read(picture);
   std::fill(sums_.begin(), sums_.end(), 0.0);
-  if (linear()) {
+  if (is_linear(params_)) {
     sum_linear();
   } else {
     const int patch = geometry_.patch, columns = axes_.horizontal.canvas / patch;
@@ -166,12 +157,11 @@ void Saliency::score(const PictureView& picture, std::span<float> scores) {
       }
     });
   }
-  const double unit = full_score() / (1 << 22);
   for (int row = 0; row < geometry_.rows; ++row) {
     for (int column = 0; column < geometry_.columns; ++column) {
       const int from = axes_.swapped ? column * geometry_.rows + row : row * geometry_.columns + column;
       scores[static_cast<std::size_t>(row) * geometry_.columns + column] =
-          static_cast<float>(params_.quantize ? sums_[from] : std::nearbyint(sums_[from] / unit) * unit);
+          score_of(sums_[from], full_score(), params_.quantize);
     }
   }
 }

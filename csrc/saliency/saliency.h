@@ -25,6 +25,19 @@ struct Scales {
   float motion = 0, residual = 0, bits = 0;
 };
 
+// Both throw std::invalid_argument: for values out of range, and for a picture that lacks samples or arrays.
+void check_params(const HeatParams& params);
+void check_picture(const HeatParams& params, const DisplayWindow& window, const PictureView& picture);
+
+// The sum over a patch whose heat is 1 (255 when quantised) everywhere.
+double full_score(const HeatParams& params, const Geometry& geometry);
+
+// Whether heat on the canvas is linear in the energies, so that patch sums need no canvas.
+bool is_linear(const HeatParams& params);
+
+// One axis of the centre prior exp(-d^2 / 2 sigma^2), 1 at its highest sample; sigma over the window's shorter side.
+std::vector<float> centre_bell(int length, const DisplayWindow& window, double center_sigma);
+
 // Keeps scratch memory from picture to picture: an object serves one thread at a time.
 // Energies are min(x / percentile, 1) of |v| in luma samples, of |Y - 128| and of log1p(bits); a percentile below 1e-6
 // (1 for the residual, whose values are whole) counts as that, so that 0 / 0 is 0 and x / 0 is 1.
@@ -51,8 +64,7 @@ class Saliency {
     scales_final_ = true;
   }
 
-  // The sum over a patch whose heat is 1 (255 when quantised) everywhere.
-  double full_score() const;
+  double full_score() const { return saliency::full_score(params_, geometry_); }
 
  private:
   struct MapSums {
@@ -60,8 +72,6 @@ class Saliency {
   };
 
   bool off(const PictureView& picture) const { return picture.intra && params_.zero_intra_pictures; }
-  bool linear() const;
-  void check(const PictureView& picture) const;
   void read(const PictureView& picture);  // leaves motion_, bit_cost_ and scales_ those of the picture
 
   // Sums where the heat is linear in the energies.

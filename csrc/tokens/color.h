@@ -1,8 +1,10 @@
 // From stored samples to R'G'B' (ITU-T H.273, 8.3 and table 4).
 #pragma once
 
+#include <algorithm>
 #include <array>
 
+#include "common/host_device.h"
 #include "common/yuv.h"
 
 namespace ove::tokens {
@@ -13,6 +15,16 @@ struct ColorConversion {
   std::array<std::array<float, 3>, 3> weight{};
   std::array<float, 3> offset{};
 };
+
+// One of R, G and B, from its weights and offset; not clamped.
+OVE_HOST_DEVICE inline float converted(const std::array<float, 3>& weight, float offset, float y, float cb, float cr) {
+  return weight[0] * y + weight[1] * cb + weight[2] * cr + offset;
+}
+
+// From [0, 1], to which it is clamped, to what the encoder takes.
+OVE_HOST_DEVICE inline float normalized(float value, float scale, float black) {
+  return std::clamp(value, 0.0F, 1.0F) * scale + black;
+}
 
 // Kr and Kb of the matrices that are made of them.
 struct LumaShares {

@@ -8,20 +8,10 @@
 
 #include "common/geometry.h"
 #include "common/yuv.h"
-#include "tokens/color.h"
+#include "tokens/patch_formula.h"
 #include "tokens/taps.h"
 
 namespace ove::tokens {
-
-// Of R, G and B in [0, 1]. The defaults are those of CLIP.
-struct Normalization {
-  std::array<float, 3> mean{0.48145466F, 0.4578275F, 0.40821073F};
-  std::array<float, 3> std{0.26862954F, 0.26130258F, 0.27577711F};
-};
-
-struct PatchPosition {
-  std::int32_t row = 0, column = 0;
-};
 
 // Every canvas sample is interpolated bilinearly in each plane (half-pixel centres, two taps an axis, borders repeated,
 // chroma at its own site), converted with the picture's matrix and range, clamped to [0, 1] and normalised. What the
@@ -56,11 +46,8 @@ class PatchGather {
 
   YuvFormat format_;
   Geometry geometry_;
-  bool turned_ = false;
-  CanvasAxis across_axis_, down_axis_;
+  PatchFormula formula_;
   std::array<std::vector<Tap>, 2> across_, down_;  // of luma and of chroma
-  ColorConversion color_;
-  std::array<float, 3> scale_{}, black_{};  // normalised value = rgb * scale + black
 };
 
 }  // namespace ove::tokens
