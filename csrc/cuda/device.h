@@ -1,0 +1,16 @@
+// Whether and where kernels can run, and what CUDA says when they cannot.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <string>
+
+namespace ove::cuda {
+
+// Throws std::runtime_error with CUDA's message and `action` unless `error` is cudaSuccess.
+void check(cudaError_t error, const char* action);
+
+// Why kernels cannot run on the device with this number, empty where they can. Does not initialise the device.
+std::string unavailable_reason(int device);
+
+}  // namespace ove::cuda

@@ -1,0 +1,116 @@
+// What the kernels know of a clip before its pictures: parameters, and tables in one block of memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "common/geometry.h"
+#include "common/host_device.h"
+#include "saliency/camera.h"
+#include "saliency/params.h"
+#include "saliency/picture.h"
+
+namespace ove::cuda {
+
+// A table, as the distance of its first byte from the beginning of the block.
+template <class T>
+struct Table {
+  std::int64_t offset = 0;
+};
+
+struct AxisTable {  // saliency::Axis
+  std::int32_t canvas = 0, taps = 0;
+  bool reversed = false;
+  Table<std::int32_t> first;
+  Table<float> weight;
+};
+
+struct SumsTable {  // saliency::PatchSums
+  std::int32_t count = 0;
+  Table<std::int32_t> begin, offset;
+  Table<float> weight;
+};
+
+struct CellTable {  // saliency::ValueMap, without its values
+  std::int32_t columns = 0, rows = 0;
+  Table<std::int32_t> column_of, row_of;
+};
+
+// A picture as it goes up: vectors (and what tells which count) of the window's blocks, log1p of the bits of its CTUs,
+// and the levels of its coded blocks, |Y - 128| one a byte. Sections begin at multiples of 16 bytes.
+struct RecordLayout {
+  std::int64_t mv = 0, pred = 0, ref_poc = 0, bits = 0, level_blocks = 0;  // offsets of the sections
+  std::int64_t capacity = 0;                                               // bytes of the largest record
+};
+
+struct HeatTables {
+  saliency::HeatParams params;
+  DisplayWindow window;
+  saliency::BlockGrid grid;
+  std::int32_t rows = 0, columns = 0, patch = 0;  // of the canvas, in display orientation
+  std::int32_t lists = 1;                         // of vectors that count
+  std::int32_t energies = 0;                      // in use
+  bool swapped = false, linear = false, motion = false, residual = false, bits = false;
+  bool motion_in_blocks = false;
+  double full_score = 0;
+
+  AxisTable vertical, horizontal;
+  CellTable motion_cells, bits_cells;
+  SumsTable motion_vertical, motion_horizontal, sample_vertical, sample_horizontal, bits_vertical, bits_horizontal;
+  Table<float> u, v;                  // coordinates of Camera along the map's sides
+  Table<float> prior_x, prior_y;      // bells of the centre prior
+  Table<std::uint32_t> bits_samples;  // of the window, in each CTU
+  RecordLayout record;
+
+  OVE_HOST_DEVICE std::int64_t blocks() const { return std::int64_t{grid.columns} * grid.rows; }
+  OVE_HOST_DEVICE std::int64_t samples() const { return std::int64_t{window.width} * window.height; }
+  OVE_HOST_DEVICE std::int64_t ctus() const { return std::int64_t{bits_cells.columns} * bits_cells.rows; }
+  OVE_HOST_DEVICE std::int64_t patches() const { return std::int64_t{rows} * columns; }
+};
+static_assert(std::is_trivially_copyable_v<HeatTables>);
+
+// A coded block of the window, in its samples; `offset` of its levels among those of the picture.
+struct LevelBlock {
+  std::uint16_t x, y, width, height;
+  std::uint32_t offset;
+};
+static_assert(sizeof(LevelBlock) == 12);
+
+// Of one picture.
+struct RecordSizes {
+  std::int64_t level_blocks = 0;  // their number
+  std::int64_t levels = 0;        // offset of the section
+  std::int64_t bytes = 0;         // of the whole record
+  std::int32_t poc = 0;
+};
+
+class HeatPlan {
+ public:
+  // `ctb_size` is that of the clip's pictures, looked at where bits count. Throws std::invalid_argument for parameters
+  // that make no sense, and for a local variance, which only the CPU measures.
+  HeatPlan(const saliency::HeatParams& params, const DisplayWindow& window, const Geometry& geometry, int ctb_size);
+
+  const HeatTables& tables() const { return tables_; }
+  std::span<const std::byte> block() const { return block_; }  // the memory that the tables lie in
+
+  // Writes a picture to `record`, which holds tables().record.capacity bytes. Throws std::invalid_argument for what
+  // saliency::Saliency does.
+  RecordSizes pack(const saliency::PictureView& picture, std::byte* record) const;
+
+  // A record whose every level is given, row after row of the window: its sizes, and its level blocks.
+  RecordSizes dense_sizes(std::int32_t poc) const;
+  std::vector<LevelBlock> dense_blocks() const;
+
+ private:
+  template <class T>
+  Table<T> add(std::span<const T> values);
+
+  HeatTables tables_;
+  std::vector<std::byte> block_;
+  int ctb_size_;
+};
+
+}  // namespace ove::cuda

@@ -1,0 +1,81 @@
+#include "cuda/executor.cuh"
+#include "cuda/heat.h"
+#include "cuda/select.h"
+
+namespace ove::cuda {
+
+namespace {
+
+// The clip, and memory for sorting behind what it works in.
+struct Placed {
+  Clip clip;
+  void* temporary;
+  std::size_t temporary_bytes;
+};
+
+std::size_t heat_sort_bytes(const HeatTables& t, std::int64_t pictures) {
+  using saliency::Compensate;
+  const bool sorts = t.params.compensate == Compensate::kSimilarity || t.params.compensate == Compensate::kAffine;
+  return sorts ? StreamExecutor::sort_bytes(pictures * t.lists, saliency::kMostPoints) : 0;
+}
+
+Placed place(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures) {
+  Arena arrays(memory.arrays), work(memory.work);
+  const ClipArrays clip_arrays(tables, memory.capacity, arrays);
+  const ClipWork clip_work(tables, pictures, work);
+  return {{tables, memory.block, clip_arrays, clip_work, pictures},
+          memory.work + work.used(),
+          heat_sort_bytes(tables, pictures)};
+}
+
+}  // namespace
+
+std::int64_t arrays_bytes(const HeatTables& tables, std::int64_t pictures) {
+  Arena arena(nullptr);
+  const ClipArrays arrays(tables, pictures, arena);
+  return arena.used();
+}
+
+std::int64_t heat_work_bytes(const HeatTables& tables, std::int64_t pictures) {
+  Arena arena(nullptr);
+  const ClipWork work(tables, pictures, arena);
+  return arena.used() + static_cast<std::int64_t>(heat_sort_bytes(tables, pictures));
+}
+
+std::int64_t rank_work_bytes(std::int64_t patches) {
+  Arena arena(nullptr);
+  const RankWork work(patches, arena);
+  return arena.used() + static_cast<std::int64_t>(StreamExecutor::sort_bytes(1, patches));
+}
+
+void take_in(const HeatTables& tables, const ClipMemory& memory, const RecordSizes& sizes, const std::byte* record,
+             std::int64_t picture, cudaStream_t stream) {
+  Arena arena(memory.arrays);
+  StreamExecutor executor(stream, nullptr, 0);
+  take_in(executor, tables, sizes, record, ClipArrays(tables, memory.capacity, arena), picture);
+}
+
+void score(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures, float* scores,
+           cudaStream_t stream) {
+  const Placed placed = place(tables, memory, pictures);
+  StreamExecutor executor(stream, placed.temporary, placed.temporary_bytes);
+  measure(executor, placed.clip);
+  score(executor, placed.clip, scores);
+}
+
+void render(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures, std::int64_t picture,
+            float* canvas, cudaStream_t stream) {
+  const Placed placed = place(tables, memory, pictures);
+  StreamExecutor executor(stream, placed.temporary, placed.temporary_bytes);
+  render(executor, placed.clip, picture, canvas);
+}
+
+void rank_patches(const Ranking& ranking, std::byte* work, std::uint8_t* mask, std::int32_t* positions,
+                  cudaStream_t stream) {
+  Arena arena(work);
+  const RankWork rank_work(ranking.total(), arena);
+  StreamExecutor executor(stream, work + arena.used(), StreamExecutor::sort_bytes(1, ranking.total()));
+  rank_patches(executor, ranking, rank_work, mask, positions);
+}
+
+}  // namespace ove::cuda

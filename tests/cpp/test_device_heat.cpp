@@ -1,0 +1,274 @@
+// The GPU's way to scores and patches, run on the CPU, against the CPU's own.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <vector>
+
+#include "common/geometry.h"
+#include "cuda/heat.h"
+#include "cuda/heat_tables.h"
+#include "cuda/rank.h"
+#include "host_executor.h"
+#include "saliency/ranking.h"
+#include "saliency/saliency.h"
+
+using namespace ove;
+using namespace ove::saliency;
+
+namespace {
+
+struct Random {
+  std::mt19937 engine;
+  int operator()(int low, int high) { return std::uniform_int_distribution(low, high)(engine); }
+  template <class T>
+  T one_of(std::initializer_list<T> values) {
+    return values.begin()[(*this)(0, static_cast<int>(values.size()) - 1)];
+  }
+};
+
+struct Source {
+  int width, height, bit_depth, ctb_size;
+  std::vector<std::int16_t> mv, residual;
+  std::vector<std::uint8_t> pred;
+  std::vector<std::int32_t> ref_poc, bits;
+  std::vector<CodedSquare> coded;
+  bool know_pred, know_coded;
+
+  PictureView view() const {
+    PictureView v;
+    v.width = width;
+    v.height = height;
+    v.bit_depth = bit_depth;
+    v.mv = mv.data();
+    v.pred = know_pred ? pred.data() : nullptr;
+    v.ref_poc = ref_poc.data();
+    v.poc = 100;
+    v.residual = residual.data();
+    if (know_coded) v.coded = coded;
+    v.bits = bits.data();
+    v.bits_rows = (height + ctb_size - 1) / ctb_size;
+    v.bits_columns = (width + ctb_size - 1) / ctb_size;
+    v.ctb_size = ctb_size;
+    return v;
+  }
+};
+
+// A camera that pans, objects, blocks without vectors, and a few coded blocks.
+Source random_picture(Random& random, int width, int height, int bit_depth, int ctb_size, bool know_pred,
+                      bool know_coded) {
+  Source s{width, height, bit_depth, ctb_size, {}, {}, {}, {}, {}, {}, know_pred, know_coded};
+  const int columns = (width + 3) / 4, rows = (height + 3) / 4, pan_x = random(-9, 9), pan_y = random(-9, 9);
+  const int range = random.one_of({0, 2, 300});
+  for (int block = 0; block < columns * rows; ++block) {
+    int pred = random(0, 5) == 0 ? 0 : random(1, 3);
+    for (int list = 0; list < 2; ++list) {
+      const bool used = (pred >> list & 1) != 0;
+      s.mv.push_back(static_cast<std::int16_t>(used ? pan_x + block % columns / 4 + random(-range, range) : 0));
+      s.mv.push_back(static_cast<std::int16_t>(used ? pan_y - block / columns / 3 + random(-range, range) : 0));
+      s.ref_poc.push_back(100 + random.one_of({-4, -2, -1, 1, 2, 0}));
+    }
+    s.pred.push_back(static_cast<std::uint8_t>(pred));
+  }
+  s.residual.assign(static_cast<std::size_t>(width) * height, 0);
+  for (int y = 0; y + 8 <= height; y += 8) {
+    for (int x = 0; x + 8 <= width; x += 8) {
+      if (random(0, 3) != 0) continue;
+      s.coded.push_back({static_cast<std::uint16_t>(x / 4), static_cast<std::uint16_t>(y / 4), 2});
+      const int level = random.one_of({3, 40, 400}) << (bit_depth - 8);
+      for (int i = 0; i < 64; ++i) {
+        s.residual[static_cast<std::size_t>(y + i / 8) * width + x + i % 8] =
+            static_cast<std::int16_t>(random(-level, level));
+      }
+    }
+  }
+  const int ctus = ((width + ctb_size - 1) / ctb_size) * ((height + ctb_size - 1) / ctb_size);
+  for (int i = 0; i < ctus; ++i) s.bits.push_back(random(0, 4) == 0 ? 0 : random(1, 5000));
+  return s;
+}
+
+HeatParams random_params(Random& random) {
+  HeatParams p;
+  p.interpolation = random.one_of({Interpolation::kBilinear, Interpolation::kBilinear, Interpolation::kCubic});
+  p.percentile = random.one_of({0.0, 50.0, 95.0, 99.3, 100.0});
+  p.clip_scope = random(0, 3) == 0;
+  p.compensate = random.one_of(
+      {Compensate::kNone, Compensate::kMedian, Compensate::kMean, Compensate::kSimilarity, Compensate::kAffine});
+  p.vector = random.one_of({VectorMode::kL0, VectorMode::kL0ElseL1, VectorMode::kBoth, VectorMode::kDisplacement});
+  p.fuse = random.one_of({Fuse::kWeighted, Fuse::kWeighted, Fuse::kWeighted, Fuse::kMax, Fuse::kSum, Fuse::kGeomean});
+  p.mv_weight = random.one_of({0.0, 0.5, 1.0});
+  p.residual_weight = random.one_of({0.0, 0.3, 0.5});
+  p.bits_weight = random.one_of({0.0, 0.7});
+  if (p.mv_weight + p.residual_weight + p.bits_weight == 0) p.mv_weight = 1;
+  p.reference_motion = random(0, 2) == 0;
+  p.center_prior = random(0, 2) == 0 ? 0.3 : 0.0;
+  p.quantize = random(0, 2) == 0;
+  return p;
+}
+
+struct DeviceResult {
+  std::vector<float> scores, heat;  // heat of the last picture
+};
+
+DeviceResult device_scores(const HeatParams& params, const DisplayWindow& window, const Geometry& geometry,
+                           const std::vector<Source>& pictures) {
+  const cuda::HeatPlan plan(params, window, geometry, pictures[0].ctb_size);
+  const cuda::HeatTables& tables = plan.tables();
+  const auto count = static_cast<std::int64_t>(pictures.size());
+  cuda::HostExecutor executor;
+
+  cuda::Arena counting(nullptr);
+  const cuda::ClipArrays unused_arrays(tables, count, counting);
+  std::vector<std::byte> arrays_memory(static_cast<std::size_t>(counting.used()), std::byte{0xA5});
+  cuda::Arena arena(arrays_memory.data());
+  const cuda::ClipArrays arrays(tables, count, arena);
+  std::vector<std::byte> record(static_cast<std::size_t>(tables.record.capacity));
+  for (std::int64_t i = 0; i < count; ++i) {
+    const cuda::RecordSizes sizes = plan.pack(pictures[static_cast<std::size_t>(i)].view(), record.data());
+    REQUIRE(sizes.bytes <= tables.record.capacity);
+    cuda::take_in(executor, tables, sizes, record.data(), arrays, i);
+  }
+
+  cuda::Arena counting_work(nullptr);
+  const cuda::ClipWork unused_work(tables, count, counting_work);
+  std::vector<std::byte> work_memory(static_cast<std::size_t>(counting_work.used()), std::byte{0x5A});
+  cuda::Arena work_arena(work_memory.data());
+  const cuda::Clip clip{tables, plan.block().data(), arrays, cuda::ClipWork(tables, count, work_arena), count};
+  DeviceResult result;
+  result.scores.resize(static_cast<std::size_t>(count * tables.patches()));
+  result.heat.resize(static_cast<std::size_t>(geometry.canvas_width()) * geometry.canvas_height());
+  cuda::measure(executor, clip);
+  cuda::score(executor, clip, result.scores.data());
+  cuda::render(executor, clip, count - 1, result.heat.data());
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("the steps of a GPU give the CPU's scores and heat") {
+  Random random{std::mt19937(7)};
+  int exact = 0, trials = 0;
+  for (int trial = 0; trial < 400; ++trial) {
+    CAPTURE(trial);
+    const int width = random(13, 90), height = random(13, 70), ctb_size = random.one_of({16, 32, 64});
+    DisplayWindow window{random(0, 4), random(0, 4), 0, 0, random(0, 3)};
+    window.width = width - window.x - random(0, 2);
+    window.height = height - window.y - random(0, 2);
+    const HeatParams params = random_params(random);
+    const Resize resize = random.one_of({Resize::kCrop, Resize::kLetterbox, Resize::kStretch, Resize::kNative});
+    const int patch = random.one_of({4, 5});
+    const Geometry geometry = make_geometry(window.display_width(), window.display_height(), resize, 20, patch);
+    const int bit_depth = random.one_of({8, 10});
+    const bool know_pred = random(0, 3) != 0, know_coded = random(0, 3) != 0;
+    std::vector<Source> pictures;
+    for (int i = random(1, 3); i > 0; --i) {
+      pictures.push_back(random_picture(random, width, height, bit_depth, ctb_size, know_pred, know_coded));
+    }
+
+    const DeviceResult device = device_scores(params, window, geometry, pictures);
+
+    Saliency saliency(params, window, geometry);
+    if (params.clip_scope) {
+      for (const Source& picture : pictures) saliency.measure(picture.view());
+    }
+    const std::size_t patches = static_cast<std::size_t>(geometry.rows) * geometry.columns;
+    std::vector<float> scores(patches), heat(device.heat.size());
+    for (std::size_t i = 0; i < pictures.size(); ++i) {
+      saliency.score(pictures[i].view(), scores);
+      for (std::size_t k = 0; k < patches; ++k) {
+        const float got = device.scores[i * patches + k];
+        // Where least squares add up in another order, the last bits of a camera may differ.
+        REQUIRE(std::abs(got - scores[k]) <= 1e-5 * std::abs(scores[k]) + 1e-5 * saliency.full_score() / 20);
+        exact += got == scores[k];
+        ++trials;
+      }
+    }
+    saliency.heat(pictures.back().view(), heat);
+    for (std::size_t k = 0; k < heat.size(); ++k) {
+      REQUIRE(std::abs(device.heat[k] - heat[k]) <= (params.quantize ? 1.0f : 1e-5f));
+    }
+  }
+  CHECK(exact > trials * 0.99);
+}
+
+TEST_CASE("the steps of a GPU keep the patches that the CPU keeps") {
+  Random random{std::mt19937(11)};
+  for (int trial = 0; trial < 500; ++trial) {
+    CAPTURE(trial);
+    const int frames = random(1, 6), rows = random(1, 5), columns = random(1, 6), patches = rows * columns;
+    std::vector<float> scores;
+    for (int i = 0; i < frames * patches; ++i) scores.push_back(static_cast<float>(random(-1, 8)) / 4);
+    std::vector<std::uint8_t> valid, whole;
+    for (int i = 0; i < patches; ++i) valid.push_back(random(0, 4) != 0);
+    for (int i = 0; i < frames; ++i) whole.push_back(random(0, 4) == 0);
+    RankingParams params;
+    if (random(0, 2) == 0) {
+      params.tau = random(0, 10) / 10.0;
+    } else {
+      params.budget = random(1, frames * patches + 5);
+    }
+    params.keep_first_frame = random(0, 1) == 1;
+    params.pad = random(0, 1) == 1;
+    params.static_fallback = random(0, 1) == 1;
+    params.static_level = random(0, 10) / 10.0;
+    params.static_contrast = 0.4;
+    params.static_frames = random(1, 4);
+    const ScoreView view{scores, frames, patches, 2.0, valid, whole};
+    const std::vector<std::uint8_t> expected = keep_patches(view, params);
+
+    const std::vector<std::uint8_t> classes = classify(view, params, false), uniform = classify(view, params, true);
+    cuda::Ranking r;
+    r.scores = scores.data();
+    r.valid = valid.data();
+    r.classes = classes.data();
+    r.static_classes = params.static_fallback ? uniform.data() : nullptr;
+    r.frames = frames;
+    r.patches = patches;
+    r.columns = columns;
+    r.pad = params.pad;
+    r.selectable = params.pad ? patches : std::count(valid.begin(), valid.end(), 1);
+    r.full_score = 2.0;
+    r.static_level = params.static_level;
+    r.static_contrast = params.static_contrast;
+    r.by_tau = params.tau.has_value();
+    r.tau = params.tau.value_or(0);
+    r.kept = std::min<std::int64_t>(params.budget.value_or(0), r.selectable * frames);
+    cuda::Arena counting(nullptr);
+    const cuda::RankWork unused(r.total(), counting);
+    std::vector<std::byte> memory(static_cast<std::size_t>(counting.used()));
+    cuda::Arena arena(memory.data());
+    const cuda::RankWork work(r.total(), arena);
+    std::vector<std::uint8_t> mask(scores.size(), 9);
+    std::vector<std::int32_t> positions(static_cast<std::size_t>(3 * r.kept), -1);
+    cuda::HostExecutor executor;
+    cuda::rank_patches(executor, r, work, mask.data(), positions.data());
+    REQUIRE(mask == expected);
+    if (r.by_tau) continue;
+    std::vector<std::int32_t> places;
+    for (int i = 0; i < frames * patches; ++i) {
+      if (expected[static_cast<std::size_t>(i)] == 0) continue;
+      places.insert(places.end(), {i / patches, i % patches / columns, i % columns});
+    }
+    REQUIRE(positions == places);
+  }
+}
+
+TEST_CASE("a plan refuses what only the CPU does, and pictures that lack arrays") {
+  HeatParams params;
+  const DisplayWindow window{0, 0, 64, 32, 0};
+  const Geometry geometry = make_geometry(64, 32, Resize::kStretch, 16, 4);
+  const cuda::HeatPlan plan(params, window, geometry, 16);
+  std::vector<std::byte> record(static_cast<std::size_t>(plan.tables().record.capacity));
+  Random random{std::mt19937(1)};
+  const Source picture = random_picture(random, 64, 32, 8, 16, true, true);
+  for (int missing = 0; missing < 2; ++missing) {
+    PictureView view = picture.view();
+    (missing == 0 ? view.mv : view.residual) = nullptr;
+    CHECK_THROWS_AS(plan.pack(view, record.data()), std::invalid_argument);
+  }
+  params.local_variance = 3;
+  CHECK_THROWS_AS(cuda::HeatPlan(params, window, geometry, 16), std::invalid_argument);
+}
