@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "bindings/canvas.h"
+#include "bindings/chosen_pictures.h"
 #include "bindings/gil.h"
 #include "bindings/source.h"
 #include "common/error.h"
@@ -27,91 +29,22 @@ namespace ove::bindings {
 
 namespace {
 
-// Of the square canvas and of a patch, in samples: lengths made of them cannot overflow.
-constexpr int kMaxSide = 1 << 13;
-
-template <class T>
-using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
-
-Resize resize_named(const std::string& name) {
-  if (name == "crop") return Resize::kCrop;
-  if (name == "letterbox") return Resize::kLetterbox;
-  if (name == "stretch") return Resize::kStretch;
-  if (name == "native") return Resize::kNative;
-  throw std::invalid_argument("resize must be one of 'crop', 'letterbox', 'stretch', 'native', not '" + name + "'");
-}
-
-struct CanvasOptions {
-  Resize resize;
-  int size, patch;
-  tokens::Normalization normalization;
-};
-
-CanvasOptions canvas_options(const std::string& resize, int size, int patch, std::array<float, 3> mean,
-                             std::array<float, 3> std) {
-  if (size <= 0 || size > kMaxSide) throw std::invalid_argument("size must be 1 to " + std::to_string(kMaxSide));
-  if (patch <= 0 || patch > kMaxSide) {
-    throw std::invalid_argument("patch_size must be 1 to " + std::to_string(kMaxSide));
-  }
-  return {resize_named(resize), size, patch, {mean, std}};
-}
-
-std::vector<tokens::PatchPosition> places_of(const Array<std::int32_t>& positions) {
-  if (positions.ndim() != 2 || positions.shape(1) != 2) throw std::invalid_argument("positions must be (N, 2)");
-  std::vector<tokens::PatchPosition> places(static_cast<std::size_t>(positions.shape(0)));
-  for (std::size_t i = 0; i < places.size(); ++i) places[i] = {positions.data()[2 * i], positions.data()[2 * i + 1]};
-  return places;
-}
-
-// How to decode. An index tells what the wanted pictures need; without one the whole video is decoded.
-struct Decoding {
-  std::shared_ptr<const reader::VideoIndex> index;
-  int threads = 0;
-  std::int64_t max_luma_samples = 0;
-};
-
 // Calls visit(slot, picture, gather) for every decoded picture of `packets` that `needs(slot)`, in output order; `slot`
-// is its place among `packets`. All must have the size of the first.
+// is its place among `packets`.
 template <class Needs, class Visit>
 void for_each_picture(media::Demuxer demuxer, const Array<std::int64_t>& packets, const Decoding& decoding,
                       const CanvasOptions& canvas, Needs&& needs, Visit&& visit) {
   const std::span<const std::int64_t> wanted(packets.data(), static_cast<std::size_t>(packets.size()));
-  std::vector<std::pair<std::int64_t, std::size_t>> slots;
-  for (std::size_t slot = 0; slot < wanted.size(); ++slot) {
-    if (needs(slot)) slots.emplace_back(wanted[slot], slot);
-  }
-  std::sort(slots.begin(), slots.end());
-  std::vector<std::int64_t> needed;
-  for (const auto& [packet, slot] : slots) {
-    if (!needed.empty() && needed.back() == packet) {
-      throw std::invalid_argument("packets must not repeat, as " + std::to_string(packet) + " does");
-    }
-    needed.push_back(packet);
-  }
-  media::PixelDecoder::Options options;
-  if (decoding.index) options = reader::pixel_plan(*decoding.index, needed);
-  options.wanted = std::move(needed);
-  options.threads = decoding.threads;
-  options.max_luma_samples = decoding.max_luma_samples;
   const int turns = demuxer.info().quarter_turns;
-  media::PixelDecoder decoder(std::move(demuxer), std::move(options));
+  ChosenPictures pictures(std::move(demuxer), wanted, decoding, needs);
   std::optional<tokens::PatchGather> gather;
-  for (media::DecodedPicture picture; decoder.next(picture);) {
-    const YuvFormat& format = picture.yuv.format;
-    const DisplayWindow window{0, 0, format.width, format.height, turns};
-    if (gather && (format.width != gather->format().width || format.height != gather->format().height)) {
-      throw UnsupportedStreamError(decoder.demuxer().name() + ": the picture of packet " +
-                                   std::to_string(picture.packet) +
-                                   " is of another size than those before it; take pictures of one size at a time");
-    }
+  std::size_t slot = 0;
+  for (YuvPicture picture; pictures.next(picture, slot);) {
+    const YuvFormat& format = picture.format;
     if (!gather || gather->format() != format) {
-      gather.emplace(
-          format, turns,
-          make_geometry(window.display_width(), window.display_height(), canvas.resize, canvas.size, canvas.patch),
-          canvas.normalization);
+      gather.emplace(format, turns, canvas_geometry(format, turns, canvas), canvas.normalization);
     }
-    visit(std::lower_bound(slots.begin(), slots.end(), std::pair(picture.packet, std::size_t{0}))->second, picture.yuv,
-          *gather);
+    visit(slot, picture, *gather);
   }
 }
 
@@ -185,18 +118,6 @@ py::array_t<float> gather_frames(py::handle source, const Array<std::int64_t>& p
   return own(std::move(frames), {packets.size(), 3, height, width});
 }
 
-ColorMatrix matrix_named(const std::string& name) {
-  if (name == "rgb") return ColorMatrix::kRgb;
-  if (name == "bt709") return ColorMatrix::kBt709;
-  if (name == "bt601") return ColorMatrix::kBt601;
-  if (name == "fcc") return ColorMatrix::kFcc;
-  if (name == "smpte240m") return ColorMatrix::kSmpte240m;
-  if (name == "ycgco") return ColorMatrix::kYcgco;
-  if (name == "bt2020") return ColorMatrix::kBt2020;
-  throw std::invalid_argument("matrix must be 'rgb', 'bt709', 'bt601', 'fcc', 'smpte240m', 'ycgco' or 'bt2020', not '" +
-                              name + "'");
-}
-
 // The planes as arrays of Sample, checked against the format.
 template <class Sample>
 YuvPicture picture_of(const YuvFormat& format, const std::vector<py::array>& planes) {
@@ -236,11 +157,8 @@ py::array_t<float> gather_planes(const std::vector<py::array>& planes, const Arr
   format.matrix = matrix_named(matrix);
   format.full_range = full_range;
   const CanvasOptions canvas = canvas_options(resize, size, patch_size, mean, std);
-  const DisplayWindow window{0, 0, format.width, format.height, quarter_turns};
-  const tokens::PatchGather gather(
-      format, quarter_turns,
-      make_geometry(window.display_width(), window.display_height(), canvas.resize, size, patch_size),
-      canvas.normalization);
+  const tokens::PatchGather gather(format, quarter_turns, canvas_geometry(format, quarter_turns, canvas),
+                                   canvas.normalization);
   const YuvPicture picture =
       bit_depth > 8 ? picture_of<std::uint16_t>(format, planes) : picture_of<std::uint8_t>(format, planes);
   const std::vector<tokens::PatchPosition> places = places_of(positions);

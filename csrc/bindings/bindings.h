@@ -1,7 +1,7 @@
 // What the files of this room offer to module.cpp: one function a room of the core.
 #pragma once
 
-#include <pybind11/pybind11.h>
+#include <pybind11/numpy.h>
 
 #include <memory>
 
@@ -11,7 +11,12 @@ struct CodecPicture;
 
 namespace ove::bindings {
 
+template <class T>
+using Array = pybind11::array_t<T, pybind11::array::c_style | pybind11::array::forcecast>;
+
+void bind_heat_plan(pybind11::module_& m);
 void bind_media(pybind11::module_& m);
+void bind_planes(pybind11::module_& m);
 void bind_reader(pybind11::module_& m);
 void bind_saliency(pybind11::module_& m);
 void bind_tokens(pybind11::module_& m);

@@ -1,0 +1,215 @@
+// Launches on memory and streams that the caller owns, given as addresses: PyTorch's allocator and streams, from
+// Python.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+
+#include "bindings/canvas.h"
+#include "cuda/device.h"
+#include "cuda/gather_patches.h"
+#include "cuda/rows.h"
+#include "cuda/select.h"
+
+namespace py = pybind11;
+
+namespace ove::bindings {
+
+namespace {
+
+using Address = std::uintptr_t;
+// Address, count and bytes of each row.
+using RowsArgument = std::tuple<Address, std::int64_t, std::int64_t>;
+// Address of the first sample; bytes from frame to frame, row to row, and sample to sample.
+using PlaneArgument = std::tuple<Address, std::int64_t, std::int64_t, std::int64_t>;
+
+cudaStream_t stream_at(Address stream) { return reinterpret_cast<cudaStream_t>(stream); }
+
+template <class T>
+T* pointer(Address address) {
+  return reinterpret_cast<T*>(address);
+}
+
+cuda::Rows rows_of(const RowsArgument& rows) {
+  return {pointer<void>(std::get<0>(rows)), std::get<1>(rows), std::get<2>(rows)};
+}
+
+void gather_rows(const RowsArgument& all, Address index, const RowsArgument& packed, Address stream) {
+  cuda::gather_rows(rows_of(all), pointer<const std::int64_t>(index), rows_of(packed), stream_at(stream));
+}
+
+void scatter_rows(const RowsArgument& all, Address index, const RowsArgument& packed, Address stream) {
+  cuda::scatter_rows(rows_of(all), pointer<const std::int64_t>(index), rows_of(packed), stream_at(stream));
+}
+
+void add_rows(const RowsArgument& all, Address index, const RowsArgument& packed, const std::string& dtype,
+              Address stream) {
+  const cuda::Addend type = dtype == "float16"    ? cuda::Addend::kFloat16
+                            : dtype == "bfloat16" ? cuda::Addend::kBfloat16
+                            : dtype == "float32"  ? cuda::Addend::kFloat32
+                            : dtype == "float64"
+                                ? cuda::Addend::kFloat64
+                                : throw std::invalid_argument("only floating-point rows can be added, not " + dtype);
+  cuda::add_rows(rows_of(all), pointer<const std::int64_t>(index), rows_of(packed), type, stream_at(stream));
+}
+
+py::bytes clip_descriptor(const std::vector<PlaneArgument>& planes, int width, int height, std::int64_t frames,
+                          int bit_depth, int low_bits, const std::string& matrix, bool full_range,
+                          std::array<int, 2> chroma_shift, std::array<float, 2> chroma_site, int quarter_turns,
+                          const std::string& resize, int size, int patch_size, std::array<float, 3> mean,
+                          std::array<float, 3> std) {
+  YuvFormat format;
+  format.width = width;
+  format.height = height;
+  format.bit_depth = bit_depth;
+  format.components = static_cast<int>(planes.size());
+  format.chroma_shift_x = chroma_shift[0];
+  format.chroma_shift_y = chroma_shift[1];
+  format.chroma_site_x = chroma_site[0];
+  format.chroma_site_y = chroma_site[1];
+  format.matrix = matrix_named(matrix);
+  format.full_range = full_range;
+  const CanvasOptions canvas = canvas_options(resize, size, patch_size, mean, std);
+  tokens::ClipPlanes clip;
+  clip.formula = tokens::make_patch_formula(format, quarter_turns, canvas_geometry(format, quarter_turns, canvas),
+                                            canvas.normalization);
+  for (std::size_t i = 0; i < planes.size(); ++i) {
+    const auto& [address, frame_stride, row_stride, step] = planes[i];
+    clip.planes[i] = {pointer<const std::uint8_t>(address), frame_stride, row_stride, step};
+  }
+  clip.frames = frames;
+  clip.sample_bytes = bit_depth > 8 ? 2 : 1;
+  clip.low_bits = low_bits;
+  static_assert(std::is_trivially_copyable_v<tokens::ClipPlanes>);
+  return py::bytes(reinterpret_cast<const char*>(&clip), sizeof(clip));
+}
+
+void gather_patches(Address clips, int clip_count, int patch_size, Address cu_seqlens, Address positions,
+                    std::int64_t count, const std::string& dtype, Address rows, Address stream) {
+  const cuda::TokenType type = dtype == "float32"   ? cuda::TokenType::kFloat32
+                               : dtype == "float16" ? cuda::TokenType::kFloat16
+                               : dtype == "bfloat16"
+                                   ? cuda::TokenType::kBfloat16
+                                   : throw std::invalid_argument("dtype must be float32, float16 or bfloat16");
+  cuda::gather_patches(pointer<const tokens::ClipPlanes>(clips), clip_count, patch_size,
+                       pointer<const std::int32_t>(cu_seqlens), pointer<const std::int64_t>(positions), count, type,
+                       pointer<void>(rows), stream_at(stream));
+}
+
+// A record that _core wrote, of the same build.
+template <class T>
+T record_of(const py::bytes& bytes, const char* what) {
+  const std::string_view view(bytes);
+  if (view.size() != sizeof(T)) throw std::invalid_argument(std::string(what) + " are of another build of ove_codec");
+  T value;
+  std::memcpy(&value, view.data(), sizeof(T));
+  return value;
+}
+
+cuda::HeatTables tables_of(const py::bytes& bytes) { return record_of<cuda::HeatTables>(bytes, "tables"); }
+
+using MemoryArgument = std::tuple<Address, Address, Address, std::int64_t>;
+
+cuda::ClipMemory memory_of(const MemoryArgument& memory) {
+  const auto& [block, arrays, work, capacity] = memory;
+  return {pointer<const std::byte>(block), pointer<std::byte>(arrays), pointer<std::byte>(work), capacity};
+}
+
+void take_in(const py::bytes& tables, const MemoryArgument& memory, const py::bytes& sizes, Address record,
+             std::int64_t picture, Address stream) {
+  cuda::take_in(tables_of(tables), memory_of(memory), record_of<cuda::RecordSizes>(sizes, "sizes"),
+                pointer<const std::byte>(record), picture, stream_at(stream));
+}
+
+void score(const py::bytes& tables, const MemoryArgument& memory, std::int64_t pictures, Address scores,
+           Address stream) {
+  const cuda::HeatTables t = tables_of(tables);
+  const py::gil_scoped_release unlocked;
+  cuda::score(t, memory_of(memory), pictures, pointer<float>(scores), stream_at(stream));
+}
+
+void render(const py::bytes& tables, const MemoryArgument& memory, std::int64_t pictures, std::int64_t picture,
+            Address canvas, Address stream) {
+  cuda::render(tables_of(tables), memory_of(memory), pictures, picture, pointer<float>(canvas), stream_at(stream));
+}
+
+void rank_patches(Address scores, Address valid, Address classes, Address static_classes, std::int64_t frames,
+                  std::array<std::int64_t, 2> grid, std::int64_t selectable, std::optional<std::int64_t> kept,
+                  double full_score, const py::dict& params, Address work, Address mask, Address positions,
+                  Address stream) {
+  cuda::Ranking r;
+  r.scores = pointer<const float>(scores);
+  r.valid = pointer<const std::uint8_t>(valid);
+  r.classes = pointer<const std::uint8_t>(classes);
+  r.static_classes = pointer<const std::uint8_t>(static_classes);
+  r.frames = frames;
+  r.patches = grid[0] * grid[1];
+  r.columns = grid[1];
+  r.selectable = selectable;
+  r.pad = params["padding"].cast<std::string>() == "zero";
+  r.full_score = full_score;
+  r.static_level = params["static_level"].cast<double>();
+  r.static_contrast = params["static_contrast"].cast<double>();
+  r.by_tau = !kept.has_value();
+  if (r.by_tau) r.tau = params["tau"].cast<double>();
+  r.kept = kept.value_or(0);
+  const py::gil_scoped_release unlocked;
+  cuda::rank_patches(r, pointer<std::byte>(work), pointer<std::uint8_t>(mask), pointer<std::int32_t>(positions),
+                     stream_at(stream));
+}
+
+}  // namespace
+
+}  // namespace ove::bindings
+
+PYBIND11_MODULE(_cuda, m) {
+  using namespace ove::bindings;
+  using py::arg;
+  using Release = py::call_guard<py::gil_scoped_release>;
+  m.def("unavailable_reason", &ove::cuda::unavailable_reason, arg("device"), Release(),
+        "Why kernels cannot run on the device with this number; empty where they can.");
+  m.def("gather_rows", &gather_rows, arg("all"), arg("index"), arg("packed"), arg("stream"), Release(),
+        "packed[i] = all[index[i]]; rows are (address, count, bytes of each), the index int64.");
+  m.def("scatter_rows", &scatter_rows, arg("all"), arg("index"), arg("packed"), arg("stream"), Release(),
+        "all[index[i]] = packed[i]; arguments as of gather_rows.");
+  m.def("add_rows", &add_rows, arg("all"), arg("index"), arg("packed"), arg("dtype"), arg("stream"), Release(),
+        "all[index[i]] += packed[i], of float16, bfloat16, float32 or float64; arguments as of gather_rows.");
+  m.def("clip_descriptor", &clip_descriptor, arg("planes"), py::kw_only(), arg("width"), arg("height"), arg("frames"),
+        arg("bit_depth"), arg("low_bits"), arg("matrix"), arg("full_range"), arg("chroma_shift"), arg("chroma_site"),
+        arg("quarter_turns"), arg("resize"), arg("size"), arg("patch_size"), arg("mean"), arg("std"),
+        "What gather_patches reads of a clip, one of the records that `clips` points to. planes are (address of the\n"
+        "first sample, bytes from frame to frame, row to row and sample to sample).");
+  m.def("gather_patches", &gather_patches, arg("clips"), arg("clip_count"), arg("patch_size"), arg("cu_seqlens"),
+        arg("positions"), arg("count"), arg("dtype"), arg("rows"), arg("stream"), Release(),
+        "Normalised patches (count, 3*p*p) to `rows`. Addresses are of device memory: clip_descriptors one after the\n"
+        "other, cu_seqlens (clip_count + 1,) int32, positions (count, 3) int64.");
+  const auto* memory =
+      "memory is (address of HeatPlan.block, of arrays_bytes, of heat_work_bytes, pictures for which\n"
+      "there is room), all on the device.";
+  m.def(
+      "arrays_bytes", [](const py::bytes& t, std::int64_t n) { return ove::cuda::arrays_bytes(tables_of(t), n); },
+      arg("tables"), arg("pictures"), "Bytes of the arrays of so many pictures.");
+  m.def(
+      "heat_work_bytes", [](const py::bytes& t, std::int64_t n) { return ove::cuda::heat_work_bytes(tables_of(t), n); },
+      arg("tables"), arg("pictures"), "Bytes to work in.");
+  m.def("rank_work_bytes", &ove::cuda::rank_work_bytes, arg("patches"), "Bytes for rank_patches to work in.");
+  m.def("take_in", &take_in, arg("tables"), arg("memory"), arg("sizes"), arg("record"), arg("picture"), arg("stream"),
+        memory);
+  m.def("score", &score, arg("tables"), arg("memory"), arg("pictures"), arg("scores"), arg("stream"), memory);
+  m.def("render", &render, arg("tables"), arg("memory"), arg("pictures"), arg("picture"), arg("canvas"), arg("stream"),
+        memory);
+  m.def("rank_patches", &rank_patches, arg("scores"), arg("valid"), arg("classes"), arg("static_classes"),
+        arg("frames"), arg("grid"), arg("selectable"), arg("kept"), arg("full_score"), arg("params"), arg("work"),
+        arg("mask"), arg("positions"), arg("stream"),
+        "Writes mask (frames, *grid) and, unless `kept` is None, positions (kept, 3) int32. Addresses are of device\n"
+        "memory, static_classes 0 where there are none; the rest is what _core.ranking_plan says.");
+}

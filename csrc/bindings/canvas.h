@@ -1,0 +1,26 @@
+// Arguments that say how pictures come onto the canvas and what their samples mean, as Python gives them.
+#pragma once
+
+#include <array>
+#include <string>
+
+#include "common/geometry.h"
+#include "common/yuv.h"
+#include "tokens/patch_formula.h"
+
+namespace ove::bindings {
+
+struct CanvasOptions {
+  Resize resize;
+  int size, patch;
+  tokens::Normalization normalization;
+};
+
+// Throws std::invalid_argument for lengths and names that are not allowed.
+CanvasOptions canvas_options(const std::string& resize, int size, int patch, std::array<float, 3> mean,
+                             std::array<float, 3> std);
+// How pictures of `format`, shown turned clockwise, come onto the canvas.
+Geometry canvas_geometry(const YuvFormat& format, int quarter_turns, const CanvasOptions& canvas);
+ColorMatrix matrix_named(const std::string& name);
+
+}  // namespace ove::bindings

@@ -1,0 +1,56 @@
+#include "bindings/chosen_pictures.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "common/error.h"
+#include "reader/reading_plan.h"
+
+namespace ove::bindings {
+
+ChosenPictures::ChosenPictures(media::Demuxer demuxer, std::span<const std::int64_t> packets, const Decoding& decoding,
+                               const std::function<bool(std::size_t)>& needs) {
+  for (std::size_t slot = 0; slot < packets.size(); ++slot) {
+    if (needs(slot)) slots_.emplace_back(packets[slot], slot);
+  }
+  std::sort(slots_.begin(), slots_.end());
+  std::vector<std::int64_t> needed;
+  for (const auto& [packet, slot] : slots_) {
+    if (!needed.empty() && needed.back() == packet) {
+      throw std::invalid_argument("packets must not repeat, as " + std::to_string(packet) + " does");
+    }
+    needed.push_back(packet);
+  }
+  media::PixelDecoder::Options options;
+  if (decoding.index) options = reader::pixel_plan(*decoding.index, needed);
+  options.wanted = std::move(needed);
+  options.threads = decoding.threads;
+  options.max_luma_samples = decoding.max_luma_samples;
+  decoder_ = std::make_unique<media::PixelDecoder>(std::move(demuxer), std::move(options));
+}
+
+bool ChosenPictures::next(YuvPicture& picture, std::size_t& slot) {
+  media::DecodedPicture decoded;
+  if (!decoder_->next(decoded)) return false;
+  const YuvFormat& format = decoded.yuv.format;
+  if (width_ > 0 && (format.width != width_ || format.height != height_)) {
+    throw UnsupportedStreamError(decoder_->demuxer().name() + ": the picture of packet " +
+                                 std::to_string(decoded.packet) +
+                                 " is of another size than those before it; take pictures of one size at a time");
+  }
+  width_ = format.width;
+  height_ = format.height;
+  picture = decoded.yuv;
+  slot = std::lower_bound(slots_.begin(), slots_.end(), std::pair(decoded.packet, std::size_t{0}))->second;
+  return true;
+}
+
+std::vector<tokens::PatchPosition> places_of(const Array<std::int32_t>& positions) {
+  if (positions.ndim() != 2 || positions.shape(1) != 2) throw std::invalid_argument("positions must be (N, 2)");
+  std::vector<tokens::PatchPosition> places(static_cast<std::size_t>(positions.shape(0)));
+  for (std::size_t i = 0; i < places.size(); ++i) places[i] = {positions.data()[2 * i], positions.data()[2 * i + 1]};
+  return places;
+}
+
+}  // namespace ove::bindings
