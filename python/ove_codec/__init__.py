@@ -4,6 +4,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from ove_codec import cuda
 from ove_codec._core import (
     DecodeError,
     Error,
@@ -12,6 +13,7 @@ from ove_codec._core import (
     UnsupportedStreamError,
     VideoIndex,
 )
+from ove_codec.batching import Batch, batches
 from ove_codec.limits import Limits
 from ove_codec.presets import PRESETS
 from ove_codec.selection import Selection, select, select_arrays
@@ -19,7 +21,7 @@ from ove_codec.tokens import Tokens, frames, tokenize
 from ove_codec.video import Video, framecrc, open
 
 if TYPE_CHECKING:
-    from ove_codec import models
+    from ove_codec import models, ops
 
 try:
     __version__ = version("ove_codec")
@@ -28,6 +30,7 @@ except PackageNotFoundError:  # imported from the source tree
 
 __all__ = [
     "PRESETS",
+    "Batch",
     "DecodeError",
     "Error",
     "InvalidBitstreamError",
@@ -38,10 +41,13 @@ __all__ = [
     "UnsupportedStreamError",
     "Video",
     "VideoIndex",
+    "batches",
+    "cuda",
     "framecrc",
     "frames",
     "models",
     "open",
+    "ops",
     "select",
     "select_arrays",
     "tokenize",
@@ -50,6 +56,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # PyTorch is imported only by those who use it.
-    if name == "models":
-        return import_module("ove_codec.models")
+    if name in ("models", "ops"):
+        return import_module(f"ove_codec.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

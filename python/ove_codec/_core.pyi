@@ -197,6 +197,43 @@ class Scorer(metaclass=_Pybind11Type):
     @property
     def geometry(self) -> dict[str, int]: ...
 
+@final
+class HeatPlan(metaclass=_Pybind11Type):
+    def __init__(
+        self, params: dict[str, Any], window: tuple[int, int, int, int], rotation: int, ctb_size: int
+    ) -> None: ...
+    @property
+    def tables(self) -> bytes: ...
+    @property
+    def block(self) -> bytes: ...
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def grid(self) -> list[int]: ...
+    @property
+    def sections(self) -> dict[str, int]: ...
+    def dense(self, poc: int) -> tuple[bytes, int, int, bytes]: ...
+    def pack(
+        self,
+        record: int,
+        *,
+        width: int,
+        height: int,
+        mv: NDArray[np.int16] | None,
+        residual: NDArray[np.int16] | None,
+        pred: NDArray[np.uint8] | None,
+        ref_poc: NDArray[np.int32] | None,
+        poc: int,
+        bits: NDArray[np.int32] | None,
+        ctb_size: int,
+        bit_depth: int,
+        intra: bool,
+    ) -> tuple[int, bytes]: ...
+    def pack_picture(self, record: int, picture: Picture) -> tuple[int, bytes]: ...
+
+def ranking_plan(
+    valid: NDArray[np.bool_], keep_whole: NDArray[np.bool_], params: dict[str, Any]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, int, int | None]: ...
 def keep_patches(
     scores: NDArray[np.float32],
     valid: NDArray[np.bool_],
@@ -220,6 +257,29 @@ def gather_patches(
     index: VideoIndex | None = None,
     max_luma_samples: int = ...,
 ) -> NDArray[np.float32]: ...
+
+@final
+class PlaneReader(metaclass=_Pybind11Type):
+    def __init__(
+        self,
+        source: _Source,
+        packets: NDArray[np.int64],
+        *,
+        resize: str,
+        size: int,
+        patch_size: int,
+        source_size: tuple[int, int],
+        mean: _Color = ...,
+        std: _Color = ...,
+        threads: int = 0,
+        index: VideoIndex | None = None,
+        max_luma_samples: int = ...,
+    ) -> None: ...
+    def next(self) -> int | None: ...
+    def stage(
+        self, positions: NDArray[np.int32], memory: int, used: int, capacity: int, device: int
+    ) -> tuple[int, bytes | None]: ...
+
 def gather_frames(
     source: _Source,
     packets: NDArray[np.int64],

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 import ove_codec
-from ove_codec import _core
+from ove_codec import _core, cuda
 from ove_codec.limits import Limits
 
 Array = npt.NDArray[Any]
@@ -31,6 +31,16 @@ class Planes:
     @property
     def layout(self) -> tuple[Any, ...]:
         return self.width, self.height, self.window, self.rotation
+
+    @property
+    def ctb_size(self) -> int:
+        return int(self.arrays["ctb_size"]) if isinstance(self.arrays, dict) else self.arrays.ctb_size
+
+    def pack(self, plan: _core.HeatPlan, record: int) -> tuple[int, bytes]:
+        """Writes the picture to this address, as it goes up to a GPU; see ``HeatPlan.pack``."""
+        if isinstance(self.arrays, dict):
+            return plan.pack(record, width=self.width, height=self.height, intra=self.intra, **self.arrays)
+        return plan.pack_picture(record, self.arrays)
 
     def give(self, scorer: _core.Scorer, method: Literal["measure", "score", "heat"]) -> Any:
         """What this method of `scorer` says of the picture."""
@@ -90,6 +100,7 @@ class VideoPictures:
     """What ``ove_codec.open`` takes, or a video that it opened."""
 
     def __init__(self, source: Any, threads: int = 0, limits: Limits | None = None) -> None:
+        source = getattr(source, "on_cpu", source)  # of a DeviceVideo
         self._source = source
         self._threads = threads
         self._limits = limits
@@ -131,7 +142,7 @@ class ArrayPictures:
             "mv": mv, "residual": residual, "pred": pred, "ref_poc": ref_poc, "poc": poc, "bits": bits, "types": types,
             "pts": pts,
         }  # fmt: skip
-        self._arrays = {name: value for name, value in given.items() if value is not None}
+        self._arrays = {name: _known(value) for name, value in given.items() if value is not None}
         lengths = {name: len(value) for name, value in self._arrays.items()}
         if not set(lengths) & {"mv", "residual", "bits"}:
             raise ValueError("nothing to select by: pass mv, residual or bits")
@@ -165,11 +176,16 @@ class ArrayPictures:
             width, height = x + width, y + height
         return width, height
 
-    def _whole(self, name: str, i: int, dtype: Any) -> Array | None:
+    def _whole(self, name: str, i: int, dtype: Any) -> Any:
         """The array of a picture as whole numbers of this type."""
         if name not in self._arrays:
             return None
-        array = np.asarray(self._arrays[name][i])
+        array = _known(self._arrays[name][i])
+        if cuda.lies_on_gpu(array):  # to look at its values would wait for the GPU
+            if str(array.dtype) != f"torch.{np.dtype(dtype)}":
+                raise ValueError(f"{name} must be {np.dtype(dtype)} on a GPU, not {array.dtype}")
+            return array
+        array = np.asarray(array)
         if array.dtype == dtype:
             return array
         info = np.iinfo(dtype)
@@ -190,7 +206,7 @@ class ArrayPictures:
             width, height = self._size(i)
             mv = self._whole("mv", i, np.int16)
             if mv is not None and mv.ndim == 3:  # list 0 alone
-                mv = np.stack([mv, np.zeros_like(mv)], axis=2)
+                mv = _with_list_1(mv)
             bits = self._whole("bits", i, np.int32)
             arrays = {
                 "mv": mv,
@@ -204,6 +220,25 @@ class ArrayPictures:
             }
             window = self._window or (0, 0, width, height)
             yield Planes(width, height, window, self._rotation, bool(self.intra([i])[0]), arrays)
+
+
+def _known(array: Any) -> Any:
+    """The array as one of NumPy, or of PyTorch where it lies on a GPU; what NumPy reads by itself is left as it is."""
+    if cuda.lies_on_gpu(array) and not isinstance(array, list | tuple):
+        from ove_codec.ops.inputs import as_tensor
+
+        return as_tensor(array)
+    if hasattr(array, "__dlpack__") and not hasattr(array, "__array__"):
+        return np.from_dlpack(array)
+    return array
+
+
+def _with_list_1(mv: Any) -> Any:
+    if isinstance(mv, np.ndarray):
+        return np.stack([mv, np.zeros_like(mv)], axis=2)
+    import torch
+
+    return torch.stack([mv, torch.zeros_like(mv)], dim=2)
 
 
 def read_planes(reader: Reader, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:

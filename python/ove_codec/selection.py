@@ -6,15 +6,19 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from ove_codec import _core
 from ove_codec._pictures import Array, ArrayPictures, Pictures, VideoPictures, read_planes
+from ove_codec.cuda import is_cpu, lies_on_gpu
 from ove_codec.limits import Limits
 from ove_codec.presets import resolve
+
+if TYPE_CHECKING:
+    from ove_codec._device_selection import DeviceSelection
 
 
 @dataclass(frozen=True)
@@ -229,26 +233,59 @@ def _select(pictures: Pictures, preset: str, overrides: dict[str, Any]) -> Selec
     )
 
 
+@overload
 def select(
-    source: Any, preset: str = "paper", *, threads: int = 0, limits: Limits | None = None, **params: Any
-) -> Selection:
+    source: Any,
+    preset: str = ...,
+    *,
+    device: Literal["cpu"] | None = ...,
+    threads: int = ...,
+    limits: Limits | None = ...,
+    **params: Any,
+) -> Selection: ...
+@overload
+def select(
+    source: Any, preset: str = ..., *, device: Any, threads: int = ..., limits: Limits | None = ..., **params: Any
+) -> DeviceSelection: ...
+def select(
+    source: Any,
+    preset: str = "paper",
+    *,
+    device: Any = None,
+    threads: int = 0,
+    limits: Limits | None = None,
+    **params: Any,
+) -> Selection | DeviceSelection:
     """Selects patches of an HEVC video by its motion vectors, residuals or bits.
 
     Args:
         source: what ``ove_codec.open`` takes, or a video that it opened.
         preset: "paper", "llava", "probe" or "bitcost".
+        device: where scores, mask and positions are made: None or "cpu"; or what PyTorch or CuPy name a GPU with,
+            "cuda", a device, or a stream, on which all work is then queued. A GPU needs PyTorch, and measures no
+            ``local_variance``.
         threads: of the decoder; 0 for all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; a video opened by it has its own.
         **params: overrides of the preset's parameters (see ``ove_codec.presets``).
 
     Returns:
-        The selection. Beside one picture at a time, only patch scores are held in memory.
+        The selection. Beside one picture at a time, only patch scores are held in memory. With a GPU a
+        ``DeviceSelection``, whose arrays are tensors there; with ``budget`` nothing waits for the GPU.
 
     Raises:
         ValueError: an unknown preset or a bad value; TypeError: an unknown parameter.
+        RuntimeError: no kernel can run on the device; the message says why.
         UnsupportedStreamError: the picture size changes among the sampled pictures; and what ``ove_codec.open`` raises.
     """
-    return _select(VideoPictures(source, threads, limits), preset, params)
+    return _select_on(device, VideoPictures(source, threads, limits), preset, params)
+
+
+def _select_on(device: Any, pictures: Pictures, preset: str, params: dict[str, Any]) -> Selection | DeviceSelection:
+    if is_cpu(device):
+        return _select(pictures, preset, params)
+    from ove_codec._device_selection import select_on_device
+
+    return select_on_device(pictures, preset, params, device)
 
 
 def select_arrays(
@@ -266,9 +303,14 @@ def select_arrays(
     window: tuple[int, int, int, int] | None = None,
     rotation: int = 0,
     preset: str = "paper",
+    device: Any = None,
     **params: Any,
-) -> Selection:
+) -> Any:
     """``select`` on the arrays of N pictures in display order, from wherever they come.
+
+    Arrays are whatever NumPy takes or gives ``__dlpack__``, those of PyTorch and CuPy for example. With a GPU as
+    `device` they may lie there, all of them, and stay there; their types must then be int16 (mv, residual), uint8
+    (pred) and int32.
 
     Args:
         mv: (N, ceil(H/4), ceil(W/4), 2 lists, 2) whole numbers, vectors (x, y) in quarter luma samples; or
@@ -285,8 +327,14 @@ def select_arrays(
 
     Any of these may also be a sequence of one array a picture. Everything else is as with ``select``.
     """
+    given = {"mv": mv, "residual": residual, "pred": pred, "ref_poc": ref_poc, "bits": bits}
+    on_gpu = [name for name, array in given.items() if array is not None and lies_on_gpu(array)]
+    if on_gpu and (is_cpu(device) or len(on_gpu) < sum(array is not None for array in given.values())):
+        raise ValueError(
+            f"{', '.join(on_gpu)} lie on a GPU: pass all arrays there and device='cuda', or bring them to the CPU"
+        )
     pictures = ArrayPictures(
         mv, residual, pred, ref_poc, poc, bits, types,
         bit_depth=bit_depth, ctb_size=ctb_size, pts=pts, window=window, rotation=rotation,
     )  # fmt: skip
-    return _select(pictures, preset, params)
+    return _select_on(device, pictures, preset, params)

@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ove_codec import _core
+from ove_codec.cuda import is_cpu
 from ove_codec.limits import Limits
 from ove_codec.video import Source, Video
 
 if TYPE_CHECKING:
     import torch
 
+    from ove_codec._device_pictures import DeviceVideo
+    from ove_codec._device_selection import DeviceSelection
     from ove_codec.selection import Selection
 
 Color: TypeAlias = tuple[float, float, float]
@@ -47,9 +50,10 @@ class Tokens:
 
 
 def tokenize(
-    source: Source | Video | Sequence[Source | Video],
-    selection: Selection | Sequence[Selection],
+    source: Source | Video | DeviceVideo | Sequence[Source | Video | DeviceVideo],
+    selection: Selection | DeviceSelection | Sequence[Selection | DeviceSelection],
     *,
+    device: Any = None,
     dtype: torch.dtype | None = None,
     threads: int = 0,
     limits: Limits | None = None,
@@ -67,6 +71,9 @@ def tokenize(
         source: path, bytes, binary file object or opened Video; or a list of them, with as many selections, for one
             packed batch.
         selection: what `select` returned for the source.
+        device: where patches are made: None or "cpu"; or what PyTorch or CuPy name a GPU with, "cuda", a device, or a
+            stream, on which all work is then queued. Pictures are decoded on the CPU; only the rows that selected
+            patches touch go up. Selections that lie on a GPU are waited for, to know which pictures to decode.
         dtype: of the patches; float32 where None.
         threads: of the pixel decoder; 0 takes all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; an opened Video has its own.
@@ -77,18 +84,24 @@ def tokenize(
         DecodeError: the source cannot be opened or decoded; names the file and the byte position.
         UnsupportedStreamError: the video's size changes between selected pictures, or its samples are of a kind that is
             not known.
+        RuntimeError: no kernel can run on the device; the message says why.
     """
     import torch
 
     sources: list[Any] = list(source) if isinstance(source, list | tuple) else [source]
-    selections = list(selection) if isinstance(selection, Sequence) else [selection]
+    selections: list[Any] = list(selection) if isinstance(selection, Sequence) else [selection]
     if len(sources) != len(selections) or not sources:
         raise ValueError(f"source and selection must be as many, not {len(sources)} and {len(selections)}")
-    rows = [
-        _patches(_Pixels(s, threads, limits), chosen, mean, std) for s, chosen in zip(sources, selections, strict=True)
-    ]
-    positions = [np.asarray(chosen.positions, np.int64) for chosen in selections]
-    patches = [torch.from_numpy(r).to(dtype or torch.float32) for r in rows]
+    dtype = dtype or torch.float32
+    if not is_cpu(device):
+        from ove_codec._device_tokens import tokenize_on_device
+
+        pixels = [_Pixels(s, threads, limits) for s in sources]
+        return tokenize_on_device(pixels, selections, device, dtype, mean, std)
+    chosen = [s if isinstance(s.positions, np.ndarray) else s.cpu() for s in selections]
+    rows = [_patches(_Pixels(s, threads, limits), c, mean, std) for s, c in zip(sources, chosen, strict=True)]
+    positions = [np.asarray(c.positions, np.int64) for c in chosen]
+    patches = [torch.from_numpy(r).to(dtype) for r in rows]
     lengths = np.cumsum([0, *map(len, rows)], dtype=np.int32)
     return Tokens(
         patches[0] if len(patches) == 1 else torch.cat(patches),
@@ -156,7 +169,8 @@ class _Pixels:
     packets: for every frame in display order, the number of the packet that it is decoded from.
     """
 
-    def __init__(self, source: Source | Video, threads: int, limits: Limits | None) -> None:
+    def __init__(self, source: Any, threads: int, limits: Limits | None) -> None:
+        source = getattr(source, "on_cpu", source)  # of a DeviceVideo
         self.video = source if isinstance(source, Video) else Video(source, threads, limits)
         self.threads = threads
         self.packets: NDArray[np.int64]
@@ -178,7 +192,17 @@ class _Pixels:
         }
 
 
-def _patches(video: _Pixels, selection: Selection, mean: Color, std: Color) -> NDArray[np.float32]:
+@dataclass(frozen=True)
+class _Places:
+    """Where the patches of a selection lie: in which frames, and behind which rows of `positions` each begins."""
+
+    request: dict[str, Any]
+    starts: NDArray[np.int64]
+    positions: NDArray[np.int32]
+
+
+def places(video: _Pixels, selection: Selection, mean: Color, std: Color) -> _Places:
+    """The frames that hold patches of the selection, checked: arguments of the functions that give their pixels."""
     positions = np.asarray(selection.positions, np.int32).reshape(-1, 3)
     frame_ids = np.asarray(selection.frame_ids, np.int64)
     slots = positions[:, 0]
@@ -188,17 +212,22 @@ def _patches(video: _Pixels, selection: Selection, mean: Color, std: Color) -> N
         raise ValueError(f"selection.frame_ids reach beyond the {len(video.packets)} frames of this video")
     used, counts = np.unique(slots, return_counts=True)
     geometry = selection.geometry
-    return _core.gather_patches(
+    request = {
         **video.request(frame_ids[used]),
-        starts=np.concatenate([[0], np.cumsum(counts)]),
-        positions=np.ascontiguousarray(positions[:, 1:]),
-        resize=geometry.resize,
-        size=geometry.size,
-        patch_size=geometry.patch_size,
-        source_size=(geometry.source_width, geometry.source_height),
-        mean=mean,
-        std=std,
-    )
+        "resize": geometry.resize,
+        "size": geometry.size,
+        "patch_size": geometry.patch_size,
+        "source_size": (geometry.source_width, geometry.source_height),
+        "mean": mean,
+        "std": std,
+    }
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    return _Places(request, starts, np.ascontiguousarray(positions[:, 1:]))
+
+
+def _patches(video: _Pixels, selection: Selection, mean: Color, std: Color) -> NDArray[np.float32]:
+    chosen = places(video, selection, mean, std)
+    return _core.gather_patches(**chosen.request, starts=chosen.starts, positions=chosen.positions)
 
 
 def _frame_ids(

@@ -6,12 +6,16 @@ import zlib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from os import PathLike
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
 
 import numpy as np
 
 from ove_codec import _core
+from ove_codec.cuda import is_cpu
 from ove_codec.limits import Limits
+
+if TYPE_CHECKING:
+    from ove_codec._device_pictures import DeviceVideo
 
 Source = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
@@ -96,17 +100,28 @@ class Video:
         return self.read(range(index, len(self)), residual=residual)
 
 
-def open(source: Source, threads: int = 0, limits: Limits | None = None) -> Video:
+@overload
+def open(
+    source: Source, threads: int = ..., limits: Limits | None = ..., *, device: Literal["cpu"] | None = ...
+) -> Video: ...
+@overload
+def open(source: Source, threads: int = ..., limits: Limits | None = ..., *, device: Any) -> DeviceVideo: ...
+def open(source: Source, threads: int = 0, limits: Limits | None = None, *, device: Any = None) -> Video | DeviceVideo:
     """Opens an HEVC video: a path, bytes, or a binary file object (read whole if it cannot seek).
 
-    `threads` is the number of decoding threads, 0 for all cores. Reading what exceeds the `limits` (those of
-    ``Limits()`` where None) raises UnsupportedStreamError. Raises DecodeError where nothing can be read and
-    UnsupportedStreamError where the video is not HEVC.
+    `threads` is the number of decoding threads, 0 for all cores. With a GPU as `device` (as for ``select``) the arrays
+    of its pictures are CUDA tensors, each of which goes up when it is asked for. Reading what exceeds the `limits`
+    (those of ``Limits()`` where None) raises UnsupportedStreamError. Raises DecodeError where nothing can be read,
+    UnsupportedStreamError where the video is not HEVC, and RuntimeError where nothing can be done on the device.
     """
     video = Video(source, threads, limits)
     if video.info["codec"] != "hevc":
         _core.Reader(video.source)  # raises, with the remedy
-    return video
+    if is_cpu(device):
+        return video
+    from ove_codec._device_pictures import DeviceVideo
+
+    return DeviceVideo(video, device)
 
 
 def framecrc(source: Source, threads: int = 0, limits: Limits | None = None) -> Iterator[dict[str, int | str]]:

@@ -1,0 +1,66 @@
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+_Rows: TypeAlias = tuple[int, int, int]
+_Plane: TypeAlias = tuple[int, int, int, int]
+_Color: TypeAlias = Sequence[float]
+
+def unavailable_reason(device: int) -> str: ...
+def gather_rows(all: _Rows, index: int, packed: _Rows, stream: int) -> None: ...
+def scatter_rows(all: _Rows, index: int, packed: _Rows, stream: int) -> None: ...
+def add_rows(all: _Rows, index: int, packed: _Rows, dtype: str, stream: int) -> None: ...
+def clip_descriptor(
+    planes: Sequence[_Plane],
+    *,
+    width: int,
+    height: int,
+    frames: int,
+    bit_depth: int,
+    low_bits: int,
+    matrix: str,
+    full_range: bool,
+    chroma_shift: Sequence[int],
+    chroma_site: Sequence[float],
+    quarter_turns: int,
+    resize: str,
+    size: int,
+    patch_size: int,
+    mean: _Color,
+    std: _Color,
+) -> bytes: ...
+def gather_patches(
+    clips: int,
+    clip_count: int,
+    patch_size: int,
+    cu_seqlens: int,
+    positions: int,
+    count: int,
+    dtype: str,
+    rows: int,
+    stream: int,
+) -> None: ...
+
+_Memory: TypeAlias = tuple[int, int, int, int]
+
+def arrays_bytes(tables: bytes, pictures: int) -> int: ...
+def heat_work_bytes(tables: bytes, pictures: int) -> int: ...
+def rank_work_bytes(patches: int) -> int: ...
+def take_in(tables: bytes, memory: _Memory, sizes: bytes, record: int, picture: int, stream: int) -> None: ...
+def score(tables: bytes, memory: _Memory, pictures: int, scores: int, stream: int) -> None: ...
+def render(tables: bytes, memory: _Memory, pictures: int, picture: int, canvas: int, stream: int) -> None: ...
+def rank_patches(
+    scores: int,
+    valid: int,
+    classes: int,
+    static_classes: int,
+    frames: int,
+    grid: Sequence[int],
+    selectable: int,
+    kept: int | None,
+    full_score: float,
+    params: dict[str, Any],
+    work: int,
+    mask: int,
+    positions: int,
+    stream: int,
+) -> None: ...

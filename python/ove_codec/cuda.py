@@ -1,0 +1,149 @@
+"""Whether and where CUDA kernels can run: on which device and stream, and why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["available", "unavailable_reason"]
+
+
+def available(device: int = 0) -> bool:
+    """Whether kernels can run on the device with this number."""
+    return unavailable_reason(device) is None
+
+
+def unavailable_reason(device: int = 0) -> str | None:
+    """Why kernels cannot run on the device with this number: not built, no driver or an old one, no such device, or one
+    of too low a compute capability. None where they can."""
+    try:
+        from ove_codec import _cuda
+    except ImportError as error:
+        return f"this ove_codec has no CUDA kernels ({error}); build it where nvcc 12.0 or later is found"
+    return _cuda.unavailable_reason(device) or None
+
+
+def is_cpu(device: Any) -> bool:
+    """Whether a `device` argument means the CPU; PyTorch is not imported to tell."""
+    return device is None or str(device) == "cpu"
+
+
+def lies_on_gpu(array: Any) -> bool:
+    """Whether an array of any library (or the first one of a list) lies in CUDA memory."""
+    if isinstance(array, list | tuple) and array:
+        array = array[0]
+    # kDLCUDA of DLPack
+    return hasattr(array, "__dlpack_device__") and int(array.__dlpack_device__()[0]) == 2
+
+
+@contextmanager
+def working_on(device: Any) -> Iterator[torch.device]:
+    """Makes a device, and a stream of it where one is given, the current one.
+
+    Args:
+        device: "cuda", "cuda:1", a number, a ``torch.device``, ``torch.cuda.Stream``, ``cupy.cuda.Device`` or
+            ``cupy.cuda.Stream``.
+
+    Raises:
+        ValueError: nothing of that.
+        RuntimeError: kernels cannot run there, with the reason.
+    """
+    import torch
+
+    stream: Any = None
+    if isinstance(device, torch.cuda.Stream):
+        stream, chosen = device, device.device
+    elif hasattr(device, "ptr") and hasattr(device, "device_id"):  # CuPy's stream; -1 is the current device
+        number = device.device_id if device.device_id >= 0 else torch.cuda.current_device()
+        chosen = torch.device("cuda", number)
+        _check(chosen)
+        stream = torch.cuda.ExternalStream(device.ptr, chosen)
+    elif type(device).__module__.startswith("cupy") and hasattr(device, "id"):
+        chosen = torch.device("cuda", device.id)
+    else:
+        try:
+            chosen = torch.device(device)
+        except (RuntimeError, TypeError):
+            raise ValueError(f"device must name a CPU or CUDA device or be a stream, not {device!r}") from None
+    if chosen.type != "cuda":
+        raise ValueError(f"device must be 'cpu' or a CUDA device, not {chosen}")
+    chosen = _check(chosen)
+    with torch.cuda.device(chosen), torch.cuda.stream(stream):
+        yield chosen
+
+
+def _check(device: torch.device) -> torch.device:
+    """The device with its number. RuntimeError where kernels cannot run on it."""
+    import torch
+
+    number = device.index
+    if number is None:
+        number = torch.cuda.current_device() if torch.cuda.is_available() else 0
+    if (reason := unavailable_reason(number)) is not None:
+        raise RuntimeError(f"ove_codec cannot work on cuda:{number}: {reason}")
+    return torch.device("cuda", number)
+
+
+def pinned(size: int) -> torch.Tensor:
+    """So many bytes, which copies to a GPU read without waiting; PyTorch gives them out again when those are done."""
+    import torch
+
+    return torch.empty(size, dtype=torch.uint8, pin_memory=True)
+
+
+def upload(array: NDArray[Any] | bytes, device: torch.device) -> torch.Tensor:
+    """The array (or bytes, as uint8) on the device, through pinned memory."""
+    import torch
+
+    array = np.frombuffer(array, np.uint8) if isinstance(array, bytes) else np.ascontiguousarray(array)
+    there = torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype, device=device)
+    if array.size:
+        staged = pinned(array.nbytes)
+        staged.numpy()[:] = array.reshape(-1).view(np.uint8)
+        there.view(-1).view(torch.uint8).copy_(staged, non_blocking=True)
+    return there
+
+
+def new_stream(device: torch.device) -> Any:
+    import torch
+
+    return torch.cuda.Stream(device)
+
+
+def record(stream: Any) -> Any:
+    """An event behind what is queued on the stream."""
+    return stream.record_event()
+
+
+def wait(event: Any, tensors: list[torch.Tensor]) -> None:
+    """Queues what comes next on the current stream behind the event, and says that the tensors are used there."""
+    import torch
+
+    stream = torch.cuda.current_stream(tensors[0].device)
+    stream.wait_event(event)
+    for tensor in tensors:
+        tensor.record_stream(stream)
+
+
+@contextmanager
+def launching(device: torch.device) -> Iterator[tuple[ModuleType, int]]:
+    """The module of kernels, with `device` current, and the address of the caller's stream there.
+
+    Raises:
+        RuntimeError: kernels cannot run on the device.
+    """
+    import torch
+
+    device = _check(device)
+    with torch.cuda.device(device):
+        from ove_codec import _cuda
+
+        yield _cuda, torch.cuda.current_stream().cuda_stream
