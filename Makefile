@@ -48,13 +48,15 @@ lint: install
 	$(VENV)/bin/ruff check $(SCRIPTS)
 	$(VENV)/bin/ruff format --check $(SCRIPTS)
 	$(VENV)/bin/mypy --python-executable $(PY) $(SCRIPTS)
-	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml ove_codec._core
+	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml ove_codec._core \
+	  $$($(PY) -c 'from importlib.util import find_spec as f; print("ove_codec._cuda" if f("ove_codec._cuda") else "")')
 
 test: install
 	$(call sanitized,asan,address$(comma)undefined)
 	cmake --build build/asan --target fuzz_nal fuzz_file
 	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
-	OVE_FUZZ_DRIVERS=$(CURDIR)/build/asan/tests/fuzz $(VENV)/bin/pytest $(ARGS)
+	OVE_FUZZ_DRIVERS=$(CURDIR)/build/asan/tests/fuzz OVE_TEST_MODULES=$(abspath $(BUILD))/tests/cpp \
+	  $(VENV)/bin/pytest $(ARGS)
 
 bench: EXTRAS := dev,bench
 bench: DEFINES := -C cmake.define.OVE_BENCH=ON
@@ -102,4 +104,4 @@ fuzz: install
 clean:
 	rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find python tests tools -name __pycache__ -prune -exec rm -rf {} +
-	rm -f python/ove_codec/_core*.so
+	rm -f python/ove_codec/_core*.so python/ove_codec/_cuda*.so

@@ -4,7 +4,22 @@ from pathlib import Path
 
 import pytest
 
+from ove_codec import cuda
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("cuda") and (reason := _no_gpu()):
+        pytest.skip(reason)
+
+
+def _no_gpu() -> str | None:
+    import torch
+
+    if (reason := cuda.unavailable_reason()) is None and not torch.cuda.is_available():
+        reason = "this PyTorch has no CUDA"
+    return reason
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,19 @@
 """The benchmark measures, says what it could not measure, and puts its table where the README wants it."""
 
 import json
+import subprocess
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import ove_codec
+from ove_codec import cuda, ops
 from support import ffmpeg
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -158,3 +163,41 @@ def test_interpolation_on_grid(bench: ModuleType) -> None:
     np.testing.assert_allclose(grid, points, atol=1e-5)
     on_sample = scene.between(plane, np.array([3], np.float32), np.array([5], np.float32))
     assert on_sample == plane[3, 5]
+
+
+def test_what_the_kernels_are_compared_with_does_the_same_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    spec = spec_from_file_location("cuda_bench", ROOT / "bench" / "cuda.py")
+    assert spec and spec.loader
+    cuda_bench = module_from_spec(spec)
+    spec.loader.exec_module(cuda_bench)
+    random = np.random.default_rng(2)
+    frames, height, width = 3, 90, 160
+    planes = [
+        torch.from_numpy(
+            random.integers(115, 141, shape, dtype=np.uint8).repeat(5, 1).repeat(5, 2)
+        )  # no colour is clipped
+        for shape in ((frames, height // 5, width // 5), (frames, 9, 16), (frames, 9, 16))
+    ]
+    assert planes[1].shape == (frames, height // 2, width // 2)
+    positions = torch.tensor([(0, 0, 0), (0, 15, 15), (2, 3, 9)])
+    ours = ops.gather_patches(
+        [ops.ClipPlanes(planes)], positions, torch.tensor([0, 3], dtype=torch.int32),
+        resize="crop", size=224, patch_size=14,
+    )  # fmt: skip
+    theirs = cuda_bench.torch_patches(planes, positions, torch.float32)
+    torch.testing.assert_close(theirs, ours, rtol=0, atol=0.06)  # its chroma is interpolated twice
+
+    mv = random.integers(-60, 60, (2, 180, 320, 2), dtype=np.int16)
+    residual = random.integers(-40, 40, (2, 720, 1280), dtype=np.int16)
+    selection = ove_codec.select_arrays(mv, residual, budget=9)
+    scores = cuda_bench.torch_scores(torch.from_numpy(mv), torch.from_numpy(residual))
+    np.testing.assert_allclose(scores.numpy(), selection.scores, rtol=1e-3)
+
+
+def test_the_benchmark_of_the_gpu_tells_why_it_cannot_run() -> None:
+    if cuda.available():
+        pytest.skip("there is a GPU")
+    done = subprocess.run([sys.executable, "bench/cuda.py"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == f"bench/cuda.py needs a GPU: {cuda.unavailable_reason()}\n"

@@ -1,0 +1,333 @@
+"""Selections and tokens made on a GPU are those of the CPU: on a GPU where there is one, and on the kernels' twin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import ove_codec
+from ove_codec import _device_selection, _device_tokens, cuda
+from ove_codec import selection as selection_module
+from ove_codec._device_selection import DeviceSelection
+from support import ffmpeg, scenes, twin
+
+PRESETS: list[tuple[str, dict[str, Any]]] = [
+    ("paper", {"budget": 300}),
+    ("paper", {"budget": 5, "keep_first_frame": False}),
+    ("paper", {"tau": 0.2, "num_frames": 7}),
+    ("paper", {"tau": 2.0, "keep_first_frame": False}),
+    ("paper", {"budget": 200, "percentile_scope": "clip", "bits_weight": 0.3, "i_pictures": "keep"}),
+    ("paper", {"budget": 200, "compensate": "mean", "vector": "both", "resize": "letterbox", "padding": "zero"}),
+    ("paper", {"budget": 200, "compensate": "affine", "vector": "displacement", "resize": "native"}),
+    ("llava", {"num_frames": 5, "budget": 700}),
+    ("probe", {"num_frames": 12, "budget": 400}),
+    ("probe", {"num_frames": 6, "budget": 100, "percentile_scope": "clip", "static_level": 0.9}),
+    ("bitcost", {"budget": 100, "size": 98}),
+]
+
+
+def make_clip(
+    folder: Path, name: str, size: tuple[int, int], frames: int, pixel_format: str = "yuv420p", x265: str = "bframes=3"
+) -> Path:
+    path = folder / f"cuda-{name}.mp4"
+    if not path.exists():
+        ffmpeg.encode(scenes.moving_scene(size, frames, pixel_format, seed=7), size, pixel_format, x265, path)
+    return path
+
+
+@pytest.fixture(params=["twin", pytest.param("gpu", marks=pytest.mark.cuda)])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    return twin.put_in_place(monkeypatch) if request.param == "twin" else "cuda"
+
+
+@pytest.fixture(scope="module")
+def clips(stream_folder: Path) -> dict[str, Path]:
+    return {
+        "b": make_clip(stream_folder, "b", (192, 112), 14),
+        "odd": make_clip(stream_folder, "odd", (150, 86), 6),
+        "ten": make_clip(stream_folder, "ten", (128, 96), 5, "yuv420p10le"),
+    }
+
+
+def same(there: DeviceSelection, here: ove_codec.Selection) -> None:
+    assert isinstance(there, DeviceSelection)
+    assert there.positions.dtype == torch.int32 and there.scores.dtype == torch.float32
+    assert there.mask.dtype == torch.bool and there.valid.dtype == torch.bool
+    back = there.cpu()
+    np.testing.assert_array_equal(back.frame_ids, here.frame_ids)
+    np.testing.assert_allclose(back.scores, here.scores, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(back.mask, here.mask)
+    np.testing.assert_array_equal(back.positions, here.positions)
+    np.testing.assert_array_equal(back.valid, here.valid)
+    assert (back.geometry, back.preset, back.params) == (here.geometry, here.preset, here.params)
+    assert len(there) == len(here)
+
+
+@pytest.mark.parametrize(("preset", "params"), PRESETS, ids=lambda p: str(p)[:60])
+@pytest.mark.parametrize("clip", ["b", "odd", "ten"])
+def test_selections(device: str, clips: dict[str, Path], clip: str, preset: str, params: dict[str, Any]) -> None:
+    same(
+        ove_codec.select(clips[clip], preset, device=device, **params), ove_codec.select(clips[clip], preset, **params)
+    )
+
+
+@pytest.mark.parametrize("scope", ["frame", "clip"])
+@pytest.mark.parametrize("preset", ["paper", "probe"])
+def test_heat(device: str, clips: dict[str, Path], preset: str, scope: str) -> None:
+    there = ove_codec.select(clips["b"], preset, device=device, num_frames=6, budget=50, percentile_scope=scope)
+    here = there.cpu()
+    here = ove_codec.select(clips["b"], preset, num_frames=6, budget=50, percentile_scope=scope)
+    for t in range(len(here.frame_ids)):
+        np.testing.assert_allclose(there.heat(t).cpu().numpy(), here.heat(t), rtol=1e-5, atol=1e-5)
+    with pytest.raises(IndexError, match="t must lie in"):
+        there.heat(len(here.frame_ids))
+
+
+def test_pictures_in_several_parts(device: str, clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_device_selection, "_MOST_BYTES", 1)  # one picture at a time
+    same(ove_codec.select(clips["b"], device=device, budget=90), ove_codec.select(clips["b"], budget=90))
+
+
+def test_intra_pictures_only(device: str, stream_folder: Path) -> None:
+    clip = make_clip(stream_folder, "intra", (96, 64), 4, x265="keyint=1")
+    for preset in ("paper", "probe"):
+        same(ove_codec.select(clip, preset, device=device, budget=60), ove_codec.select(clip, preset, budget=60))
+
+
+def test_arrays(device: str) -> None:
+    random = np.random.default_rng(5)
+    mv = random.integers(-40, 40, (4, 12, 17, 2), dtype=np.int16)
+    residual = random.integers(-90, 90, (4, 48, 68), dtype=np.int16)
+    arguments: dict[str, Any] = {"size": 42, "budget": 11, "window": (1, 2, 60, 44), "rotation": 90}
+    here = ove_codec.select_arrays(mv, residual, **arguments)
+    same(ove_codec.select_arrays(mv, residual, device=device, **arguments), here)
+
+
+@pytest.mark.parametrize("producer", ["torch", "cupy"])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"vector": "displacement", "bits_weight": 0.4, "fuse": "max"},
+        {"residual_weight": 0.0, "compensate": "similarity", "motion_map": "reference"},
+        {"mv_weight": 0.0, "quantize": True},
+    ],
+    ids=str,
+)
+def test_arrays_there(device: str, params: dict[str, Any], producer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays that lie on the GPU stay there."""
+    twinned = twin.in_place()
+    if producer == "cupy":
+        if twinned:
+            pytest.skip("CuPy's arrays lie on a GPU")
+        cupy = pytest.importorskip("cupy")
+    if twinned:
+        monkeypatch.setattr(cuda, "lies_on_gpu", lambda array: isinstance(array, torch.Tensor))
+        monkeypatch.setattr(selection_module, "lies_on_gpu", cuda.lies_on_gpu)
+    random = np.random.default_rng(5)
+    arrays: dict[str, Any] = {
+        "mv": random.integers(-40, 40, (4, 12, 17, 2, 2), dtype=np.int16),
+        "residual": random.integers(-400, 400, (4, 47, 66), dtype=np.int16),
+        "pred": random.integers(0, 4, (4, 12, 17), dtype=np.uint8),
+        "ref_poc": random.integers(-4, 4, (4, 12, 17, 2), dtype=np.int32),
+        "bits": random.integers(0, 4000, (4, 3, 5), dtype=np.int32),
+    }
+    poc = np.arange(4)
+    there: dict[str, Any] = {
+        name: cupy.asarray(a) if producer == "cupy" else torch.from_numpy(a).to("cpu" if twinned else "cuda")
+        for name, a in arrays.items()
+    }
+    arguments: dict[str, Any] = {
+        "poc": poc,
+        "bit_depth": 10,
+        "size": 42,
+        "budget": 11,
+        "window": (1, 2, 60, 44),
+        "rotation": 90,
+    }
+    here = ove_codec.select_arrays(**arrays, **arguments, **params)
+    same(ove_codec.select_arrays(**there, **arguments, **params, device=device), here)
+    with pytest.raises(ValueError, match="lie on a GPU"):
+        ove_codec.select_arrays(**there, **arguments, **params)
+    with pytest.raises(ValueError, match="mv must be int16 on a GPU"):
+        ove_codec.select_arrays(there["mv"].astype("int32") if producer == "cupy" else there["mv"].int(),
+                                there["residual"], size=42, device=device)  # fmt: skip
+
+
+class OnlyDlpack:
+    """What a library that is not known gives."""
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self._array = array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self._array.__dlpack_device__()
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+
+def test_arrays_of_other_libraries() -> None:
+    random = np.random.default_rng(5)
+    mv = random.integers(-40, 40, (4, 12, 17, 2), dtype=np.int16)
+    residual = random.integers(-90, 90, (4, 48, 68), dtype=np.int16)
+    here = ove_codec.select_arrays(mv, residual, size=42, budget=11)
+    for kind in (torch.from_numpy, OnlyDlpack):
+        other = ove_codec.select_arrays(kind(mv), kind(residual), size=42, budget=11)
+        np.testing.assert_array_equal(other.scores, here.scores)
+
+
+def test_results_go_on_without_copies(device: str, clips: dict[str, Path]) -> None:
+    there = ove_codec.select(clips["b"], device=device, budget=30)
+    tokens = ove_codec.tokenize(clips["b"], there, device=device)
+    for tensor in (there.positions, there.scores, tokens.patches, tokens.positions, tokens.cu_seqlens):
+        again = torch.from_dlpack(tensor)
+        assert again.data_ptr() == tensor.data_ptr()
+    here = there.cpu()
+    assert np.from_dlpack(here.scores).__array_interface__["data"] == here.scores.__array_interface__["data"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("clip", ["b", "odd", "ten"])
+def test_tokens(device: str, clips: dict[str, Path], clip: str, dtype: torch.dtype) -> None:
+    selection = ove_codec.select(clips[clip], budget=120, num_frames=5)
+    here = ove_codec.tokenize(clips[clip], selection, dtype=dtype)
+    there = ove_codec.tokenize(clips[clip], selection, device=device, dtype=dtype)
+    assert there.patches.dtype == dtype
+    step = {torch.float32: 1e-6, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}[dtype]
+    torch.testing.assert_close(there.patches.cpu().float(), here.patches.float(), rtol=step, atol=step)
+    assert torch.equal(there.positions.cpu(), here.positions)
+    assert torch.equal(there.cu_seqlens.cpu(), here.cu_seqlens)
+
+
+@pytest.mark.parametrize("chunk", [1, 30_000])
+def test_tokens_of_a_batch_in_several_chunks(
+    device: str, clips: dict[str, Path], chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_device_tokens, "_CHUNK_BYTES", chunk)
+    sources = [clips["b"], clips["ten"], clips["odd"]]
+    params: list[dict[str, Any]] = [
+        {"budget": 100}, {"tau": 5.0, "keep_first_frame": False}, {"budget": 40, "resize": "stretch"},
+    ]  # fmt: skip
+    selections = [ove_codec.select(s, device=device, **p) for s, p in zip(
+        sources, params,
+        strict=True,
+    )]  # fmt: skip
+    assert len(selections[1]) == 0
+    there = ove_codec.tokenize(sources, selections, device=device)
+    here = ove_codec.tokenize(sources, [s.cpu() for s in selections])
+    torch.testing.assert_close(there.patches.cpu(), here.patches, rtol=1e-6, atol=1e-6)
+    assert there.cu_seqlens.tolist() == here.cu_seqlens.tolist() == [0, 100, 100, 140]
+
+
+def test_readers(device: str, clips: dict[str, Path]) -> None:
+    video = ove_codec.open(clips["b"], device=device)
+    here = ove_codec.open(clips["b"])
+    assert len(video) == len(here) == len(video.index) and video.info == here.info
+    readings = [
+        (list(video), list(here)),
+        (list(video.read([3, 8])), list(here.read([3, 8]))),
+        (list(video.seek(index=9, residual=False)), list(here.seek(index=9, residual=False))),
+    ]
+    for there, expected in readings:
+        assert [p.index for p in there] == [p.index for p in expected]
+        for a, b in zip(there, expected, strict=True):
+            for name in ("pred", "mv", "ref_poc", "qp", "cu_size", "skip", "bits"):
+                tensor = getattr(a, name)
+                assert tensor is getattr(a, name)
+                np.testing.assert_array_equal(tensor.cpu().numpy(), getattr(b, name))
+            assert (a.width, a.window, a.type, a.cpu().poc) == (b.width, b.window, b.type, b.poc)
+    np.testing.assert_array_equal(readings[0][0][4].residual.cpu().numpy(), readings[0][1][4].residual)
+    with pytest.raises(AttributeError):
+        _ = readings[0][0][0].nothing
+    same(ove_codec.select(video, device=device, budget=20), ove_codec.select(here, budget=20))
+    assert len(ove_codec.tokenize(video, ove_codec.select(here, budget=20)).patches) == 20
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_batches(
+    device: str, clips: dict[str, Path], workers: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if twin.in_place():
+        monkeypatch.setattr(cuda, "new_stream", lambda device: object())
+        monkeypatch.setattr(cuda, "record", lambda stream: object())
+        monkeypatch.setattr(cuda, "wait", lambda event, tensors: None)
+    sources = [clips[name] for name in ("b", "odd", "ten", "b", "odd")][:count]
+    check_batches(sources, workers, device)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_batches_on_the_cpu(clips: dict[str, Path], workers: int) -> None:
+    check_batches([clips["b"], clips["odd"], clips["ten"]], workers, None)
+
+
+def check_batches(sources: list[Path], workers: int, device: Any) -> None:
+    made = list(ove_codec.batches(sources, 2, device=device, workers=workers, budget=30, num_frames=4))
+    assert [len(batch.sources) for batch in made] == [2] * (len(sources) // 2) + [1] * (len(sources) % 2)
+    assert [source for batch in made for source in batch.sources] == sources
+    for batch in made:
+        here = [ove_codec.select(s, budget=30, num_frames=4) for s in batch.sources]
+        tokens = ove_codec.tokenize(list(batch.sources), here)
+        torch.testing.assert_close(batch.tokens.patches.cpu(), tokens.patches, rtol=1e-6, atol=1e-6)
+        assert torch.equal(batch.tokens.positions.cpu(), tokens.positions)
+        assert torch.equal(batch.tokens.cu_seqlens.cpu(), tokens.cu_seqlens)
+        assert len(batch.selections) == len(here)
+
+
+def test_batches_read_no_further_than_they_need(clips: dict[str, Path]) -> None:
+    taken = []
+
+    def sources() -> Any:
+        for i in range(100):
+            taken.append(i)
+            yield clips["odd"]
+
+    made = ove_codec.batches(sources(), 2, prefetch=1, budget=9, num_frames=2)
+    assert taken == []
+    next(made)
+    assert len(taken) == 4
+    next(made)
+    assert len(taken) == 6
+    made.close()
+    assert len(taken) == 6
+
+
+def test_batches_tell_which_clip_is_at_fault(clips: dict[str, Path], tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    made = ove_codec.batches([clips["odd"], broken], 1, budget=9, num_frames=2)
+    next(made)
+    with pytest.raises(ove_codec.Error, match=r"broken\.mp4"):
+        next(made)
+    with pytest.raises(ValueError, match="batch_size and workers"):
+        ove_codec.batches([], 0)
+
+
+def test_bad_input(device: str, clips: dict[str, Path]) -> None:
+    with pytest.raises(ValueError, match="local_variance is measured on the CPU alone"):
+        ove_codec.select(clips["b"], device=device, local_variance=3)
+    selection = ove_codec.select(clips["b"], budget=20)
+    with pytest.raises(ValueError, match="dtype must be float32, float16 or bfloat16"):
+        ove_codec.tokenize(clips["b"], selection, device=device, dtype=torch.float64)
+    with pytest.raises(ValueError, match="pictures of 150x86"):
+        ove_codec.tokenize(clips["b"], ove_codec.select(clips["odd"], budget=20), device=device)
+
+
+@pytest.mark.parametrize("name", ["mps", "no device", 1.5])
+def test_other_devices(clips: dict[str, Path], name: Any) -> None:
+    with pytest.raises(ValueError, match="device must"):
+        ove_codec.select(clips["b"], device=name)
+
+
+def test_without_a_gpu_the_reason_is_told(clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "unavailable_reason", lambda number: f"device {number} is for show")
+    with pytest.raises(RuntimeError, match="cannot work on cuda:1: device 1 is for show"):
+        ove_codec.select(clips["b"], device="cuda:1")
