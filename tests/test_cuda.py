@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ import pytest
 import torch
 
 import ove_codec
-from ove_codec import _device_selection, _device_tokens, cuda
+from ove_codec import _core, _device_selection, _device_tokens, cuda, ops
 from ove_codec import selection as selection_module
 from ove_codec._device_selection import DeviceSelection
+from ove_codec.ops import patches as patch_ops
+from ove_codec.ops import rows as row_ops
 from support import ffmpeg, scenes, twin
 
 PRESETS: list[tuple[str, dict[str, Any]]] = [
@@ -225,6 +229,102 @@ def test_tokens_of_a_batch_in_several_chunks(
     here = ove_codec.tokenize(sources, [s.cpu() for s in selections])
     torch.testing.assert_close(there.patches.cpu(), here.patches, rtol=1e-6, atol=1e-6)
     assert there.cu_seqlens.tolist() == here.cu_seqlens.tolist() == [0, 100, 100, 140]
+
+
+@pytest.fixture
+def operators(device: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where tensors have to lie for the operators to go the GPU's way."""
+    if not twin.in_place():
+        return "cuda"
+    monkeypatch.setattr(patch_ops, "_gather", patch_ops._gather_cuda)
+    monkeypatch.setattr(row_ops, "_gather", row_ops._gather_cuda)
+    monkeypatch.setattr(row_ops, "_scatter", row_ops._scatter_cuda)
+    return "cpu"
+
+
+def random_clip(random: np.random.Generator) -> ops.ClipPlanes:
+    depth, frames = int(random.choice([8, 10])), int(random.integers(1, 3))
+    height, width = (int(n) for n in random.integers(7, 24, 2))
+    dtype = np.uint8 if depth == 8 else np.uint16
+    chroma = (frames, -(-height // 2), -(-width // 2))
+    planes = [random.integers(0, 2**depth, s).astype(dtype) for s in ((frames, height, width), chroma, chroma)]
+    return ops.ClipPlanes(planes, bit_depth=depth, matrix="bt709", quarter_turns=int(random.integers(4)))
+
+
+@pytest.mark.parametrize("count", [1, 7, 4096])
+def test_patches_of_many_clips(operators: str, count: int) -> None:
+    """Clips of any sizes in one batch, some of them without a patch."""
+    random = np.random.default_rng(count)
+    clips = [random_clip(random) for _ in range(count)]
+    numbers = random.integers(0, 3, count)
+    places = [
+        np.stack([random.integers(0, len(clip.planes[0]), n), *random.integers(0, 2, (2, n))], 1)
+        for clip, n in zip(clips, numbers, strict=True)
+    ]
+    positions = torch.from_numpy(np.concatenate(places))
+    bounds = torch.from_numpy(np.concatenate([[0], np.cumsum(numbers)]).astype(np.int32))
+    options: dict[str, Any] = {"resize": "stretch", "size": 12, "patch_size": 6}
+    there = [
+        dataclasses.replace(clip, planes=[torch.from_numpy(p).to(operators) for p in clip.planes]) for clip in clips
+    ]
+    made = ops.gather_patches(there, positions.to(operators), bounds.to(operators), **options).cpu()
+    torch.testing.assert_close(made, cpu_patches(clips, positions, bounds, options), rtol=1e-6, atol=1e-6)
+
+
+def cpu_patches(clips: Any, positions: torch.Tensor, bounds: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+    rows = [torch.empty((0, 3 * options["patch_size"] ** 2))]
+    for clip, begin, end in zip(clips, bounds.tolist(), bounds.tolist()[1:], strict=False):
+        for t, row, column in positions[begin:end].tolist():
+            form = {"bit_depth": clip.bit_depth, "matrix": clip.matrix, "quarter_turns": clip.quarter_turns}
+            planes = [np.ascontiguousarray(plane[t]) for plane in clip.planes]
+            rows.append(torch.from_numpy(_core.gather_planes(planes, [(row, column)], **form, **options)))
+    return torch.cat(rows)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8])
+@pytest.mark.parametrize("shape", [(8,), (3, 5), ()])
+def test_rows(operators: str, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    tokens = (torch.arange(40 * int(np.prod(shape, dtype=int))) % 200).reshape(40, *shape).to(operators, dtype)
+    index = torch.tensor([3, 39, 0, 3, 17], device=operators)
+    assert torch.equal(ops.gather_tokens(tokens, index), tokens[index])
+    assert ops.gather_tokens(tokens, index[:0]).shape == (0, *shape)
+    packed = tokens[5:8]
+    expected = tokens.clone()
+    expected[index[:3]] = packed
+    assert torch.equal(ops.scatter_tokens(tokens, packed, index[:3]), expected)
+    if dtype.is_floating_point:
+        added = tokens.index_add(0, index, tokens[:5])
+        assert torch.equal(ops.scatter_tokens(tokens, tokens[:5], index, accumulate=True), added)
+
+
+@pytest.mark.cuda
+def test_two_streams_at_once(clips: dict[str, Path]) -> None:
+    names = ["b", "odd", "ten"] * 4
+    here = {name: ove_codec.select(clips[name], "probe", budget=90) for name in clips}
+    pixels = {name: ove_codec.tokenize(clips[name], here[name]).patches for name in clips}
+
+    def work(name: str) -> tuple[str, DeviceSelection, torch.Tensor]:
+        stream = torch.cuda.Stream()
+        there = ove_codec.select(clips[name], "probe", device=stream, budget=90)
+        tokens = ove_codec.tokenize(clips[name], there, device=stream)
+        stream.synchronize()
+        return name, there, tokens.patches
+
+    with ThreadPoolExecutor(2) as pool:
+        for name, there, patches in pool.map(work, names):
+            same(there, here[name])
+            torch.testing.assert_close(patches.cpu(), pixels[name], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.cuda
+def test_streams_of_cupy(clips: dict[str, Path]) -> None:
+    cupy = pytest.importorskip("cupy")
+    here = ove_codec.select(clips["b"], budget=50)
+    for device in (cupy.cuda.Device(0), cupy.cuda.Stream(non_blocking=True)):
+        there = ove_codec.select(clips["b"], device=device, budget=50)
+        torch.cuda.synchronize()
+        same(there, here)
+        assert (cupy.asnumpy(cupy.from_dlpack(there.positions)) == here.positions).all()
 
 
 def test_readers(device: str, clips: dict[str, Path]) -> None:
