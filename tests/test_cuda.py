@@ -421,6 +421,29 @@ def test_bad_input(device: str, clips: dict[str, Path]) -> None:
         ove_codec.tokenize(clips["b"], ove_codec.select(clips["odd"], budget=20), device=device)
 
 
+@pytest.mark.cuda
+@pytest.mark.parametrize("clip", ["b", "odd", "ten"])
+def test_nvdec(clips: dict[str, Path], clip: str) -> None:
+    selection = ove_codec.select(clips[clip], budget=150)
+    here = ove_codec.tokenize(clips[clip], selection, device="cuda")
+    try:
+        there = ove_codec.tokenize(clips[clip], selection, device="cuda", decoder="nvdec")
+    except ove_codec.Error as error:
+        pytest.skip(f"this machine's libavcodec or driver has no NVDEC: {error}")
+    assert torch.equal(there.patches, here.patches)
+
+
+def test_nvdec_where_there_is_none(clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    selection = ove_codec.select(clips["b"], budget=50)
+    with pytest.raises(ValueError, match="decoder must be 'cpu', or with a GPU"):
+        ove_codec.tokenize(clips["b"], selection, decoder="nvdec")
+    if cuda.available():
+        pytest.skip("there is a GPU")
+    twin.put_in_place(monkeypatch)
+    with pytest.raises(ove_codec.Error, match=r"NVDEC.*decode with decoder='cpu'"):
+        ove_codec.tokenize(clips["b"], selection, device="cuda", decoder="nvdec")
+
+
 @pytest.mark.parametrize("name", ["mps", "no device", 1.5])
 def test_other_devices(clips: dict[str, Path], name: Any) -> None:
     with pytest.raises(ValueError, match="device must"):

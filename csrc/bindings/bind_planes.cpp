@@ -22,17 +22,23 @@ namespace ove::bindings {
 
 namespace {
 
+py::bytes bytes_of(const tokens::ClipPlanes& clip) {
+  return py::bytes(reinterpret_cast<const char*>(&clip), sizeof(clip));
+}
+
 class PlaneReader {
  public:
   PlaneReader(py::handle source, const Array<std::int64_t>& packets, const std::string& resize, int size,
               int patch_size, std::array<int, 2> source_size, std::array<float, 3> mean, std::array<float, 3> std,
-              int threads, std::shared_ptr<const reader::VideoIndex> index, std::int64_t max_luma_samples)
+              int threads, std::shared_ptr<const reader::VideoIndex> index, std::int64_t max_luma_samples,
+              int cuda_device)
       : canvas_(canvas_options(resize, size, patch_size, mean, std)), source_size_(source_size) {
     media::Demuxer demuxer = open_demuxer(source);
     turns_ = demuxer.info().quarter_turns;
     const WithoutGil unlocked;
     pictures_.emplace(std::move(demuxer), std::span(packets.data(), static_cast<std::size_t>(packets.size())),
-                      Decoding{std::move(index), threads, max_luma_samples}, [](std::size_t) { return true; });
+                      Decoding{std::move(index), threads, max_luma_samples, cuda_device},
+                      [](std::size_t) { return true; });
   }
 
   // Its place among the packets.
@@ -44,6 +50,7 @@ class PlaneReader {
       more = pictures_->next(picture_, slot);
     }
     if (!more) return std::nullopt;
+    if (picture_.on_gpu) kept_.push_back(pictures_->frame());
     formula_ = tokens::make_patch_formula(picture_.format, turns_, canvas_geometry(picture_.format, turns_, canvas_),
                                           canvas_.normalization);
     if (formula_.source_width() != source_size_[0] || formula_.source_height() != source_size_[1]) {
@@ -53,6 +60,11 @@ class PlaneReader {
                                   std::to_string(formula_.source_height()));
     }
     return slot;
+  }
+
+  std::size_t num_kept() const { return kept_.size(); }
+  void release() {
+    if (!kept_.empty()) kept_.erase(kept_.begin(), kept_.end() - 1);
   }
 
   py::tuple stage(const Array<std::int32_t>& positions, std::uintptr_t memory, std::int64_t used, std::int64_t capacity,
@@ -65,6 +77,13 @@ class PlaneReader {
     clip.formula = formula_;
     clip.frames = 1;
     clip.sample_bytes = sample_bytes;
+    if (picture_.on_gpu) {
+      for (std::size_t i = 0; i < static_cast<std::size_t>(format.components); ++i) {
+        clip.planes[i] = {picture_.planes[i], 0, picture_.strides[i], picture_.steps[i]};
+      }
+      clip.low_bits = picture_.low_bits;
+      return py::make_tuple(used, bytes_of(clip));
+    }
     struct Part {
       const std::uint8_t* from;
       std::ptrdiff_t stride;
@@ -98,7 +117,7 @@ class PlaneReader {
         }
       }
     }
-    return py::make_tuple(used, py::bytes(reinterpret_cast<const char*>(&clip), sizeof(clip)));
+    return py::make_tuple(used, bytes_of(clip));
   }
 
  private:
@@ -106,6 +125,7 @@ class PlaneReader {
   std::array<int, 2> source_size_;
   int turns_ = 0;
   std::optional<ChosenPictures> pictures_;
+  std::vector<std::shared_ptr<const void>> kept_;
   YuvPicture picture_;
   tokens::PatchFormula formula_;
 };
@@ -117,17 +137,22 @@ void bind_planes(py::module_& m) {
   py::class_<PlaneReader> reader(m, "PlaneReader", "Decoded planes of chosen pictures, for _cuda.gather_patches.");
   reader.def(py::init<py::handle, const Array<std::int64_t>&, const std::string&, int, int, std::array<int, 2>,
                       std::array<float, 3>, std::array<float, 3>, int, std::shared_ptr<const reader::VideoIndex>,
-                      std::int64_t>(),
+                      std::int64_t, int>(),
              py::arg("source"), py::arg("packets"), py::kw_only(), py::arg("resize"), py::arg("size"),
              py::arg("patch_size"), py::arg("source_size"), py::arg("mean") = clip.mean, py::arg("std") = clip.std,
              py::arg("threads") = 0, py::arg("index") = py::none(),
-             py::arg("max_luma_samples") = hevc::Limits().max_luma_samples);
+             py::arg("max_luma_samples") = hevc::Limits().max_luma_samples, py::arg("cuda_device") = -1);
   reader.def("next", &PlaneReader::next,
              "Decodes the next picture, in output order: its place among the packets, None at the end.");
+  reader.def_property_readonly("num_kept", &PlaneReader::num_kept,
+                               "Pictures that lie on a GPU since release(): 0 where the CPU decodes.");
+  reader.def("release", &PlaneReader::release,
+             "Gives all but the last of them back to the decoder; nothing may read them any more.");
   reader.def("stage", &PlaneReader::stage, py::arg("positions"), py::arg("memory"), py::arg("used"),
              py::arg("capacity"), py::arg("device"),
              "Copies the rows of the picture that its patches (N, 2) touch to `memory`, an address where `capacity`\n"
-             "bytes lie, behind the `used` ones. Gives the bytes then used and what _cuda.gather_patches reads of the\n"
+             "bytes lie, behind the `used` ones; a picture that lies on a GPU stays where it is. Gives the bytes then\n"
+             "used and what _cuda.gather_patches reads of the\n"
              "picture once `memory` was copied to the address `device`; None, and nothing is copied, where there is\n"
              "too little room.");
 }

@@ -27,6 +27,7 @@ ChosenPictures::ChosenPictures(media::Demuxer demuxer, std::span<const std::int6
   options.wanted = std::move(needed);
   options.threads = decoding.threads;
   options.max_luma_samples = decoding.max_luma_samples;
+  options.cuda_device = decoding.cuda_device;
   decoder_ = std::make_unique<media::PixelDecoder>(std::move(demuxer), std::move(options));
 }
 
@@ -42,6 +43,7 @@ bool ChosenPictures::next(YuvPicture& picture, std::size_t& slot) {
   width_ = format.width;
   height_ = format.height;
   picture = decoded.yuv;
+  frame_ = std::move(decoded.frame);
   slot = std::lower_bound(slots_.begin(), slots_.end(), std::pair(decoded.packet, std::size_t{0}))->second;
   return true;
 }

@@ -21,6 +21,7 @@ struct Decoding {
   std::shared_ptr<const reader::VideoIndex> index;
   int threads = 0;
   std::int64_t max_luma_samples = 0;
+  int cuda_device = -1;  // of NVDEC
 };
 
 class ChosenPictures {
@@ -33,10 +34,13 @@ class ChosenPictures {
   // Takes the next picture, in output order, valid until the next call; false at the end. Throws UnsupportedStreamError
   // for a picture of another size than the first.
   bool next(YuvPicture& picture, std::size_t& slot);
+  // Of the picture given last, see media::DecodedPicture.
+  const std::shared_ptr<const void>& frame() const { return frame_; }
 
  private:
   std::vector<std::pair<std::int64_t, std::size_t>> slots_;  // by packet
   std::unique_ptr<media::PixelDecoder> decoder_;
+  std::shared_ptr<const void> frame_;
   int width_ = 0, height_ = 0;
 };
 

@@ -33,6 +33,11 @@ struct YuvPicture {
   YuvFormat format;
   std::array<const std::uint8_t*, 3> planes{};  // first sample shown; Y, Cb, Cr or R, G, B
   std::array<std::ptrdiff_t, 3> strides{};      // bytes from row to row
+  // Only where the samples lie in the memory of a GPU, which the CPU must not read: bytes from sample to sample, as
+  // chroma may be interleaved, and unused bits below the samples' own.
+  bool on_gpu = false;
+  std::array<int, 3> steps{};
+  int low_bits = 0;
 };
 
 }  // namespace ove

@@ -172,6 +172,8 @@ struct Clip {
   }
 };
 
+static_assert(sizeof(Clip) <= 2048);  // a kernel's arguments hold it, and 4096 bytes in all
+
 // Takes a picture in: from its record, in the executor's memory, to the clip's arrays.
 template <class Executor>
 void take_in(Executor& executor, const HeatTables& t, const RecordSizes& sizes, const std::byte* record,

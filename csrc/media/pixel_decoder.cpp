@@ -20,6 +20,30 @@ void sort_unique(std::vector<std::int64_t>& v) {
   v.erase(std::unique(v.begin(), v.end()), v.end());
 }
 
+// hwcontext_cuda.h, which has this as AV_CUDA_USE_PRIMARY_CONTEXT, needs CUDA's headers. The primary context is the one
+// that everything else in the process uses.
+constexpr int kUsePrimaryContext = 1;
+// Pictures whose frames may be kept while others are decoded.
+constexpr int kKeptFrames = 8;
+
+// NVDEC's frames where the stream allows it, else those of the CPU.
+AVPixelFormat choose_format(AVCodecContext* codec, const AVPixelFormat* formats) {
+  for (const AVPixelFormat* f = formats; *f != AV_PIX_FMT_NONE; ++f) {
+    if (*f == AV_PIX_FMT_CUDA) return *f;
+  }
+  return avcodec_default_get_format(codec, formats);
+}
+
+bool has_nvdec(const AVCodec* decoder) {
+  for (int i = 0; const AVCodecHWConfig* config = avcodec_get_hw_config(decoder, i); ++i) {
+    if (config->device_type == AV_HWDEVICE_TYPE_CUDA &&
+        (config->methods & AV_CODEC_HW_CONFIG_METHOD_HW_DEVICE_CTX) != 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
 bool contains(const std::vector<std::int64_t>& sorted, std::int64_t value) {
   return std::binary_search(sorted.begin(), sorted.end(), value);
 }
@@ -88,6 +112,19 @@ void PixelDecoder::Impl::open(const Options& options) {
   codec->flags |= AV_CODEC_FLAG_UNALIGNED;  // the conformance window to the sample
   codec->err_recognition |= AV_EF_EXPLODE;  // no concealment
   codec->max_pixels = options.max_luma_samples;
+  if (options.cuda_device >= 0) {
+    if (!has_nvdec(decoder)) {
+      throw UnsupportedStreamError(demuxer.name() + ": this libavcodec has no NVDEC for " + demuxer.info().codec +
+                                   "; decode with decoder='cpu'");
+    }
+    const std::string device = std::to_string(options.cuda_device);
+    const int created = av_hwdevice_ctx_create(&codec->hw_device_ctx, AV_HWDEVICE_TYPE_CUDA, device.c_str(), nullptr,
+                                               kUsePrimaryContext);
+    if (created < 0) fail("NVDEC cannot be used on CUDA device " + device + "; decode with decoder='cpu'", created);
+    codec->get_format = choose_format;
+    codec->extra_hw_frames = kKeptFrames;
+    codec->thread_count = 1;  // the GPU decodes
+  }
   const int code = avcodec_open2(codec.get(), decoder, nullptr);
   if (code < 0) fail("its decoder cannot be opened", code);
 }
@@ -190,7 +227,11 @@ bool PixelDecoder::next(DecodedPicture& picture) {
         self.fail("the picture of packet " + std::to_string(frame.pts) + " is damaged");
       }
       self.missing.erase(found);
-      picture = {frame.pts, view(frame, self.demuxer.name())};
+      picture = {frame.pts, view(frame, self.demuxer.name()), nullptr};
+      if (picture.yuv.on_gpu) {
+        picture.frame = std::shared_ptr<AVFrame>(av_frame_clone(&frame), FreeFrame());
+        if (!picture.frame) throw std::bad_alloc();
+      }
       return true;
     }
   }

@@ -13,6 +13,9 @@ namespace ove::media {
 struct DecodedPicture {
   std::int64_t packet = 0;  // Packet::index of the packet it was decoded from
   YuvPicture yuv;           // valid until the next call to the PixelDecoder
+  // Where the samples lie on a GPU they are valid as long as this is kept, of which a few may be; they are written in
+  // the order of the device's default stream.
+  std::shared_ptr<const void> frame;
 };
 
 // Pictures are named by the number of their packet, not by time: time stamps may be missing, repeated or moved by edit
@@ -34,7 +37,8 @@ class PixelDecoder {
     // Packet::index of pictures in them that no wanted one needs, directly or not; their slices are not decoded.
     // Pictures whose order count the wanted ones are counted from (H.265 8.3.1, prevTid0Pic) must not be among them.
     std::vector<std::int64_t> dropped;
-    int threads = 0;                                        // 0: as many as there are cores
+    int threads = 0;       // 0: as many as there are cores
+    int cuda_device = -1;  // not -1: NVDEC decodes there; what it does not know, the CPU does
     std::int64_t max_luma_samples = std::int64_t{1} << 26;  // of a picture
   };
 

@@ -10,6 +10,15 @@ namespace {
 
 bool is_rgb(const AVPixFmtDescriptor& d) { return d.flags & AV_PIX_FMT_FLAG_RGB; }
 
+// NV12, P010 and the like, which GPUs decode to; and planes of one component each.
+bool supported_on_gpu(const AVPixFmtDescriptor& d) {
+  if (d.nb_components != 3 || (d.flags & (AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_BE))) return false;
+  for (int i = 0; i < 3; ++i) {
+    if (d.comp[i].depth > 16 || d.comp[i].shift != d.comp[0].shift || d.comp[i].depth != d.comp[0].depth) return false;
+  }
+  return true;
+}
+
 bool supported(const AVPixFmtDescriptor& d) {
   constexpr std::uint64_t kOther = AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM | AV_PIX_FMT_FLAG_HWACCEL |
                                    AV_PIX_FMT_FLAG_ALPHA | AV_PIX_FMT_FLAG_BAYER | AV_PIX_FMT_FLAG_FLOAT;
@@ -100,16 +109,21 @@ void place_chroma(AVChromaLocation location, YuvFormat& format) {
 }  // namespace
 
 YuvPicture view(const AVFrame& frame, const std::string& name) {
-  const AVPixFmtDescriptor* d = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(frame.format));
-  if (!d || !supported(*d)) {
+  const bool on_gpu = frame.hw_frames_ctx != nullptr;
+  const auto format = on_gpu ? reinterpret_cast<const AVHWFramesContext*>(frame.hw_frames_ctx->data)->sw_format
+                             : static_cast<AVPixelFormat>(frame.format);
+  const AVPixFmtDescriptor* d = av_pix_fmt_desc_get(format);
+  if (!d || !(on_gpu ? supported_on_gpu(*d) : supported(*d))) {
     throw UnsupportedStreamError(name + ": pictures of the pixel format " + (d ? d->name : "unknown") +
                                  " cannot be taken; convert it, for example with: "
                                  "ffmpeg -i IN -pix_fmt yuv420p -c:v libx265 -crf 23 OUT.mp4");
   }
   YuvPicture picture;
   YuvFormat& f = picture.format;
-  f.width = frame.width;
-  f.height = frame.height;
+  // libavcodec cuts what is not shown off frames in its own memory; of others it leaves left and top to the reader.
+  const int left = on_gpu ? static_cast<int>(frame.crop_left) : 0, top = on_gpu ? static_cast<int>(frame.crop_top) : 0;
+  f.width = frame.width - left;
+  f.height = frame.height - top;
   f.bit_depth = d->comp[0].depth;
   f.components = d->nb_components;
   f.chroma_shift_x = d->nb_components > 1 ? d->log2_chroma_w : 0;
@@ -124,7 +138,13 @@ YuvPicture view(const AVFrame& frame, const std::string& name) {
   for (int i = 0; i < d->nb_components; ++i) {
     picture.planes[i] = frame.data[d->comp[i].plane];
     picture.strides[i] = frame.linesize[d->comp[i].plane];
+    if (!on_gpu) continue;
+    picture.steps[i] = d->comp[i].step;
+    const int x = i > 0 ? left >> f.chroma_shift_x : left, y = i > 0 ? top >> f.chroma_shift_y : top;
+    picture.planes[i] += d->comp[i].offset + x * d->comp[i].step + y * picture.strides[i];
   }
+  picture.on_gpu = on_gpu;
+  if (on_gpu) picture.low_bits = d->comp[0].shift;
   return picture;
 }
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Of decoded rows that go up at a time; a picture that needs more gets it.
 _CHUNK_BYTES = 1 << 25
+# Pictures of NVDEC that the kernel reads where they lie, before the decoder gets them back.
+_KEPT_FRAMES = 4
 
 
 class _Chunk:
@@ -28,18 +30,26 @@ class _Chunk:
         self.clips: list[bytes] = []
         self.first = 0  # place of the first picture
 
-    def add(self, reader: _core.PlaneReader, positions: Any) -> int:
-        """0, or the capacity that it takes where there is too little room."""
+    def add(self, reader: _core.PlaneReader, place: int, positions: Any) -> int:
+        """Adds the picture that the reader gave last; 0, or the capacity it takes where there is too little room."""
         used, clip = reader.stage(positions, self.host.data_ptr(), self.used, self.host.numel(), self.device.data_ptr())
         if clip is None:
             return used - self.used
+        if not self.clips:
+            self.first = place
         self.used = used
         self.clips.append(clip)
         return 0
 
 
 def tokenize_on_device(
-    pixels: Sequence[Any], selections: Sequence[Any], device: Any, dtype: torch.dtype, mean: Color, std: Color
+    pixels: Sequence[Any],
+    selections: Sequence[Any],
+    device: Any,
+    decoder: str,
+    dtype: torch.dtype,
+    mean: Color,
+    std: Color,
 ) -> Tokens:
     """``tokenize`` with a device; see there."""
     from ove_codec.tokens import Tokens
@@ -55,7 +65,7 @@ def tokenize_on_device(
         patches = torch.empty((int(lengths[-1]), row), dtype=dtype, device=chosen)
         positions = np.concatenate([np.asarray(s.positions, np.int64).reshape(-1, 3) for s in on_cpu])
         for video, selection, begin, end in zip(pixels, on_cpu, lengths, lengths[1:], strict=False):
-            _gather(video, selection, patches[begin:end], mean, std)
+            _gather(video, selection, decoder, patches[begin:end], mean, std)
         return Tokens(
             patches,
             cuda.upload(positions, chosen),
@@ -63,7 +73,7 @@ def tokenize_on_device(
         )
 
 
-def _gather(video: Any, selection: Any, rows: torch.Tensor, mean: Color, std: Color) -> None:
+def _gather(video: Any, selection: Any, decoder: str, rows: torch.Tensor, mean: Color, std: Color) -> None:
     from ove_codec.tokens import places
 
     chosen = places(video, selection, mean, std)
@@ -74,21 +84,30 @@ def _gather(video: Any, selection: Any, rows: torch.Tensor, mean: Color, std: Co
     there = np.zeros((len(positions), 3), np.int64)
     there[:, 1:] = positions
     on_device = cuda.upload(there, rows.device)
-    reader = _core.PlaneReader(**chosen.request)
+    number = (rows.device.index or 0) if decoder == "nvdec" else -1
+    reader = _core.PlaneReader(**chosen.request, cuda_device=number)
     chunk = _Chunk(_CHUNK_BYTES, rows.device)
+
+    def send(next_bytes: int = _CHUNK_BYTES) -> _Chunk:
+        """Sends the chunk off and gives the next one."""
+        if reader.num_kept:
+            cuda.wait_for_decoder(rows.device)
+        _send(chunk, selection, on_device, starts, rows)
+        if reader.num_kept:
+            cuda.synchronize(rows.device)
+            reader.release()
+        return _Chunk(next_bytes, rows.device)
+
     while (place := reader.next()) is not None:
-        if place != chunk.first + len(chunk.clips):  # rows of a chunk lie together
-            _send(chunk, selection, on_device, starts, rows)
-            chunk = _Chunk(_CHUNK_BYTES, rows.device)
-        if not chunk.clips:
-            chunk.first = place
+        if chunk.clips and place != chunk.first + len(chunk.clips):  # rows of a chunk lie together
+            chunk = send()
         touched = positions[starts[place] : starts[place + 1]]
-        if missing := chunk.add(reader, touched):
-            _send(chunk, selection, on_device, starts, rows)
-            chunk = _Chunk(max(missing, _CHUNK_BYTES), rows.device)
-            chunk.first = place
-            chunk.add(reader, touched)
-    _send(chunk, selection, on_device, starts, rows)
+        if missing := chunk.add(reader, place, touched):
+            chunk = send(max(missing, _CHUNK_BYTES))
+            chunk.add(reader, place, touched)
+        if reader.num_kept == _KEPT_FRAMES:
+            chunk = send()
+    send(0)
 
 
 def _send(chunk: _Chunk, selection: Any, positions: torch.Tensor, starts: Any, rows: torch.Tensor) -> None:
@@ -101,6 +120,7 @@ def _send(chunk: _Chunk, selection: Any, positions: torch.Tensor, starts: Any, r
     clips = cuda.upload(b"".join(chunk.clips), device)
     cu_seqlens = cuda.upload((starts[first : end + 1] - begin_row).astype(np.int32), device)
     with cuda.launching(device) as (kernels, stream):
+        cuda.wait_for_decoder(device)
         kernels.gather_patches(
             clips.data_ptr(),
             len(chunk.clips),

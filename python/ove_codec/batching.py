@@ -40,6 +40,7 @@ def batches(
     preset: str = "paper",
     *,
     device: Any = None,
+    decoder: str = "cpu",
     workers: int = 1,
     prefetch: int = 1,
     threads: int = 1,
@@ -56,6 +57,7 @@ def batches(
         preset, params: as for ``select``.
         device: as for ``select``; on a GPU every worker has a stream of its own, and a batch is ready on the stream
             that is current when it is taken.
+        decoder: of pixels, as for ``tokenize``.
         workers: clips that are worked on at a time, each in a thread, outside the GIL for the most part.
         prefetch: batches that are begun before they are asked for, beside the one that is.
         threads: decoding threads of each worker, 0 for all cores.
@@ -72,7 +74,7 @@ def batches(
     return _batches(
         iter(sources), batch_size, workers, prefetch, device,
         {"preset": preset, "threads": threads, "limits": limits, **params},
-        {"threads": threads, "limits": limits, "dtype": dtype, "mean": mean, "std": std},
+        {"decoder": decoder, "threads": threads, "limits": limits, "dtype": dtype, "mean": mean, "std": std},
     )  # fmt: skip
 
 

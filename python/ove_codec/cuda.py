@@ -118,6 +118,20 @@ def new_stream(device: torch.device) -> Any:
     return torch.cuda.Stream(device)
 
 
+def synchronize(device: torch.device) -> None:
+    """Waits for the current stream."""
+    import torch
+
+    torch.cuda.current_stream(device).synchronize()
+
+
+def wait_for_decoder(device: torch.device) -> None:
+    """Queues what comes next behind the device's default stream, on which NVDEC's pictures come."""
+    import torch
+
+    torch.cuda.current_stream(device).wait_stream(torch.cuda.default_stream(device))
+
+
 def record(stream: Any) -> Any:
     """An event behind what is queued on the stream."""
     return stream.record_event()

@@ -54,6 +54,7 @@ def tokenize(
     selection: Selection | DeviceSelection | Sequence[Selection | DeviceSelection],
     *,
     device: Any = None,
+    decoder: str = "cpu",
     dtype: torch.dtype | None = None,
     threads: int = 0,
     limits: Limits | None = None,
@@ -72,8 +73,10 @@ def tokenize(
             packed batch.
         selection: what `select` returned for the source.
         device: where patches are made: None or "cpu"; or what PyTorch or CuPy name a GPU with, "cuda", a device, or a
-            stream, on which all work is then queued. Pictures are decoded on the CPU; only the rows that selected
-            patches touch go up. Selections that lie on a GPU are waited for, to know which pictures to decode.
+            stream, on which all work is then queued. Selections that lie there are waited for, to know which pictures
+            to decode.
+        decoder: with a GPU: "cpu", from which only the rows that selected patches touch go up, or "nvdec", where
+            libavcodec has it, whose pictures stay on the GPU; what NVDEC does not know is decoded on the CPU.
         dtype: of the patches; float32 where None.
         threads: of the pixel decoder; 0 takes all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; an opened Video has its own.
@@ -93,11 +96,13 @@ def tokenize(
     if len(sources) != len(selections) or not sources:
         raise ValueError(f"source and selection must be as many, not {len(sources)} and {len(selections)}")
     dtype = dtype or torch.float32
+    if decoder not in ("cpu", "nvdec") or (decoder == "nvdec" and is_cpu(device)):
+        raise ValueError(f"decoder must be 'cpu', or with a GPU as device 'nvdec', not {decoder!r}")
     if not is_cpu(device):
         from ove_codec._device_tokens import tokenize_on_device
 
         pixels = [_Pixels(s, threads, limits) for s in sources]
-        return tokenize_on_device(pixels, selections, device, dtype, mean, std)
+        return tokenize_on_device(pixels, selections, device, decoder, dtype, mean, std)
     chosen = [s if isinstance(s.positions, np.ndarray) else s.cpu() for s in selections]
     rows = [_patches(_Pixels(s, threads, limits), c, mean, std) for s, c in zip(sources, chosen, strict=True)]
     positions = [np.asarray(c.positions, np.int64) for c in chosen]

@@ -44,6 +44,8 @@ def put_in_place(monkeypatch: pytest.MonkeyPatch) -> str:
 
     monkeypatch.setattr(cuda, "working_on", working_on)
     monkeypatch.setattr(cuda, "launching", launching)
+    monkeypatch.setattr(cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(cuda, "wait_for_decoder", lambda device: None)
     monkeypatch.setattr(cuda, "pinned", lambda size: torch.empty(size, dtype=torch.uint8))
     return "cuda"
 
