@@ -17,6 +17,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+# PyTorch imports a package of NVIDIA's that is called as cuda.py here is.
+HERE = Path(__file__).resolve().parent
+if __name__ == "__main__":
+    sys.path = [folder for folder in sys.path if Path(folder or ".").resolve() != HERE]
+
 FRAMES, TOKENS, SIZE = 64, 2048, 224
 Job = Callable[[str], int]  # takes a file, returns the number of pictures, tokens or frames
 
