@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["available", "unavailable_reason"]
 
+_usable: set[int] = set()  # numbers of devices on which kernels were found to run
+
 
 def available(device: int = 0) -> bool:
     """Whether kernels can run on the device with this number."""
@@ -87,8 +89,10 @@ def _check(device: torch.device) -> torch.device:
     number = device.index
     if number is None:
         number = torch.cuda.current_device() if torch.cuda.is_available() else 0
-    if (reason := unavailable_reason(number)) is not None:
-        raise RuntimeError(f"ove_codec cannot work on cuda:{number}: {reason}")
+    if number not in _usable:
+        if (reason := unavailable_reason(number)) is not None:
+            raise RuntimeError(f"ove_codec cannot work on cuda:{number}: {reason}")
+        _usable.add(number)
     return torch.device("cuda", number)
 
 
