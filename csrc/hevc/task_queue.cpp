@@ -7,14 +7,15 @@ namespace ove::hevc {
 
 namespace {
 
-// Small pictures between two large ones, whose motion often waits for that of a large one.
-constexpr std::size_t kMaxGop = 6;
+// Small pictures between two large ones: their motion often waits for that of a large one, and they are decoded while
+// the caller is busy with an earlier one.
+constexpr std::size_t kMaxGop = 4;
 
 }  // namespace
 
 TaskQueue::TaskQueue(int threads)
-    : max_waiting_(static_cast<std::size_t>(threads)),
-      max_parsed_(max_waiting_ + kMaxGop),
+    : max_waiting_(static_cast<std::size_t>(threads) + kMaxGop),
+      max_parsed_(max_waiting_),
       failed_index_(std::numeric_limits<std::int64_t>::max()) {
   for (int i = 0; threads > 1 && i < threads; ++i) threads_.emplace_back([this] { work(); });
 }
