@@ -179,7 +179,7 @@ def _pack_there(
 
 def select_on_device(pictures: Pictures, preset: str, overrides: dict[str, Any], device: Any) -> DeviceSelection:
     """``select`` with a device; see there."""
-    from ove_codec.selection import Geometry, sample_frames
+    from ove_codec.selection import geometry_of, sample_frames, scored_pictures
 
     params = resolve(preset, overrides)
     with cuda.working_on(device) as chosen:
@@ -187,7 +187,7 @@ def select_on_device(pictures: Pictures, preset: str, overrides: dict[str, Any],
         frame_ids = sample_frames(reader.pts(), params)
         ids: list[int] = frame_ids.tolist()
         intra = reader.intra(ids)
-        scored = np.flatnonzero(~intra) if params["i_pictures"] == "zero" and not intra.all() else np.arange(len(ids))
+        scored = scored_pictures(intra, params)
         scored_ids = [ids[t] for t in scored]
         zero = bool(params["i_pictures"] == "zero" and intra.all())
         scorer: DeviceScorer | None = None
@@ -220,14 +220,7 @@ def select_on_device(pictures: Pictures, preset: str, overrides: dict[str, Any],
             scores=scores,
             mask=mask,
             valid=cuda.upload(on_cpu.valid(), chosen),
-            geometry=Geometry(
-                resize=params["resize"],
-                size=params["size"],
-                patch_size=params["patch_size"],
-                window=window,
-                rotation=rotation,
-                **on_cpu.geometry,
-            ),
+            geometry=geometry_of(params, window, rotation, on_cpu),
             preset=preset,
             params=params,
             _pictures=pictures,

@@ -186,14 +186,34 @@ def sample_frames(pts: Array | int, params: dict[str, Any]) -> npt.NDArray[np.in
     return np.unique(np.linspace(first, last, params["num_frames"]).astype(np.int64))
 
 
+def scored_pictures(intra: npt.NDArray[np.bool_], params: dict[str, Any]) -> npt.NDArray[np.int64]:
+    """Which of the sampled pictures are read: those without heat are not, as far as others tell the size."""
+    if params["i_pictures"] == "zero" and not intra.all():
+        return np.flatnonzero(~intra)
+    return np.arange(len(intra))
+
+
+def geometry_of(
+    params: dict[str, Any], window: tuple[int, int, int, int], rotation: int, scorer: _core.Scorer
+) -> Geometry:
+    """The geometry that `scorer` works with."""
+    return Geometry(
+        resize=params["resize"],
+        size=params["size"],
+        patch_size=params["patch_size"],
+        window=window,
+        rotation=rotation,
+        **scorer.geometry,
+    )
+
+
 def _select(pictures: Pictures, preset: str, overrides: dict[str, Any]) -> Selection:
     params = resolve(preset, overrides)
     reader = pictures.open()
     frame_ids = sample_frames(reader.pts(), params)
     ids: list[int] = frame_ids.tolist()
     intra = reader.intra(ids)
-    # Pictures without heat are not read, as far as others tell the size.
-    scored = np.flatnonzero(~intra) if params["i_pictures"] == "zero" and not intra.all() else np.arange(len(ids))
+    scored = scored_pictures(intra, params)
     scored_ids = [ids[t] for t in scored]
     scorer: _core.Scorer | None = None
     clip = params["percentile_scope"] == "clip"
@@ -218,14 +238,7 @@ def _select(pictures: Pictures, preset: str, overrides: dict[str, Any]) -> Selec
         scores=all_scores,
         mask=mask,
         valid=scorer.valid(),
-        geometry=Geometry(
-            resize=params["resize"],
-            size=params["size"],
-            patch_size=params["patch_size"],
-            window=window,
-            rotation=rotation,
-            **scorer.geometry,
-        ),
+        geometry=geometry_of(params, window, rotation, scorer),
         preset=preset,
         params=params,
         scales=scorer.scales if clip else None,
