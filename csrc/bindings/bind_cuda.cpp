@@ -67,17 +67,8 @@ py::bytes clip_descriptor(const std::vector<PlaneArgument>& planes, int width, i
                           std::array<int, 2> chroma_shift, std::array<float, 2> chroma_site, int quarter_turns,
                           const std::string& resize, int size, int patch_size, std::array<float, 3> mean,
                           std::array<float, 3> std) {
-  YuvFormat format;
-  format.width = width;
-  format.height = height;
-  format.bit_depth = bit_depth;
-  format.components = static_cast<int>(planes.size());
-  format.chroma_shift_x = chroma_shift[0];
-  format.chroma_shift_y = chroma_shift[1];
-  format.chroma_site_x = chroma_site[0];
-  format.chroma_site_y = chroma_site[1];
-  format.matrix = matrix_named(matrix);
-  format.full_range = full_range;
+  const YuvFormat format = yuv_format(width, height, static_cast<int>(planes.size()), bit_depth, matrix, full_range,
+                                      chroma_shift, chroma_site);
   const CanvasOptions canvas = canvas_options(resize, size, patch_size, mean, std);
   tokens::ClipPlanes clip;
   clip.formula = tokens::make_patch_formula(format, quarter_turns, canvas_geometry(format, quarter_turns, canvas),

@@ -145,17 +145,9 @@ py::array_t<float> gather_planes(const std::vector<py::array>& planes, const Arr
   if ((planes.size() != 1 && planes.size() != 3) || planes[0].ndim() != 2) {
     throw std::invalid_argument("planes must be one or three arrays of two dimensions");
   }
-  YuvFormat format;
-  format.width = static_cast<int>(planes[0].shape(1));
-  format.height = static_cast<int>(planes[0].shape(0));
-  format.bit_depth = bit_depth;
-  format.components = static_cast<int>(planes.size());
-  format.chroma_shift_x = chroma_shift[0];
-  format.chroma_shift_y = chroma_shift[1];
-  format.chroma_site_x = chroma_site[0];
-  format.chroma_site_y = chroma_site[1];
-  format.matrix = matrix_named(matrix);
-  format.full_range = full_range;
+  const YuvFormat format =
+      yuv_format(static_cast<int>(planes[0].shape(1)), static_cast<int>(planes[0].shape(0)),
+                 static_cast<int>(planes.size()), bit_depth, matrix, full_range, chroma_shift, chroma_site);
   const CanvasOptions canvas = canvas_options(resize, size, patch_size, mean, std);
   const tokens::PatchGather gather(format, quarter_turns, canvas_geometry(format, quarter_turns, canvas),
                                    canvas.normalization);
@@ -181,8 +173,8 @@ void bind_tokens(py::module_& m) {
       py::arg("mean") = clip.mean, py::arg("std") = clip.std, py::arg("threads") = 0, py::arg("index") = py::none(),
       py::arg("max_luma_samples") = hevc::Limits().max_luma_samples,
       "Normalised patches (N, 3*p*p) float32 of the pictures of the given packets (T,): the rows starts[i] to\n"
-      "starts[i+1] of positions (N, 2), patch row and column, belong to packets[i]. `grid` is the expected number of\n"
-      "patch rows and columns; with the `index` of an HEVC video, nothing is read that the pictures do not need.");
+      "starts[i+1] of positions (N, 2), patch row and column, belong to packets[i]. `source_size` is the width and\n"
+      "height that they must be shown with; with the `index` of an HEVC video, nothing is read that they do not need.");
   m.def("gather_frames", &gather_frames, py::arg("source"), py::arg("packets"), py::kw_only(), py::arg("resize"),
         py::arg("size"), py::arg("mean") = clip.mean, py::arg("std") = clip.std, py::arg("threads") = 0,
         py::arg("index") = py::none(), py::arg("max_luma_samples") = hevc::Limits().max_luma_samples,

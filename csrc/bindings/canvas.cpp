@@ -17,6 +17,18 @@ Resize resize_named(const std::string& name) {
   throw std::invalid_argument("resize must be one of 'crop', 'letterbox', 'stretch', 'native', not '" + name + "'");
 }
 
+ColorMatrix matrix_named(const std::string& name) {
+  if (name == "rgb") return ColorMatrix::kRgb;
+  if (name == "bt709") return ColorMatrix::kBt709;
+  if (name == "bt601") return ColorMatrix::kBt601;
+  if (name == "fcc") return ColorMatrix::kFcc;
+  if (name == "smpte240m") return ColorMatrix::kSmpte240m;
+  if (name == "ycgco") return ColorMatrix::kYcgco;
+  if (name == "bt2020") return ColorMatrix::kBt2020;
+  throw std::invalid_argument("matrix must be 'rgb', 'bt709', 'bt601', 'fcc', 'smpte240m', 'ycgco' or 'bt2020', not '" +
+                              name + "'");
+}
+
 }  // namespace
 
 CanvasOptions canvas_options(const std::string& resize, int size, int patch, std::array<float, 3> mean,
@@ -33,16 +45,20 @@ Geometry canvas_geometry(const YuvFormat& format, int quarter_turns, const Canva
   return make_geometry(window.display_width(), window.display_height(), canvas.resize, canvas.size, canvas.patch);
 }
 
-ColorMatrix matrix_named(const std::string& name) {
-  if (name == "rgb") return ColorMatrix::kRgb;
-  if (name == "bt709") return ColorMatrix::kBt709;
-  if (name == "bt601") return ColorMatrix::kBt601;
-  if (name == "fcc") return ColorMatrix::kFcc;
-  if (name == "smpte240m") return ColorMatrix::kSmpte240m;
-  if (name == "ycgco") return ColorMatrix::kYcgco;
-  if (name == "bt2020") return ColorMatrix::kBt2020;
-  throw std::invalid_argument("matrix must be 'rgb', 'bt709', 'bt601', 'fcc', 'smpte240m', 'ycgco' or 'bt2020', not '" +
-                              name + "'");
+YuvFormat yuv_format(int width, int height, int components, int bit_depth, const std::string& matrix, bool full_range,
+                     std::array<int, 2> chroma_shift, std::array<float, 2> chroma_site) {
+  YuvFormat format;
+  format.width = width;
+  format.height = height;
+  format.bit_depth = bit_depth;
+  format.components = components;
+  format.chroma_shift_x = chroma_shift[0];
+  format.chroma_shift_y = chroma_shift[1];
+  format.chroma_site_x = chroma_site[0];
+  format.chroma_site_y = chroma_site[1];
+  format.matrix = matrix_named(matrix);
+  format.full_range = full_range;
+  return format;
 }
 
 }  // namespace ove::bindings

@@ -21,6 +21,9 @@ CanvasOptions canvas_options(const std::string& resize, int size, int patch, std
                              std::array<float, 3> std);
 // How pictures of `format`, shown turned clockwise, come onto the canvas.
 Geometry canvas_geometry(const YuvFormat& format, int quarter_turns, const CanvasOptions& canvas);
-ColorMatrix matrix_named(const std::string& name);
+
+// `components`: 1 for luma alone, else 3. Throws std::invalid_argument for a matrix of another name.
+YuvFormat yuv_format(int width, int height, int components, int bit_depth, const std::string& matrix, bool full_range,
+                     std::array<int, 2> chroma_shift, std::array<float, 2> chroma_site);
 
 }  // namespace ove::bindings
