@@ -46,6 +46,13 @@ HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const 
   if (params.local_variance > 0) {
     throw std::invalid_argument("local_variance is measured on the CPU alone: select with device='cpu'");
   }
+  if (params.intra_blocks != IntraBlocks::kAsCoded) {
+    throw std::invalid_argument(
+        "intra_blocks other than 'as_coded' are known on the CPU alone: select with device='cpu'");
+  }
+  if (params.accumulate != Accumulate::kNone) {
+    throw std::invalid_argument("accumulate other than 'none' is known on the CPU alone: select with device='cpu'");
+  }
   if (window.width > kMostSide || window.height > kMostSide) {
     throw std::invalid_argument("pictures on a GPU have at most " + std::to_string(kMostSide) + " samples a side");
   }
@@ -93,7 +100,7 @@ HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const 
 
   const Motion motion(params, window);
   t.grid = motion.grid();
-  t.motion_in_blocks = motion.in_blocks();
+  t.motion_in_blocks = motion.in_map();
   t.motion_cells =
       add_cells(motion.map(), t.motion_in_blocks ? t.grid.rows : t.grid.height, t.motion_vertical, t.motion_horizontal);
   t.u = add(std::span<const float>(unit_coordinates(t.grid.width)));

@@ -179,12 +179,12 @@ def _pack_there(
 
 def select_on_device(pictures: Pictures, preset: str, overrides: dict[str, Any], device: Any) -> DeviceSelection:
     """``select`` with a device; see there."""
-    from ove_codec.selection import geometry_of, sample_frames, scored_pictures
+    from ove_codec.selection import geometry_of, sampled_frames, scored_pictures
 
     params = resolve(preset, overrides)
     with cuda.working_on(device) as chosen:
         reader = pictures.open()
-        frame_ids = sample_frames(reader.pts(), params)
+        frame_ids = sampled_frames(reader, params)
         ids: list[int] = frame_ids.tolist()
         intra = reader.intra(ids)
         scored = scored_pictures(intra, params)
