@@ -1,0 +1,154 @@
+"""The results of the motion probe as a Markdown table and a plot."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import motion_clips
+import report
+import run
+
+MARKS = ("<!-- motion-probe -->", "<!-- /motion-probe -->")
+COLUMNS = ("overall", *motion_clips.KINDS)
+TITLES = {"overall": "overall", "motion": "motion", "brief": "brief event", "pan": "pan"}
+
+
+def has_marks(readme: Path) -> bool:
+    text = readme.read_text(encoding="utf-8")
+    return all(mark in text for mark in MARKS)
+
+
+def accuracies(result: dict[str, Any], column: str) -> list[float]:
+    """Per cent of each seed."""
+    return [100 * run["accuracy"][column] for run in result["runs"].values()]
+
+
+def spread(values: list[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def cells(result: dict[str, Any]) -> list[str]:
+    """Mean and deviation over seeds of each column, and the share of tokens on the action."""
+    found = [accuracies(result, column) for column in COLUMNS]
+    touching = statistics.mean(result["on_action"].values())
+    return [*(f"{statistics.mean(values):.1f} ± {spread(values):.1f}" for values in found), f"{100 * touching:.0f} %"]
+
+
+def lines(results: list[dict[str, Any]], first: str) -> list[str]:
+    best = max(statistics.mean(accuracies(result, "overall")) for result in results)
+    rows = []
+    for result in results:
+        label = f"`{result['label']}`" if "preset" in result["facts"] and result["facts"]["preset"] is not None else (
+            result["label"])  # fmt: skip
+        row = cells(result)
+        if statistics.mean(accuracies(result, "overall")) == best:
+            row[0] = f"**{row[0]}**"
+        rows.append(report.row([label, *row]))
+    head = [first, *(TITLES[column] for column in COLUMNS), "tokens on the action"]
+    return [report.row(head), report.row(["---"] * len(head)), *rows]
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+def table(outcome: dict[str, Any]) -> str:
+    setting, costs = outcome["setting"], outcome["costs"]
+    grid, training = setting["grid"], setting["training"]
+    seeds = max(len(result["runs"]) for result in outcome["report"] + outcome["choice"])
+    chance = 100 / len(motion_clips.CLASSES)
+    size = grid["size"] // grid["patch_size"]
+    facts = outcome["machine"]
+    text = [
+        f"Accuracy in per cent, mean and deviation of {seeds} seeds; chance is {chance:.1f}. {grid['budget']} tokens a "
+        f"clip of {grid['num_frames']} sampled pictures of {size}x{size} patches; {training['layers']} layers of width "
+        f"{training['hidden']}, {training['epochs']} epochs on {setting['train_clips']} clips, tested on "
+        f"{setting['test_clips']}, a third of each kind. The last column is the share of the tokens that lie on the "
+        f"acting disc while it moves. {'GPU' if outcome['device'] == 'cuda' else facts['cpu']}, {facts['cores']} "
+        f"cores: {duration(costs['wall_seconds'])}, {duration(costs['cpu_seconds'])} of CPU time.",
+    ]
+    if outcome["report"]:
+        text += ["", *lines(outcome["report"], "tokens")]
+    if outcome["choice"]:
+        text += [
+            "",
+            "`ove` with single parameters changed, on the other data set, by which it was chosen:",
+            "",
+            *lines(outcome["choice"], "preset"),
+        ]
+    return "\n".join(text)
+
+
+def plot(outcome: dict[str, Any], path: Path) -> None:
+    """Accuracies of the compared methods, a row each, with the deviation over seeds."""
+    matplotlib = import_module("matplotlib")
+    matplotlib.use("svg")
+    plt = import_module("matplotlib.pyplot")
+    # Text remains text, and nothing depends on the time or on chance.
+    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "ove_codec", "font.family": "sans-serif"})
+    results = outcome["report"]
+    figure, panels = plt.subplots(
+        1, len(COLUMNS), figsize=(10, 1.2 + 0.28 * len(results)), sharex=True, sharey=True, layout="constrained"
+    )
+    for column, axes in zip(COLUMNS, panels, strict=True):
+        for i, result in enumerate(results):
+            values = accuracies(result, column)
+            color = "tab:blue" if result["facts"]["preset"] is not None else "tab:gray"
+            axes.barh(i, statistics.mean(values), color=color, height=0.7)
+            axes.errorbar(statistics.mean(values), i, xerr=spread(values), color="black", capsize=2, linewidth=1)
+        axes.axvline(100 / len(motion_clips.CLASSES), color="black", linewidth=1, linestyle=":")
+        axes.set_title(TITLES[column], fontsize=10)
+        axes.set_xlim(0, 100)
+        axes.grid(axis="x", color="0.9")
+        axes.set_axisbelow(True)
+    panels[0].set_yticks(range(len(results)), [result["label"] for result in results])
+    panels[0].invert_yaxis()
+    figure.supxlabel("accuracy in per cent", fontsize=10)
+    figure.savefig(path, metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+
+
+def finish(
+    setting: Any,
+    results: dict[str, list[dict[str, Any]]],
+    costs: dict[str, float],
+    device: str,
+    folder: Path,
+    readme: Path | None,
+) -> None:
+    """Writes motion.json and motion.svg (motion-large.* of the large setting) and the README; prints the table."""
+    import dataclasses
+
+    every = [result for part in results.values() for result in part]
+    if not every:
+        print("There are no results yet.")
+        return
+    spent = sum(r["tokens_cpu_seconds"] + sum(one["cpu_seconds"] for one in r["runs"].values()) for r in every)
+    outcome: dict[str, Any] = {
+        "machine": run.machine(),
+        "device": device,
+        "setting": dataclasses.asdict(setting),
+        "costs": {**costs, "cpu_seconds": costs["encoding_cpu_seconds"] + spent},
+        **results,
+    }
+    name = "motion" if setting.name == "small" else f"motion-{setting.name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(outcome, indent=1) + "\n", encoding="utf-8")
+    text = table(outcome)
+    print(text)
+    picture = folder / f"{name}.svg"
+    try:
+        plot(outcome, picture)
+    except ImportError as error:
+        picture.unlink(missing_ok=True)
+        print(f"\nNo plot: {error}.")
+    if readme:
+        if picture.exists():
+            link = Path(os.path.relpath(picture, readme.parent)).as_posix()
+            text = f"![Accuracy by choice of tokens]({link})\n\n{text}"
+        report.fill_readme(text, readme, MARKS)
