@@ -4,6 +4,7 @@
 #include <cmath>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace ove::saliency {
 
@@ -100,14 +101,8 @@ void Saliency::read(const PictureView& picture) {
   if (use_motion_) motion_.read(picture);
   if (use_residual_) residual_.read(picture);
   if (use_bits_) bit_cost_.read(picture);
+  if (params_.clip_scope) finish_measuring();
   if (scales_final_) return;
-  if (params_.clip_scope) {
-    scales_.motion = scale_of(clip_motion_.percentile(params_.percentile), kLeastMotion);
-    scales_.residual = scale_of(percentile(clip_residual_, params_.percentile), kLeastResidual);
-    scales_.bits = scale_of(clip_bits_.percentile(params_.percentile), kLeastBits);
-    scales_final_ = true;
-    return;
-  }
   if (use_motion_) scales_.motion = scale_of(motion_.percentile(params_.percentile), kLeastMotion);
   if (use_residual_) {
     scales_.residual = scale_of(residual_.percentile(params_.percentile), kLeastResidual);
@@ -116,6 +111,13 @@ void Saliency::read(const PictureView& picture) {
     auto weighted = bit_cost_.weighted();
     scales_.bits = scale_of(percentile(weighted, params_.percentile), kLeastBits);
   }
+}
+
+void Saliency::finish_measuring() {
+  if (std::exchange(scales_final_, true)) return;
+  scales_.motion = scale_of(clip_motion_.percentile(params_.percentile), kLeastMotion);
+  scales_.residual = scale_of(percentile(clip_residual_, params_.percentile), kLeastResidual);
+  scales_.bits = scale_of(clip_bits_.percentile(params_.percentile), kLeastBits);
 }
 
 void Saliency::measure(const PictureView& picture) {

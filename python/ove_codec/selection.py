@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ove_codec import _core
-from ove_codec._pictures import Array, ArrayPictures, Pictures, VideoPictures, read_planes
+from ove_codec._pictures import Array, ArrayPictures, Pictures, VideoPictures, read_planes, score_pictures
 from ove_codec.cuda import is_cpu, lies_on_gpu
 from ove_codec.limits import Limits
 from ove_codec.presets import resolve
@@ -221,15 +221,10 @@ def _select(pictures: Pictures, preset: str, overrides: dict[str, Any]) -> Selec
         for planes in read_planes(reader, scored_ids, params):
             scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
             planes.give(scorer, "measure")
-    window, rotation = (0, 0, 0, 0), 0
-    scores = []
-    for planes in read_planes(reader, scored_ids, params):
-        scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
-        scores.append(planes.give(scorer, "score"))
-        window, rotation = planes.window, planes.rotation
-    assert scorer is not None  # frame_ids are never empty, and read_planes delivers them all
-    all_scores = np.zeros((len(ids), *scores[0].shape), np.float32)
-    all_scores[scored] = scores
+    scores = score_pictures(reader, scored_ids, params, scorer)
+    scorer = scores.scorer
+    all_scores = np.zeros((len(ids), *scores.values.shape[1:]), np.float32)
+    all_scores[scored] = scores.values
     keep_whole = intra if params["i_pictures"] == "keep" else np.zeros_like(intra)
     mask = _core.keep_patches(all_scores, scorer.valid(), keep_whole, scorer.full_score, params)
     return Selection(
@@ -238,7 +233,7 @@ def _select(pictures: Pictures, preset: str, overrides: dict[str, Any]) -> Selec
         scores=all_scores,
         mask=mask,
         valid=scorer.valid(),
-        geometry=geometry_of(params, window, rotation, scorer),
+        geometry=geometry_of(params, scores.window, scores.rotation, scorer),
         preset=preset,
         params=params,
         scales=scorer.scales if clip else None,
