@@ -1,7 +1,8 @@
 """The benchmark of the CPU path: `make bench`, or `python bench/run.py [--quick] [FILE ...]`.
 
 Every time is the median of several runs after a warm-up. Each library has a process of its own for each number of
-threads, on as many cores; all jobs on a clip take turns, so that a machine whose speed drifts favours nobody.
+threads, on as many cores; all jobs on a clip take turns, so that a machine whose speed drifts favours nobody. Ratios
+are medians too, over the turns, of the ratio of two times in the same turn.
 """
 
 import argparse
@@ -70,7 +71,7 @@ class Worker:
 
 
 def measure(path: Path, workers: dict[tuple[str, int], Worker], runs: int) -> dict[str, Any]:
-    """All jobs on one clip, in turns: medians and extremes of the wall times, medians of the CPU times, counts."""
+    """All jobs on one clip, in turns: wall times by turn and their medians, medians of the CPU times, counts."""
     results: dict[str, list[dict[str, Any]]] = {}
     errors: dict[str, str] = {}
     for turn in range(runs + 1):  # the first is the warm-up
@@ -86,7 +87,7 @@ def measure(path: Path, workers: dict[tuple[str, int], Worker], runs: int) -> di
     results = {key: values for key, values in results.items() if key not in errors}
     return {
         "seconds": {key: statistics.median(r["seconds"] for r in v) for key, v in results.items()},
-        "extremes": {key: [min(r["seconds"] for r in v), max(r["seconds"] for r in v)] for key, v in results.items()},
+        "turns": {key: [r["seconds"] for r in v] for key, v in results.items()},
         "cpu_seconds": {key: statistics.median(r["cpu"] for r in v) for key, v in results.items()},
         "counts": {key: v[0]["count"] for key, v in results.items()},
         "errors": errors,

@@ -38,10 +38,13 @@ def fake_result(**changes: float) -> dict[str, Any]:
             "torchcodec uniform_torch 1": 1.9,
         },
     }
+    seconds |= changes
     clip = {
         **{"clip": "720p, B", "width": 1280, "height": 720, "pictures": 60, "video_seconds": 2.0},
         **{"kbit_per_second": 2500.0, "b_pictures": 40, "pictures_that_64_need": 50},
-        **{"seconds": seconds | changes, "counts": {"ove read 1": 60, "decord decode 1": 59}},
+        # The whole machine was slow in the second turn.
+        **{"seconds": seconds, "turns": {key: [value, 3 * value, value] for key, value in seconds.items()}},
+        **{"counts": {"ove read 1": 60, "decord decode 1": 59}},
         "errors": {"opencv decode 1": "Error: no"},
     }
     peaks = {"ove read 2": [100.0, 110.0], "ove tokens 2": [200.0, None], "pyav decode 2": [90.0, 90.0]}
@@ -71,7 +74,8 @@ def test_measurement(bench: ModuleType, tmp_path: Path, monkeypatch: pytest.Monk
     report = bench.measure(clip, workers, 2)
     assert set(report["seconds"]) == {"pyav decode 1", "ove read 1", "ove select 1", "ove tokens 1"}
     assert report["counts"]["pyav decode 1"] == report["counts"]["ove read 1"] == 30
-    assert all(low <= report["seconds"][key] <= high for key, (low, high) in report["extremes"].items())
+    assert set(report["turns"]) == set(report["seconds"])
+    assert all(len(times) == 2 and sum(times) / 2 == report["seconds"][key] for key, times in report["turns"].items())
     assert report["errors"] == {}
 
     failed = bench.measure(tmp_path / "decord.py", workers, 1)
@@ -84,6 +88,12 @@ def test_measurement(bench: ModuleType, tmp_path: Path, monkeypatch: pytest.Monk
         worker.close()
     facts = bench.describe("small", clip)
     assert (facts["width"], facts["height"], facts["pictures"]) == (96, 64, 30)
+
+
+def test_ratios_are_those_within_a_turn(bench: ModuleType) -> None:
+    clip = {"turns": {"a": [2.0, 8.0, 3.0], "b": [1.0, 2.0, 3.0]}}
+    assert bench.report.quotient(clip, "a", "b") == 2  # of 2, 4 and 1; that of the medians is 1.5
+    assert bench.report.quotient(clip, "a", "c") is None
 
 
 def test_cores(bench: ModuleType) -> None:

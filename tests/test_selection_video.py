@@ -1,6 +1,7 @@
 """Selections from encoded videos: what is read of them, against the NumPy twin fed with every picture."""
 
 import io
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 
 import ove_codec
 import saliency_twin as twin
+from ove_codec import _core
 from support import ffmpeg, scenes
+from support.hevc.random_stream import RandomStream
 
 pytestmark = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="needs ffmpeg with libx265")
 
@@ -163,3 +166,42 @@ def test_what_moves_is_kept(stream_folder: Path) -> None:
     starts = 28 + 10 * later[:, 0]
     on_its_way = (rows > 84 - 28) & (rows < 126 + 14) & (columns > starts - 42) & (columns < starts + 42 + 28)
     assert on_its_way.mean() > 0.9
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("scope", ["frame", "clip"])
+@pytest.mark.parametrize("preset", ove_codec.PRESETS)
+def test_scores_of_the_decoders_threads_are_those_of_one_picture_after_the_other(
+    stream_folder: Path, preset: str, scope: str, threads: int
+) -> None:
+    path = encoded(stream_folder, "selection_yuv420p.mp4")
+    video = ove_codec.open(path, threads=threads)
+    selection = ove_codec.select(video, preset, num_frames=9, percentile_scope=scope, i_pictures="as_coded")
+    geometry = selection.geometry
+    scorer = _core.Scorer(selection.params, geometry.window, geometry.rotation)
+    if selection.scales is not None:
+        scorer.set_clip_scales(selection.scales)
+    residual = selection.params["residual_weight"] > 0
+    for scores, picture in zip(selection.scores, video.read(selection.frame_ids, residual=residual), strict=True):
+        np.testing.assert_array_equal(scores, scorer.score_picture(picture))
+
+
+def test_a_signal_ends_a_selection() -> None:
+    class Alarm(Exception):
+        pass
+
+    def ring(*_: object) -> None:
+        raise Alarm
+
+    one = RandomStream(3).data
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        video = ove_codec.open(one * 3000, threads=2)
+        assert len(video) > 20000
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(Alarm):
+            ove_codec.select(video, num_frames=len(video), budget=1)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -66,7 +66,7 @@ class Plan {
   }
   py::tuple pack_picture(std::uintptr_t record, const py::object& picture) const {
     DecodedArrays arrays;
-    return pack(record, arrays.view(*decoded_picture(picture), params_));
+    return pack(record, arrays.view(*decoded_picture(picture), params_, true));
   }
 
  private:

@@ -1,6 +1,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
@@ -57,7 +58,7 @@ class Picture {
     if (codec_->detail != hevc::Detail::kResidual) {
       throw std::logic_error("the residual was not decoded: read the picture with residual=True");
     }
-    return view(codec_->buffers->residual.data(), {codec_->height(), codec_->width()}, codec_);
+    return view(codec_->residual->samples.data(), {codec_->height(), codec_->width()}, codec_);
   }
   py::array bits() const {
     return view(buffers().bits.data(), {codec_->sps->height_in_ctbs(), codec_->sps->width_in_ctbs()}, codec_);
@@ -123,20 +124,6 @@ py::object weights(const Slice& slice) {
   return lists;
 }
 
-using LimitsDict = std::map<std::string, std::int64_t>;
-
-hevc::Limits limits_of(const LimitsDict& values) {
-  hevc::Limits limits;
-  for (const auto& [name, value] : values) {
-    const auto& fields = hevc::kLimitFields;
-    const auto f = std::find_if(fields.begin(), fields.end(), [&](const auto& field) { return field.name == name; });
-    if (f == fields.end()) throw std::invalid_argument("there is no limit " + name);
-    limits.*f->field = value;
-  }
-  limits.validate();
-  return limits;
-}
-
 LimitsDict default_limits() {
   LimitsDict values;
   for (const hevc::LimitField& f : hevc::kLimitFields) values[f.name] = hevc::Limits().*f.field;
@@ -195,6 +182,21 @@ std::shared_ptr<reader::VideoIndex> index_video(py::handle source, const LimitsD
   media::Demuxer demuxer = open_demuxer(source);
   const WithoutGil unlocked;
   return std::make_shared<reader::VideoIndex>(reader::index_video(std::move(demuxer), limits_of(limits)));
+}
+
+py::object common_window(const reader::VideoIndex& index, const std::vector<std::int64_t>& frame_ids) {
+  std::optional<std::array<int, 6>> common;
+  for (const std::int64_t id : frame_ids) {
+    if (id < 0 || id >= std::ssize(index.pictures)) throw py::index_error("there is no picture " + std::to_string(id));
+    const std::int64_t decoded = index.pictures[static_cast<std::size_t>(id)].decode_index;
+    const hevc::Sps& sps = *index.decoded[static_cast<std::size_t>(decoded)].sps;
+    const hevc::Window& w = sps.window;
+    const std::array<int, 6> layout{w.x, w.y, w.width, w.height, sps.width, sps.height};
+    if (common && *common != layout) return py::none();
+    common = layout;
+  }
+  if (!common) return py::none();
+  return py::make_tuple((*common)[0], (*common)[1], (*common)[2], (*common)[3]);
 }
 
 void bind_picture(py::module_& m) {
@@ -275,6 +277,18 @@ void bind_picture(py::module_& m) {
 
 }  // namespace
 
+hevc::Limits limits_of(const LimitsDict& values) {
+  hevc::Limits limits;
+  for (const auto& [name, value] : values) {
+    const auto& fields = hevc::kLimitFields;
+    const auto f = std::find_if(fields.begin(), fields.end(), [&](const auto& field) { return field.name == name; });
+    if (f == fields.end()) throw std::invalid_argument("there is no limit " + name);
+    limits.*f->field = value;
+  }
+  limits.validate();
+  return limits;
+}
+
 std::shared_ptr<const CodecPicture> codec_picture(const py::object& picture) {
   if (!py::isinstance<Picture>(picture)) throw py::type_error("picture must be one that a Video gave");
   return picture.cast<const Picture&>().shared();
@@ -325,7 +339,11 @@ void bind_reader(py::module_& m) {
             return std::count(needed.begin(), needed.end(), true);
           },
           py::arg("frame_ids"),
-          "Number of pictures that decoding `frame_ids` (display indices) takes: these and all they refer to.");
+          "Number of pictures that decoding `frame_ids` (display indices) takes: these and all they refer to.")
+      .def("window", &common_window, py::arg("frame_ids"),
+           "The display window (x, y, width, height) of `frame_ids` (display indices); None where they have not all "
+           "the\n"
+           "same, or their coded sizes differ.");
   py::class_<Reader>(m, "Reader", "Iterates over the pictures of `source`, in display or decoding order.")
       .def(py::init<py::handle, int, bool, bool, const LimitsDict&, std::shared_ptr<const reader::VideoIndex>,
                     std::vector<std::int64_t>>(),

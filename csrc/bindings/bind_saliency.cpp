@@ -16,6 +16,7 @@
 #include "bindings/bindings.h"
 #include "bindings/gil.h"
 #include "bindings/heat_arguments.h"
+#include "bindings/scorer.h"
 #include "common/geometry.h"
 #include "hevc/picture.h"
 #include "saliency/ranking.h"
@@ -28,81 +29,6 @@ namespace {
 using namespace ove::saliency;
 using namespace ove::bindings;
 using ove::hevc::CodecPicture;
-
-// The scorer of one clip. Calls from several threads take turns.
-class Scorer {
- public:
-  Scorer(const py::dict& params, const std::array<int, 4>& window, int rotation)
-      : params_(heat_params(params)),
-        window_(window_of(window, rotation)),
-        geometry_(geometry_of(params, window_)),
-        saliency_(params_, window_, geometry_) {}
-
-  // Source: PictureView, or a decoded picture.
-  template <class Source>
-  void measure(const Source& picture) {
-    const WithoutGil unlocked;
-    const std::lock_guard lock(mutex_);
-    saliency_.measure(view(picture));
-  }
-
-  template <class Source>
-  void accumulate(const Source& picture) {
-    const WithoutGil unlocked;
-    const std::lock_guard lock(mutex_);
-    saliency_.accumulate(view(picture));
-  }
-
-  template <class Source>
-  py::array_t<float> score(const Source& picture) {
-    return fill(geometry_.rows, geometry_.columns, [&](std::span<float> out) { saliency_.score(view(picture), out); });
-  }
-
-  template <class Source>
-  py::array_t<float> heat(const Source& picture) {
-    return fill(geometry_.canvas_height(), geometry_.canvas_width(),
-                [&](std::span<float> out) { saliency_.heat(view(picture), out); });
-  }
-
-  py::array_t<bool> valid() const {
-    py::array_t<bool> out({geometry_.rows, geometry_.columns});
-    for (int row = 0; row < geometry_.rows; ++row) {
-      for (int column = 0; column < geometry_.columns; ++column) {
-        out.mutable_at(row, column) = geometry_.covers(row, column);
-      }
-    }
-    return out;
-  }
-
-  std::tuple<float, float, float> scales() const {
-    const Scales& s = saliency_.scales();
-    return {s.motion, s.residual, s.bits};
-  }
-  void set_clip_scales(const std::array<float, 3>& s) { saliency_.set_clip_scales({s[0], s[1], s[2]}); }
-  double full_score() const { return saliency_.full_score(); }
-  const ove::Geometry& geometry() const { return geometry_; }
-
- private:
-  static const PictureView& view(const PictureView& picture) { return picture; }
-  PictureView view(const CodecPicture& picture) { return arrays_.view(picture, params_); }
-
-  template <class Compute>
-  py::array_t<float> fill(int rows, int columns, Compute compute) {
-    py::array_t<float> out({rows, columns});
-    const std::span<float> span(out.mutable_data(), static_cast<std::size_t>(out.size()));
-    const WithoutGil unlocked;
-    const std::lock_guard lock(mutex_);
-    compute(span);
-    return out;
-  }
-
-  HeatParams params_;
-  ove::DisplayWindow window_;
-  ove::Geometry geometry_;
-  Saliency saliency_;
-  std::mutex mutex_;
-  DecodedArrays arrays_;  // of the picture at work
-};
 
 py::array_t<bool> keep(const Array<float>& scores, const Array<bool>& valid, const Array<bool>& keep_whole,
                        double full_score, const py::dict& p) {
@@ -156,6 +82,19 @@ void bind_saliency(py::module_& m) {
   decoded_method("measure_picture", &Scorer::measure<CodecPicture>);
   decoded_method("score_picture", &Scorer::score<CodecPicture>);
   decoded_method("heat_picture", &Scorer::heat<CodecPicture>);
+  scorer.def(
+      "score_video",
+      [](Scorer& self, py::handle source, std::shared_ptr<const ove::reader::VideoIndex> index,
+         std::vector<std::int64_t> frame_ids, int threads, const LimitsDict& limits) {
+        ove::reader::ReaderOptions options;
+        options.threads = threads;
+        options.limits = limits_of(limits);
+        options.index = std::move(index);
+        options.frame_ids = std::move(frame_ids);
+        return self.score_video(source, std::move(options));
+      },
+      py::arg("source"), py::kw_only(), py::arg("index"), py::arg("frame_ids"), py::arg("threads"), py::arg("limits"),
+      "The patch sums (T, rows, columns) of these ascending display indices, whose pictures are of one size.");
   scorer.def("valid", &Scorer::valid, "Patches wholly inside the picture, (rows, columns) bool.");
   scorer.def_property_readonly("scales", &Scorer::scales, "Factors of |v|, |Y - 128| and log1p(bits) in use.");
   scorer.def("set_clip_scales", &Scorer::set_clip_scales, py::arg("scales"));

@@ -3,7 +3,12 @@
 
 #include <pybind11/numpy.h>
 
+#include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
+
+#include "hevc/limits.h"
 
 namespace ove::hevc {
 struct CodecPicture;
@@ -23,5 +28,9 @@ void bind_tokens(pybind11::module_& m);
 
 // What a _core.Picture shows; throws a TypeError for other objects.
 std::shared_ptr<const hevc::CodecPicture> codec_picture(const pybind11::object& picture);
+
+// Limits by name. limits_of() throws std::invalid_argument for a name that is no limit, and for a value out of range.
+using LimitsDict = std::map<std::string, std::int64_t>;
+hevc::Limits limits_of(const LimitsDict& values);
 
 }  // namespace ove::bindings

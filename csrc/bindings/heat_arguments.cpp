@@ -112,7 +112,7 @@ DisplayWindow window_of(const std::array<int, 4>& window, int rotation) {
   return {window[0], window[1], window[2], window[3], ((rotation / 90) % 4 + 4) % 4};
 }
 
-PictureView DecodedArrays::view(const CodecPicture& picture, const HeatParams& params) {
+PictureView DecodedArrays::view(const CodecPicture& picture, const HeatParams& params, bool with_pred) {
   const hevc::PictureBuffers& buffers = *picture.buffers;
   PictureView view;
   view.width = picture.width();
@@ -121,18 +121,21 @@ PictureView DecodedArrays::view(const CodecPicture& picture, const HeatParams& p
   view.intra = picture.type == hevc::SliceType::kI;
   view.mv = reinterpret_cast<const std::int16_t*>(buffers.mv.data());
   view.poc = picture.poc;
-  pred_.resize(buffers.mv.size());
-  picture.copy_pred(pred_.data());
-  view.pred = pred_.data();
+  view.ref_idx = reinterpret_cast<const std::int8_t*>(buffers.ref_idx.data());
+  if (with_pred) {
+    pred_.resize(buffers.mv.size());
+    picture.copy_pred(pred_.data());
+    view.pred = pred_.data();
+  }
   if (params.vector == VectorMode::kDisplacement) {
     ref_poc_.resize(2 * buffers.mv.size());
     picture.copy_ref_poc(ref_poc_.data());
     view.ref_poc = ref_poc_.data();
   }
   if (picture.detail == hevc::Detail::kResidual) {
-    view.residual = buffers.residual.data();
+    view.residual = picture.residual->samples.data();
     coded_.clear();
-    for (const auto& block : buffers.coded_blocks) coded_.push_back({block.x4, block.y4, block.size4});
+    for (const auto& block : picture.residual->coded) coded_.push_back({block.x4, block.y4, block.size4});
     view.coded = coded_;
   }
   view.bits = buffers.bits.data();

@@ -36,7 +36,9 @@ DisplayWindow window_of(const std::array<int, 4>& window, int rotation);
 // The arrays of a decoded picture, in the decoder's memory as far as they lie there. One picture at a time.
 class DecodedArrays {
  public:
-  saliency::PictureView view(const hevc::CodecPicture& picture, const saliency::HeatParams& params);
+  // Of the two arrays that say which lists a block uses, `pred` is made of the other where it is asked for.
+  saliency::PictureView view(const hevc::CodecPicture& picture, const saliency::HeatParams& params,
+                             bool with_pred = false);
 
  private:
   std::vector<std::uint8_t> pred_;

@@ -43,6 +43,14 @@ hevc::DecoderOptions VideoReader::decoder_options() {
   result.limits = options_.limits;
   result.observe = options_.observe;
   result.detail = [detail = options_.detail](const hevc::AccessUnitTag&) { return detail; };
+  if (plan_ && options_.process) {
+    result.process = [plan = plan_.get(), process = options_.process](hevc::CodecPicture& picture) {
+      const std::int64_t id = plan->frame_id(picture);
+      if (id < 0) return;
+      process(picture, id);
+      picture.residual.reset();
+    };
+  }
   if (plan_) result.known = [plan = plan_.get()](const hevc::AccessUnitTag& tag) { return plan->known(tag); };
   return result;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <vector>
@@ -29,6 +30,9 @@ struct ReaderOptions {
   // do not need. The index must be of the same source.
   std::shared_ptr<const VideoIndex> index;
   std::vector<std::int64_t> frame_ids;
+  // With an index: sees every picture that is given, and its display index, when it is decoded, in any order and on
+  // several threads at a time. next() then gives it without its residual.
+  std::function<void(const hevc::CodecPicture&, std::int64_t)> process;
 };
 
 // Not for use from several threads at a time. Holds a bounded number of pictures, however long the video is.

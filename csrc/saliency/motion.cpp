@@ -68,14 +68,39 @@ void Motion::place_cells() {
   if (in_map()) map_.values.resize(static_cast<std::size_t>(map_.columns) * rows);
 }
 
+const std::uint8_t* Motion::pred_row(const PictureView& picture, std::size_t block) {
+  if (picture.pred != nullptr) return picture.pred + block;
+  const std::size_t columns = grid_.columns;
+  if (picture.ref_idx != nullptr) {
+    pred_of_indices(picture.ref_idx + block * 2, columns, pred_.data());
+  } else {
+    used_lists(picture.mv + block * 4, columns, pred_.data());
+  }
+  return pred_.data();
+}
+
+// Whether nothing but the length of one vector a block is wanted.
+bool Motion::only_magnitudes() const {
+  return !samples_ && params_.compensate == Compensate::kNone &&
+         (params_.vector == VectorMode::kL0 || params_.vector == VectorMode::kL0ElseL1);
+}
+
+void Motion::read_magnitudes(const PictureView& picture) {
+  const std::size_t columns = grid_.columns;
+  for (int row = 0; row < grid_.rows; ++row) {
+    const std::size_t block = static_cast<std::size_t>(window_.y / 4 + row) * picture.block_columns() + window_.x / 4;
+    chosen_magnitudes(picture.mv + block * 4, pred_row(picture, block), columns, 0,
+                      params_.vector == VectorMode::kL0ElseL1, Camera(), map_.values.data() + row * columns);
+  }
+}
+
 void Motion::read_list(const PictureView& picture, int list) {
   VectorField& field = field_.lists[list];
   const std::size_t columns = grid_.columns;
   for (int row = 0; row < grid_.rows; ++row) {
     const std::size_t block = static_cast<std::size_t>(window_.y / 4 + row) * picture.block_columns() + window_.x / 4;
     const std::int16_t* mv = picture.mv + block * 4;
-    const std::uint8_t* pred = picture.pred == nullptr ? pred_.data() : picture.pred + block;
-    if (picture.pred == nullptr) used_lists(mv, columns, pred_.data());
+    const std::uint8_t* pred = pred_row(picture, block);
     choose_vectors(mv, pred, columns, list, params_.vector == VectorMode::kL0ElseL1, field.x.data() + row * columns,
                    field.y.data() + row * columns);
     if (params_.vector != VectorMode::kBoth) continue;
@@ -88,8 +113,7 @@ void Motion::read_displacement(const PictureView& picture) {
   for (int row = 0; row < grid_.rows; ++row) {
     const std::size_t block = static_cast<std::size_t>(window_.y / 4 + row) * picture.block_columns() + window_.x / 4;
     const std::int16_t* mv = picture.mv + block * 4;
-    const std::uint8_t* pred = picture.pred == nullptr ? pred_.data() : picture.pred + block;
-    if (picture.pred == nullptr) used_lists(mv, grid_.columns, pred_.data());
+    const std::uint8_t* pred = pred_row(picture, block);
     for (int column = 0; column < grid_.columns; ++column, ++i) {
       const Vector v = displacement(mv + 4 * column, pred[column], picture.ref_poc + (block + column) * 2, picture.poc);
       field_.lists[0].x[i] = v.x;
@@ -168,6 +192,7 @@ void check_motion(const HeatParams& params, const PictureView& picture) {
 
 void Motion::read(const PictureView& picture) {
   check_motion(params_, picture);
+  if (only_magnitudes()) return read_magnitudes(picture);
   if (params_.vector == VectorMode::kDisplacement) {
     read_displacement(picture);
   } else {

@@ -41,6 +41,10 @@ class Motion {
 
  private:
   void place_cells();
+  // Which lists the blocks of a row use, from `block` on.
+  const std::uint8_t* pred_row(const PictureView& picture, std::size_t block);
+  bool only_magnitudes() const;
+  void read_magnitudes(const PictureView& picture);
   void read_list(const PictureView& picture, int list);
   void read_displacement(const PictureView& picture);
   void mark_intra(const PictureView& picture);

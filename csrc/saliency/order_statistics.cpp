@@ -36,15 +36,19 @@ double PercentileFinder::find(std::span<const float> values, double q) {
 
 // The values of these ranks, if they lie between the bounds that a sample suggests.
 bool PercentileFinder::find_between(const Rank& rank, float& low, float& high) {
-  constexpr std::size_t kSample = 2048, kMargin = 80;  // three standard deviations of a median's rank, and some more
-  if (values_.size() < 4 * kSample) return false;
-  const std::size_t step = values_.size() / kSample;
+  constexpr std::size_t kLeast = 1 << 12;
+  if (values_.size() < kLeast) return false;
+  // Work on the sample and on what lies between the bounds is least with a sample of about n^(2/3).
+  const auto step = static_cast<std::size_t>(std::cbrt(static_cast<double>(values_.size())));
   sample_.clear();
   for (std::size_t i = step / 2; i < values_.size(); i += step) sample_.push_back(values_[i]);
-  const auto at = static_cast<std::size_t>(static_cast<double>(rank.low) / static_cast<double>(values_.size()) *
-                                           static_cast<double>(sample_.size()));
-  const auto first = sample_.begin() + static_cast<std::ptrdiff_t>(at < kMargin ? 0 : at - kMargin);
-  const auto last = sample_.begin() + static_cast<std::ptrdiff_t>(std::min(at + kMargin, sample_.size() - 1));
+  const auto count_sampled = static_cast<double>(sample_.size());
+  const double share = static_cast<double>(rank.low) / static_cast<double>(values_.size());
+  // Four standard deviations of the rank in the sample, and some more.
+  const auto margin = static_cast<std::size_t>(4 * std::sqrt(count_sampled * share * (1 - share))) + 8;
+  const auto at = static_cast<std::size_t>(share * count_sampled);
+  const auto first = sample_.begin() + static_cast<std::ptrdiff_t>(at < margin ? 0 : at - margin);
+  const auto last = sample_.begin() + static_cast<std::ptrdiff_t>(std::min(at + margin, sample_.size() - 1));
   std::nth_element(sample_.begin(), first, sample_.end());
   if (last != first) std::nth_element(first + 1, last, sample_.end());
   between_.resize(values_.size());

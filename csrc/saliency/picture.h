@@ -18,8 +18,11 @@ struct PictureView {
   int bit_depth = 8;
   bool intra = false;  // an I picture
 
-  const std::int16_t* mv = nullptr;       // (block_rows, block_columns, 2 lists, x y), quarter samples
-  const std::uint8_t* pred = nullptr;     // (block_rows, block_columns), bit 0: list 0 used, bit 1: list 1; may be null
+  const std::int16_t* mv = nullptr;    // (block_rows, block_columns, 2 lists, x y), quarter samples
+  const std::uint8_t* pred = nullptr;  // (block_rows, block_columns), bit 0: list 0 used, bit 1: list 1; may be null
+  // The same as (block_rows, block_columns, 2 lists), negative where a list is not used; stands for `pred` where that
+  // is null.
+  const std::int8_t* ref_idx = nullptr;
   const std::int32_t* ref_poc = nullptr;  // (block_rows, block_columns, 2 lists); only for kDisplacement
   std::int32_t poc = 0;
   const std::int16_t* residual = nullptr;             // (height, width), at bit_depth

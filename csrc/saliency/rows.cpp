@@ -10,10 +10,13 @@
 
 namespace ove::saliency {
 
-OVE_VECTOR_CLONES
-void choose_vectors(const std::int16_t* mv, const std::uint8_t* pred, std::size_t n, int list, bool fall_back, float* x,
-                    float* y) {
-  // A vector at a time; without branches, so what is not used is masked out.
+namespace {
+
+// Calls take(i, x, y) with the vector of every block. A vector at a time; without branches, so what is not used is
+// masked out.
+template <class Take>
+[[gnu::always_inline]] inline void for_vectors(const std::int16_t* mv, const std::uint8_t* pred, std::size_t n,
+                                               int list, bool fall_back, Take take) {
   typedef std::int32_t Pair __attribute__((may_alias, aligned(2)));
   const Pair* vectors = reinterpret_cast<const Pair*>(mv);
   constexpr int kToX = std::endian::native == std::endian::little ? 16 : 0, kToY = 16 - kToX;
@@ -22,8 +25,36 @@ void choose_vectors(const std::int16_t* mv, const std::uint8_t* pred, std::size_
     const std::int32_t first = -(pred[i] >> list & 1), second = ~first & -((pred[i] & other) >> 1);
     const std::int32_t l0 = vectors[2 * i], l1 = vectors[2 * i + 1];
     const auto v = static_cast<std::uint32_t>(((list == 0 ? l0 : l1) & first) | (l1 & second));
-    x[i] = static_cast<float>(static_cast<std::int32_t>(v << kToX) >> 16) * kQuarter;
-    y[i] = static_cast<float>(static_cast<std::int32_t>(v << kToY) >> 16) * kQuarter;
+    take(i, static_cast<float>(static_cast<std::int32_t>(v << kToX) >> 16) * kQuarter,
+         static_cast<float>(static_cast<std::int32_t>(v << kToY) >> 16) * kQuarter);
+  }
+}
+
+}  // namespace
+
+OVE_VECTOR_CLONES
+void choose_vectors(const std::int16_t* mv, const std::uint8_t* pred, std::size_t n, int list, bool fall_back, float* x,
+                    float* y) {
+  for_vectors(
+      mv, pred, n, list, fall_back, [ x, y ](std::size_t i, float vx, float vy) __attribute__((always_inline)) {
+        x[i] = vx;
+        y[i] = vy;
+      });
+}
+
+OVE_VECTOR_CLONES
+void chosen_magnitudes(const std::int16_t* mv, const std::uint8_t* pred, std::size_t n, int list, bool fall_back,
+                       const Camera& camera, float* out) {
+  const Camera c = camera;
+  for_vectors(
+      mv, pred, n, list, fall_back,
+      [&c, out ](std::size_t i, float x, float y) __attribute__((always_inline)) { out[i] = magnitude(x, y, c); });
+}
+
+OVE_VECTOR_CLONES
+void pred_of_indices(const std::int8_t* __restrict ref_idx, std::size_t n, std::uint8_t* __restrict pred) {
+  for (std::size_t i = 0; i < n; ++i) {
+    pred[i] = static_cast<std::uint8_t>(3 - ((ref_idx[2 * i] >> 7 & 1) | (ref_idx[2 * i + 1] >> 7 & 1) << 1));
   }
 }
 

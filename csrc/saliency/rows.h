@@ -19,6 +19,11 @@ struct Run {
 // of `list` where bit `list` of `pred` is set, with `fall_back` those of list 1 where only bit 1 is, 0 elsewhere.
 void choose_vectors(const std::int16_t* mv, const std::uint8_t* pred, std::size_t n, int list, bool fall_back, float* x,
                     float* y);
+// |v - camera| of the vectors that choose_vectors() gives.
+void chosen_magnitudes(const std::int16_t* mv, const std::uint8_t* pred, std::size_t n, int list, bool fall_back,
+                       const Camera& camera, float* out);
+// pred of n blocks by their reference indices, two a block.
+void pred_of_indices(const std::int8_t* ref_idx, std::size_t n, std::uint8_t* pred);
 // pred of n blocks where a list counts as used if its vector is not 0.
 void used_lists(const std::int16_t* mv, std::size_t n, std::uint8_t* pred);
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace ove::saliency {
 
@@ -129,16 +130,8 @@ void Saliency::add_residual(int y, const Run& part, float weight, float* out) {
 }
 
 void Saliency::find_scales() {
+  if (params_.clip_scope) finish_measuring();
   if (scales_final_) return;
-  if (params_.clip_scope) {
-    scales_.motion = scale_of(clip_motion_.percentile(params_.percentile), kLeastMotion);
-    scales_.residual = scale_of(accumulated_residual_ ? clip_accumulated_residual_.percentile(params_.percentile)
-                                                      : percentile(clip_residual_, params_.percentile),
-                                kLeastResidual);
-    scales_.bits = scale_of(clip_bits_.percentile(params_.percentile), kLeastBits);
-    scales_final_ = true;
-    return;
-  }
   if (use_motion_) scales_.motion = scale_of(motion_.percentile(params_.percentile), kLeastMotion);
   if (use_residual_) scales_.residual = scale_of(residual_percentile(), kLeastResidual);
   if (use_bits_) {
@@ -150,6 +143,15 @@ void Saliency::find_scales() {
 void Saliency::accumulate(const PictureView& picture) {
   if (params_.accumulate == Accumulate::kNone) throw std::logic_error("the parameters accumulate nothing");
   read(picture);
+}
+
+void Saliency::finish_measuring() {
+  if (std::exchange(scales_final_, true)) return;
+  scales_.motion = scale_of(clip_motion_.percentile(params_.percentile), kLeastMotion);
+  scales_.residual = scale_of(accumulated_residual_ ? clip_accumulated_residual_.percentile(params_.percentile)
+                                                    : percentile(clip_residual_, params_.percentile),
+                              kLeastResidual);
+  scales_.bits = scale_of(clip_bits_.percentile(params_.percentile), kLeastBits);
 }
 
 void Saliency::measure(const PictureView& picture) {

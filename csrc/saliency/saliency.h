@@ -60,6 +60,9 @@ class Saliency {
   // The fused heat on the canvas, (canvas_height, canvas_width) in display orientation. Its patch sums are the scores.
   void heat(const PictureView& picture, std::span<float> canvas);
 
+  // Makes the scales of the clip, from the pictures measured, instead of the first picture that is scored.
+  void finish_measuring();
+
   // Those of the picture read last, or of the clip.
   const Scales& scales() const { return scales_; }
   // Takes the scales of a clip that was measured earlier.

@@ -122,6 +122,7 @@ class VideoIndex(metaclass=_Pybind11Type):
     @property
     def packet_bytes(self) -> NDArray[np.int64]: ...
     def num_needed(self, frame_ids: Sequence[int]) -> int: ...
+    def window(self, frame_ids: Sequence[int]) -> tuple[int, int, int, int] | None: ...
 
 @final
 class Reader(metaclass=_Pybind11Type):
@@ -190,6 +191,15 @@ class Scorer(metaclass=_Pybind11Type):
         intra: bool,
     ) -> NDArray[np.float32]: ...
     def score_picture(self, picture: Picture) -> NDArray[np.float32]: ...
+    def score_video(
+        self,
+        source: _Source,
+        *,
+        index: VideoIndex,
+        frame_ids: Sequence[int],
+        threads: int,
+        limits: dict[str, int],
+    ) -> NDArray[np.float32]: ...
     def heat(
         self,
         *,

@@ -50,6 +50,16 @@ class Planes:
         return getattr(scorer, f"{method}_picture")(self.arrays)
 
 
+@dataclass(frozen=True)
+class Scores:
+    """Patch sums (T, rows, columns) of pictures of one size, and what they were made with."""
+
+    values: npt.NDArray[np.float32]
+    scorer: _core.Scorer
+    window: tuple[int, int, int, int]
+    rotation: int
+
+
 class Reader(Protocol):
     """Display pictures by their index."""
 
@@ -64,6 +74,9 @@ class Reader(Protocol):
 
     def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
         """The pictures at these ascending indices, with the arrays that `params` need."""
+
+    def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scores | None:
+        """Scores made in one go, in the decoder's threads; None where pictures are to be scored one by one."""
 
 
 class Pictures(Protocol):
@@ -88,6 +101,21 @@ class _VideoReader:
 
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
         return np.asarray(self._video.index.type[list(frame_ids)] == "I")
+
+    def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scores | None:
+        video, rotation = self._video, self._video.info["rotation"]
+        window = video.index.window(frame_ids)
+        if window is None:
+            return None
+        scorer = scorer or _core.Scorer(params, window, rotation)
+        values = scorer.score_video(
+            video.source,
+            index=video.index,
+            frame_ids=frame_ids,
+            threads=video.threads,
+            limits=video.limits.as_dict(),
+        )
+        return Scores(values, scorer, window, rotation)
 
     def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
         for picture in self._video.read(frame_ids, residual=params["residual_weight"] > 0):
@@ -176,6 +204,9 @@ class ArrayPictures:
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
         return np.array(["types" in self._arrays and str(self._arrays["types"][i]) == "I" for i in frame_ids])
 
+    def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scores | None:
+        return None
+
     def _size(self, i: int) -> tuple[int, int]:
         if "residual" in self._arrays:
             height, width = np.shape(self._arrays["residual"][i])
@@ -250,6 +281,30 @@ def _with_list_1(mv: Any) -> Any:
     import torch
 
     return torch.stack([mv, torch.zeros_like(mv)], dim=2)
+
+
+def score_pictures(
+    reader: Reader, reads: Sequence[tuple[int, int | None]], params: dict[str, Any], scorer: _core.Scorer | None
+) -> Scores:
+    """The scores of the pictures that have a slot in `reads` (see ``readings``), by `scorer` or one made for them.
+
+    Raises what ``read_planes`` does.
+    """
+    frame_ids = [i for i, _ in reads]
+    # What accumulates goes from picture to picture, in one thread.
+    if params["accumulate"] == "none" and (scores := reader.score(frame_ids, params, scorer)):
+        return scores
+    window, rotation = (0, 0, 0, 0), 0
+    values = []
+    for planes, (_, slot) in zip(read_planes(reader, frame_ids, params), reads, strict=True):
+        scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
+        if slot is None:
+            planes.give(scorer, "accumulate")
+        else:
+            values.append(planes.give(scorer, "score"))
+        window, rotation = planes.window, planes.rotation
+    assert scorer is not None  # frame_ids are never empty, and read_planes delivers them all
+    return Scores(np.stack(values), scorer, window, rotation)
 
 
 def read_planes(reader: Reader, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ove_codec import _core
-from ove_codec._pictures import Array, ArrayPictures, Pictures, Reader, VideoPictures, read_planes
+from ove_codec._pictures import Array, ArrayPictures, Pictures, Reader, VideoPictures, read_planes, score_pictures
 from ove_codec.cuda import is_cpu, lies_on_gpu
 from ove_codec.limits import Limits
 from ove_codec.presets import resolve
@@ -285,27 +285,18 @@ def _select(pictures: Pictures, preset: str, overrides: dict[str, Any]) -> Selec
     reader = pictures.open()
     frame_ids = sampled_frames(reader, params)
     intra = reader.intra(frame_ids.tolist())
-    reads = readings(reader, frame_ids, scored_pictures(intra, params).tolist(), params)
-    read_ids = [i for i, _ in reads]
+    scored = scored_pictures(intra, params)
+    reads = readings(reader, frame_ids, scored.tolist(), params)
     scorer: _core.Scorer | None = None
     clip = params["percentile_scope"] == "clip"
     if clip:
-        for planes, (_, slot) in zip(read_planes(reader, read_ids, params), reads, strict=True):
+        for planes, (_, slot) in zip(read_planes(reader, [i for i, _ in reads], params), reads, strict=True):
             scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
             planes.give(scorer, "accumulate" if slot is None else "measure")
-    window, rotation = (0, 0, 0, 0), 0
-    scores = {}
-    for planes, (_, slot) in zip(read_planes(reader, read_ids, params), reads, strict=True):
-        scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
-        if slot is None:
-            planes.give(scorer, "accumulate")
-        else:
-            scores[slot] = planes.give(scorer, "score")
-        window, rotation = planes.window, planes.rotation
-    assert scorer is not None  # frame_ids are never empty, and read_planes delivers them all
-    all_scores = np.zeros((len(frame_ids), *scorer.valid().shape), np.float32)
-    for slot, sums in scores.items():
-        all_scores[slot] = sums
+    scores = score_pictures(reader, reads, params, scorer)
+    scorer = scores.scorer
+    all_scores = np.zeros((len(frame_ids), *scores.values.shape[1:]), np.float32)
+    all_scores[scored] = scores.values
     keep_whole = intra if params["i_pictures"] == "keep" else np.zeros_like(intra)
     mask = _core.keep_patches(all_scores, scorer.valid(), keep_whole, scorer.full_score, params)
     return Selection(
@@ -314,7 +305,7 @@ def _select(pictures: Pictures, preset: str, overrides: dict[str, Any]) -> Selec
         scores=all_scores,
         mask=mask,
         valid=scorer.valid(),
-        geometry=geometry_of(params, window, rotation, scorer),
+        geometry=geometry_of(params, scores.window, scores.rotation, scorer),
         preset=preset,
         params=params,
         scales=scorer.scales if clip else None,

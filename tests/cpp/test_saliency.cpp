@@ -281,7 +281,17 @@ TEST_CASE("loops over rows do what they say for every length") {
         REQUIRE(x[i] == (from < 0 ? 0.0f : static_cast<float>(vectors[4 * i + 2 * from]) / 4));
         REQUIRE(y[i] == (from < 0 ? 0.0f : static_cast<float>(vectors[4 * i + 2 * from + 1]) / 4));
       }
+      Camera camera;
+      camera.x0 = -3.25f;
+      camera.y0 = 7.5f;
+      std::vector<float> length(n);
+      chosen_magnitudes(vectors, pred.data(), n, list, list == 0, camera, length.data());
+      for (std::size_t i = 0; i < n; ++i) REQUIRE(length[i] == magnitude(x[i], y[i], camera));
     }
+    std::vector<std::int8_t> ref_idx(2 * n);
+    for (auto& value : ref_idx) value = static_cast<std::int8_t>(draw(-1, 15));
+    pred_of_indices(ref_idx.data(), n, pred.data());
+    for (std::size_t i = 0; i < n; ++i) REQUIRE(pred[i] == ((ref_idx[2 * i] >= 0) | (ref_idx[2 * i + 1] >= 0) << 1));
     used_lists(vectors, n, pred.data());
     for (std::size_t i = 0; i < n; ++i) {
       const std::int16_t* v = vectors + 4 * i;
