@@ -43,9 +43,6 @@ Table<T> HeatPlan::add(std::span<const T> values) {
 HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const Geometry& geometry, int ctb_size)
     : ctb_size_(ctb_size) {
   check_params(params);
-  if (params.local_variance > 0) {
-    throw std::invalid_argument("local_variance is measured on the CPU alone: select with device='cpu'");
-  }
   if (window.width > kMostSide || window.height > kMostSide) {
     throw std::invalid_argument("pictures on a GPU have at most " + std::to_string(kMostSide) + " samples a side");
   }
@@ -94,8 +91,7 @@ HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const 
   const Motion motion(params, window);
   t.grid = motion.grid();
   t.motion_in_blocks = motion.in_blocks();
-  t.motion_cells =
-      add_cells(motion.map(), t.motion_in_blocks ? t.grid.rows : t.grid.height, t.motion_vertical, t.motion_horizontal);
+  t.motion_cells = add_cells(motion.map(), motion.rows(), t.motion_vertical, t.motion_horizontal);
   t.u = add(std::span<const float>(unit_coordinates(t.grid.width)));
   t.v = add(std::span<const float>(unit_coordinates(t.grid.height)));
   if (params.center_prior > 0) {

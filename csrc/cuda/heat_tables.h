@@ -69,6 +69,13 @@ struct HeatTables {
   OVE_HOST_DEVICE std::int64_t samples() const { return std::int64_t{window.width} * window.height; }
   OVE_HOST_DEVICE std::int64_t ctus() const { return std::int64_t{bits_cells.columns} * bits_cells.rows; }
   OVE_HOST_DEVICE std::int64_t patches() const { return std::int64_t{rows} * columns; }
+  // Whether the map of motion is computed once, or each time a sample of it is looked at.
+  OVE_HOST_DEVICE bool motion_kept() const { return motion_in_blocks || params.local_variance > 0; }
+  // Of what local variances are made of: the map of |v|, for the reference's integral images with its borders repeated.
+  OVE_HOST_DEVICE std::int64_t variance_samples() const {
+    const std::int64_t border = params.reference_motion ? params.local_variance - 1 : 0;
+    return (grid.width + border) * (grid.height + border);
+  }
 };
 static_assert(std::is_trivially_copyable_v<HeatTables>);
 
@@ -90,7 +97,7 @@ struct RecordSizes {
 class HeatPlan {
  public:
   // `ctb_size` is that of the clip's pictures, looked at where bits count. Throws std::invalid_argument for parameters
-  // that make no sense, and for a local variance, which only the CPU measures.
+  // that make no sense.
   HeatPlan(const saliency::HeatParams& params, const DisplayWindow& window, const Geometry& geometry, int ctb_size);
 
   const HeatTables& tables() const { return tables_; }

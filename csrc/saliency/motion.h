@@ -29,6 +29,8 @@ class Motion {
   // are not.
   bool in_blocks() const { return !samples_; }
   const BlockGrid& grid() const { return grid_; }
+  // Of the map of values: blocks or samples.
+  int rows() const { return samples_ ? samples_->rows() : grid_.rows; }
   // One value a block, where in_blocks().
   const ValueMap& map() const { return map_; }
   // weight * min(scale * |v|, 1) at columns [begin, end) of row y of the window; quickest in ascending order.
