@@ -47,14 +47,14 @@ def fields(
     return [(field[..., 0], field[..., 1], np.ones(field.shape[:2], bool))]
 
 
-def fitted(vx: Array, vy: Array, mode: str) -> tuple[Any, Any]:
-    """Camera vectors of a least-squares fit at sample resolution."""
+def fitted(vx: Array, vy: Array, mode: str, few: tuple[Array, Array]) -> tuple[Any, Any]:
+    """Camera vectors of a least-squares fit at sample resolution; the median of `few` where few samples move."""
     h, w = vx.shape
     u, v = np.meshgrid(np.linspace(-1, 1, w), np.linspace(-1, 1, h))
     uu, vv, dx, dy = u.ravel(), v.ravel(), vx.ravel(), vy.ravel()
     points = np.flatnonzero((dx != 0) | (dy != 0))
     if points.size < 64:
-        return np.median(vx), np.median(vy)
+        return np.full((h, w), np.median(few[0])), np.full((h, w), np.median(few[1]))
     points = points[:: max(1, math.ceil(points.size / 5000))]
     one, zero = np.ones_like(uu), np.zeros_like(uu)
     if mode == "similarity":
@@ -98,6 +98,18 @@ def stretched(a: Array, height: int, width: int) -> Array:
     return a[rows][:, columns]
 
 
+def at_middles(a: Array, window: Window) -> Array:
+    """A field that is linear over the samples of the window, at the middles of its 4x4 blocks (inside the window)."""
+    for axis, (begin, length) in enumerate(((window[1], window[3]), (window[0], window[2]))):
+        blocks = -(-(begin + length) // 4) - begin // 4
+        places = (4 * np.arange(blocks) - begin % 4 + 1.5).clip(0, length - 1)
+        low = np.floor(places).astype(int)
+        high = np.minimum(low + 1, length - 1)
+        share = (places - low).reshape((-1, 1) if axis == 0 else (1, -1))
+        a = a.take(low, axis) * (1 - share) + a.take(high, axis) * share
+    return a
+
+
 def motion(picture: Arrays, window: Window, params: Arrays) -> tuple[Array, Array]:
     """(|v| at sample resolution, the values that its percentile is taken of)."""
     x, y, w, h = window
@@ -108,26 +120,46 @@ def motion(picture: Arrays, window: Window, params: Arrays) -> tuple[Array, Arra
         picture["mv"], picture.get("pred"), picture.get("ref_poc"), picture.get("poc", 0), params["vector"]
     )
     per_sample = params["compensate"] in ("similarity", "affine")
-    lengths, uses = [], []
-    for vx, vy, used in all_fields:
-        vx, vy, used = (
-            window_samples(a, 4, window) if per_sample else window_blocks(a, window) for a in (vx, vy, used)
-        )
-        cx, cy = 0.0, 0.0
+    fills = params["intra_blocks"] != "as_coded" and not picture.get("intra")
+    no_vector = np.zeros(picture["mv"].shape[:2], bool)
+    if fills:
+        no_vector = (picture["pred"] & 3) == 0
+    counted = ~window_blocks(no_vector, window)
+    lengths, middles, uses = [], [], []
+    for field in all_fields:
+        vx, vy, used = (window_samples(a, 4, window) if per_sample else window_blocks(a, window) for a in field)
+        blocks_x, blocks_y = (window_blocks(a, window) for a in field[:2])
+        at_camera = (blocks_x[counted], blocks_y[counted]) if counted.any() else (np.zeros(1), np.zeros(1))
+        cx, cy = np.zeros(vx.shape), np.zeros(vx.shape)
         if params["compensate"] == "median":
-            cx, cy = np.median(vx), np.median(vy)
+            cx, cy = (np.full(vx.shape, np.median(a)) for a in at_camera)
         elif params["compensate"] == "mean":
-            cx, cy = vx.mean(), vy.mean()
+            cx, cy = (np.full(vx.shape, a.mean()) for a in at_camera)
         elif per_sample:
-            cx, cy = fitted(vx, vy, params["compensate"])
+            cx, cy = fitted(vx, vy, params["compensate"], at_camera)
         lengths.append(np.hypot(vx - cx, vy - cy))
-        uses.append(used)
-    if len(lengths) == 1:
-        values = lengths[0]
-    else:
-        only_second = uses[1] & ~uses[0]
-        both = uses[0] & uses[1]
-        values = np.where(only_second, lengths[1], np.where(both, np.maximum(*lengths), lengths[0]))
+        if per_sample:
+            cx, cy = at_middles(cx, window), at_middles(cy, window)
+        middles.append(np.hypot(blocks_x - cx, blocks_y - cy))
+        uses.append((used, window_blocks(field[2], window)))
+
+    def longer(first: Array, second: Array, used_first: Array, used_second: Array) -> Array:
+        both = used_first & used_second
+        return np.where(used_second & ~used_first, second, np.where(both, np.maximum(first, second), first))
+
+    values, at_blocks = lengths[0], middles[0]
+    if len(lengths) > 1:
+        values = longer(lengths[0], lengths[1], uses[0][0], uses[1][0])
+        at_blocks = longer(middles[0], middles[1], uses[0][1], uses[1][1])
+    if fills:
+        others = at_blocks[counted]
+        fill = {
+            "zero": lambda: 0.0,
+            "median": lambda: np.median(others) if others.size else 0.0,
+            "max": lambda: max(1e-6, others.max(initial=0)),
+        }[params["intra_blocks"]]()
+        filled = window_samples(no_vector, 4, window) if per_sample else ~counted
+        values = np.where(filled, fill, values)
     samples = values if per_sample else window_samples(values, 4, (window[0] % 4, window[1] % 4, *window[2:]))
     if params["local_variance"]:
         variance = reference_local_variance if reference else local_variance
@@ -146,23 +178,32 @@ def energy(values: Array, scale_values: Array, floor: float, q: float) -> Array:
     return np.clip(values / max(np.percentile(scale_values, q), floor), 0, 1)
 
 
-def heat_at_source(picture: Arrays, window: Window, params: Arrays, clip: Arrays | None = None) -> Array:
+def values_of(pictures: list[Arrays], window: Window, params: Arrays) -> dict[str, tuple[Array, Array]]:
+    """What a sampled picture counts of itself and of those before it: (values at samples, those of its percentile)."""
+    join = (lambda parts: np.max(parts, 0)) if params["accumulate"] == "max" else (lambda parts: np.sum(parts, 0))
+    values = {}
+    if params["mv_weight"]:
+        parts = [motion(picture, window, params) for picture in pictures]
+        values["mv"] = join([p[0] for p in parts]), join([p[1] for p in parts])
+    if params["residual_weight"]:
+        level = join([residual_level(picture, window) for picture in pictures])
+        values["residual"] = level, level
+    if params["bits_weight"]:
+        bits = join([picture["bits"].astype(np.float64) for picture in pictures])
+        cost = window_samples(np.log1p(bits), pictures[0]["ctb_size"], window)
+        values["bits"] = cost, cost
+    return values
+
+
+def heat_at_source(pictures: list[Arrays], window: Window, params: Arrays, clip: Arrays | None = None) -> Array:
     """The fused heat of the display window in coded orientation. `clip`: values of all pictures, by name."""
     clip = clip or {}
     energies, weights = [], []
     q = params["percentile"]
-    if params["mv_weight"]:
-        samples, values = motion(picture, window, params)
-        energies.append(energy(samples, clip.get("mv", values), 1e-6, q))
-        weights.append(params["mv_weight"])
-    if params["residual_weight"]:
-        level = residual_level(picture, window)
-        energies.append(energy(level, clip.get("residual", level), 1.0, q))
-        weights.append(params["residual_weight"])
-    if params["bits_weight"]:
-        cost = window_samples(np.log1p(picture["bits"].astype(np.float64)), picture["ctb_size"], window)
-        energies.append(energy(cost, clip.get("bits", cost), 1e-6, q))
-        weights.append(params["bits_weight"])
+    for name, (samples, values) in values_of(pictures, window, params).items():
+        floor = 1.0 if name == "residual" else 1e-6
+        energies.append(energy(samples, clip.get(name, values), floor, q))
+        weights.append(params[f"{name}_weight"])
     stack = np.stack(energies)
     heat = {
         "weighted": lambda: np.tensordot(weights, stack, 1),
@@ -214,14 +255,19 @@ def geometry(width: int, height: int, params: Arrays) -> tuple[int, int, int, in
     return *resized, *offsets, size // patch, size // patch
 
 
-def canvas_heat(picture: Arrays, window: Window, rotation: int, params: Arrays, clip: Arrays | None = None) -> Array:
+def canvas_heat(
+    picture: Arrays | list[Arrays], window: Window, rotation: int, params: Arrays, clip: Arrays | None = None
+) -> Array:
+    """The heat of a sampled picture, or, where energies are accumulated, of several, of which it is the last."""
+    pictures = picture if isinstance(picture, list) else [picture]
+    pictures = [p for p in pictures if not (p.get("intra") and params["i_pictures"] == "zero")]
     _, _, w, h = window
     width, height = (h, w) if rotation % 180 else (w, h)
     rw, rh, ox, oy, rows, columns = geometry(width, height, params)
     p = params["patch_size"]
-    if picture.get("intra") and params["i_pictures"] == "zero":
+    if not pictures:
         return np.zeros((rows * p, columns * p))
-    heat = np.rot90(heat_at_source(picture, window, params, clip), -rotation // 90)
+    heat = np.rot90(heat_at_source(pictures, window, params, clip), -rotation // 90)
     cubic = params["interpolation"] == "cubic"
     canvas = resize_matrix(height, rh, oy, rows * p, cubic) @ heat @ resize_matrix(width, rw, ox, columns * p, cubic).T
     if params["quantize"]:
@@ -263,3 +309,29 @@ def kept(scores: Array, valid: Array, params: Arrays, intra: Array | list[bool] 
         for _, _, t, h, w in sorted(ranked)[: params["budget"]]:
             mask[t, h, w] = True
     return mask
+
+
+def along_sizes(sizes: list[int], intra: list[bool], num_frames: int) -> list[int]:
+    """Pictures evenly along their cumulative sizes, by bisection of the factor that makes sizes shares."""
+    count = len(sizes)
+    if num_frames >= count:
+        return list(range(count))
+    if num_frames == 1:
+        return [0]
+    others = [max(1, b) for b, i in zip(sizes, intra, strict=True) if not i]
+    weights = [float(np.median(others)) if i and others else max(1, b) for b, i in zip(sizes, intra, strict=True)]
+
+    def shares(factor: float) -> list[float]:
+        return [1.0 if i in (0, count - 1) else min(1.0, factor * b) for i, b in enumerate(weights)]
+
+    low, high = 0.0, 1.0
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if sum(shares(middle)) < num_frames else (low, middle)
+    chosen: list[int] = []
+    so_far = 0.0
+    for i, share in enumerate(shares(high)):
+        so_far += share
+        if so_far >= len(chosen) + 0.5 - 1e-9:
+            chosen.append(i)
+    return chosen[:num_frames]

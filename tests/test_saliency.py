@@ -73,17 +73,19 @@ def check(
     height, width = first.shape[1:3] if arrays["residual"] is not None else (4 * n for n in first.shape[1:3])
     window = window or (0, 0, width, height)
     clip = None
+    before = [*selection.frame_ids[:1] - 1, *selection.frame_ids[:-1]]
+    counted_from = selection.frame_ids if p["accumulate"] == "none" else [i + 1 for i in before]
+    groups = [
+        [picture(arrays, j) for j in range(i, k + 1)] for i, k in zip(counted_from, selection.frame_ids, strict=True)
+    ]
     if p["percentile_scope"] == "clip":
-        pictures = [picture(arrays, i) for i in selection.frame_ids]
-        pictures = [q for q in pictures if not (q["intra"] and p["i_pictures"] == "zero")]
-        clip = {
-            "mv": np.concatenate([twin.motion(q, window, p)[1].ravel() for q in pictures]),
-            "residual": np.concatenate([twin.residual_level(q, window).ravel() for q in pictures]),
-        }
+        heated = [[q for q in counted if not (q["intra"] and p["i_pictures"] == "zero")] for counted in groups]
+        measured = [twin.values_of(counted, window, p) for counted in heated if counted]
+        clip = {name: np.concatenate([m[name][1].ravel() for m in measured]) for name in measured[0]}
     heats = list(selection.heats())
     assert len(heats) == frames
-    for t, i in enumerate(selection.frame_ids):
-        expected = twin.canvas_heat(picture(arrays, i), window, rotation, p, clip)
+    for t, counted in enumerate(groups):
+        expected = twin.canvas_heat(counted, window, rotation, p, clip)
         assert heats[t].shape == expected.shape and heats[t].dtype == np.float32
         area = p["patch_size"] ** 2
         np.testing.assert_allclose(heats[t], expected, atol=2e-4 + 2 * quantum)  # a cubic resize can double a step
@@ -197,6 +199,102 @@ def test_clip_scope(compensate: str, i_pictures: str) -> None:
     np.testing.assert_array_equal(selection.heat(2), list(selection.heats())[2])
 
 
+@pytest.mark.parametrize("intra_blocks", ["zero", "median", "max"])
+@pytest.mark.parametrize("vector", ["l0", "both", "displacement"])
+@pytest.mark.parametrize("compensate", ["none", "median", "mean", "similarity", "affine"])
+def test_intra_blocks(intra_blocks: str, vector: str, compensate: str) -> None:
+    arrays = clip_arrays(np.random.default_rng(26))
+    arrays["mv"][:, :, :, :, 0] += np.where((arrays["pred"] != 0)[..., None], 24, 0).astype(np.int16)  # a camera
+    params: dict[str, Any] = {**SMALL, "budget": 20, "vector": vector, "compensate": compensate}
+    for window in (None, (3, 6, 97, 61)):
+        filled = check(arrays, **params, window=window, intra_blocks=intra_blocks)
+        plain = check(arrays, **params, window=window)
+        np.testing.assert_array_equal(filled.scores[0], plain.scores[0])  # an I picture
+        assert (compensate, intra_blocks) == ("none", "zero") or not np.allclose(filled.scores[1:], plain.scores[1:])
+
+
+@pytest.mark.parametrize("compensate", ["none", "median", "similarity"])
+@pytest.mark.parametrize("scope", ["frame", "clip"])
+def test_intra_blocks_under_a_local_variance(compensate: str, scope: str) -> None:
+    arrays = clip_arrays(np.random.default_rng(27))
+    for intra_blocks in ("zero", "median", "max"):
+        check(
+            arrays, **SMALL, budget=20, compensate=compensate, percentile_scope=scope, intra_blocks=intra_blocks,
+            local_variance=3,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("intra_blocks", ["zero", "median", "max"])
+@pytest.mark.parametrize("compensate", ["none", "median", "affine"])
+def test_intra_blocks_of_pictures_without_others(intra_blocks: str, compensate: str) -> None:
+    """All blocks are intra, or one is in a picture where nothing moves: with "max" it is what moves."""
+    arrays = clip_arrays(np.random.default_rng(28), frames=2)
+    arrays["types"] = "PP"
+    arrays["mv"][:], arrays["pred"][0], arrays["pred"][1] = 0, 0, 1
+    arrays["pred"][1, 8:12, 8:12] = 0
+    selection = check(
+        arrays, **SMALL, budget=20, intra_blocks=intra_blocks, compensate=compensate, residual_weight=0, resize="native"
+    )
+    assert (selection.heat(1) > 0).any() == (intra_blocks == "max")
+    if intra_blocks == "max":
+        heat = selection.heat(1) > 0
+        assert heat[32:48, 32:48].all() and heat.sum() == 256
+
+
+@pytest.mark.parametrize("accumulate", ["sum", "max"])
+@pytest.mark.parametrize("scope", ["frame", "clip"])
+@pytest.mark.parametrize("compensate", ["none", "median", "similarity"])
+@pytest.mark.parametrize("i_pictures", ["as_coded", "zero"])
+def test_accumulation(accumulate: str, scope: str, compensate: str, i_pictures: str) -> None:
+    arrays = clip_arrays(np.random.default_rng(29), frames=10)
+    arrays["types"] = "IPBPIPPIBP"
+    arrays["residual"][3] //= 4
+    params: dict[str, Any] = {
+        "size": 56, "patch_size": 14, "frame_ids": [0, 1, 4, 7, 9], "budget": 20, "percentile_scope": scope,
+        "compensate": compensate, "i_pictures": i_pictures, "vector": "displacement", "bits_weight": 0.7,
+        "intra_blocks": "median",
+    }  # fmt: skip
+    selection = check(arrays, **params, accumulate=accumulate)
+    assert not np.allclose(selection.scores[2:], check(arrays, **params).scores[2:])
+    np.testing.assert_array_equal(selection.heat(3), list(selection.heats())[3])
+    check(arrays, **params, accumulate=accumulate, window=(2, 6, 97, 61), rotation=90, fuse="max")
+    params |= {"local_variance": 3, "motion_map": "reference"}
+    check(arrays, **params, accumulate=accumulate, window=(5, 3, 93, 67), atol=0.01)  # its rounding adds up
+
+
+@pytest.mark.parametrize("accumulate", ["sum", "max"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_accumulation_of_presets(accumulate: str, preset: str) -> None:
+    arrays = clip_arrays(np.random.default_rng(30), frames=7, height=80, width=80)
+    size = 64 if preset == "llava" else 56
+    check(
+        arrays, preset=preset, num_frames=3, size=size, budget=30, accumulate=accumulate,
+        quantum=1 if preset == "probe" else 0,
+    )  # fmt: skip
+
+
+def test_accumulated_sums_are_exact_where_a_picture_cannot_hold_them() -> None:
+    """Residuals at their limits and the largest counts of bits, over more pictures than 8, 16 or 32 bits would hold."""
+    frames = 600
+    arrays = clip_arrays(np.random.default_rng(31), frames=2, height=16, width=16)
+    arrays = {name: np.repeat(np.asarray(arrays[name])[1:], frames, 0) for name in ("mv", "residual", "pred", "bits")}
+    arrays["residual"][:, :8], arrays["residual"][:, 8:] = -300, np.arange(16)
+    arrays["bits"][:] = 2**31 - 1
+    selection = select_arrays(
+        **arrays, ctb_size=16, frame_ids=[0, frames - 1], accumulate="sum", resize="native", patch_size=1, budget=1,
+        percentile=100, fuse="weighted", mv_weight=0, residual_weight=1, percentile_scope="clip",
+    )  # fmt: skip
+    np.testing.assert_allclose(selection.heat(1)[0], 1)
+    np.testing.assert_allclose(selection.heat(1)[9], np.arange(16) / 128, rtol=1e-6)
+    np.testing.assert_allclose(selection.heat(0)[9], np.arange(16) / 128 / (frames - 1), rtol=1e-5)
+    bits = select_arrays(
+        **arrays, ctb_size=16, frame_ids=[0, frames - 1], accumulate="sum", resize="native", patch_size=1, budget=1,
+        preset="bitcost", percentile_scope="clip", percentile=100,
+    )  # fmt: skip
+    expected = np.log1p(2.0**31 - 1) / np.log1p((frames - 1) * (2.0**31 - 1))
+    np.testing.assert_allclose(bits.heat(0)[0, 0], expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("percentile", [0, 12.5, 50, 95, 99.9, 100])
 @pytest.mark.parametrize("fuse", ["weighted", "max"])
 def test_percentile(percentile: float, fuse: str) -> None:
@@ -262,7 +360,7 @@ def test_any_shape(data: st.DataObject) -> None:
     size = data.draw(st.integers(patch, 30))
     if resize == "native":
         patch = min(patch, *window[2:])
-    arrays = clip_arrays(np.random.default_rng(data.draw(st.integers(0, 99))), frames=2, height=height, width=width)
+    arrays = clip_arrays(np.random.default_rng(data.draw(st.integers(0, 99))), frames=3, height=height, width=width)
     check(
         arrays,
         window=window,
@@ -275,6 +373,9 @@ def test_any_shape(data: st.DataObject) -> None:
         interpolation=data.draw(st.sampled_from(["bilinear", "cubic"])),
         compensate=data.draw(st.sampled_from(["none", "median", "mean"])),
         motion_map=data.draw(st.sampled_from(["exact", "reference"])),
+        intra_blocks=data.draw(st.sampled_from(["as_coded", "zero", "median", "max"])),
+        frame_ids=data.draw(st.sampled_from([[0], [1], [0, 2]])),
+        accumulate=data.draw(st.sampled_from(["none", "sum", "max"])),
         fuse=data.draw(st.sampled_from(["weighted", "max"])),
         center_prior=data.draw(st.sampled_from([0, 0.3])),
         bits_weight=data.draw(st.sampled_from([0, 1.0])),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import ove_codec
 import saliency_twin as twin
-from ove_codec import _core
+from ove_codec import _core, _pictures
 from ove_codec._pictures import Planes
 from ove_codec.presets import COMMON, PRESETS, resolve
 from ove_codec.selection import Selection, _select, sample_frames, select, select_arrays
@@ -108,6 +108,59 @@ def test_sampling_in_seconds() -> None:
         sample_frames(pts, resolve("paper", {"start": 9}))
     with pytest.raises(ValueError, match="pass pts"):
         sample_frames(7, params)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    sizes=st.lists(st.integers(0, 5000) | st.just(100), min_size=1, max_size=60),
+    num_frames=st.integers(1, 70),
+    seed=st.integers(0, 99),
+)
+def test_sampling_along_the_bits(sizes: list[int], num_frames: int, seed: int) -> None:
+    intra = np.random.default_rng(seed).random(len(sizes)) < 0.2
+    params = resolve("paper", {"num_frames": num_frames, "sampling": "bits"})
+    ids = sample_frames(len(sizes), params, np.array(sizes), intra)
+    assert ids.dtype == np.int64
+    assert len(ids) == min(num_frames, len(sizes)) and (np.diff(ids) > 0).all()
+    assert ids[0] == 0 and (len(ids) == 1 or ids[-1] == len(sizes) - 1)
+    expected = twin.along_sizes(sizes, intra.tolist(), num_frames)
+    differ = ids != expected
+    assert len(expected) == len(ids)
+    # A mark that falls between two pictures may go to either, as rounding has it.
+    assert (np.abs(ids - expected)[differ] == 1).all() and differ.mean() <= 0.5
+
+
+def test_sampling_along_the_bits_follows_what_happens() -> None:
+    """A quiet clip with an event and large I pictures: most pictures are of the event, none twice."""
+    sizes = np.full(200, 50)
+    sizes[80:100] = 2000
+    sizes[::25] = 40000
+    intra = np.arange(200) % 25 == 0
+    params = resolve("paper", {"num_frames": 20, "sampling": "bits"})
+    ids = sample_frames(200, params, sizes, intra)
+    assert ((ids >= 80) & (ids < 100)).sum() == round(18 * 20 * 2000 / (20 * 2000 + 178 * 50))  # the ends aside
+    assert sample_frames(200, {**params, "num_frames": 200}, sizes, intra).tolist() == list(range(200))
+    even = sample_frames(200, params, np.full(200, 7), np.zeros(200, bool))
+    assert np.abs(even - np.linspace(0, 199, 20)).max() <= 6
+    with pytest.raises(ValueError, match="pass bits"):
+        sample_frames(200, params)
+    with pytest.raises(ValueError, match="'time', 'bits'"):
+        sample_frames(200, {**params, "sampling": "chance"})
+
+
+def test_arrays_are_sampled_along_their_bits() -> None:
+    arrays = clip_arrays(np.random.default_rng(32), frames=9)
+    arrays["types"] = "P" * 9
+    arrays["bits"][:4] //= 100
+    selection = select_arrays(**arrays, **GRID, num_frames=4, sampling="bits", budget=18)
+    assert selection.frame_ids.tolist() == twin.along_sizes(arrays["bits"].sum((1, 2)).tolist(), [False] * 9, 4)
+    assert select_arrays(**arrays, **GRID, frame_ids=[1, 5], sampling="bits", budget=18).frame_ids.tolist() == [1, 5]
+    windowed = select_arrays(
+        **arrays, **GRID, num_frames=3, sampling="bits", budget=18, pts=np.arange(9) / 10, start=0.15, end=0.75
+    )
+    assert windowed.frame_ids[[0, -1]].tolist() == [2, 7]
+    with pytest.raises(ValueError, match="pass bits"):
+        select_arrays(arrays["mv"], arrays["residual"], sampling="bits")
 
 
 def test_frame_ids() -> None:
@@ -211,6 +264,10 @@ def test_params_select_again() -> None:
         ({"window": (0, 0, 500, 5)}, ValueError, "display window"),
         ({"bit_depth": 7}, ValueError, "bit_depth"),
         ({"vector": "displacement", "ref_poc": None}, ValueError, "ref_poc is missing"),
+        ({"intra_blocks": "max", "pred": None}, ValueError, "pred is missing"),
+        ({"intra_blocks": "none"}, ValueError, "'median'"),
+        ({"accumulate": "mean"}, ValueError, "'sum'"),
+        ({"sampling": "evenly"}, ValueError, "'bits'"),
         ({"preset": "bitcost", "bits": None}, ValueError, "bits are missing"),
         ({"preset": "bitcost", "ctb_size": 8}, ValueError, "too few"),
         ({"mv": None}, ValueError, "mv is missing"),
@@ -248,6 +305,8 @@ def arrays_of(pictures: list[Any]) -> Arrays:
 def test_video_and_arrays_agree(stream: bytes, preset: str, scope: str, vector: str) -> None:
     pictures = list(ove_codec.open(stream))
     params: Arrays = {"preset": preset, "percentile_scope": scope, "vector": vector, "num_frames": 4, "budget": 300}
+    if scope == "clip":
+        params |= {"accumulate": "sum", "intra_blocks": "max"}
     a = select(stream, **params)
     b = select_arrays(**arrays_of(pictures), window=pictures[0].window, **params)
     np.testing.assert_array_equal(a.scores, b.scores)
@@ -301,6 +360,9 @@ class PicturesOfArrays:
     def pts(self) -> Array:
         return np.arange(len(self.pictures) + self.missing) / 25
 
+    def sizes(self) -> None:
+        return None
+
     def intra(self, frame_ids: Sequence[int]) -> Array:
         return np.zeros(len(frame_ids), bool)
 
@@ -325,6 +387,46 @@ def test_missing_pictures_are_reported() -> None:
     pictures = PicturesOfArrays(clip_arrays(np.random.default_rng(24), frames=4), missing=2)
     with pytest.raises(_core.DecodeError, match="display index 4"):
         _select(pictures, "paper", GRID)
+
+
+def test_only_pictures_that_count_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = clip_arrays(np.random.default_rng(33), frames=9)
+    arrays["types"] = "IPPIPPIPP"
+    read: list[list[int]] = []
+    real = _pictures.ArrayPictures.read
+
+    def watched(self: Any, frame_ids: Sequence[int], params: Arrays) -> Iterator[Planes]:
+        read.append(list(frame_ids))
+        return real(self, frame_ids, params)
+
+    monkeypatch.setattr(_pictures.ArrayPictures, "read", watched)
+    params: Arrays = {**GRID, "frame_ids": [2, 6, 8], "budget": 20}
+    cases: list[tuple[Arrays, list[int]]] = [
+        ({}, [2, 6, 8]),
+        ({"i_pictures": "zero"}, [2, 8]),
+        ({"accumulate": "sum"}, [2, 3, 4, 5, 6, 7, 8]),
+        ({"accumulate": "sum", "i_pictures": "zero"}, [2, 4, 5, 6, 7, 8]),
+    ]
+    for more, expected in cases:
+        selection = select_arrays(**arrays, **params, **more)
+        assert read.pop() == expected and not read
+        selection.heat(2)
+        assert read.pop() == ([7, 8] if "accumulate" in more else [8]) and not read
+
+
+def test_accumulated_ctus_of_several_sizes_are_refused() -> None:
+    scorer = _core.Scorer(resolve("bitcost", {"accumulate": "sum"}), (0, 0, 64, 64), 0)
+    rest: dict[str, Any] = {"mv": None, "residual": None, "pred": None, "ref_poc": None, "poc": 0, "bit_depth": 8}
+    rest |= {"width": 64, "height": 64, "intra": False}
+    scorer.accumulate(**rest, bits=np.ones((2, 2), np.int32), ctb_size=32)
+    with pytest.raises(ValueError, match="ctb_size changes from 32 to 64"):
+        scorer.accumulate(**rest, bits=np.ones((1, 1), np.int32), ctb_size=64)
+
+
+@pytest.mark.parametrize("params", [{"accumulate": "max"}, {"intra_blocks": "zero"}, {"local_variance": 3}])
+def test_what_a_gpu_does_not_know_is_refused(params: Arrays) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(params))}.*CPU alone.*device='cpu'"):
+        _core.HeatPlan(resolve("paper", params), (0, 0, 64, 64), 0, 0)
 
 
 @pytest.mark.threads

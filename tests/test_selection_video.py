@@ -39,6 +39,11 @@ def turned(path: Path, degrees: int) -> Path:
     return out
 
 
+def arrays_of(picture: Any) -> dict[str, Any]:
+    names = ("mv", "pred", "ref_poc", "poc", "residual", "bits", "ctb_size", "bit_depth")
+    return {name: getattr(picture, name) for name in names} | {"intra": picture.type == "I"}
+
+
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le"])
 @pytest.mark.parametrize("preset", ove_codec.PRESETS)
 @pytest.mark.parametrize("vector", ["l0_else_l1", "displacement"])
@@ -48,18 +53,41 @@ def test_scores_are_those_of_the_pictures(stream_folder: Path, pixel_format: str
     assert selection.frame_ids.tolist() == np.linspace(0, 12, 6).astype(int).tolist()
     pictures = list(ove_codec.open(path))
     for t, i in enumerate(selection.frame_ids):
-        picture = pictures[i]
-        one = {
-            name: getattr(picture, name) for name in ("mv", "pred", "ref_poc", "poc", "residual", "bits", "ctb_size")
-        }
-        one |= {"bit_depth": picture.bit_depth, "intra": picture.type == "I"}
-        expected = twin.canvas_heat(one, (0, 0, *SIZE), 0, selection.params)
+        expected = twin.canvas_heat(arrays_of(pictures[i]), (0, 0, *SIZE), 0, selection.params)
         tolerance = 14 * 14 if preset == "probe" else 0.01
         sums = twin.patch_sums(expected, selection.params["patch_size"])
         np.testing.assert_allclose(selection.scores[t], sums, rtol=0, atol=tolerance)
     np.testing.assert_array_equal(selection.heat(3), list(selection.heats())[3])
     assert selection.geometry.window == (0, 0, *SIZE)
     assert (selection.geometry.source_width, selection.geometry.source_height) == SIZE
+
+
+@pytest.mark.parametrize("preset", ove_codec.PRESETS)
+def test_accumulated_scores_are_those_of_all_pictures(stream_folder: Path, preset: str) -> None:
+    path = encoded(stream_folder, "selection_yuv420p.mp4")
+    params: dict[str, Any] = {"accumulate": "sum", "intra_blocks": "max", "vector": "displacement", "sampling": "bits"}
+    selection = ove_codec.select(path, preset=preset, num_frames=4, budget=50, percentile_scope="frame", **params)
+    index = ove_codec.open(path).index
+    intra = index.type == "I"
+    assert selection.frame_ids.tolist() == twin.along_sizes(index.packet_bytes.tolist(), intra.tolist(), 4)
+    pictures = [arrays_of(picture) for picture in ove_codec.open(path)]
+    begin = 0
+    for t, i in enumerate(selection.frame_ids):
+        expected = twin.canvas_heat(pictures[begin : i + 1], (0, 0, *SIZE), 0, selection.params)
+        begin = i + 1
+        sums = twin.patch_sums(expected, selection.params["patch_size"])
+        np.testing.assert_allclose(selection.scores[t], sums, rtol=0, atol=14 * 14 if preset == "probe" else 0.01)
+    np.testing.assert_array_equal(selection.heat(2), list(selection.heats())[2])
+
+
+def test_packet_sizes_are_those_of_the_file(stream_folder: Path) -> None:
+    av = pytest.importorskip("av", reason="packets are counted by PyAV")
+    path = encoded(stream_folder, "selection_yuv420p.mp4")
+    with av.open(str(path)) as container:
+        sizes = [packet.size for packet in container.demux(video=0) if packet.size]
+    index = ove_codec.open(path).index
+    assert index.packet_bytes.dtype == np.int64
+    assert index.packet_bytes.tolist() == [sizes[packet] for packet in index.packet]
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])

@@ -314,6 +314,10 @@ void bind_reader(py::module_& m) {
           "random_access",
           [](const reader::VideoIndex& i) { return column<bool>(i, [](auto& p) { return p.random_access; }); },
           "(N,) bool: whether the picture is an IRAP picture.")
+      .def_property_readonly(
+          "packet_bytes",
+          [](const reader::VideoIndex& i) { return column<std::int64_t>(i, [](auto& p) { return p.packet_bytes; }); },
+          "(N,) int64: size of the picture's packet.")
       .def(
           "num_needed",
           [](const reader::VideoIndex& index, const std::vector<std::int64_t>& frame_ids) {

@@ -47,6 +47,13 @@ class Scorer {
   }
 
   template <class Source>
+  void accumulate(const Source& picture) {
+    const WithoutGil unlocked;
+    const std::lock_guard lock(mutex_);
+    saliency_.accumulate(view(picture));
+  }
+
+  template <class Source>
   py::array_t<float> score(const Source& picture) {
     return fill(geometry_.rows, geometry_.columns, [&](std::span<float> out) { saliency_.score(view(picture), out); });
   }
@@ -135,6 +142,8 @@ void bind_saliency(py::module_& m) {
     def_with_arrays<Scorer>(scorer, name, method, doc);
   };
   picture_method("measure", &Scorer::measure<PictureView>, "First pass of percentile_scope='clip'.");
+  picture_method("accumulate", &Scorer::accumulate<PictureView>,
+                 "A picture that the next one to measure, score or render counts too.");
   picture_method("score", &Scorer::score<PictureView>, "Patch sums, (rows, columns) float32.");
   picture_method("heat", &Scorer::heat<PictureView>,
                  "Fused heat on the canvas, (canvas_height, canvas_width) float32.");
@@ -143,6 +152,7 @@ void bind_saliency(py::module_& m) {
         name, [method](Scorer& self, const py::object& picture) { return (self.*method)(*decoded_picture(picture)); },
         "The same of a Picture, in the decoder's memory.", py::arg("picture"));
   };
+  decoded_method("accumulate_picture", &Scorer::accumulate<CodecPicture>);
   decoded_method("measure_picture", &Scorer::measure<CodecPicture>);
   decoded_method("score_picture", &Scorer::score<CodecPicture>);
   decoded_method("heat_picture", &Scorer::heat<CodecPicture>);

@@ -57,6 +57,14 @@ HeatParams heat_params(const py::dict& p) {
                                       {"l0_else_l1", VectorMode::kL0ElseL1},
                                       {"both", VectorMode::kBoth},
                                       {"displacement", VectorMode::kDisplacement}});
+  params.intra_blocks = choice<IntraBlocks>("intra_blocks", text("intra_blocks"),
+                                            {{"as_coded", IntraBlocks::kAsCoded},
+                                             {"zero", IntraBlocks::kZero},
+                                             {"median", IntraBlocks::kMedian},
+                                             {"max", IntraBlocks::kMax}});
+  params.accumulate =
+      choice<Accumulate>("accumulate", text("accumulate"),
+                         {{"none", Accumulate::kNone}, {"sum", Accumulate::kSum}, {"max", Accumulate::kMax}});
   params.zero_intra_pictures =
       choice<bool>("i_pictures", text("i_pictures"), {{"as_coded", false}, {"zero", true}, {"keep", false}});
   params.fuse = choice<Fuse>(

@@ -43,6 +43,13 @@ Table<T> HeatPlan::add(std::span<const T> values) {
 HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const Geometry& geometry, int ctb_size)
     : ctb_size_(ctb_size) {
   check_params(params);
+  if (params.intra_blocks != IntraBlocks::kAsCoded) {
+    throw std::invalid_argument(
+        "intra_blocks other than 'as_coded' are known on the CPU alone: select with device='cpu'");
+  }
+  if (params.accumulate != Accumulate::kNone) {
+    throw std::invalid_argument("accumulate other than 'none' is known on the CPU alone: select with device='cpu'");
+  }
   if (window.width > kMostSide || window.height > kMostSide) {
     throw std::invalid_argument("pictures on a GPU have at most " + std::to_string(kMostSide) + " samples a side");
   }
@@ -90,7 +97,7 @@ HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const 
 
   const Motion motion(params, window);
   t.grid = motion.grid();
-  t.motion_in_blocks = motion.in_blocks();
+  t.motion_in_blocks = motion.in_map();
   t.motion_cells = add_cells(motion.map(), motion.rows(), t.motion_vertical, t.motion_horizontal);
   t.u = add(std::span<const float>(unit_coordinates(t.grid.width)));
   t.v = add(std::span<const float>(unit_coordinates(t.grid.height)));

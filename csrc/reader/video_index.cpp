@@ -62,7 +62,7 @@ VideoIndex index_video(media::Demuxer demuxer, const hevc::Limits& limits) {
   for (VideoPicture picture; reader.next(picture);) {
     const hevc::CodecPicture& p = *picture.codec;
     index.pictures.push_back(
-        {p.tag.packet, p.decode_index, picture.pts, p.poc, p.type, hevc::is_irap(p.nal_unit_type)});
+        {p.tag.packet, p.tag.size, p.decode_index, picture.pts, p.poc, p.type, hevc::is_irap(p.nal_unit_type)});
   }
   return index;
 }

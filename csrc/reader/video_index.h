@@ -14,6 +14,7 @@ namespace ove::reader {
 
 struct IndexedPicture {
   std::int64_t packet = 0;        // number of its packet in the video stream
+  std::int64_t packet_bytes = 0;  // size of that packet
   std::int64_t decode_index = 0;  // index into VideoIndex::decoded
   double pts = 0;                 // seconds
   int poc = 0;

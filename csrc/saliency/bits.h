@@ -1,4 +1,4 @@
-// log1p of the bits of each CTU that touches the display window.
+// log1p of the bits of each CTU that touches the display window, in one picture or in those that are accumulated.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/geometry.h"
+#include "saliency/params.h"
 #include "saliency/picture.h"
 #include "saliency/value_map.h"
 
@@ -24,10 +25,13 @@ struct CtuCells {
 
 class BitCost {
  public:
-  explicit BitCost(const DisplayWindow& window) : window_(window) {}
+  explicit BitCost(const DisplayWindow& window, Accumulate accumulate = Accumulate::kNone)
+      : window_(window), accumulate_(accumulate) {}
 
-  // Throws std::invalid_argument where bits are missing or do not cover the window.
+  // Bits that are accumulated add to those read since clear(). Throws std::invalid_argument where bits are missing or
+  // do not cover the window, or where the side of CTUs changes among those that are accumulated.
   void read(const PictureView& picture);
+  void clear() { bits_.clear(); }
 
   int side() const { return cells_ ? cells_->side : 0; }
   const ValueMap& map() const { return cells_->map; }
@@ -36,7 +40,9 @@ class BitCost {
 
  private:
   DisplayWindow window_;
+  Accumulate accumulate_;
   std::optional<CtuCells> cells_;
+  std::vector<std::int64_t> bits_;  // of each CTU; empty behind clear()
   std::vector<std::pair<float, std::uint64_t>> weighted_;
 };
 

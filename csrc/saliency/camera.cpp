@@ -29,6 +29,20 @@ Camera mean_camera(const VectorField& field) {
   return translation(x / n, y / n);
 }
 
+Camera translating_camera(const VectorField& field, Compensate compensate) {
+  return compensate == Compensate::kMean ? mean_camera(field) : median_camera(field);
+}
+
+VectorField without(const VectorField& field, std::span<const std::uint8_t> left_out) {
+  VectorField others;
+  for (std::size_t i = 0; i < field.x.size(); ++i) {
+    if (left_out[i] != 0) continue;
+    others.x.push_back(field.x[i]);
+    others.y.push_back(field.y[i]);
+  }
+  return others;
+}
+
 // Samples of the map, in one row of it, that lie in blocks whose vector is not 0.
 std::size_t moving_samples(const VectorField& field, const BlockGrid& grid, int row) {
   const std::size_t first = static_cast<std::size_t>(row) * grid.columns;
@@ -106,6 +120,15 @@ void trim(std::vector<Point>& points, const Camera& camera, std::size_t kept) {
   points = std::move(best);
 }
 
+Camera least_squares_camera(std::vector<Point> points, Compensate compensate) {
+  const auto fit = [&] { return fit_points(points.data(), static_cast<std::int64_t>(points.size()), compensate); };
+  const Camera camera = fit();
+  const auto kept = static_cast<std::size_t>(num_kept_points(static_cast<std::int64_t>(points.size())));
+  if (kept == points.size()) return camera;
+  trim(points, camera, kept);
+  return fit();
+}
+
 }  // namespace
 
 std::vector<float> unit_coordinates(int length) {
@@ -115,26 +138,15 @@ std::vector<float> unit_coordinates(int length) {
   return coordinates;
 }
 
-Camera fit_camera(const VectorField& field, const BlockGrid& grid, Compensate compensate) {
-  switch (compensate) {
-    case Compensate::kNone:
-      return {};
-    case Compensate::kMedian:
-      return median_camera(field);
-    case Compensate::kMean:
-      return mean_camera(field);
-    case Compensate::kSimilarity:
-    case Compensate::kAffine:
-      break;
+Camera fit_camera(const VectorField& field, const BlockGrid& grid, Compensate compensate,
+                  std::span<const std::uint8_t> left_out) {
+  if (compensate == Compensate::kNone) return {};
+  if (compensate == Compensate::kSimilarity || compensate == Compensate::kAffine) {
+    std::vector<Point> points = moving_points(field, grid);
+    if (std::ssize(points) >= kLeastPoints) return least_squares_camera(std::move(points), compensate);
   }
-  std::vector<Point> points = moving_points(field, grid);
-  if (std::ssize(points) < kLeastPoints) return median_camera(field);
-  const auto fit = [&] { return fit_points(points.data(), static_cast<std::int64_t>(points.size()), compensate); };
-  const Camera camera = fit();
-  const auto kept = static_cast<std::size_t>(num_kept_points(static_cast<std::int64_t>(points.size())));
-  if (kept == points.size()) return camera;
-  trim(points, camera, kept);
-  return fit();
+  return left_out.empty() ? translating_camera(field, compensate)
+                          : translating_camera(without(field, left_out), compensate);
 }
 
 }  // namespace ove::saliency

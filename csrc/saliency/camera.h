@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "common/host_device.h"
@@ -35,9 +36,10 @@ OVE_HOST_DEVICE inline BlockSpan block_span(int i, int phase, int length) {
 // The coordinates u or v along a side of the map.
 std::vector<float> unit_coordinates(int length);
 
-// kMedian and kMean: over all blocks, those without a vector included. kSimilarity and kAffine: least squares over at
-// most 5000 samples whose vector is not 0, evenly strided in raster order, and once more over the 70 % of them that fit
-// best; the median where fewer than 64 samples move.
-Camera fit_camera(const VectorField& field, const BlockGrid& grid, Compensate compensate);
+// kMedian and kMean: over all blocks, those without a vector included, unless `left_out` names them (1; empty: none).
+// kSimilarity and kAffine: least squares over at most 5000 samples whose vector is not 0, evenly strided in raster
+// order, and once more over the 70 % of them that fit best; the median where fewer than 64 samples move.
+Camera fit_camera(const VectorField& field, const BlockGrid& grid, Compensate compensate,
+                  std::span<const std::uint8_t> left_out = {});
 
 }  // namespace ove::saliency

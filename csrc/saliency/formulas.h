@@ -118,6 +118,27 @@ OVE_HOST_DEVICE inline float reference_variance(float mean, float mean_square) {
   return most(0.0f, mean_square - mean * mean);
 }
 
+// Whether a block of a P or B picture has no vector; `pred` as in PictureView.
+OVE_HOST_DEVICE inline bool is_intra_block(std::uint8_t pred) { return (pred & 3) == 0; }
+// |v| of such blocks, from the median and the largest of the other blocks' (measured at their middles where values
+// differ inside a block). Where none of the others moves, the largest still counts as motion.
+OVE_HOST_DEVICE inline float filled_magnitude(IntraBlocks intra_blocks, double median, float largest) {
+  switch (intra_blocks) {
+    case IntraBlocks::kMedian:
+      return static_cast<float>(median);
+    case IntraBlocks::kMax:
+      return most(largest, static_cast<float>(kLeastMotion));
+    default:
+      return 0.0f;
+  }
+}
+
+// The value of a place after one more picture, from 0 on: |v|, |Y - 128| or bits of a CTU.
+template <class T>
+OVE_HOST_DEVICE inline T accumulated(Accumulate accumulate, T so_far, T next) {
+  return accumulate == Accumulate::kMax ? (so_far < next ? next : so_far) : so_far + next;
+}
+
 // |Y - 128| of a residual scaled to 8 bits.
 OVE_HOST_DEVICE inline int residual_level(int sample) {
   return sample < 0 ? (sample < -128 ? 128 : -sample) : (sample > 127 ? 127 : sample);

@@ -1,6 +1,6 @@
 // Patch sums of a weighted sum of energies: P V . H . (P U)^T, for each energy where it lives. Bits, and vectors
-// without a camera that turns, are constant on blocks, so their operators are summed over the blocks beforehand;
-// residuals are 0 outside coded blocks.
+// without a camera that turns, are constant on blocks, so their operators are summed over the cells of their maps
+// beforehand; residuals are 0 outside coded blocks.
 #include <algorithm>
 
 #include "saliency/rows.h"
@@ -35,7 +35,7 @@ void Saliency::add_map(const ValueMap& map, const MapSums& sums, float scale, do
 
 // The energies that differ from sample to sample.
 void Saliency::add_rows() {
-  const bool motion = use_motion_ && !motion_.in_blocks();
+  const bool motion = use_motion_ && !motion_.in_map();
   const int begin = axes_.horizontal.begin, end = axes_.horizontal.end;
   const std::size_t width = window_.width;
   accumulator_.assign(sample_sums_.vertical.count() * width, 0.0f);
@@ -48,10 +48,7 @@ void Saliency::add_rows() {
     for (const auto& [p, w] : row_weights_[y]) {
       float* sum = accumulator_.data() + p * width + begin;
       if (motion) add_weighted(energy_.data(), end - begin, w, sum);
-      if (use_residual_) {
-        add_level_energies(residual_.levels(y), residual_.runs(y), {begin, end}, scales_.residual,
-                           w * static_cast<float>(params_.residual_weight), sum);
-      }
+      if (use_residual_) add_residual(y, {begin, end}, w * static_cast<float>(params_.residual_weight), sum);
     }
   }
   for (int p = 0; p < sample_sums_.vertical.count(); ++p) {
@@ -64,7 +61,7 @@ void Saliency::add_rows() {
 }
 
 void Saliency::sum_linear() {
-  if (use_motion_ && motion_.in_blocks()) add_map(motion_.map(), *motion_sums_, scales_.motion, params_.mv_weight);
+  if (use_motion_ && motion_.in_map()) add_map(motion_.map(), *motion_sums_, scales_.motion, params_.mv_weight);
   if (use_bits_) {
     const ValueMap& map = bit_cost_.map();
     if (bits_side_ != bit_cost_.side()) {
@@ -73,7 +70,7 @@ void Saliency::sum_linear() {
     }
     add_map(map, *bits_sums_, scales_.bits, params_.bits_weight);
   }
-  if (use_residual_ || (use_motion_ && !motion_.in_blocks())) add_rows();
+  if (use_residual_ || (use_motion_ && !motion_.in_map())) add_rows();
 }
 
 }  // namespace ove::saliency

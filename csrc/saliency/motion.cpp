@@ -64,7 +64,7 @@ void Motion::place_cells() {
   std::vector<std::int32_t> same(window_.width);
   std::iota(same.begin(), same.end(), 0);
   aligned_ = samples_ && map_.column_of == same;
-  if (!samples_) map_.values.resize(static_cast<std::size_t>(map_.columns) * rows());
+  if (in_map()) map_.values.resize(static_cast<std::size_t>(map_.columns) * rows());
 }
 
 void Motion::read_list(const PictureView& picture, int list) {
@@ -97,15 +97,61 @@ void Motion::read_displacement(const PictureView& picture) {
   }
 }
 
-void Motion::measure_blocks() {
-  const std::size_t blocks = map_.values.size();
-  float* out = map_.values.data();
+// Which blocks have no vector, where that makes a difference.
+void Motion::mark_intra(const PictureView& picture) {
+  field_.intra.clear();
+  if (params_.intra_blocks == IntraBlocks::kAsCoded || picture.intra) return;
+  field_.intra.reserve(field_.lists[0].x.size());
+  for (int row = 0; row < grid_.rows; ++row) {
+    const std::uint8_t* pred =
+        picture.pred + static_cast<std::size_t>(window_.y / 4 + row) * picture.block_columns() + window_.x / 4;
+    for (int column = 0; column < grid_.columns; ++column) field_.intra.push_back(is_intra_block(pred[column]));
+  }
+}
+
+void Motion::measure_blocks(float* out) {
+  const std::size_t blocks = field_.lists[0].x.size();
   magnitudes(field_.lists[0].x.data(), field_.lists[0].y.data(), blocks, field_.cameras[0], out);
-  if (params_.vector != VectorMode::kBoth) return;
-  for (std::size_t i = 0; i < blocks; ++i) {
-    if ((field_.used[i] & 2) == 0) continue;
-    const float second = magnitude(field_.lists[1].x[i], field_.lists[1].y[i], field_.cameras[1]);
-    out[i] = (field_.used[i] & 1) != 0 ? std::max(out[i], second) : second;
+  if (params_.vector == VectorMode::kBoth) {
+    for (std::size_t i = 0; i < blocks; ++i) {
+      if ((field_.used[i] & 2) == 0) continue;
+      const float second = magnitude(field_.lists[1].x[i], field_.lists[1].y[i], field_.cameras[1]);
+      out[i] = (field_.used[i] & 1) != 0 ? std::max(out[i], second) : second;
+    }
+  }
+  for (std::size_t i = 0; i < field_.intra.size(); ++i) {
+    if (field_.intra[i] != 0) out[i] = field_.fill;
+  }
+}
+
+// |v| of intra blocks, from that of the others.
+void Motion::fill_intra() {
+  field_.fill = 0;
+  if (field_.intra.empty() || params_.intra_blocks == IntraBlocks::kZero) return;
+  values_.resize(field_.intra.size());
+  if (samples_) {
+    const std::span<const float> middles = samples_->middles();
+    std::copy(middles.begin(), middles.end(), values_.begin());
+  } else {
+    measure_blocks(values_.data());
+  }
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < field_.intra.size(); ++i) {
+    if (field_.intra[i] == 0) values_[count++] = values_[i];
+  }
+  values_.resize(count);
+  field_.fill =
+      filled_magnitude(params_.intra_blocks, finder_.find(values_, 50.0), largest(values_.data(), count, 0.0f));
+}
+
+// Adds the values of the picture read last to the map.
+void Motion::accumulate() {
+  const std::size_t columns = map_.columns;
+  values_.resize(samples_ ? columns : map_.values.size());
+  if (!samples_) measure_blocks(values_.data());
+  for (std::size_t first = 0, y = 0; first < map_.values.size(); first += values_.size(), ++y) {
+    const float* values = samples_ ? samples_->row(static_cast<int>(y), 0, static_cast<int>(columns)) : values_.data();
+    saliency::accumulate(values, values_.size(), params_.accumulate, map_.values.data() + first);
   }
 }
 
@@ -113,6 +159,9 @@ void check_motion(const HeatParams& params, const PictureView& picture) {
   if (picture.mv == nullptr) throw std::invalid_argument("mv is missing: pass it, or set mv_weight=0");
   if (params.vector == VectorMode::kDisplacement && picture.ref_poc == nullptr) {
     throw std::invalid_argument("ref_poc is missing: pass it (and poc), or choose another vector than 'displacement'");
+  }
+  if (params.intra_blocks != IntraBlocks::kAsCoded && picture.pred == nullptr) {
+    throw std::invalid_argument("pred is missing: pass it, or set intra_blocks='as_coded'");
   }
 }
 
@@ -124,30 +173,37 @@ void Motion::read(const PictureView& picture) {
     read_list(picture, 0);
     if (params_.vector == VectorMode::kBoth) read_list(picture, 1);
   }
+  mark_intra(picture);
   for (int i = 0; i < (params_.vector == VectorMode::kBoth ? 2 : 1); ++i) {
-    field_.cameras[i] = fit_camera(field_.lists[i], grid_, params_.compensate);
+    field_.cameras[i] = fit_camera(field_.lists[i], grid_, params_.compensate, field_.intra);
   }
-  if (samples_) {
-    samples_->begin(field_);
-  } else {
-    measure_blocks();
+  if (samples_) samples_->begin(field_);
+  fill_intra();
+  if (params_.accumulate != Accumulate::kNone) {
+    accumulate();
+  } else if (!samples_) {
+    measure_blocks(map_.values.data());
   }
+}
+
+void Motion::clear() {
+  if (params_.accumulate != Accumulate::kNone) std::fill(map_.values.begin(), map_.values.end(), 0.0f);
 }
 
 void Motion::energies(int y, int begin, int end, float scale, float weight, float* out) {
   const std::int32_t* column_of = map_.column_of.data();
-  if (aligned_) return samples_->energies(map_.row_of[y], begin, end, scale, weight, out);
+  if (aligned_ && !in_map()) return samples_->energies(map_.row_of[y], begin, end, scale, weight, out);
   const float* values =
-      samples_ ? samples_->row(map_.row_of[y], column_of[begin], column_of[end - 1] + 1) : map_.row(y);
+      in_map() ? map_.row(y) : samples_->row(map_.row_of[y], column_of[begin], column_of[end - 1] + 1);
   for (int x = begin; x < end; ++x) out[x - begin] = values[column_of[x]];
   saliency::energies(out, end - begin, scale, weight, out);
 }
 
-double Motion::percentile(double q) { return samples_ ? samples_->percentile(q) : finder_.find(map_.values, q); }
+double Motion::percentile(double q) { return in_map() ? finder_.find(map_.values, q) : samples_->percentile(q); }
 
 void Motion::count(MagnitudeHistogram& histogram) {
   for (const float value : map_.values) histogram.add(value);
-  for (int y = 0; samples_ && y < samples_->rows(); ++y) {
+  for (int y = 0; !in_map() && y < samples_->rows(); ++y) {
     const float* values = samples_->row(y, 0, samples_->columns());
     for (int x = 0; x < samples_->columns(); ++x) histogram.add(values[x]);
   }

@@ -1,4 +1,4 @@
-// |v| in luma samples, over the display window of one picture.
+// |v| in luma samples, over the display window of one picture, or of those that are accumulated.
 #pragma once
 
 #include <cstdint>
@@ -22,21 +22,22 @@ class Motion {
  public:
   Motion(const HeatParams& params, const DisplayWindow& window);
 
-  // Reads the vectors of a picture. Throws what check_motion does.
+  // Reads the vectors of a picture; values that are accumulated add to those read since clear(). Throws what
+  // check_motion does.
   void read(const PictureView& picture);
+  void clear();
 
-  // Whether values are the same all over a 4x4 block; with a camera that turns or zooms and with a local variance they
-  // are not.
-  bool in_blocks() const { return !samples_; }
+  // Whether map() holds all values. Those that are accumulated are kept, and so are those that are the same all over a
+  // 4x4 block: one a block. With a camera that turns or zooms and with a local variance there is one a sample.
+  bool in_map() const { return !samples_ || params_.accumulate != Accumulate::kNone; }
   const BlockGrid& grid() const { return grid_; }
   // Of the map of values: blocks or samples.
   int rows() const { return samples_ ? samples_->rows() : grid_.rows; }
-  // One value a block, where in_blocks().
   const ValueMap& map() const { return map_; }
   // weight * min(scale * |v|, 1) at columns [begin, end) of row y of the window; quickest in ascending order.
   void energies(int y, int begin, int end, float scale, float weight, float* out);
 
-  // Of all values, one a block where in_blocks(), else one a sample.
+  // Of all values, one a block or one a sample.
   double percentile(double q);
   void count(MagnitudeHistogram& histogram);
 
@@ -44,7 +45,10 @@ class Motion {
   void place_cells();
   void read_list(const PictureView& picture, int list);
   void read_displacement(const PictureView& picture);
-  void measure_blocks();
+  void mark_intra(const PictureView& picture);
+  void fill_intra();
+  void measure_blocks(float* out);
+  void accumulate();
 
   HeatParams params_;
   DisplayWindow window_;
@@ -52,8 +56,9 @@ class Motion {
   MotionField field_;
   std::vector<std::uint8_t> pred_;  // of a row of blocks
   std::optional<SampleRows> samples_;
-  bool aligned_ = false;  // the samples of samples_ are those of the window
-  ValueMap map_;          // its values only where in_blocks()
+  bool aligned_ = false;       // the samples of samples_ are those of the window
+  ValueMap map_;               // its values only where in_map()
+  std::vector<float> values_;  // of a picture to be accumulated, and of blocks that fill others
   PercentileFinder finder_;
 };
 

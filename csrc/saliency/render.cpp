@@ -30,8 +30,7 @@ void Saliency::fuse_row(int y, std::span<float> fused) {
     const bool added = weighted && count > 0;
     float* row = added ? fused.data() : next();
     if (!added) std::fill_n(row, n, 0.0f);
-    add_level_energies(residual_.levels(y), residual_.runs(y), {begin, end}, scales_.residual,
-                       weight(params_.residual_weight), row);
+    add_residual(y, {begin, end}, weight(params_.residual_weight), row);
   }
   if (use_bits_) {
     const ValueMap& map = bit_cost_.map();

@@ -128,6 +128,21 @@ void add_level_energies(const std::uint8_t* __restrict levels, std::span<const R
 }
 
 OVE_VECTOR_CLONES
+void add_energies(const float* values, std::size_t n, float scale, float weight, float* out) {
+  for (std::size_t i = 0; i < n; ++i) out[i] += energy(values[i], scale, weight);
+}
+
+OVE_VECTOR_CLONES
+void accumulate(const float* values, std::size_t n, Accumulate accumulate, float* so_far) {
+  for (std::size_t i = 0; i < n; ++i) so_far[i] = accumulated(accumulate, so_far[i], values[i]);
+}
+
+OVE_VECTOR_CLONES
+void accumulate(const std::uint8_t* levels, std::size_t n, Accumulate accumulate, float* so_far) {
+  for (std::size_t i = 0; i < n; ++i) so_far[i] = accumulated(accumulate, so_far[i], static_cast<float>(levels[i]));
+}
+
+OVE_VECTOR_CLONES
 void repeat4(const float* values, std::size_t n, float* out) {
   for (std::size_t i = 0; i < n; ++i) {
     for (std::size_t k = 0; k < 4; ++k) out[4 * i + k] = values[i];

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "saliency/camera.h"
+#include "saliency/params.h"
 
 namespace ove::saliency {
 
@@ -41,6 +42,11 @@ void count_above(const std::uint8_t* values, std::size_t n, const std::uint8_t* 
 // levels are those of all the runs, one behind the other.
 void add_level_energies(const std::uint8_t* levels, std::span<const Run> runs, const Run& part, float scale,
                         float weight, float* out);
+// out += weight * min(scale * value, 1)
+void add_energies(const float* values, std::size_t n, float scale, float weight, float* out);
+// so_far = accumulated(accumulate, so_far, value)
+void accumulate(const float* values, std::size_t n, Accumulate accumulate, float* so_far);
+void accumulate(const std::uint8_t* levels, std::size_t n, Accumulate accumulate, float* so_far);
 // Every value four times.
 void repeat4(const float* values, std::size_t n, float* out);
 float largest(const float* values, std::size_t n, float least);

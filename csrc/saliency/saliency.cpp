@@ -58,12 +58,13 @@ Saliency::Saliency(const HeatParams& params, const DisplayWindow& window, const 
       use_residual_(params.residual_weight > 0),
       use_bits_(params.bits_weight > 0),
       motion_(params, window),
-      bit_cost_(window),
+      bit_cost_(window, params.accumulate),
       residual_(window),
       sample_sums_{{axes_.vertical, even_cells(window.height, 1, 0)},
                    {axes_.horizontal, even_cells(window.width, 1, 0)}},
       row_weights_(window.height),
       sums_(static_cast<std::size_t>(geometry.rows) * geometry.columns) {
+  if (use_residual_ && params.accumulate != Accumulate::kNone) accumulated_residual_.emplace(window, params.accumulate);
   for (int p = 0; p < sample_sums_.vertical.count(); ++p) {
     int y = sample_sums_.vertical.begin(p);
     for (const float weight : sample_sums_.vertical.row(p)) {
@@ -71,7 +72,7 @@ Saliency::Saliency(const HeatParams& params, const DisplayWindow& window, const 
       ++y;
     }
   }
-  if (use_motion_ && motion_.in_blocks()) {
+  if (use_motion_ && motion_.in_map()) {
     const ValueMap& map = motion_.map();
     motion_sums_.emplace(MapSums{{axes_.vertical, map.row_of}, {axes_.horizontal, map.column_of}});
   }
@@ -97,51 +98,83 @@ bool is_linear(const HeatParams& params) {
 }
 
 void Saliency::read(const PictureView& picture) {
+  if (off(picture)) return;
   check_picture(params_, window_, picture);
   if (use_motion_) motion_.read(picture);
   if (use_residual_) residual_.read(picture);
+  if (accumulated_residual_) accumulated_residual_->add(residual_);
   if (use_bits_) bit_cost_.read(picture);
+  empty_ = false;
+}
+
+void Saliency::begin_anew() {
+  if (!empty_ && params_.accumulate != Accumulate::kNone) {
+    motion_.clear();
+    bit_cost_.clear();
+    if (accumulated_residual_) accumulated_residual_->clear();
+  }
+  empty_ = true;
+}
+
+double Saliency::residual_percentile() {
+  return accumulated_residual_ ? accumulated_residual_->percentile(params_.percentile)
+                               : residual_.percentile(params_.percentile);
+}
+
+void Saliency::add_residual(int y, const Run& part, float weight, float* out) {
+  if (accumulated_residual_) {
+    accumulated_residual_->add_energies(y, part, scales_.residual, weight, out);
+  } else {
+    add_level_energies(residual_.levels(y), residual_.runs(y), part, scales_.residual, weight, out);
+  }
+}
+
+void Saliency::find_scales() {
   if (scales_final_) return;
   if (params_.clip_scope) {
     scales_.motion = scale_of(clip_motion_.percentile(params_.percentile), kLeastMotion);
-    scales_.residual = scale_of(percentile(clip_residual_, params_.percentile), kLeastResidual);
+    scales_.residual = scale_of(accumulated_residual_ ? clip_accumulated_residual_.percentile(params_.percentile)
+                                                      : percentile(clip_residual_, params_.percentile),
+                                kLeastResidual);
     scales_.bits = scale_of(clip_bits_.percentile(params_.percentile), kLeastBits);
     scales_final_ = true;
     return;
   }
   if (use_motion_) scales_.motion = scale_of(motion_.percentile(params_.percentile), kLeastMotion);
-  if (use_residual_) {
-    scales_.residual = scale_of(residual_.percentile(params_.percentile), kLeastResidual);
-  }
+  if (use_residual_) scales_.residual = scale_of(residual_percentile(), kLeastResidual);
   if (use_bits_) {
     auto weighted = bit_cost_.weighted();
     scales_.bits = scale_of(percentile(weighted, params_.percentile), kLeastBits);
   }
 }
 
+void Saliency::accumulate(const PictureView& picture) {
+  if (params_.accumulate == Accumulate::kNone) throw std::logic_error("the parameters accumulate nothing");
+  read(picture);
+}
+
 void Saliency::measure(const PictureView& picture) {
-  if (off(picture)) return;
-  check_picture(params_, window_, picture);
-  if (use_motion_) {
-    motion_.read(picture);
-    motion_.count(clip_motion_);
-  }
-  if (use_residual_) {
-    residual_.read(picture);
+  read(picture);
+  if (empty_) return;
+  if (use_motion_) motion_.count(clip_motion_);
+  if (accumulated_residual_) {
+    accumulated_residual_->count(clip_accumulated_residual_);
+  } else if (use_residual_) {
     residual_.count(clip_residual_);
   }
   if (use_bits_) {
-    bit_cost_.read(picture);
     for (const auto& [value, samples] : bit_cost_.weighted()) clip_bits_.add(value, samples);
   }
+  begin_anew();
 }
 
 void Saliency::score(const PictureView& picture, std::span<float> scores) {
-  if (off(picture)) {
+  read(picture);
+  if (empty_) {
     std::fill(scores.begin(), scores.end(), 0.0f);
     return;
   }
-  read(picture);
+  find_scales();
   std::fill(sums_.begin(), sums_.end(), 0.0);
   if (is_linear(params_)) {
     sum_linear();
@@ -165,14 +198,16 @@ void Saliency::score(const PictureView& picture, std::span<float> scores) {
           score_of(sums_[from], full_score(), params_.quantize);
     }
   }
+  begin_anew();
 }
 
 void Saliency::heat(const PictureView& picture, std::span<float> canvas) {
-  if (off(picture)) {
+  read(picture);
+  if (empty_) {
     std::fill(canvas.begin(), canvas.end(), 0.0f);
     return;
   }
-  read(picture);
+  find_scales();
   const std::size_t width = geometry_.canvas_width();
   render([&](int y, std::span<const float> row) {
     if (!axes_.swapped) {
@@ -181,6 +216,7 @@ void Saliency::heat(const PictureView& picture, std::span<float> canvas) {
       for (std::size_t x = 0; x < row.size(); ++x) canvas[x * width + y] = row[x];
     }
   });
+  begin_anew();
 }
 
 }  // namespace ove::saliency

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/geometry.h"
+#include "saliency/accumulated_residual.h"
 #include "saliency/bits.h"
 #include "saliency/motion.h"
 #include "saliency/order_statistics.h"
@@ -46,6 +47,9 @@ class Saliency {
   // `geometry` is that of the display picture, whose turns `window` names. Throws std::invalid_argument.
   Saliency(const HeatParams& params, const DisplayWindow& window, const Geometry& geometry);
 
+  // With Accumulate, the next picture that is measured, scored or rendered also counts what this one has.
+  void accumulate(const PictureView& picture);
+
   // With clip_scope, every picture of the clip must be measured before the first one is scored.
   void measure(const PictureView& picture);
 
@@ -72,7 +76,12 @@ class Saliency {
   };
 
   bool off(const PictureView& picture) const { return picture.intra && params_.zero_intra_pictures; }
-  void read(const PictureView& picture);  // leaves motion_, bit_cost_ and scales_ those of the picture
+  void read(const PictureView& picture);  // leaves motion_, bit_cost_ and residual_ those of the picture
+  void begin_anew();                      // behind a picture that is measured, scored or rendered
+  void find_scales();
+  double residual_percentile();
+  // out += weight * E_res at the columns `part` of row y of the window.
+  void add_residual(int y, const Run& part, float weight, float* out);
 
   // Sums where the heat is linear in the energies.
   void sum_linear();
@@ -94,10 +103,12 @@ class Saliency {
   BitCost bit_cost_;
 
   CodedResidual residual_;
+  std::optional<AccumulatedResidual> accumulated_residual_;
+  bool empty_ = true;  // no picture has been read since begin_anew()
 
   Scales scales_;
   bool scales_final_ = false;  // those of the clip
-  MagnitudeHistogram clip_motion_, clip_bits_;
+  MagnitudeHistogram clip_motion_, clip_bits_, clip_accumulated_residual_;
   ResidualHistogram clip_residual_{};
 
   MapSums sample_sums_;

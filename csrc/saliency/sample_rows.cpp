@@ -30,11 +30,16 @@ void SampleRows::Samples::resize(std::size_t n, int lists) {
     y[i].resize(n);
   }
   if (lists > 1) used.resize(n);
+  intra.resize(n);
   u.resize(n);
 }
 
 SampleRows::Vectors SampleRows::Samples::from(std::size_t i) const {
-  return {{x[0].data() + i, x[1].data() + i}, {y[0].data() + i, y[1].data() + i}, used.data() + i, u.data() + i};
+  return {{x[0].data() + i, x[1].data() + i},
+          {y[0].data() + i, y[1].data() + i},
+          used.data() + i,
+          intra.data() + i,
+          u.data() + i};
 }
 
 SampleRows::SampleRows(const BlockGrid& grid, int local_variance, bool reference)
@@ -61,12 +66,17 @@ void SampleRows::begin(const MotionField& field) {
 
 void SampleRows::measure(const Vectors& s, std::size_t n, float v, float* out) {
   magnitudes(s.x[0], s.y[0], s.u, v, n, field_->cameras[0], out);
-  if (lists_ == 1) return;
-  second_.resize(n);
-  magnitudes(s.x[1], s.y[1], s.u, v, n, field_->cameras[1], second_.data());
+  if (lists_ > 1) {
+    second_.resize(n);
+    magnitudes(s.x[1], s.y[1], s.u, v, n, field_->cameras[1], second_.data());
+    for (std::size_t i = 0; i < n; ++i) {
+      if (s.used[i] == 3) out[i] = std::max(out[i], second_[i]);
+      if (s.used[i] == 2) out[i] = second_[i];
+    }
+  }
+  if (field_->intra.empty()) return;
   for (std::size_t i = 0; i < n; ++i) {
-    if (s.used[i] == 3) out[i] = std::max(out[i], second_[i]);
-    if (s.used[i] == 2) out[i] = second_[i];
+    if (s.intra[i] != 0) out[i] = field_->fill;
   }
 }
 
@@ -81,6 +91,8 @@ void SampleRows::read_line(int y) {
     repeat4(field_->lists[i].y.data() + first, columns, line_.y[i].data());
   }
   for (std::size_t x = 0; x < line_.used.size(); ++x) line_.used[x] = field_->used[first + x / 4];
+  if (field_->intra.empty()) return;
+  for (std::size_t x = 0; x < line_.intra.size(); ++x) line_.intra[x] = field_->intra[first + x / 4];
 }
 
 const float* SampleRows::magnitude_row(int y, int begin, int end) {
@@ -90,7 +102,7 @@ const float* SampleRows::magnitude_row(int y, int begin, int end) {
 }
 
 void SampleRows::energies(int y, int begin, int end, float scale, float weight, float* out) {
-  if (variance_ || lists_ > 1) {
+  if (variance_ || lists_ > 1 || !field_->intra.empty()) {
     saliency::energies(row(y, begin, end) + begin, end - begin, scale, weight, out);
     return;
   }
@@ -124,8 +136,7 @@ float SampleRows::variation() const {
   return most;
 }
 
-double SampleRows::percentile(double q) {
-  if (variance_) return streamed_percentile(q);
+std::span<const float> SampleRows::middles() {
   centres_.resize(static_cast<std::size_t>(grid_.columns) * grid_.rows);
   const MotionField& f = *field_;
   for (int row = 0; row < grid_.rows; ++row) {
@@ -133,9 +144,16 @@ double SampleRows::percentile(double q) {
     const Vectors blocks{{f.lists[0].x.data() + first, f.lists[1].x.data() + first},
                          {f.lists[0].y.data() + first, f.lists[1].y.data() + first},
                          f.used.data() + first,
+                         f.intra.data() + first,
                          centre_u_.data()};
     measure(blocks, grid_.columns, centre_v_[row], centres_.data() + first);
   }
+  return centres_;
+}
+
+double SampleRows::percentile(double q) {
+  if (variance_) return streamed_percentile(q);
+  middles();
   return variation() == 0 ? block_percentile(q) : bounded_percentile(q);
 }
 
@@ -211,6 +229,7 @@ double SampleRows::bounded_percentile(double q) {
               candidates_.y[i][n] = field_->lists[i].y[first + column];
             }
             if (lists_ > 1) candidates_.used[n] = field_->used[first + column];
+            if (!field_->intra.empty()) candidates_.intra[n] = field_->intra[first + column];
             candidates_.u[n] = u_[x];
           }
         }

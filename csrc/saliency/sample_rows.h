@@ -18,6 +18,8 @@ struct MotionField {
   VectorField lists[2];            // the second one only where both lists count
   std::vector<std::uint8_t> used;  // a block, likewise: bit 0 lists[0], bit 1 lists[1]; the longer vector counts
   Camera cameras[2];
+  std::vector<std::uint8_t> intra;  // a block: 1 where `fill` takes the place of |v|; empty where it does nowhere
+  float fill = 0;
 };
 
 // Nothing of the size of the picture is kept: rows are computed when they are asked for, and for percentiles.
@@ -31,6 +33,8 @@ class SampleRows {
 
   // `field` is borrowed until the next call.
   void begin(const MotionField& field);
+  // |v| at the middles of all blocks, valid until the next call.
+  std::span<const float> middles();
   // Columns [begin, end) of row y, valid until the next call; quickest in ascending order.
   const float* row(int y, int begin, int end);
   // weight * min(scale * value, 1) of these columns.
@@ -42,12 +46,12 @@ class SampleRows {
   // Vectors in a row, of both lists where both count, at the coordinates u.
   struct Vectors {
     const float *x[2], *y[2];
-    const std::uint8_t* used;
+    const std::uint8_t *used, *intra;
     const float* u;
   };
   struct Samples {
     std::vector<float> x[2], y[2], u;
-    std::vector<std::uint8_t> used;
+    std::vector<std::uint8_t> used, intra;
     void resize(std::size_t n, int lists);
     Vectors from(std::size_t i) const;
   };

@@ -119,6 +119,8 @@ class VideoIndex(metaclass=_Pybind11Type):
     def type(self) -> NDArray[np.str_]: ...
     @property
     def random_access(self) -> NDArray[np.bool_]: ...
+    @property
+    def packet_bytes(self) -> NDArray[np.int64]: ...
     def num_needed(self, frame_ids: Sequence[int]) -> int: ...
 
 @final
@@ -140,6 +142,22 @@ class Reader(metaclass=_Pybind11Type):
 @final
 class Scorer(metaclass=_Pybind11Type):
     def __init__(self, params: dict[str, Any], window: tuple[int, int, int, int], rotation: int) -> None: ...
+    def accumulate(
+        self,
+        *,
+        width: int,
+        height: int,
+        mv: NDArray[np.int16] | None,
+        residual: NDArray[np.int16] | None,
+        pred: NDArray[np.uint8] | None,
+        ref_poc: NDArray[np.int32] | None,
+        poc: int,
+        bits: NDArray[np.int32] | None,
+        ctb_size: int,
+        bit_depth: int,
+        intra: bool,
+    ) -> None: ...
+    def accumulate_picture(self, picture: Picture) -> None: ...
     def measure(
         self,
         *,

@@ -225,10 +225,10 @@ def select_on_device(pictures: Pictures, preset: str, overrides: dict[str, Any],
 
 def score_on_device(pictures: Pictures, params: dict[str, Any], device: torch.device) -> ScoredClip:
     """Scores the sampled pictures on the current stream."""
-    from ove_codec.selection import geometry_of, sample_frames, scored_pictures
+    from ove_codec.selection import geometry_of, sampled_frames, scored_pictures
 
     reader = pictures.open()
-    frame_ids = sample_frames(reader.pts(), params)
+    frame_ids = sampled_frames(reader, params)
     ids: list[int] = frame_ids.tolist()
     intra = reader.intra(ids)
     scored = scored_pictures(intra, params)

@@ -42,7 +42,7 @@ class Planes:
             return plan.pack(record, width=self.width, height=self.height, intra=self.intra, **self.arrays)
         return plan.pack_picture(record, self.arrays)
 
-    def give(self, scorer: _core.Scorer, method: Literal["measure", "score", "heat"]) -> Any:
+    def give(self, scorer: _core.Scorer, method: Literal["accumulate", "measure", "score", "heat"]) -> Any:
         """What this method of `scorer` says of the picture."""
         if isinstance(self.arrays, dict):
             arguments = {"width": self.width, "height": self.height, "intra": self.intra, **self.arrays}
@@ -55,6 +55,9 @@ class Reader(Protocol):
 
     def pts(self) -> Array | int:
         """Seconds of every picture, or only their number where no times are known."""
+
+    def sizes(self) -> npt.NDArray[np.int64] | None:
+        """Bytes or bits of every picture, None where they are not known."""
 
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
         """Which of these pictures are I pictures."""
@@ -79,6 +82,9 @@ class _VideoReader:
 
     def pts(self) -> Array | int:
         return np.asarray(self._video.index.pts, np.float64)
+
+    def sizes(self) -> npt.NDArray[np.int64]:
+        return np.asarray(self._video.index.packet_bytes)
 
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
         return np.asarray(self._video.index.type[list(frame_ids)] == "I")
@@ -161,6 +167,11 @@ class ArrayPictures:
 
     def pts(self) -> Array | int:
         return np.asarray(self._arrays["pts"], np.float64) if "pts" in self._arrays else self._count
+
+    def sizes(self) -> npt.NDArray[np.int64] | None:
+        if "bits" not in self._arrays:
+            return None
+        return np.array([int(self._whole("bits", i, np.int32).sum(dtype=np.int64)) for i in range(self._count)])
 
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
         return np.array(["types" in self._arrays and str(self._arrays["types"][i]) == "I" for i in frame_ids])

@@ -3,7 +3,9 @@
 ``COMMON`` names every parameter with the value that a preset has unless it says otherwise:
 
 =====================  =================================================================================================
-``num_frames``         pictures to sample: ``numpy.linspace(first, last, num_frames)`` truncated, every picture once
+``num_frames``         pictures to sample, every picture once
+``sampling``           where they lie: "time": ``numpy.linspace(first, last, num_frames)`` truncated; "bits": evenly
+                       along the cumulative sizes of the packets (see below)
 ``frame_ids``          display indices to take instead, ``None`` to sample; sorted, every picture once
 ``start``, ``end``     seconds on the time axis of ``picture.pts``; samples lie in ``start <= pts < end``
 ``size``               side of the square canvas in samples (not for ``resize="native"``)
@@ -21,7 +23,13 @@
                        the 4x4 blocks that lie wholly in the display window, spread over it evenly (the same where its
                        sides are multiples of 4), and a local variance from integral images in single precision, whose
                        rounding is part of it
+``intra_blocks``       |v| of blocks without any vector in P and B pictures: "as_coded" (that of a vector of 0); or they
+                       have no part in the camera, and |v| is "zero", or the "median" or the largest ("max") of what it
+                       is, less the camera, in the middles of the picture's other blocks
 ``i_pictures``         "as_coded", "zero" (no heat), "keep" (whole, before the patches of other pictures)
+``accumulate``         "none": a sampled picture counts alone; "sum", "max": |v|, |Y - 128| and bits at each place are
+                       summed, or the largest taken, over all pictures since the previously sampled one, before
+                       percentiles; every picture is read then
 ``fuse``               "weighted": sum of weight * E; "max", "sum" (clipped to 1), "geomean": of the E whose weight is
                        not 0
 ``mv_weight``          of E_mv, |v| in luma samples; 0 leaves the vectors out
@@ -41,6 +49,12 @@
                        before ranking the rest
 =====================  =================================================================================================
 
+With ``sampling="bits"`` a picture of b bytes has the share min(1, c * b), the first and the last the share 1, and c is
+such that the shares add up to ``num_frames``; pictures are sampled where shares reach 1/2, 3/2, 5/2, ..., summed up in
+display order. No picture comes twice, and none is decoded for it. An I picture tells what the scene is rather than what
+changes, so it counts as the median of the others. ``accumulate`` follows the place, not the object; with
+``vector="displacement"`` its sum is the way that was moved there, the camera's taken off picture by picture.
+
 Sources: "paper" is the formula block of the OneVision-Encoder page; "llava" and "probe" are what its LLaVA training
 pipeline and its attentive probe select; "bitcost" is the bit-cost map of its successor.
 """
@@ -52,6 +66,7 @@ from typing import Any
 
 COMMON: dict[str, Any] = {
     "num_frames": 64,
+    "sampling": "time",
     "frame_ids": None,
     "start": None,
     "end": None,
@@ -64,7 +79,9 @@ COMMON: dict[str, Any] = {
     "compensate": "none",
     "vector": "l0_else_l1",
     "motion_map": "exact",
+    "intra_blocks": "as_coded",
     "i_pictures": "as_coded",
+    "accumulate": "none",
     "fuse": "weighted",
     "mv_weight": 0.5,
     "residual_weight": 0.5,

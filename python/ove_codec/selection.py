@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ove_codec import _core
-from ove_codec._pictures import Array, ArrayPictures, Pictures, VideoPictures, read_planes
+from ove_codec._pictures import Array, ArrayPictures, Pictures, Reader, VideoPictures, read_planes
 from ove_codec.cuda import is_cpu, lies_on_gpu, working_on
 from ove_codec.limits import Limits
 from ove_codec.presets import resolve
@@ -97,13 +97,13 @@ class Selection:
         """
         if not 0 <= t < len(self.frame_ids):
             raise IndexError(f"t must lie in 0..{len(self.frame_ids) - 1}, not {t}")
-        return next(self._heats(self.frame_ids[t : t + 1]))
+        return next(self._heats([t]))
 
     def heats(self) -> Iterator[npt.NDArray[np.float32]]:
         """``heat(t)`` for every t in turn, in one pass over the source."""
-        return self._heats(self.frame_ids)
+        return self._heats(range(len(self.frame_ids)))
 
-    def _heats(self, frame_ids: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.float32]]:
+    def _heats(self, slots: Sequence[int]) -> Iterator[npt.NDArray[np.float32]]:
         if self._pictures is None:
             raise ValueError(
                 "the selection has no source to read heat from: load it with Selection.load(file, source=...)"
@@ -111,8 +111,13 @@ class Selection:
         scorer = _core.Scorer(self.params, self.geometry.window, self.geometry.rotation)
         if self.scales is not None:
             scorer.set_clip_scales(self.scales)
-        for planes in read_planes(self._pictures.open(), frame_ids.tolist(), self.params):
-            yield planes.give(scorer, "heat")
+        reader = self._pictures.open()
+        reads = readings(reader, self.frame_ids, slots, self.params)
+        for planes, (_, slot) in zip(read_planes(reader, [i for i, _ in reads], self.params), reads, strict=True):
+            if slot is None:
+                planes.give(scorer, "accumulate")
+            else:
+                yield planes.give(scorer, "heat")
 
     def save(self, file: str | os.PathLike[str]) -> None:
         """Writes an npz file that holds no pickled objects. The source is kept only as its path, where it has one."""
@@ -155,10 +160,16 @@ class Selection:
         )
 
 
-def sample_frames(pts: Array | int, params: dict[str, Any]) -> npt.NDArray[np.int64]:
+def sample_frames(
+    pts: Array | int,
+    params: dict[str, Any],
+    sizes: npt.NDArray[np.int64] | None = None,
+    intra: npt.NDArray[np.bool_] | None = None,
+) -> npt.NDArray[np.int64]:
     """Display indices that `params` sample from pictures shown at `pts` seconds (or from so many pictures).
 
-    Raises ValueError for an empty time window, or an index past the last picture.
+    With ``sampling="bits"``, `sizes` and `intra` tell of every picture what it takes and whether it is an I picture.
+    Raises ValueError for an empty time window, an index past the last picture, or a `sampling` that is not known.
     """
     count = pts if isinstance(pts, int) else len(pts)
     if count == 0:
@@ -184,14 +195,76 @@ def sample_frames(pts: Array | int, params: dict[str, Any]) -> npt.NDArray[np.in
                 f"no picture is shown from start={start} to end={end}: pts are {pts[0]:.3f}..{pts[-1]:.3f}"
             )
         first, last = np.flatnonzero(inside)[[0, -1]].tolist()
-    return np.unique(np.linspace(first, last, params["num_frames"]).astype(np.int64))
+    if params["sampling"] == "time":
+        return np.unique(np.linspace(first, last, params["num_frames"]).astype(np.int64))
+    if params["sampling"] != "bits":
+        raise ValueError(f"sampling must be one of 'time', 'bits', not {params['sampling']!r}")
+    if sizes is None or intra is None:
+        raise ValueError("sampling='bits' needs the sizes of the pictures: pass bits, or set sampling='time'")
+    window = slice(first, last + 1)
+    return first + _along_sizes(sizes[window], intra[window], params["num_frames"])
+
+
+def _along_sizes(sizes: npt.NDArray[np.int64], intra: npt.NDArray[np.bool_], num_frames: int) -> npt.NDArray[np.int64]:
+    """Indices of so many pictures at equal distances along their cumulative sizes; see ``ove_codec.presets``."""
+    count = len(sizes)
+    if num_frames >= count:
+        return np.arange(count)
+    if num_frames == 1:
+        return np.zeros(1, np.int64)
+    weights = np.maximum(sizes, 1).astype(np.float64)
+    if not intra.all():
+        weights[intra] = np.median(weights[~intra])
+    whole = np.zeros(count, bool)
+    whole[[0, -1]] = True
+    while True:  # every round makes one more picture whole, or is the last
+        shares = np.where(whole, 1.0, 0.0)
+        left = num_frames - np.count_nonzero(whole)
+        if left:
+            shares[~whole] = weights[~whole] * (left / weights[~whole].sum())
+        more = shares > 1
+        if not more.any():
+            break
+        whole |= more
+    # Shares add up to num_frames, and none is above 1: every mark lies in a picture of its own, but for rounding.
+    slots = np.arange(num_frames)
+    found = np.searchsorted(np.cumsum(shares), slots + 0.5)
+    return np.minimum(np.maximum.accumulate(found - slots), count - num_frames) + slots
+
+
+def sampled_frames(reader: Reader, params: dict[str, Any]) -> npt.NDArray[np.int64]:
+    """Display indices of the pictures that `params` sample."""
+    pts = reader.pts()
+    if params["sampling"] != "bits" or params["frame_ids"] is not None:
+        return sample_frames(pts, params)
+    count = pts if isinstance(pts, int) else len(pts)
+    return sample_frames(pts, params, reader.sizes(), reader.intra(range(count)))
 
 
 def scored_pictures(intra: npt.NDArray[np.bool_], params: dict[str, Any]) -> npt.NDArray[np.int64]:
     """Which of the sampled pictures are read: those without heat are not, as far as others tell the size."""
-    if params["i_pictures"] == "zero" and not intra.all():
+    if params["i_pictures"] == "zero" and params["accumulate"] == "none" and not intra.all():
         return np.flatnonzero(~intra)
     return np.arange(len(intra))
+
+
+def readings(
+    reader: Reader, frame_ids: npt.NDArray[np.int64], slots: Sequence[int], params: dict[str, Any]
+) -> list[tuple[int, int | None]]:
+    """What is read for the sampled pictures `slots` (ascending indices of `frame_ids`), in this order.
+
+    Display indices, each with the slot that it is scored for, or with None where the next slot counts it too.
+    """
+    if params["accumulate"] == "none":
+        return [(int(frame_ids[t]), t) for t in slots]
+    reads: list[tuple[int, int | None]] = []
+    for t in slots:
+        between = range(int(frame_ids[t - 1]) + 1 if t else int(frame_ids[t]), int(frame_ids[t]))
+        # An I picture without heat adds nothing. The sampled one is read nevertheless: it is what is scored.
+        skipped = reader.intra(between) if params["i_pictures"] == "zero" else np.zeros(len(between), bool)
+        reads += [(i, None) for i, skip in zip(between, skipped, strict=True) if not skip]
+        reads.append((int(frame_ids[t]), t))
+    return reads
 
 
 def geometry_of(
@@ -211,26 +284,29 @@ def geometry_of(
 def _select(pictures: Pictures, preset: str, overrides: dict[str, Any]) -> Selection:
     params = resolve(preset, overrides)
     reader = pictures.open()
-    frame_ids = sample_frames(reader.pts(), params)
-    ids: list[int] = frame_ids.tolist()
-    intra = reader.intra(ids)
-    scored = scored_pictures(intra, params)
-    scored_ids = [ids[t] for t in scored]
+    frame_ids = sampled_frames(reader, params)
+    intra = reader.intra(frame_ids.tolist())
+    reads = readings(reader, frame_ids, scored_pictures(intra, params).tolist(), params)
+    read_ids = [i for i, _ in reads]
     scorer: _core.Scorer | None = None
     clip = params["percentile_scope"] == "clip"
     if clip:
-        for planes in read_planes(reader, scored_ids, params):
+        for planes, (_, slot) in zip(read_planes(reader, read_ids, params), reads, strict=True):
             scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
-            planes.give(scorer, "measure")
+            planes.give(scorer, "accumulate" if slot is None else "measure")
     window, rotation = (0, 0, 0, 0), 0
-    scores = []
-    for planes in read_planes(reader, scored_ids, params):
+    scores = {}
+    for planes, (_, slot) in zip(read_planes(reader, read_ids, params), reads, strict=True):
         scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
-        scores.append(planes.give(scorer, "score"))
+        if slot is None:
+            planes.give(scorer, "accumulate")
+        else:
+            scores[slot] = planes.give(scorer, "score")
         window, rotation = planes.window, planes.rotation
     assert scorer is not None  # frame_ids are never empty, and read_planes delivers them all
-    all_scores = np.zeros((len(ids), *scores[0].shape), np.float32)
-    all_scores[scored] = scores
+    all_scores = np.zeros((len(frame_ids), *scorer.valid().shape), np.float32)
+    for slot, sums in scores.items():
+        all_scores[slot] = sums
     keep_whole = intra if params["i_pictures"] == "keep" else np.zeros_like(intra)
     mask = _core.keep_patches(all_scores, scorer.valid(), keep_whole, scorer.full_score, params)
     return Selection(

@@ -371,6 +371,8 @@ TEST_CASE("patch sums of the linear path equal the sums over the rendered canvas
     params.compensate = static_cast<Compensate>(draw(0, 4));
     params.local_variance = draw(0, 2) == 0 ? 3 : 0;
     params.reference_motion = draw(0, 1) == 1;
+    params.intra_blocks = static_cast<IntraBlocks>(draw(0, 3));
+    params.accumulate = static_cast<Accumulate>(draw(0, 2));
     PictureView picture;
     picture.width = width;
     picture.height = height;
@@ -383,14 +385,26 @@ TEST_CASE("patch sums of the linear path equal the sums over the rendered canvas
     for (auto& value : mv) value = static_cast<std::int16_t>(draw(-60, 60));
     for (auto& value : residual) value = static_cast<std::int16_t>(draw(0, 3) == 0 ? draw(-300, 300) : 0);
     for (auto& value : bits) value = draw(0, 5000);
+    std::vector<std::uint8_t> pred(mv.size() / 4);
+    for (auto& value : pred) value = static_cast<std::uint8_t>(draw(0, 3));
     picture.mv = mv.data();
+    picture.pred = pred.data();
     picture.residual = residual.data();
     picture.bits = bits.data();
+    std::vector<std::int16_t> other_residual(residual.rbegin(), residual.rend());
+    PictureView earlier = picture;
+    earlier.residual = other_residual.data();
 
     Saliency saliency(params, window, geometry);
     std::vector<float> scores(static_cast<std::size_t>(geometry.rows) * geometry.columns);
     std::vector<float> canvas(static_cast<std::size_t>(geometry.canvas_width()) * geometry.canvas_height());
+    const auto before = [&] {
+      if (params.accumulate == Accumulate::kNone) return;
+      for (int i = 0; i < 2; ++i) saliency.accumulate(earlier);
+    };
+    before();
     saliency.score(picture, scores);
+    before();
     saliency.heat(picture, canvas);
     for (int row = 0; row < geometry.rows; ++row) {
       for (int column = 0; column < geometry.columns; ++column) {

@@ -1,0 +1,85 @@
+#include "saliency/accumulated_residual.h"
+
+#include <algorithm>
+
+namespace ove::saliency {
+
+AccumulatedResidual::AccumulatedResidual(const DisplayWindow& window, Accumulate accumulate)
+    : window_(window),
+      accumulate_(accumulate),
+      chunks_a_row_((window.width + kChunk - 1) / kChunk),
+      touched_(static_cast<std::size_t>(chunks_a_row_) * window.height),
+      values_(static_cast<std::size_t>(window.width) * window.height) {}
+
+template <class Visit>
+void AccumulatedResidual::visit_row(int y, Visit visit) const {
+  const std::uint8_t* touched = touched_.data() + static_cast<std::size_t>(y) * chunks_a_row_;
+  const float* row = values_.data() + static_cast<std::size_t>(y) * window_.width;
+  for (int chunk = 0; chunk < chunks_a_row_; ++chunk) {
+    if (touched[chunk] == 0) continue;
+    const int from = chunk;
+    while (chunk < chunks_a_row_ && touched[chunk] != 0) ++chunk;
+    const int begin = from * kChunk, end = std::min(chunk * kChunk, window_.width);
+    visit(begin, std::span(row + begin, static_cast<std::size_t>(end - begin)));
+  }
+}
+
+void AccumulatedResidual::clear() {
+  for (int y = 0; y < window_.height; ++y) {
+    visit_row(y, [&](int begin, std::span<const float> values) {
+      std::fill_n(values_.begin() + static_cast<std::ptrdiff_t>(y) * window_.width + begin, values.size(), 0.0f);
+    });
+  }
+  std::fill(touched_.begin(), touched_.end(), std::uint8_t{0});
+}
+
+void AccumulatedResidual::add(const CodedResidual& picture) {
+  for (int y = 0; y < window_.height; ++y) {
+    std::uint8_t* touched = touched_.data() + static_cast<std::size_t>(y) * chunks_a_row_;
+    float* row = values_.data() + static_cast<std::size_t>(y) * window_.width;
+    const std::uint8_t* levels = picture.levels(y);
+    for (const Run& run : picture.runs(y)) {
+      std::fill(touched + run.begin / kChunk, touched + (run.end + kChunk - 1) / kChunk, std::uint8_t{1});
+      const auto n = static_cast<std::size_t>(run.end - run.begin);
+      accumulate(levels, n, accumulate_, row + run.begin);
+      levels += n;
+    }
+  }
+}
+
+void AccumulatedResidual::add_energies(int y, const Run& part, float scale, float weight, float* out) const {
+  visit_row(y, [&](int begin, std::span<const float> values) {
+    const int first = std::max(begin, part.begin), end = std::min(begin + static_cast<int>(values.size()), part.end);
+    if (first >= end) return;
+    saliency::add_energies(values.data() + (first - begin), static_cast<std::size_t>(end - first), scale, weight,
+                           out + (first - part.begin));
+  });
+}
+
+double AccumulatedResidual::percentile(double q) {
+  packed_.clear();
+  for (int y = 0; y < window_.height; ++y) {
+    visit_row(y,
+              [&](int, std::span<const float> values) { packed_.insert(packed_.end(), values.begin(), values.end()); });
+  }
+  const std::uint64_t samples = values_.size(), zeros = samples - packed_.size();
+  return interpolate_ranks(samples, q, [&](std::uint64_t k) {
+    if (k < zeros) return 0.0;
+    const auto at = packed_.begin() + static_cast<std::ptrdiff_t>(k - zeros);
+    std::nth_element(packed_.begin(), at, packed_.end());
+    return static_cast<double>(*at);
+  });
+}
+
+void AccumulatedResidual::count(MagnitudeHistogram& histogram) const {
+  std::uint64_t zeros = values_.size();
+  for (int y = 0; y < window_.height; ++y) {
+    visit_row(y, [&](int, std::span<const float> values) {
+      for (const float value : values) histogram.add(value);
+      zeros -= values.size();
+    });
+  }
+  histogram.add(0.0f, zeros);
+}
+
+}  // namespace ove::saliency

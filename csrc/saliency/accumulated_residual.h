@@ -1,0 +1,46 @@
+// |Y - 128| of several pictures: at every sample of the display window their sum or the largest.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "common/geometry.h"
+#include "saliency/order_statistics.h"
+#include "saliency/params.h"
+#include "saliency/residual.h"
+#include "saliency/rows.h"
+
+namespace ove::saliency {
+
+// As with one picture, what reads it follows what was coded. Sums are whole and exact up to 2^24, some 130000 pictures.
+class AccumulatedResidual {
+ public:
+  AccumulatedResidual(const DisplayWindow& window, Accumulate accumulate);
+
+  void clear();
+  void add(const CodedResidual& picture);
+
+  // out += weight * min(scale * value, 1) at the columns `part` of row y of the window, out[0] being its first one.
+  void add_energies(int y, const Run& part, float scale, float weight, float* out) const;
+
+  // Of all samples of the window.
+  double percentile(double q);
+  void count(MagnitudeHistogram& histogram) const;
+
+ private:
+  static constexpr int kChunk = 16;
+
+  // Calls visit(values) with the values of row y, chunk by chunk, where something was added.
+  template <class Visit>
+  void visit_row(int y, Visit visit) const;
+
+  DisplayWindow window_;
+  Accumulate accumulate_;
+  int chunks_a_row_;
+  std::vector<std::uint8_t> touched_;  // (height, chunks_a_row_) 1 where something was added
+  std::vector<float> values_;          // (height, width)
+  std::vector<float> packed_;          // those of touched chunks, for percentiles
+};
+
+}  // namespace ove::saliency
