@@ -39,14 +39,20 @@ class Clip:
         return folder / f"{kind}-{self.seconds}s.mp4"
 
 
+# The usual length of a data set's clips, where 64 frames are a part of the pictures; and the hardest one, where they are
+# more than half of them.
 ALL = (
     Clip("360p", "medium"),
-    *(Clip("720p", rate) for rate in RATES["720p"]),
-    Clip("720p", "medium", seconds=10),
-    Clip("720p", "medium", b_frames=False),
+    Clip("360p", "medium", seconds=10),
+    Clip("720p", "medium"),
     Clip("720p", "medium", wpp=True),
-    *(Clip("1080p", rate) for rate in RATES["1080p"]),
+    *(Clip("720p", rate, seconds=10) for rate in ("low", "medium", "high")),
+    Clip("720p", "medium", b_frames=False, seconds=10),
+    Clip("720p", "very high"),
+    Clip("1080p", "low"),
+    Clip("1080p", "medium", seconds=10),
     Clip("1080p", "medium", b_frames=False),
+    Clip("1080p", "high"),
 )
 LONG = Clip("1080p", "medium")
 QUICK = Clip("360p", "low", seconds=1)

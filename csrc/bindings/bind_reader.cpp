@@ -57,7 +57,7 @@ class Picture {
     if (codec_->detail != hevc::Detail::kResidual) {
       throw std::logic_error("the residual was not decoded: read the picture with residual=True");
     }
-    return view(codec_->buffers->residual.data(), {codec_->height(), codec_->width()}, codec_);
+    return view(codec_->residual->samples.data(), {codec_->height(), codec_->width()}, codec_);
   }
   py::array bits() const {
     return view(buffers().bits.data(), {codec_->sps->height_in_ctbs(), codec_->sps->width_in_ctbs()}, codec_);

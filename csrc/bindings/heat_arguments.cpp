@@ -130,9 +130,9 @@ PictureView DecodedArrays::view(const CodecPicture& picture, const HeatParams& p
     view.ref_poc = ref_poc_.data();
   }
   if (picture.detail == hevc::Detail::kResidual) {
-    view.residual = buffers.residual.data();
+    view.residual = picture.residual->samples.data();
     coded_.clear();
-    for (const auto& block : buffers.coded_blocks) coded_.push_back({block.x4, block.y4, block.size4});
+    for (const auto& block : picture.residual->coded) coded_.push_back({block.x4, block.y4, block.size4});
     view.coded = coded_;
   }
   view.bits = buffers.bits.data();

@@ -5,12 +5,12 @@
 namespace ove::hevc {
 
 SliceDataParser::SliceDataParser(const Sps& sps, const Pps& pps, const TileLayout& tiles, PictureBuffers& buffers,
-                                 bool with_residual)
+                                 ResidualBuffer* residual)
     : sps_(sps),
       pps_(pps),
       tiles_(tiles),
       out_(buffers),
-      with_residual_(with_residual),
+      residual_(residual),
       min_cb_stride_(sps.width >> sps.log2_min_cb),
       log2_min_cu_qp_delta_size_(sps.log2_ctb - pps.diff_cu_qp_delta_depth),
       log2_min_cu_chroma_qp_offset_size_(sps.log2_ctb - pps.diff_cu_chroma_qp_offset_depth),

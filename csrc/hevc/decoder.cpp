@@ -23,9 +23,16 @@ void check_compatible(const Sps& sps, const Pps& pps) {
   }
 }
 
+// The picture, whose residual goes when the last copy of the returned pointer does.
+std::shared_ptr<const CodecPicture> hand_out(std::shared_ptr<CodecPicture> picture) {
+  CodecPicture* const given = picture.get();
+  return {given, [owner = std::move(picture)](const CodecPicture*) { owner->residual.reset(); }};
+}
+
 }  // namespace
 
-SyntaxDecoder::SyntaxDecoder(DecoderOptions options) : options_(std::move(options)), tasks_(options_.threads) {
+SyntaxDecoder::SyntaxDecoder(DecoderOptions options)
+    : options_(std::move(options)), tasks_(options_.threads, options_.process) {
   options_.limits.validate();
 }
 
@@ -118,7 +125,7 @@ std::shared_ptr<const CodecPicture> SyntaxDecoder::pop() {
     // At the end, pictures that are not for output may still have failed.
     if (!picture && !flushed_ && !failed_) return nullptr;
     if (tasks_.wait(picture ? picture->decode_index : submitted_ - 1)) {
-      if (picture) return picture;
+      if (picture) return hand_out(std::move(picture));
       break;
     }
     if (!failed_ || failure_) fail(tasks_.failure());
@@ -284,7 +291,7 @@ void SyntaxDecoder::begin_picture(const SliceHeader& header, const NalContext& n
   limits.check(&Limits::max_dpb_luma_samples, held * active_sps_->width * active_sps_->height,
                "the number of luma samples in the decoded picture buffer");
   output_current_ = header.pic_output;
-  task_.emplace(std::move(picture), tiles_pps_, tiles_, pool_);
+  task_.emplace(std::move(picture), tiles_pps_, tiles_, pools_);
 }
 
 // Adds the slice that an independent segment begins. Returns the picture that its temporal prediction reads.

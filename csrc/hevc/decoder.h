@@ -42,6 +42,8 @@ struct DecoderOptions {
   std::function<const KnownPicture*(const AccessUnitTag&)> known;
   // Sees every picture that is decoded, in decoding order, when its headers are read.
   std::function<void(const CodecPicture&)> observe;
+  // Sees every picture with more than headers when it is decoded, in any order and on several threads at a time.
+  TaskQueue::Process process;
   Limits limits;
 };
 
@@ -58,7 +60,8 @@ class SyntaxDecoder final : private ParameterSetSource {
   // End of the stream: completes the last picture and releases every picture that waits.
   void flush();
 
-  // Next picture, null if more input is wanted first. After damage, the pictures that precede it in decoding order come
+  // Next picture, null if more input is wanted first. Its residual stays as long as what is returned, even where the
+  // decoder keeps the picture for others. After damage, the pictures that precede it in decoding order come
   // out, then the exception, then nothing.
   std::shared_ptr<const CodecPicture> pop();
 
@@ -93,7 +96,7 @@ class SyntaxDecoder final : private ParameterSetSource {
   std::array<std::shared_ptr<const Sps>, 16> sps_;
   std::array<std::shared_ptr<const Pps>, 64> pps_;
   std::shared_ptr<const Sps> active_sps_;
-  std::shared_ptr<BufferPool> pool_ = std::make_shared<BufferPool>();
+  BufferPools pools_;
   TaskQueue tasks_;
   Dpb dpb_;
   std::deque<std::shared_ptr<CodecPicture>> decoded_;  // in kDecoding order

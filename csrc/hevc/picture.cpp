@@ -6,7 +6,7 @@
 
 namespace ove::hevc {
 
-void PictureBuffers::prepare(const Sps& sps, bool with_residual) {
+void PictureBuffers::prepare(const Sps& sps) {
   const auto blocks = static_cast<std::size_t>(sps.width >> 2) * static_cast<std::size_t>(sps.height >> 2);
   const auto min_cbs =
       static_cast<std::size_t>(sps.width >> sps.log2_min_cb) * static_cast<std::size_t>(sps.height >> sps.log2_min_cb);
@@ -18,23 +18,26 @@ void PictureBuffers::prepare(const Sps& sps, bool with_residual) {
   cu_skip.resize(min_cbs);
   bits.resize(ctbs);
   slice_idx.assign(ctbs, kNoSlice);
-  const auto samples = static_cast<std::size_t>(sps.width) * static_cast<std::size_t>(sps.height);
-  if (!with_residual) return;
-  if (residual.size() == samples && residual_width == sps.width) {
-    for (const CodedBlock& b : coded_blocks) {
+}
+
+void ResidualBuffer::prepare(const Sps& sps) {
+  const auto count = static_cast<std::size_t>(sps.width) * static_cast<std::size_t>(sps.height);
+  if (samples.size() == count && width == sps.width) {
+    for (const CodedBlock& b : coded) {
       const int size = b.size4 * 4;
-      std::int16_t* at = residual.data() + static_cast<std::ptrdiff_t>(b.y4) * 4 * sps.width + b.x4 * 4;
+      std::int16_t* at = samples.data() + static_cast<std::ptrdiff_t>(b.y4) * 4 * sps.width + b.x4 * 4;
       fill_block(at, sps.width, size, size, std::int16_t{0});
     }
   } else {
-    residual.assign(samples, 0);
-    residual_width = sps.width;
+    samples = decltype(samples)(count);
+    width = sps.width;
   }
-  coded_blocks.clear();
+  coded.clear();
 }
 
-std::shared_ptr<PictureBuffers> BufferPool::take(const Sps& sps, bool with_residual) {
-  std::unique_ptr<PictureBuffers> buffers;
+template <class Buffer>
+std::shared_ptr<Buffer> BufferPool<Buffer>::take(const Sps& sps) {
+  std::unique_ptr<Buffer> buffers;
   {
     const std::lock_guard lock(mutex_);
     if (!free_.empty()) {
@@ -42,16 +45,19 @@ std::shared_ptr<PictureBuffers> BufferPool::take(const Sps& sps, bool with_resid
       free_.pop_back();
     }
   }
-  if (!buffers) buffers = std::make_unique<PictureBuffers>();
-  buffers->prepare(sps, with_residual);
-  return {buffers.release(), [pool = weak_from_this()](PictureBuffers* returned) {
-            std::unique_ptr<PictureBuffers> owned(returned);
+  if (!buffers) buffers = std::make_unique<Buffer>();
+  buffers->prepare(sps);
+  return {buffers.release(), [pool = this->weak_from_this()](Buffer* returned) {
+            std::unique_ptr<Buffer> owned(returned);
             if (const auto alive = pool.lock(); alive && alive->home_.is_here()) {
               const std::lock_guard lock(alive->mutex_);
               alive->free_.push_back(std::move(owned));
             }
           }};
 }
+
+template class BufferPool<PictureBuffers>;
+template class BufferPool<ResidualBuffer>;
 
 namespace {
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/process.h"
+#include "common/zeroed_allocator.h"
 #include "hevc/nal_unit_type.h"
 #include "hevc/slice_header.h"
 
@@ -78,8 +79,8 @@ void fill_block(T* out, std::ptrdiff_t stride, int width, int height, T value) {
   }
 }
 
-// Storage of one picture. Recycled through a pool, because clearing and mapping it costs as much as decoding a still
-// picture.
+// Storage of one picture but for its residual. Recycled through a pool, because clearing and mapping it costs as much
+// as decoding a still picture.
 struct PictureBuffers {
   // by 4x4 block, row by row
   std::vector<std::array<Mv, 2>> mv;
@@ -90,26 +91,37 @@ struct PictureBuffers {
   // by CTB, raster scan
   std::vector<std::int32_t> bits;
   std::vector<std::uint16_t> slice_idx;  // index into CodecPicture::slices, kNoSlice where nothing was decoded
-  // by luma sample; zero outside coded_blocks
-  std::vector<std::int16_t> residual;
-  int residual_width = 0;
-  std::vector<CodedBlock> coded_blocks;
 
   static constexpr std::uint16_t kNoSlice = 0xFFFF;
 
   // Clears what decoding does not write everywhere.
-  void prepare(const Sps& sps, bool with_residual);
+  void prepare(const Sps& sps);
 };
 
-class BufferPool : public std::enable_shared_from_this<BufferPool> {
+// The residual is most of a picture's storage, and no other picture needs it: it comes back sooner, still in the cache.
+struct ResidualBuffer {
+  std::vector<std::int16_t, ZeroedAllocator<std::int16_t>> samples;  // by luma sample; zero outside `coded`
+  int width = 0;
+  std::vector<CodedBlock> coded;
+
+  void prepare(const Sps& sps);
+};
+
+// Prepared buffers, which come back to the pool with their last owner (or are freed if the pool is gone).
+template <class Buffer>
+class BufferPool : public std::enable_shared_from_this<BufferPool<Buffer>> {
  public:
-  // Prepared buffers, which come back to the pool with their last owner (or are freed if the pool is gone).
-  std::shared_ptr<PictureBuffers> take(const Sps& sps, bool with_residual);
+  std::shared_ptr<Buffer> take(const Sps& sps);
 
  private:
   const HomeProcess home_;  // the lock may be anyone's elsewhere
   std::mutex mutex_;
-  std::vector<std::unique_ptr<PictureBuffers>> free_;
+  std::vector<std::unique_ptr<Buffer>> free_;
+};
+
+struct BufferPools {
+  std::shared_ptr<BufferPool<PictureBuffers>> pictures = std::make_shared<BufferPool<PictureBuffers>>();
+  std::shared_ptr<BufferPool<ResidualBuffer>> residuals = std::make_shared<BufferPool<ResidualBuffer>>();
 };
 
 // How much of a picture to decode.
@@ -137,7 +149,8 @@ struct CodecPicture {
   std::vector<Slice> slices;
   std::vector<std::int64_t> references, collocated;  // decode_index of the pictures that its slices refer to
   Detail detail = Detail::kResidual;
-  std::shared_ptr<PictureBuffers> buffers;  // null after decoding headers only
+  std::shared_ptr<PictureBuffers> buffers;   // null after decoding headers only
+  std::shared_ptr<ResidualBuffer> residual;  // only with kResidual, until the picture's last user is done with it
 
   int width() const { return sps->width; }
   int height() const { return sps->height; }

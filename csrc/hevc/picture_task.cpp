@@ -13,9 +13,9 @@ void PictureTask::add(SliceSegment segment, std::shared_ptr<const CodecPicture> 
 }
 
 void PictureTask::parse() {
-  const bool with_residual = picture_->detail == Detail::kResidual;
-  picture_->buffers = pool_->take(*picture_->sps, with_residual);
-  SliceDataParser parser(*picture_->sps, *pps_, *tiles_, *picture_->buffers, with_residual);
+  picture_->buffers = pools_.pictures->take(*picture_->sps);
+  if (picture_->detail == Detail::kResidual) picture_->residual = pools_.residuals->take(*picture_->sps);
+  SliceDataParser parser(*picture_->sps, *pps_, *tiles_, *picture_->buffers, picture_->residual.get());
   units_.resize(segments_.size());
   for (std::size_t i = 0; i < segments_.size(); ++i) {
     SliceSegment& segment = segments_[i];

@@ -20,10 +20,10 @@ struct SliceSegment {
 
 class PictureTask {
  public:
-  // `pool` gives the picture its buffers when parsing begins.
+  // `pools` give the picture its buffers when parsing begins.
   PictureTask(std::shared_ptr<CodecPicture> picture, std::shared_ptr<const Pps> pps,
-              std::shared_ptr<const TileLayout> tiles, std::shared_ptr<BufferPool> pool)
-      : picture_(std::move(picture)), pps_(std::move(pps)), tiles_(std::move(tiles)), pool_(std::move(pool)) {}
+              std::shared_ptr<const TileLayout> tiles, BufferPools pools)
+      : picture_(std::move(picture)), pps_(std::move(pps)), tiles_(std::move(tiles)), pools_(std::move(pools)) {}
 
   const std::shared_ptr<CodecPicture>& picture() const { return picture_; }
   const std::shared_ptr<const Pps>& pps() const { return pps_; }
@@ -44,7 +44,7 @@ class PictureTask {
   std::shared_ptr<CodecPicture> picture_;
   std::shared_ptr<const Pps> pps_;
   std::shared_ptr<const TileLayout> tiles_;
-  std::shared_ptr<BufferPool> pool_;
+  BufferPools pools_;
   std::vector<SliceSegment> segments_;
   std::vector<std::shared_ptr<const CodecPicture>> collocated_;  // by segment
   std::vector<std::vector<PredictionUnit>> units_;               // by segment

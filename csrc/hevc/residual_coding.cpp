@@ -128,7 +128,7 @@ template <bool kLuma>
 void SliceDataParser::residual_coding(const CodingUnit& cu, const ResidualBlock& block) {
   constexpr int kComponent = kLuma ? 0 : 1;
   const int log2_size = block.log2_size;
-  const bool store = kLuma && with_residual_;
+  const bool store = kLuma && residual_ != nullptr;
   // A local engine, so that it stays in registers.
   Cabac cabac = cabac_;
   ContextState* const contexts = state_.contexts.data();
@@ -336,7 +336,7 @@ void SliceDataParser::residual_coding(const CodingUnit& cu, const ResidualBlock&
 
   const bool rotate = sps_.transform_skip_rotation_enabled && (transform_skip || bypass) && cu.intra && log2_size == 2;
   const auto size4 = static_cast<std::uint16_t>(1 << (log2_size - 2));
-  out_.coded_blocks.push_back(
+  residual_->coded.push_back(
       {static_cast<std::uint16_t>(block.x >> 2), static_cast<std::uint16_t>(block.y >> 2), size4});
   reconstruct_residual(transforms_, coefficients_,
                        {.log2_size = log2_size,
@@ -346,7 +346,8 @@ void SliceDataParser::residual_coding(const CodingUnit& cu, const ResidualBlock&
                         .rotate = rotate,
                         .dst = cu.intra && log2_size == 2,
                         .rdpcm = rdpcm},
-                       out_.residual.data() + static_cast<std::ptrdiff_t>(block.y) * sps_.width + block.x, sps_.width);
+                       residual_->samples.data() + static_cast<std::ptrdiff_t>(block.y) * sps_.width + block.x,
+                       sps_.width);
 }
 
 }  // namespace ove::hevc

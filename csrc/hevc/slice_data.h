@@ -18,8 +18,9 @@ namespace ove::hevc {
 // The slice segments of one picture, parsed in their order.
 class SliceDataParser {
  public:
-  // `buffers` receives everything but motion; the residual only where `with_residual` is set.
-  SliceDataParser(const Sps& sps, const Pps& pps, const TileLayout& tiles, PictureBuffers& buffers, bool with_residual);
+  // `buffers` receives everything but motion and the residual, which goes to `residual` unless that is null.
+  SliceDataParser(const Sps& sps, const Pps& pps, const TileLayout& tiles, PictureBuffers& buffers,
+                  ResidualBuffer* residual);
 
   // Appends the segment's prediction blocks to `units` in decoding order. `data` is the RBSP from the first byte after
   // the slice segment header. Throws InvalidBitstreamError.
@@ -101,7 +102,7 @@ class SliceDataParser {
   const Pps& pps_;
   const TileLayout& tiles_;
   PictureBuffers& out_;
-  const bool with_residual_;
+  ResidualBuffer* const residual_;
   const int min_cb_stride_;
   const int log2_min_cu_qp_delta_size_, log2_min_cu_chroma_qp_offset_size_;
   const InverseTransforms& transforms_ = inverse_transforms();

@@ -13,11 +13,13 @@ constexpr std::size_t kMaxGop = 4;
 
 }  // namespace
 
-TaskQueue::TaskQueue(int threads)
-    : max_waiting_(static_cast<std::size_t>(threads) + kMaxGop),
+TaskQueue::TaskQueue(int threads, Process process)
+    : process_(std::move(process)),
+      max_waiting_(static_cast<std::size_t>(threads) + kMaxGop),
       max_parsed_(max_waiting_),
+      max_under_way_(static_cast<std::int64_t>(2 * max_waiting_)),
       failed_index_(std::numeric_limits<std::int64_t>::max()) {
-  for (int i = 0; threads > 1 && i < threads; ++i) threads_.emplace_back([this] { work(); });
+  for (int i = 1; i < threads; ++i) threads_.emplace_back([this] { work(); });
 }
 
 TaskQueue::~TaskQueue() {
@@ -25,71 +27,94 @@ TaskQueue::~TaskQueue() {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  changed_.notify_all();
+  work_.notify_all();
 }
 
 void TaskQueue::submit(PictureTask task) {
-  std::unique_lock lock(mutex_);
-  finished_.push_back(false);
+  Lock lock(mutex_);
+  progress_.push_back(Progress::kOpen);
   if (threads_.empty() || !task.has_work()) return parse(std::move(task), lock);
-  changed_.wait(lock, [&] { return waiting_.size() < max_waiting_; });
   waiting_.push_back(std::move(task));
-  lock.unlock();
-  changed_.notify_all();
+  wake();
+  work_until(lock, [&] { return waiting_.size() <= max_waiting_ && std::ssize(progress_) <= max_under_way_; });
 }
 
 bool TaskQueue::hungry(std::int64_t decode_index) {
-  std::unique_lock lock(mutex_);
-  const auto settled = [&] { return first_unfinished_ > decode_index || failed_index_ <= decode_index; };
-  changed_.wait(lock, [&] { return settled() || waiting_.size() < max_waiting_; });
-  return !settled();
+  Lock lock(mutex_);
+  const auto wants_more = [&] {
+    const std::int64_t next = first_unfinished_ + std::ssize(progress_);
+    return waiting_.size() < max_waiting_ && next - decode_index < max_under_way_ && failed_index_ > decode_index;
+  };
+  if (threads_.empty()) return !settled(decode_index);
+  work_until(lock, [&] { return wants_more() || settled(decode_index); });
+  return wants_more();
 }
 
 bool TaskQueue::wait(std::int64_t decode_index) {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return first_unfinished_ > decode_index || failed_index_ <= decode_index; });
+  Lock lock(mutex_);
+  work_until(lock, [&] { return settled(decode_index); });
   return failed_index_ > decode_index;
 }
 
 std::exception_ptr TaskQueue::failure() {
   // An earlier picture may still be at work, and fail too.
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return first_unfinished_ > failed_index_; });
+  Lock lock(mutex_);
+  work_until(lock, [&] { return first_unfinished_ > failed_index_; });
   return failure_;
 }
 
 void TaskQueue::work() {
-  std::unique_lock lock(mutex_);
-  for (;;) {
-    // Motion first: later pictures may wait for it. The first unfinished picture is never behind too many parsed ones,
-    // because all of those wait for it or for one that does.
-    auto parsed = parsed_.end();
-    const auto may_parse = [&] { return !waiting_.empty() && parsed_.size() < max_parsed_; };
-    changed_.wait(lock, [&] {
-      parsed = std::find_if(parsed_.begin(), parsed_.end(), [&](const PictureTask& task) { return ready(task); });
-      return stopping_ || parsed != parsed_.end() || may_parse();
-    });
-    if (stopping_) return;
-    if (parsed != parsed_.end()) {
-      PictureTask task = std::move(*parsed);
-      parsed_.erase(parsed);
-      derive_motion(std::move(task), lock);
-    } else {
-      PictureTask task = std::move(waiting_.front());
-      waiting_.pop_front();
-      parse(std::move(task), lock);
-    }
+  Lock lock(mutex_);
+  while (!stopping_) {
+    if (work_once(lock)) continue;
+    ++idle_;
+    work_.wait(lock);
+    --idle_;
   }
+}
+
+template <class Done>
+void TaskQueue::work_until(Lock& lock, Done done) {
+  while (!done()) {
+    if (work_once(lock)) continue;
+    caller_waits_ = true;
+    changed_.wait(lock);
+    caller_waits_ = false;
+  }
+}
+
+bool TaskQueue::work_once(Lock& lock) {
+  // Motion first: later pictures may wait for it. The first unfinished picture is never behind too many parsed ones,
+  // because all of those wait for it or for one that does.
+  const auto parsed =
+      std::find_if(parsed_.begin(), parsed_.end(), [&](const PictureTask& task) { return ready(task); });
+  if (parsed != parsed_.end()) {
+    PictureTask task = std::move(*parsed);
+    parsed_.erase(parsed);
+    derive_motion(std::move(task), lock);
+  } else if (may_parse()) {
+    PictureTask task = std::move(waiting_.front());
+    waiting_.pop_front();
+    parse(std::move(task), lock);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+bool TaskQueue::has_motion(std::int64_t decode_index) const {
+  if (decode_index < first_unfinished_) return true;
+  const auto i = static_cast<std::size_t>(decode_index - first_unfinished_);
+  return i < progress_.size() && progress_[i] != Progress::kOpen;
 }
 
 bool TaskQueue::ready(const PictureTask& task) const {
   const std::vector<std::int64_t>& collocated = task.picture()->collocated;
-  return std::all_of(collocated.begin(), collocated.end(), [&](std::int64_t index) { return finished(index); });
+  return std::all_of(collocated.begin(), collocated.end(), [&](std::int64_t index) { return has_motion(index); });
 }
 
-void TaskQueue::parse(PictureTask task, std::unique_lock<std::mutex>& lock) {
+void TaskQueue::parse(PictureTask task, Lock& lock) {
   lock.unlock();
-  changed_.notify_all();
   std::exception_ptr error;
   try {
     if (task.has_work()) task.parse();
@@ -106,33 +131,48 @@ void TaskQueue::parse(PictureTask task, std::unique_lock<std::mutex>& lock) {
   }
 }
 
-void TaskQueue::derive_motion(PictureTask task, std::unique_lock<std::mutex>& lock) {
-  const std::int64_t index = task.picture()->decode_index;
+void TaskQueue::derive_motion(PictureTask task, Lock& lock) {
+  const std::shared_ptr<CodecPicture> picture = task.picture();
+  const std::int64_t index = picture->decode_index;
   std::exception_ptr error;
-  if (failed_index_ > index) {
+  const auto attempt = [&](auto step) {
+    if (error || failed_index_ <= index) return;
     lock.unlock();
-    changed_.notify_all();
     try {
-      task.derive_motion();
+      step();
     } catch (...) {
       error = std::current_exception();
     }
     lock.lock();
+  };
+  attempt([&] { task.derive_motion(); });
+  if (process_ && !error) {
+    progress(index) = Progress::kMotion;
+    wake();
+    attempt([&] { process_(*picture); });
   }
   finish(index, error);
 }
 
 void TaskQueue::finish(std::int64_t decode_index, std::exception_ptr error) {
-  finished_[static_cast<std::size_t>(decode_index - first_unfinished_)] = true;
+  progress(decode_index) = Progress::kFinished;
   if (error && decode_index < failed_index_) {
     failed_index_ = decode_index;
     failure_ = error;
   }
-  while (!finished_.empty() && finished_.front()) {
-    finished_.pop_front();
+  while (!progress_.empty() && progress_.front() == Progress::kFinished) {
+    progress_.pop_front();
     ++first_unfinished_;
   }
-  changed_.notify_all();
+  wake();
+}
+
+void TaskQueue::wake() {
+  if (caller_waits_) changed_.notify_one();
+  if (idle_ == 0) return;
+  auto tasks = std::count_if(parsed_.begin(), parsed_.end(), [&](const PictureTask& task) { return ready(task); });
+  if (parsed_.size() < max_parsed_) tasks += std::ssize(waiting_);
+  for (auto i = std::min<std::ptrdiff_t>(tasks, idle_); i > 0; --i) work_.notify_one();
 }
 
 }  // namespace ove::hevc

@@ -1,13 +1,13 @@
 // Runs picture tasks on threads: parsing in any order, motion after that of the collocated pictures. While a picture
-// waits for those, later ones are parsed.
+// waits for those, later ones are parsed. The thread that submits tasks works too, instead of waiting.
 #pragma once
 
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <mutex>
-#include <optional>
 #include <thread>
 #include <vector>
 
@@ -17,41 +17,62 @@ namespace ove::hevc {
 
 class TaskQueue {
  public:
-  // With one thread, tasks run inside submit(), where those before them are finished.
-  explicit TaskQueue(int threads);
+  // Called with every picture that has work, by the thread that decoded it, before the picture counts as finished. What
+  // it throws is the picture's failure.
+  using Process = std::function<void(CodecPicture&)>;
+
+  // `threads` with the caller's. With one, tasks run inside submit(), where those before them are finished.
+  explicit TaskQueue(int threads, Process process = {});
   // Tasks that have not begun are dropped.
   ~TaskQueue();
 
-  // Tasks come in decoding order and are numbered by decode_index, without gaps. Waits while too many are under way.
+  // Tasks come in decoding order and are numbered by decode_index, without gaps. Works while too many are under way.
   void submit(PictureTask task);
 
-  // Waits for the picture and every one before it, or for room for more tasks. True if wait() would still wait.
+  // Works until more tasks are wanted (true), or this picture and every one before it is finished (false). The caller
+  // has yet to take the picture: later ones that are finished count as under way.
   bool hungry(std::int64_t decode_index);
 
-  // Waits for the picture and every one before it in decoding order. False if one of them failed.
+  // Works until the picture and every one before it in decoding order are finished. False if one of them failed.
   bool wait(std::int64_t decode_index);
 
   // After wait() returned false: why the first picture failed.
   std::exception_ptr failure();
 
  private:
-  void work();
-  // Each with the lock held, which they release while they work; derive_motion() only of a task that is ready().
-  void parse(PictureTask task, std::unique_lock<std::mutex>& lock);
-  void derive_motion(PictureTask task, std::unique_lock<std::mutex>& lock);
-  bool ready(const PictureTask& task) const;
-  void finish(std::int64_t decode_index, std::exception_ptr error);
-  bool finished(std::int64_t decode_index) const {
-    return decode_index < first_unfinished_ || (decode_index - first_unfinished_ < std::ssize(finished_) &&
-                                                finished_[static_cast<std::size_t>(decode_index - first_unfinished_)]);
-  }
+  enum class Progress : std::uint8_t { kOpen, kMotion, kFinished };  // kMotion: later pictures can be derived from it
+  using Lock = std::unique_lock<std::mutex>;
 
+  void work();
+  // Works, and waits where there is nothing to do, until done().
+  template <class Done>
+  void work_until(Lock& lock, Done done);
+  // Each with the lock held, which they release while they work; derive_motion() only of a task that is ready().
+  bool work_once(Lock& lock);
+  void parse(PictureTask task, Lock& lock);
+  void derive_motion(PictureTask task, Lock& lock);
+
+  bool settled(std::int64_t index) const { return first_unfinished_ > index || failed_index_ <= index; }
+  bool may_parse() const { return !waiting_.empty() && parsed_.size() < max_parsed_; }
+  bool ready(const PictureTask& task) const;
+  bool has_motion(std::int64_t decode_index) const;
+  Progress& progress(std::int64_t decode_index) {
+    return progress_[static_cast<std::size_t>(decode_index - first_unfinished_)];
+  }
+  void finish(std::int64_t decode_index, std::exception_ptr error);
+  // Wakes a thread for each task that can begin, and the caller where it waits for something that has happened.
+  void wake();
+
+  const Process process_;
   const std::size_t max_waiting_, max_parsed_;
+  const std::int64_t max_under_way_;
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable work_, changed_;  // changed_: for the caller
+  int idle_ = 0;                            // threads that wait for work_
+  bool caller_waits_ = false;
   std::deque<PictureTask> waiting_;
   std::vector<PictureTask> parsed_;  // wait for collocated pictures, all of which left waiting_ before them
-  std::deque<bool> finished_;        // of the pictures from first_unfinished_ on
+  std::deque<Progress> progress_;    // of the pictures from first_unfinished_ on
   std::int64_t first_unfinished_ = 0;
   std::int64_t failed_index_;  // the lowest
   std::exception_ptr failure_;

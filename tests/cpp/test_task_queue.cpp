@@ -20,7 +20,7 @@ PictureTask task(std::int64_t decode_index, bool fails) {
   if (decode_index > 0) picture->collocated.push_back(decode_index - 1);
   auto pps = std::make_shared<Pps>();
   auto tiles = std::make_shared<TileLayout>(make_tile_layout(*sps, *pps));
-  PictureTask result(picture, pps, tiles, std::make_shared<BufferPool>());
+  PictureTask result(picture, pps, tiles, BufferPools());
   SliceSegment segment;
   segment.rbsp = {0x80};
   segment.position = 100 + decode_index;
