@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import ove_codec
-from ove_codec import _core, _device_selection, _device_tokens, _jobs, cuda, ops
+from ove_codec import _core, _device_selection, _device_tokens, _jobs, _pictures, cuda, ops
 from ove_codec import selection as selection_module
 from ove_codec._device_selection import DeviceSelection
 from ove_codec.ops import patches as patch_ops
@@ -99,6 +99,27 @@ def test_heat(device: str, clips: dict[str, Path], preset: str, scope: str) -> N
 def test_pictures_in_several_parts(device: str, clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_device_selection, "_MOST_BYTES", 1)  # one picture at a time
     same(ove_codec.select(clips["b"], device=device, budget=90), ove_codec.select(clips["b"], budget=90))
+
+
+@pytest.mark.parametrize("most_bits", [0.0, 1e9], ids=["levels", "coefficients"])
+@pytest.mark.parametrize("clip", ["b", "odd", "ten", "lossless", "skip"])
+def test_residuals_in_either_form(
+    device: str,
+    stream_folder: Path,
+    clips: dict[str, Path],
+    clip: str,
+    most_bits: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As levels, and as coefficients of all kinds of blocks."""
+    monkeypatch.setattr(_pictures, "MOST_BITS_A_SAMPLE", most_bits)
+    options = {"lossless": "lossless=1:bframes=2", "skip": "tskip=1:qp=12:bframes=2:scaling-list=default"}
+    source = clips[clip] if clip in clips else make_clip(stream_folder, clip, (96, 80), 5, x265=options[clip])
+    there = ove_codec.select(source, device=device, budget=90, mv_weight=0.0)
+    here = ove_codec.select(source, budget=90, mv_weight=0.0)
+    same(there, here)
+    np.testing.assert_array_equal(there.cpu().scores, here.scores)
+    np.testing.assert_array_equal(there.heat(2).cpu().numpy(), here.heat(2))
 
 
 def test_intra_pictures_only(device: str, stream_folder: Path) -> None:

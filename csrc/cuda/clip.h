@@ -18,6 +18,8 @@ struct ClipArrays {
   std::uint8_t* used = nullptr;      // by block, where both lists count
   std::uint8_t* levels = nullptr;    // |Y - 128| of the window
   float* bits = nullptr;             // log1p, by CTU
+  // Of the blocks of the picture that is taken in, where its record has coefficients.
+  std::int16_t *coefficients = nullptr, *intermediate = nullptr;
 
   ClipArrays() = default;
   ClipArrays(const HeatTables& t, std::int64_t pictures, Arena& arena) {
@@ -28,6 +30,10 @@ struct ClipArrays {
     }
     if (t.residual) levels = arena.take<std::uint8_t>(pictures * t.samples());
     if (t.bits) bits = arena.take<float>(pictures * t.ctus());
+    if (t.residual && t.coded_samples > 0) {
+      coefficients = arena.take<std::int16_t>(t.coded_samples);
+      intermediate = arena.take<std::int16_t>(t.coded_samples);
+    }
   }
 };
 

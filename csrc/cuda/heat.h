@@ -10,15 +10,17 @@
 #include "cuda/clip.h"
 #include "cuda/heat_tables.h"
 #include "cuda/percentiles.h"
+#include "cuda/residual.h"
 #include "cuda/variance.h"
 #include "saliency/formulas.h"
 
 namespace ove::cuda {
 
-// Takes a picture in: from its record, in the executor's memory, to the clip's arrays.
+// Takes a picture in: from its record, in the executor's memory, to the clip's arrays. `tables` is the memory of
+// HeatPlan::block().
 template <class Executor>
-void take_in(Executor& executor, const HeatTables& t, const RecordSizes& sizes, const std::byte* record,
-             const ClipArrays& arrays, std::int64_t picture) {
+void take_in(Executor& executor, const HeatTables& t, const std::byte* tables, const RecordSizes& sizes,
+             const std::byte* record, const ClipArrays& arrays, std::int64_t picture) {
   using saliency::Vector;
   using saliency::VectorMode;
   if (t.motion) {
@@ -48,6 +50,7 @@ void take_in(Executor& executor, const HeatTables& t, const RecordSizes& sizes, 
   if (t.residual) {
     std::uint8_t* const to = arrays.levels + picture * t.samples();
     executor.zero(to, t.samples());
+    if (sizes.sparse_blocks > 0) take_coefficients(executor, t, tables, sizes, record, arrays, to);
     const auto* blocks = reinterpret_cast<const LevelBlock*>(record + t.record.level_blocks);
     const auto* levels = reinterpret_cast<const std::uint8_t*>(record + sizes.levels);
     const std::int64_t width = t.window.width;

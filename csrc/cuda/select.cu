@@ -57,7 +57,7 @@ void take_in(const HeatTables& tables, const ClipMemory& memory, const RecordSiz
              std::int64_t picture, cudaStream_t stream) {
   Arena arena(memory.arrays);
   StreamExecutor executor(stream, nullptr, 0);
-  take_in(executor, tables, sizes, record, ClipArrays(tables, memory.capacity, arena), picture);
+  take_in(executor, tables, memory.block, sizes, record, ClipArrays(tables, memory.capacity, arena), picture);
 }
 
 void score(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures, float* scores,

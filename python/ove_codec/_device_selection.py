@@ -83,7 +83,7 @@ class DeviceSelection:
         assert self._pictures is not None
         clip_scope = self.params["percentile_scope"] == "clip"
         ids = (self.frame_ids if clip_scope else self.frame_ids[t : t + 1]).tolist()
-        reader = self._pictures.open()
+        reader = self._pictures.open().for_gpu()
         geometry = self.geometry
         with cuda.working_on(self.scores.device):
             canvas = self.scores.new_zeros((geometry.canvas_height, geometry.canvas_width))
@@ -108,7 +108,8 @@ class DeviceScorer:
 
     def __init__(self, params: dict[str, Any], first: Planes, capacity: int, device: torch.device) -> None:
         self.device = device
-        self._plan = _core.HeatPlan(params, first.window, first.rotation, first.ctb_size)
+        coded_samples = first.width * first.height if first.coefficients else 0
+        self._plan = _core.HeatPlan(params, first.window, first.rotation, first.ctb_size, coded_samples)
         with cuda.launching(device) as (kernels, _):
             per_picture = kernels.arrays_bytes(self._plan.tables, 1) + kernels.heat_work_bytes(self._plan.tables, 1)
             if params["percentile_scope"] == "frame":
@@ -131,7 +132,7 @@ class DeviceScorer:
         if isinstance(planes.arrays, dict) and any(map(cuda.lies_on_gpu, planes.arrays.values())):
             on_device, sizes = _pack_there(self._plan, planes, planes.arrays, self.device)
         else:
-            record = self._staging.room(self._plan.capacity)
+            record = self._staging.room(planes.record_bytes(self._plan))
             size, sizes = planes.pack(self._plan, record.data_ptr())
             on_device = record[:size].to(self.device, non_blocking=True)
             self._staging.keep(size)
@@ -227,7 +228,7 @@ def score_on_device(pictures: Pictures, params: dict[str, Any], device: torch.de
     """Scores the sampled pictures on the current stream."""
     from ove_codec.selection import geometry_of, sampled_frames, scored_pictures
 
-    reader = pictures.open()
+    reader = pictures.open().for_gpu()
     frame_ids = sampled_frames(reader, params)
     ids: list[int] = frame_ids.tolist()
     intra = reader.intra(ids)

@@ -14,6 +14,7 @@
 #include "cuda/heat.h"
 #include "cuda/heat_tables.h"
 #include "cuda/rank.h"
+#include "hevc/transform.h"
 #include "host_executor.h"
 #include "saliency/order_statistics.h"
 #include "saliency/ranking.h"
@@ -131,9 +132,9 @@ DeviceResult device_scores(const HeatParams& params, const DisplayWindow& window
   const cuda::ClipArrays arrays(tables, count, arena);
   std::vector<std::byte> record(static_cast<std::size_t>(tables.record.capacity));
   for (std::int64_t i = 0; i < count; ++i) {
-    const cuda::RecordSizes sizes = plan.pack(pictures[static_cast<std::size_t>(i)].view(), record.data());
+    const cuda::RecordSizes sizes = plan.pack(pictures[static_cast<std::size_t>(i)].view(), nullptr, record.data());
     REQUIRE(sizes.bytes <= tables.record.capacity);
-    cuda::take_in(executor, tables, sizes, record.data(), arrays, i);
+    cuda::take_in(executor, tables, plan.block().data(), sizes, record.data(), arrays, i);
   }
 
   cuda::Arena counting_work(nullptr);
@@ -353,6 +354,79 @@ TEST_CASE("percentiles by digits are those of sorted values") {
   }
 }
 
+TEST_CASE("the levels made of coefficients are those of the residual that the CPU reconstructs") {
+  using namespace ove::hevc;
+  Random random{std::mt19937(3)};
+  for (int trial = 0; trial < 300; ++trial) {
+    CAPTURE(trial);
+    const int width = 8 * random(4, 12), height = 8 * random(4, 9), bit_depth = random.one_of({8, 10, 12});
+    Source source{width, height, bit_depth, 16, {}, {}, {}, {}, {}, {}, true, true};
+    source.residual.assign(static_cast<std::size_t>(width) * height, 0);
+    SparseResidual sparse;
+    for (int y = 0; y + 32 <= height; y += 32) {
+      for (int x = 0; x + 32 <= width; x += 32) {
+        // One size in each square; a few of its blocks.
+        const int log2_size = random(2, 5), size = 1 << log2_size;
+        for (int at = 0; at < 32 * 32 / (size * size); ++at) {
+          if (random(0, 2) == 0) continue;
+          ResidualMode mode{.log2_size = log2_size, .bit_depth = bit_depth};
+          mode.transquant_bypass = random(0, 5) == 0;
+          mode.transform_skip = !mode.transquant_bypass && random(0, 4) == 0;
+          if (mode.transquant_bypass || mode.transform_skip) {
+            mode.rdpcm = random.one_of({Rdpcm::kNone, Rdpcm::kHorizontal, Rdpcm::kVertical});
+            mode.rotate = log2_size == 2 && random(0, 1) == 1;
+          }
+          mode.dst = log2_size == 2 && random(0, 1) == 1;
+          CoefficientBlock one;
+          one.columns = random(1, size), one.rows = random(1, size);
+          if (size > 4 && random(0, 3) == 0) one.columns = one.rows = 1;  // DC alone
+          const int largest = random.one_of({2, 60, 3000, 32767});
+          for (int k = random(1, 20); k > 0; --k) {
+            const int place = random(0, one.rows - 1) * size + random(0, one.columns - 1);
+            one.values[static_cast<std::size_t>(place)] = static_cast<std::int16_t>(random(-largest, largest));
+          }
+          CoefficientBlock other = one;
+          const int left = x + at % (32 / size) * size, top = y + at / (32 / size) * size;
+          reconstruct_residual(kPlainTransforms, one, mode,
+                               source.residual.data() + static_cast<std::size_t>(top) * width + left, width);
+          keep_coefficients(other, mode, left / 4, top / 4, sparse);
+          REQUIRE(other.values == CoefficientBlock().values);
+        }
+      }
+    }
+    HeatParams params;
+    params.mv_weight = 0;
+    DisplayWindow window{random(0, 9), random(0, 9), 0, 0, 0};
+    window.width = width - window.x - random(0, 9);
+    window.height = height - window.y - random(0, 9);
+    const cuda::HeatPlan plan(params, window, make_geometry(window.width, window.height, Resize::kStretch, 16, 4), 16,
+                              std::int64_t{width} * height);
+    const cuda::HeatTables& tables = plan.tables();
+    PictureView view = source.view();
+    view.residual = nullptr;
+    std::vector<std::byte> record(static_cast<std::size_t>(plan.record_bytes(&sparse)));
+    const cuda::RecordSizes sizes = plan.pack(view, &sparse, record.data());
+    REQUIRE(sizes.bytes == std::ssize(record));
+
+    cuda::Arena counting(nullptr);
+    const cuda::ClipArrays unused(tables, 2, counting);
+    std::vector<std::byte> memory(static_cast<std::size_t>(counting.used()), std::byte{0xA5});
+    cuda::Arena arena(memory.data());
+    const cuda::ClipArrays arrays(tables, 2, arena);
+    cuda::HostExecutor executor;
+    cuda::take_in(executor, tables, plan.block().data(), sizes, record.data(), arrays, 1);
+    for (int y = 0; y < window.height; ++y) {
+      for (int x = 0; x < window.width; ++x) {
+        const auto residual = source.residual[static_cast<std::size_t>(window.y + y) * width + window.x + x];
+        REQUIRE(arrays.levels[tables.samples() + std::int64_t{y} * window.width + x] ==
+                residual_level(residual >> (bit_depth - 8)));
+      }
+    }
+    sparse.samples = static_cast<std::uint32_t>(width * height + 1);
+    CHECK_THROWS_AS(plan.pack(view, &sparse, record.data()), std::invalid_argument);
+  }
+}
+
 TEST_CASE("a plan refuses parameters that make no sense, and pictures that lack arrays") {
   HeatParams params;
   const DisplayWindow window{0, 0, 64, 32, 0};
@@ -364,7 +438,7 @@ TEST_CASE("a plan refuses parameters that make no sense, and pictures that lack 
   for (int missing = 0; missing < 2; ++missing) {
     PictureView view = picture.view();
     (missing == 0 ? view.mv : view.residual) = nullptr;
-    CHECK_THROWS_AS(plan.pack(view, record.data()), std::invalid_argument);
+    CHECK_THROWS_AS(plan.pack(view, nullptr, record.data()), std::invalid_argument);
   }
   params.local_variance = 4;
   CHECK_THROWS_AS(cuda::HeatPlan(params, window, geometry, 16), std::invalid_argument);
