@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ import pytest
 import torch
 
 import ove_codec
-from ove_codec import _core, _device_selection, _device_tokens, cuda, ops
+from ove_codec import _core, _device_selection, _device_tokens, _jobs, _pictures, cuda, ops
 from ove_codec import selection as selection_module
 from ove_codec._device_selection import DeviceSelection
 from ove_codec.ops import patches as patch_ops
@@ -31,6 +34,8 @@ PRESETS: list[tuple[str, dict[str, Any]]] = [
     ("probe", {"num_frames": 12, "budget": 400}),
     ("probe", {"num_frames": 6, "budget": 100, "percentile_scope": "clip", "static_level": 0.9}),
     ("bitcost", {"budget": 100, "size": 98}),
+    ("paper", {"budget": 200, "local_variance": 5, "compensate": "median", "vector": "both"}),
+    ("probe", {"num_frames": 6, "budget": 100, "local_variance": True}),
 ]
 
 
@@ -94,6 +99,27 @@ def test_heat(device: str, clips: dict[str, Path], preset: str, scope: str) -> N
 def test_pictures_in_several_parts(device: str, clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_device_selection, "_MOST_BYTES", 1)  # one picture at a time
     same(ove_codec.select(clips["b"], device=device, budget=90), ove_codec.select(clips["b"], budget=90))
+
+
+@pytest.mark.parametrize("most_bits", [0.0, 1e9], ids=["levels", "coefficients"])
+@pytest.mark.parametrize("clip", ["b", "odd", "ten", "lossless", "skip"])
+def test_residuals_in_either_form(
+    device: str,
+    stream_folder: Path,
+    clips: dict[str, Path],
+    clip: str,
+    most_bits: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As levels, and as coefficients of all kinds of blocks."""
+    monkeypatch.setattr(_pictures, "MOST_BITS_A_SAMPLE", most_bits)
+    options = {"lossless": "lossless=1:bframes=2", "skip": "tskip=1:qp=12:bframes=2:scaling-list=default"}
+    source = clips[clip] if clip in clips else make_clip(stream_folder, clip, (96, 80), 5, x265=options[clip])
+    there = ove_codec.select(source, device=device, budget=90, mv_weight=0.0)
+    here = ove_codec.select(source, budget=90, mv_weight=0.0)
+    same(there, here)
+    np.testing.assert_array_equal(there.cpu().scores, here.scores)
+    np.testing.assert_array_equal(there.heat(2).cpu().numpy(), here.heat(2))
 
 
 def test_intra_pictures_only(device: str, stream_folder: Path) -> None:
@@ -353,13 +379,7 @@ def test_readers(device: str, clips: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("count", [0, 1, 5])
-def test_batches(
-    device: str, clips: dict[str, Path], workers: int, count: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if twin.in_place():
-        monkeypatch.setattr(cuda, "new_stream", lambda device: object())
-        monkeypatch.setattr(cuda, "record", lambda stream: object())
-        monkeypatch.setattr(cuda, "wait", lambda event, tensors: None)
+def test_batches(device: str, clips: dict[str, Path], workers: int, count: int) -> None:
     sources = [clips[name] for name in ("b", "odd", "ten", "b", "odd")][:count]
     check_batches(sources, workers, device)
 
@@ -400,20 +420,66 @@ def test_batches_read_no_further_than_they_need(clips: dict[str, Path]) -> None:
     assert len(taken) == 6
 
 
-def test_batches_tell_which_clip_is_at_fault(clips: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"budget": 30, "resize": "native"},
+        {"budget": 45, "padding": "zero", "resize": "letterbox", "keep_first_frame": False},
+        {"tau": 0.3, "keep_first_frame": False},
+        {"preset": "probe", "budget": 60, "static_level": 0.9, "local_variance": 3},
+        {"preset": "probe", "budget": 10, "static_level": 0.1},
+        {"budget": 7, "i_pictures": "keep"},
+    ],
+    ids=str,
+)
+def test_clips_of_a_batch_are_ranked_as_if_alone(device: str, clips: dict[str, Path], params: dict[str, Any]) -> None:
+    """Of other sizes, and lengths: grids, classes and budgets of their own."""
+    sources = [clips[name] for name in ("odd", "b", "ten", "b", "odd", "ten", "b")]
+    for batch in ove_codec.batches(sources, 5, device=device, workers=2, **params):
+        for source, there in zip(batch.sources, batch.selections, strict=True):
+            assert isinstance(there, DeviceSelection)
+            here = ove_codec.select(source, **params)
+            same(there, here)
+            np.testing.assert_array_equal(there.positions_on_cpu(), here.positions)
+
+
+@pytest.mark.parametrize("where", ["cpu", "device"])
+def test_batches_tell_which_clip_is_at_fault(device: str, where: str, clips: dict[str, Path], tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
-    made = ove_codec.batches([clips["odd"], broken], 1, budget=9, num_frames=2)
-    next(made)
-    with pytest.raises(ove_codec.Error, match=r"broken\.mp4"):
-        next(made)
+    on = device if where == "device" else None
+    sources = [clips["odd"], clips["odd"], broken, clips["odd"]]
+    for size in (1, 2):
+        made = ove_codec.batches(sources, size, device=on, budget=9, num_frames=2)
+        for _ in range(2 // size):
+            next(made)
+        with pytest.raises(ove_codec.Error, match=r"broken\.mp4"):
+            next(made)
     with pytest.raises(ValueError, match="batch_size and workers"):
         ove_codec.batches([], 0)
+    with pytest.raises(TypeError, match="unknown parameter"):
+        list(ove_codec.batches([clips["odd"]], 1, device=on, budgets=3))
+
+
+def test_urgent_jobs_come_first() -> None:
+    order: list[str] = []
+    busy = threading.Event()
+    pool = _jobs.Pool(1)
+    pool.submit(0, lambda: assert_waited(busy))
+    for batch, name in ((2, "c"), (1, "a"), (1, "b")):
+        pool.submit(batch, functools.partial(order.append, name))
+    busy.set()
+    while len(order) < 3:
+        time.sleep(0.001)
+    pool.close()
+    assert order == ["a", "b", "c"]
+
+
+def assert_waited(event: threading.Event) -> None:
+    assert event.wait(10)
 
 
 def test_bad_input(device: str, clips: dict[str, Path]) -> None:
-    with pytest.raises(ValueError, match="local_variance is measured on the CPU alone"):
-        ove_codec.select(clips["b"], device=device, local_variance=3)
     selection = ove_codec.select(clips["b"], budget=20)
     with pytest.raises(ValueError, match="dtype must be float32, float16 or bfloat16"):
         ove_codec.tokenize(clips["b"], selection, device=device, dtype=torch.float64)

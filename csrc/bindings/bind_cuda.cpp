@@ -133,21 +133,33 @@ void render(const py::bytes& tables, const MemoryArgument& memory, std::int64_t 
   cuda::render(tables_of(tables), memory_of(memory), pictures, picture, pointer<float>(canvas), stream_at(stream));
 }
 
-void rank_patches(Address scores, Address valid, Address classes, Address static_classes, std::int64_t frames,
-                  std::array<std::int64_t, 2> grid, std::int64_t selectable, std::optional<std::int64_t> kept,
-                  double full_score, const py::dict& params, Address work, Address mask, Address positions,
-                  Address stream) {
+py::bytes ranked_clip(Address scores, Address valid, Address classes, Address static_classes,
+                      std::array<std::int64_t, 2> first, std::int64_t frames, std::array<std::int64_t, 2> grid,
+                      std::int64_t selectable, std::int64_t kept, double full_score) {
+  cuda::RankedClip clip;
+  clip.scores = pointer<const float>(scores);
+  clip.valid = pointer<const std::uint8_t>(valid);
+  clip.classes = pointer<const std::uint8_t>(classes);
+  clip.static_classes = pointer<const std::uint8_t>(static_classes);
+  clip.first = first[0];
+  clip.first_kept = first[1];
+  clip.frames = frames;
+  clip.patches = grid[0] * grid[1];
+  clip.columns = grid[1];
+  clip.selectable = selectable;
+  clip.kept = kept;
+  clip.full_score = full_score;
+  return py::bytes(reinterpret_cast<const char*>(&clip), sizeof(clip));
+}
+
+void rank_patches(Address clips, std::int64_t clip_count, std::int64_t patches, std::optional<std::int64_t> kept,
+                  const py::dict& params, Address work, Address mask, Address positions, Address stream) {
   cuda::Ranking r;
-  r.scores = pointer<const float>(scores);
-  r.valid = pointer<const std::uint8_t>(valid);
-  r.classes = pointer<const std::uint8_t>(classes);
-  r.static_classes = pointer<const std::uint8_t>(static_classes);
-  r.frames = frames;
-  r.patches = grid[0] * grid[1];
-  r.columns = grid[1];
-  r.selectable = selectable;
+  r.clips = pointer<const cuda::RankedClip>(clips);
+  r.clip_count = clip_count;
+  r.total = patches;
   r.pad = params["padding"].cast<std::string>() == "zero";
-  r.full_score = full_score;
+  r.may_be_static = params["static_fallback"].cast<bool>();
   r.static_level = params["static_level"].cast<double>();
   r.static_contrast = params["static_contrast"].cast<double>();
   r.by_tau = !kept.has_value();
@@ -192,15 +204,19 @@ PYBIND11_MODULE(_cuda, m) {
   m.def(
       "heat_work_bytes", [](const py::bytes& t, std::int64_t n) { return ove::cuda::heat_work_bytes(tables_of(t), n); },
       arg("tables"), arg("pictures"), "Bytes to work in.");
-  m.def("rank_work_bytes", &ove::cuda::rank_work_bytes, arg("patches"), "Bytes for rank_patches to work in.");
+  m.def("rank_work_bytes", &ove::cuda::rank_work_bytes, arg("patches"), arg("clips"),
+        "Bytes for rank_patches to work in.");
   m.def("take_in", &take_in, arg("tables"), arg("memory"), arg("sizes"), arg("record"), arg("picture"), arg("stream"),
         memory);
   m.def("score", &score, arg("tables"), arg("memory"), arg("pictures"), arg("scores"), arg("stream"), memory);
   m.def("render", &render, arg("tables"), arg("memory"), arg("pictures"), arg("picture"), arg("canvas"), arg("stream"),
         memory);
-  m.def("rank_patches", &rank_patches, arg("scores"), arg("valid"), arg("classes"), arg("static_classes"),
-        arg("frames"), arg("grid"), arg("selectable"), arg("kept"), arg("full_score"), arg("params"), arg("work"),
-        arg("mask"), arg("positions"), arg("stream"),
-        "Writes mask (frames, *grid) and, unless `kept` is None, positions (kept, 3) int32. Addresses are of device\n"
-        "memory, static_classes 0 where there are none; the rest is what _core.ranking_plan says.");
+  m.def("ranked_clip", &ranked_clip, arg("scores"), arg("valid"), arg("classes"), arg("static_classes"), arg("first"),
+        arg("frames"), arg("grid"), arg("selectable"), arg("kept"), arg("full_score"),
+        "What rank_patches reads of a clip. Addresses are of device memory, static_classes 0 where there are none;\n"
+        "first: patches, and kept ones, of the clips before it; the rest is what _core.ranking_plan says.");
+  m.def("rank_patches", &rank_patches, arg("clips"), arg("clip_count"), arg("patches"), arg("kept"), arg("params"),
+        arg("work"), arg("mask"), arg("positions"), arg("stream"),
+        "Writes mask (patches,) of all clips and, unless `kept` is None, positions (kept, 3) int32, clip by clip.\n"
+        "Addresses are of device memory: ranked_clips one after the other.");
 }

@@ -28,18 +28,16 @@ py::bytes bytes_of(const T& value) {
 
 class Plan {
  public:
-  Plan(const py::dict& params, const std::array<int, 4>& window, int rotation, int ctb_size)
+  Plan(const py::dict& params, const std::array<int, 4>& window, int rotation, int ctb_size, std::int64_t coded_samples)
       : params_(heat_params(params)),
         window_(window_of(window, rotation)),
         geometry_(ove::bindings::geometry_of(params, window_)),
-        plan_(params_, window_, geometry_, ctb_size) {}
+        plan_(params_, window_, geometry_, ctb_size, coded_samples) {}
 
   py::bytes tables() const { return bytes_of(plan_.tables()); }
   py::bytes block() const {
     return py::bytes(reinterpret_cast<const char*>(plan_.block().data()), plan_.block().size());
   }
-  std::int64_t capacity() const { return plan_.tables().record.capacity; }
-
   std::array<int, 2> grid() const { return {plan_.tables().grid.rows, plan_.tables().grid.columns}; }
   // Offsets of the sections of a record.
   py::dict sections() const {
@@ -56,20 +54,29 @@ class Plan {
         sizes.bytes, bytes_of(sizes));
   }
 
-  py::tuple pack(std::uintptr_t record, const PictureView& picture) const {
-    cuda::RecordSizes sizes;
-    {
-      const WithoutGil unlocked;
-      sizes = plan_.pack(picture, reinterpret_cast<std::byte*>(record));
-    }
-    return py::make_tuple(sizes.bytes, bytes_of(sizes));
-  }
+  py::tuple pack(std::uintptr_t record, const PictureView& picture) const { return pack(record, picture, nullptr); }
   py::tuple pack_picture(std::uintptr_t record, const py::object& picture) const {
     DecodedArrays arrays;
-    return pack(record, arrays.view(*decoded_picture(picture), params_, true));
+    const std::shared_ptr<const hevc::CodecPicture> codec = decoded_picture(picture);
+    return pack(record, arrays.view(*codec, params_, true), sparse(*codec));
+  }
+  std::int64_t record_bytes(const py::object& picture) const {
+    return plan_.record_bytes(picture.is_none() ? nullptr : sparse(*decoded_picture(picture)));
   }
 
  private:
+  static const hevc::SparseResidual* sparse(const hevc::CodecPicture& picture) {
+    return picture.detail == hevc::Detail::kCoefficients ? &picture.residual->sparse : nullptr;
+  }
+  py::tuple pack(std::uintptr_t record, const PictureView& picture, const hevc::SparseResidual* residual) const {
+    cuda::RecordSizes sizes;
+    {
+      const WithoutGil unlocked;
+      sizes = plan_.pack(picture, residual, reinterpret_cast<std::byte*>(record));
+    }
+    return py::make_tuple(sizes.bytes, bytes_of(sizes));
+  }
+
   HeatParams params_;
   DisplayWindow window_;
   Geometry geometry_;
@@ -106,19 +113,21 @@ py::tuple ranking_plan(const Array<bool>& valid, const Array<bool>& keep_whole, 
 
 void bind_heat_plan(py::module_& m) {
   py::class_<Plan> plan(m, "HeatPlan", "What kernels know of a clip, and its pictures as they go up to a GPU.");
-  plan.def(py::init<const py::dict&, const std::array<int, 4>&, int, int>(), py::arg("params"), py::arg("window"),
-           py::arg("rotation"), py::arg("ctb_size"));
+  plan.def(py::init<const py::dict&, const std::array<int, 4>&, int, int, std::int64_t>(), py::arg("params"),
+           py::arg("window"), py::arg("rotation"), py::arg("ctb_size"), py::arg("coded_samples") = 0);
   plan.def_property_readonly("tables", &Plan::tables, "A record that the functions of _cuda take.");
   plan.def_property_readonly("block", &Plan::block, "The memory that the tables lie in, to be copied to the GPU.");
-  plan.def_property_readonly("capacity", &Plan::capacity, "Bytes of the largest record of a picture.");
+  plan.def("record_bytes", &Plan::record_bytes, py::arg("picture"),
+           "Bytes that hold the record of a Picture, or of any whose residual is an array (None).");
   plan.def_property_readonly("grid", &Plan::grid, "Rows and columns of the 4x4 blocks of a record, from the window's.");
   plan.def_property_readonly("sections", &Plan::sections, "Offsets of what a record is made of.");
   plan.def(
       "dense", &Plan::dense, py::arg("poc"),
       "Of a record with the levels of every sample of the window: (its level blocks, offset of the levels, bytes,\n"
       "what _cuda.take_in needs to know of them).");
-  def_with_arrays<Plan, std::uintptr_t>(plan, "pack", &Plan::pack,
-                                        "Writes a picture to `capacity` bytes at this address; (bytes written, what\n"
+  def_with_arrays<Plan, std::uintptr_t>(plan, "pack",
+                                        py::overload_cast<std::uintptr_t, const PictureView&>(&Plan::pack, py::const_),
+                                        "Writes a picture to `record_bytes` at this address; (bytes written, what\n"
                                         "_cuda.take_in needs to know of them).",
                                         py::arg("record"));
   plan.def("pack_picture", &Plan::pack_picture, py::arg("record"), py::arg("picture"), "The same of a Picture.");

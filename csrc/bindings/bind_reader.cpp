@@ -133,13 +133,15 @@ LimitsDict default_limits() {
 // Iterates over pictures; the GIL is free while they are decoded. Calls from several threads wait for one another.
 class Reader {
  public:
-  Reader(py::handle source, int threads, bool decoding_order, bool residual, const LimitsDict& limits,
-         std::shared_ptr<const reader::VideoIndex> index, std::vector<std::int64_t> frame_ids)
+  Reader(py::handle source, int threads, bool decoding_order, bool residual, bool coefficients,
+         const LimitsDict& limits, std::shared_ptr<const reader::VideoIndex> index, std::vector<std::int64_t> frame_ids)
       : reader_(std::make_unique<reader::VideoReader>(
             open_demuxer(source),
             reader::ReaderOptions{.threads = threads,
                                   .order = decoding_order ? hevc::Order::kDecoding : hevc::Order::kDisplay,
-                                  .detail = residual ? hevc::Detail::kResidual : hevc::Detail::kMotion,
+                                  .detail = coefficients ? hevc::Detail::kCoefficients
+                                            : residual   ? hevc::Detail::kResidual
+                                                         : hevc::Detail::kMotion,
                                   .limits = limits_of(limits),
                                   .observe = {},
                                   .index = std::move(index),
@@ -345,11 +347,11 @@ void bind_reader(py::module_& m) {
            "the\n"
            "same, or their coded sizes differ.");
   py::class_<Reader>(m, "Reader", "Iterates over the pictures of `source`, in display or decoding order.")
-      .def(py::init<py::handle, int, bool, bool, const LimitsDict&, std::shared_ptr<const reader::VideoIndex>,
+      .def(py::init<py::handle, int, bool, bool, bool, const LimitsDict&, std::shared_ptr<const reader::VideoIndex>,
                     std::vector<std::int64_t>>(),
            py::arg("source"), py::kw_only(), py::arg("threads") = 0, py::arg("decoding_order") = false,
-           py::arg("residual") = true, py::arg("limits") = LimitsDict(), py::arg("index") = py::none(),
-           py::arg("frame_ids") = std::vector<std::int64_t>())
+           py::arg("residual") = true, py::arg("coefficients") = false, py::arg("limits") = LimitsDict(),
+           py::arg("index") = py::none(), py::arg("frame_ids") = std::vector<std::int64_t>())
       .def("__iter__", [](py::object self) { return self; })
       .def("__next__", &Reader::next);
 }

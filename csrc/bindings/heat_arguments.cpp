@@ -132,7 +132,7 @@ PictureView DecodedArrays::view(const CodecPicture& picture, const HeatParams& p
     picture.copy_ref_poc(ref_poc_.data());
     view.ref_poc = ref_poc_.data();
   }
-  if (picture.detail == hevc::Detail::kResidual) {
+  if (picture.detail == hevc::Detail::kResidual) {  // not with coefficients, which only a GPU reads
     view.residual = picture.residual->samples.data();
     coded_.clear();
     for (const auto& block : picture.residual->coded) coded_.push_back({block.x4, block.y4, block.size4});

@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <cub/device/device_radix_sort.cuh>
 #include <cub/device/device_segmented_sort.cuh>
+#include <limits>
+#include <stdexcept>
 
 #include "cuda/device.h"
 #include "cuda/percentiles.h"
@@ -19,9 +21,12 @@ namespace kernels {
 
 constexpr int kThreads = 256;
 
-struct Times {
-  std::int64_t n;
-  __host__ __device__ std::int64_t operator()(std::int64_t segment) const { return segment * n; }
+// What `begins` says of the segments from `first` on.
+template <class Begins>
+struct From {
+  Begins begins;
+  std::int64_t first;
+  __host__ __device__ std::int64_t operator()(std::int64_t segment) const { return begins(first + segment); }
 };
 
 template <class F>
@@ -30,7 +35,8 @@ __global__ void __launch_bounds__(kThreads) for_each(std::int64_t n, F f) {
   for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) f(i);
 }
 
-// Counts of a share of a segment come together in shared memory, where they are less than 2^32.
+// Counts of a share of a segment come together in shared memory, where they are less than 2^32. Neighbours often fall
+// into one bin (most residuals are 0), so a thread adds up such a run by itself.
 template <class F>
 __global__ void __launch_bounds__(kThreads)
     count(std::int64_t segments, std::int64_t n, int bins, unsigned long long* counts, F f) {
@@ -39,10 +45,17 @@ __global__ void __launch_bounds__(kThreads)
     for (int bin = threadIdx.x; bin < bins; bin += blockDim.x) shared[bin] = 0;
     __syncthreads();
     const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+    Binned run{-1, 0};
     for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) {
       const Binned b = f(s, i);
-      if (b.bin >= 0) atomicAdd(shared + b.bin, b.weight);
+      if (b.bin < 0) continue;
+      if (b.bin != run.bin) {
+        if (run.bin >= 0) atomicAdd(shared + run.bin, run.weight);
+        run = {b.bin, 0};
+      }
+      run.weight += b.weight;
     }
+    if (run.bin >= 0) atomicAdd(shared + run.bin, run.weight);
     __syncthreads();
     for (int bin = threadIdx.x; bin < bins; bin += blockDim.x) {
       if (shared[bin] != 0) atomicAdd(counts + s * bins + bin, static_cast<unsigned long long>(shared[bin]));
@@ -82,31 +95,51 @@ class StreamExecutor {
     if (bytes > 0) check(cudaMemsetAsync(pointer, 0, static_cast<std::size_t>(bytes), stream_), "clearing memory");
   }
 
-  void sort(const std::uint64_t* keys, std::uint64_t* sorted, std::int64_t segments, std::int64_t n) {
-    if (n <= 0 || segments <= 0) return;
-    std::size_t bytes = temporary_bytes_;
-    check(run_sort(temporary_, bytes, keys, sorted, segments, n, stream_), "sorting on the GPU");
+  template <class Begins>
+  void sort(const std::uint64_t* keys, std::uint64_t* sorted, std::int64_t segments, std::int64_t total,
+            Begins begins) {
+    if (segments == 1) return sort(keys, sorted, total, 64);
+    for (std::int64_t first = 0; first < segments && total > 0; first += kMostSegments) {
+      std::size_t bytes = temporary_bytes_;
+      check(run_sort(temporary_, bytes, keys, sorted, std::min(segments - first, kMostSegments), total,
+                     kernels::From<Begins>{begins, first}, stream_),
+            "sorting on the GPU");
+    }
   }
 
-  static std::size_t sort_bytes(std::int64_t segments, std::int64_t n) {
-    if (n <= 0 || segments <= 0) return 0;
-    std::size_t bytes = 0;
-    check(run_sort(nullptr, bytes, nullptr, nullptr, segments, n, nullptr), "sorting on the GPU");
-    return bytes;
+  void sort(const std::uint64_t* keys, std::uint64_t* sorted, std::int64_t n, int bits) {
+    if (n <= 0) return;
+    std::size_t bytes = temporary_bytes_;
+    check(cub::DeviceRadixSort::SortKeys(temporary_, bytes, keys, sorted, n, 0, bits, stream_), "sorting on the GPU");
+  }
+
+  // Enough for either.
+  template <class Begins>
+  static std::size_t sort_bytes(std::int64_t segments, std::int64_t total, Begins begins) {
+    if (total <= 0) return 0;
+    std::size_t bytes = 0, of_all = 0;
+    const std::uint64_t* const keys = nullptr;
+    std::uint64_t* const sorted = nullptr;
+    check(run_sort(nullptr, bytes, keys, sorted, std::min(segments, kMostSegments), total,
+                   kernels::From<Begins>{begins, 0}, nullptr),
+          "sorting on the GPU");
+    check(cub::DeviceRadixSort::SortKeys(nullptr, of_all, keys, sorted, total, 0, 64), "sorting on the GPU");
+    return std::max(bytes, of_all);
   }
 
  private:
   static constexpr std::int64_t kMostBlocks = 1 << 20;
+  // CUB waits for the GPU to sort more segments than this at a time (300 where it does so earliest).
+  static constexpr std::int64_t kMostSegments = 256;
 
+  template <class Begins>
   static cudaError_t run_sort(void* temporary, std::size_t& bytes, const std::uint64_t* keys, std::uint64_t* sorted,
-                              std::int64_t segments, std::int64_t n, cudaStream_t stream) {
-    if (segments == 1) {
-      return cub::DeviceRadixSort::SortKeys(temporary, bytes, keys, sorted, n, 0, 64, stream);
-    }
-    const auto begins =
-        thrust::make_transform_iterator(thrust::make_counting_iterator(std::int64_t{0}), kernels::Times{n});
-    return cub::DeviceSegmentedSort::SortKeys(temporary, bytes, keys, sorted, segments * n, segments, begins,
-                                              begins + 1, stream);
+                              std::int64_t segments, std::int64_t total, Begins begins, cudaStream_t stream) {
+    // Older versions of CUB count in int.
+    if (total > std::numeric_limits<std::int32_t>::max()) throw std::invalid_argument("more than 2^31 - 1 to sort");
+    const auto offsets = thrust::make_transform_iterator(thrust::make_counting_iterator(std::int64_t{0}), begins);
+    return cub::DeviceSegmentedSort::SortKeys(temporary, bytes, keys, sorted, static_cast<std::int32_t>(total),
+                                              static_cast<std::int32_t>(segments), offsets, offsets + 1, stream);
   }
 
   cudaStream_t stream_;

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "hevc/trans_matrix.h"
 #include "saliency/bits.h"
 #include "saliency/motion.h"
 #include "saliency/resampling.h"
@@ -40,12 +41,10 @@ Table<T> HeatPlan::add(std::span<const T> values) {
   return table;
 }
 
-HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const Geometry& geometry, int ctb_size)
+HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const Geometry& geometry, int ctb_size,
+                   std::int64_t coded_samples)
     : ctb_size_(ctb_size) {
   check_params(params);
-  if (params.local_variance > 0) {
-    throw std::invalid_argument("local_variance is measured on the CPU alone: select with device='cpu'");
-  }
   if (params.intra_blocks != IntraBlocks::kAsCoded) {
     throw std::invalid_argument(
         "intra_blocks other than 'as_coded' are known on the CPU alone: select with device='cpu'");
@@ -101,8 +100,7 @@ HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const 
   const Motion motion(params, window);
   t.grid = motion.grid();
   t.motion_in_blocks = motion.in_map();
-  t.motion_cells =
-      add_cells(motion.map(), t.motion_in_blocks ? t.grid.rows : t.grid.height, t.motion_vertical, t.motion_horizontal);
+  t.motion_cells = add_cells(motion.map(), motion.rows(), t.motion_vertical, t.motion_horizontal);
   t.u = add(std::span<const float>(unit_coordinates(t.grid.width)));
   t.v = add(std::span<const float>(unit_coordinates(t.grid.height)));
   if (params.center_prior > 0) {
@@ -114,6 +112,15 @@ HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const 
     t.bits_cells = add_cells(cells.map, cells.rows, t.bits_vertical, t.bits_horizontal);
     std::vector<std::uint32_t> samples(cells.samples.begin(), cells.samples.end());
     t.bits_samples = add(std::span<const std::uint32_t>(samples));
+  }
+
+  if (t.residual && coded_samples > 0) {
+    t.coded_samples = coded_samples;
+    std::vector<std::int8_t> matrix, dst;
+    for (const auto& row : hevc::kTransMatrix) matrix.insert(matrix.end(), row.begin(), row.end());
+    for (const auto& row : hevc::kDst4) dst.insert(dst.end(), row.begin(), row.end());
+    t.trans_matrix = add(std::span<const std::int8_t>(matrix));
+    t.dst = add(std::span<const std::int8_t>(dst));
   }
 
   RecordLayout& record = t.record;
@@ -128,30 +135,23 @@ HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const 
                     (t.residual ? aligned(blocks * static_cast<std::int64_t>(sizeof(LevelBlock))) + t.samples() : 0);
 }
 
-RecordSizes HeatPlan::pack(const PictureView& picture, std::byte* record) const {
+std::int64_t HeatPlan::record_bytes(const hevc::SparseResidual* residual) const {
+  if (residual == nullptr) return tables_.record.capacity;
+  const auto blocks = static_cast<std::int64_t>((residual->blocks.size() + 1) * sizeof(hevc::SparseBlock));
+  const auto coefficients = static_cast<std::int64_t>(residual->coefficients.size() * sizeof(hevc::Coefficient));
+  return tables_.record.level_blocks + aligned(blocks) + coefficients;
+}
+
+RecordSizes HeatPlan::pack(const PictureView& picture, const hevc::SparseResidual* residual, std::byte* record) const {
   const HeatTables& t = tables_;
   const DisplayWindow& window = t.window;
-  check_picture(t.params, window, picture);
+  HeatParams needed = t.params;
+  if (residual != nullptr) needed.residual_weight = 0;
+  check_picture(needed, window, picture);
   RecordSizes sizes;
   sizes.poc = picture.poc;
-  if (t.motion) {
-    check_motion(t.params, picture);
-    const std::size_t columns = t.grid.columns;
-    for (int row = 0; row < t.grid.rows; ++row) {
-      const std::size_t from = static_cast<std::size_t>(window.y / 4 + row) * picture.block_columns() + window.x / 4;
-      const std::size_t to = static_cast<std::size_t>(row) * columns;
-      auto* pred = reinterpret_cast<std::uint8_t*>(record + t.record.pred) + to;
-      std::memcpy(record + t.record.mv + to * 8, picture.mv + from * 4, columns * 8);
-      if (picture.pred == nullptr) {
-        used_lists(picture.mv + from * 4, columns, pred);
-      } else {
-        std::memcpy(pred, picture.pred + from, columns);
-      }
-      if (t.params.vector == VectorMode::kDisplacement) {
-        std::memcpy(record + t.record.ref_poc + to * 8, picture.ref_poc + from * 2, columns * 8);
-      }
-    }
-  }
+  sizes.bit_depth = picture.bit_depth;
+  if (t.motion) pack_motion(picture, record);
   if (t.bits) {
     if (picture.ctb_size != ctb_size_) {
       throw std::invalid_argument("ctb_size changes inside the clip: select from pictures of one sequence");
@@ -162,9 +162,54 @@ RecordSizes HeatPlan::pack(const PictureView& picture, std::byte* record) const 
   }
   if (!t.residual) {
     sizes.levels = sizes.bytes = t.record.level_blocks;
-    return sizes;
+  } else if (residual != nullptr) {
+    pack_coefficients(*residual, record, sizes);
+  } else {
+    pack_levels(picture, record, sizes);
   }
+  return sizes;
+}
 
+void HeatPlan::pack_motion(const PictureView& picture, std::byte* record) const {
+  const HeatTables& t = tables_;
+  const DisplayWindow& window = t.window;
+  check_motion(t.params, picture);
+  const std::size_t columns = t.grid.columns;
+  for (int row = 0; row < t.grid.rows; ++row) {
+    const std::size_t from = static_cast<std::size_t>(window.y / 4 + row) * picture.block_columns() + window.x / 4;
+    const std::size_t to = static_cast<std::size_t>(row) * columns;
+    auto* pred = reinterpret_cast<std::uint8_t*>(record + t.record.pred) + to;
+    std::memcpy(record + t.record.mv + to * 8, picture.mv + from * 4, columns * 8);
+    if (picture.pred == nullptr) {
+      used_lists(picture.mv + from * 4, columns, pred);
+    } else {
+      std::memcpy(pred, picture.pred + from, columns);
+    }
+    if (t.params.vector == VectorMode::kDisplacement) {
+      std::memcpy(record + t.record.ref_poc + to * 8, picture.ref_poc + from * 2, columns * 8);
+    }
+  }
+}
+
+void HeatPlan::pack_coefficients(const hevc::SparseResidual& residual, std::byte* record, RecordSizes& sizes) const {
+  if (residual.samples > tables_.coded_samples) throw std::invalid_argument("coded blocks of a picture overlap");
+  std::byte* const blocks = record + tables_.record.level_blocks;
+  const std::size_t block_bytes = residual.blocks.size() * sizeof(hevc::SparseBlock);
+  sizes.sparse_blocks = std::ssize(residual.blocks);
+  sizes.coded_samples = residual.samples;
+  std::memcpy(blocks, residual.blocks.data(), block_bytes);
+  hevc::SparseBlock end;
+  end.coefficients = static_cast<std::uint32_t>(residual.coefficients.size());
+  std::memcpy(blocks + block_bytes, &end, sizeof(end));
+  sizes.coefficients = tables_.record.level_blocks + aligned(static_cast<std::int64_t>(block_bytes + sizeof(end)));
+  const std::size_t bytes = residual.coefficients.size() * sizeof(hevc::Coefficient);
+  std::memcpy(record + sizes.coefficients, residual.coefficients.data(), bytes);
+  sizes.bytes = sizes.coefficients + static_cast<std::int64_t>(bytes);
+}
+
+void HeatPlan::pack_levels(const PictureView& picture, std::byte* record, RecordSizes& sizes) const {
+  const HeatTables& t = tables_;
+  const DisplayWindow& window = t.window;
   std::vector<LevelBlock> blocks;
   std::uint32_t count = 0;
   const auto add_block = [&](int x, int y, int width, int height) {
@@ -196,7 +241,6 @@ RecordSizes HeatPlan::pack(const PictureView& picture, std::byte* record) const 
       levels += residual_levels(row, std::span(&run, 1), picture.bit_depth - 8, levels);
     }
   }
-  return sizes;
 }
 
 RecordSizes HeatPlan::dense_sizes(std::int32_t poc) const {

@@ -9,6 +9,7 @@
 
 #include "common/geometry.h"
 #include "common/host_device.h"
+#include "hevc/coefficients.h"
 #include "saliency/camera.h"
 #include "saliency/params.h"
 #include "saliency/picture.h"
@@ -40,10 +41,11 @@ struct CellTable {  // saliency::ValueMap, without its values
 };
 
 // A picture as it goes up: vectors (and what tells which count) of the window's blocks, log1p of the bits of its CTUs,
-// and the levels of its coded blocks, |Y - 128| one a byte. Sections begin at multiples of 16 bytes.
+// and its residual: LevelBlocks and the levels of these blocks, |Y - 128| one a byte; or hevc::SparseBlocks, one more
+// than there are, and hevc::Coefficients. Sections begin at multiples of 16 bytes.
 struct RecordLayout {
   std::int64_t mv = 0, pred = 0, ref_poc = 0, bits = 0, level_blocks = 0;  // offsets of the sections
-  std::int64_t capacity = 0;                                               // bytes of the largest record
+  std::int64_t capacity = 0;                                               // bytes of the largest record with levels
 };
 
 struct HeatTables {
@@ -56,19 +58,28 @@ struct HeatTables {
   bool swapped = false, linear = false, motion = false, residual = false, bits = false;
   bool motion_in_blocks = false;
   double full_score = 0;
+  std::int64_t coded_samples = 0;  // of a picture whose coefficients can be taken in; 0: only levels
 
   AxisTable vertical, horizontal;
   CellTable motion_cells, bits_cells;
   SumsTable motion_vertical, motion_horizontal, sample_vertical, sample_horizontal, bits_vertical, bits_horizontal;
-  Table<float> u, v;                  // coordinates of Camera along the map's sides
-  Table<float> prior_x, prior_y;      // bells of the centre prior
-  Table<std::uint32_t> bits_samples;  // of the window, in each CTU
+  Table<float> u, v;                     // coordinates of Camera along the map's sides
+  Table<float> prior_x, prior_y;         // bells of the centre prior
+  Table<std::uint32_t> bits_samples;     // of the window, in each CTU
+  Table<std::int8_t> trans_matrix, dst;  // hevc::kTransMatrix and kDst4, where there are coded_samples
   RecordLayout record;
 
   OVE_HOST_DEVICE std::int64_t blocks() const { return std::int64_t{grid.columns} * grid.rows; }
   OVE_HOST_DEVICE std::int64_t samples() const { return std::int64_t{window.width} * window.height; }
   OVE_HOST_DEVICE std::int64_t ctus() const { return std::int64_t{bits_cells.columns} * bits_cells.rows; }
   OVE_HOST_DEVICE std::int64_t patches() const { return std::int64_t{rows} * columns; }
+  // Whether the map of motion is computed once, or each time a sample of it is looked at.
+  OVE_HOST_DEVICE bool motion_kept() const { return motion_in_blocks || params.local_variance > 0; }
+  // Of what local variances are made of: the map of |v|, for the reference's integral images with its borders repeated.
+  OVE_HOST_DEVICE std::int64_t variance_samples() const {
+    const std::int64_t border = params.reference_motion ? params.local_variance - 1 : 0;
+    return (grid.width + border) * (grid.height + border);
+  }
 };
 static_assert(std::is_trivially_copyable_v<HeatTables>);
 
@@ -81,24 +92,31 @@ static_assert(sizeof(LevelBlock) == 12);
 
 // Of one picture.
 struct RecordSizes {
-  std::int64_t level_blocks = 0;  // their number
-  std::int64_t levels = 0;        // offset of the section
-  std::int64_t bytes = 0;         // of the whole record
+  std::int64_t level_blocks = 0, sparse_blocks = 0;  // their numbers, of which one is 0
+  std::int64_t levels = 0, coefficients = 0;         // offsets of the sections
+  std::int64_t coded_samples = 0;                    // of the sparse blocks
+  std::int64_t bytes = 0;                            // of the whole record
   std::int32_t poc = 0;
+  std::int32_t bit_depth = 8;
 };
 
 class HeatPlan {
  public:
-  // `ctb_size` is that of the clip's pictures, looked at where bits count. Throws std::invalid_argument for parameters
-  // that make no sense, and for a local variance, which only the CPU measures.
-  HeatPlan(const saliency::HeatParams& params, const DisplayWindow& window, const Geometry& geometry, int ctb_size);
+  // `ctb_size` is that of the clip's pictures, looked at where bits count. `coded_samples` is 0, or how many luma
+  // samples its pictures have: then records may have coefficients. Throws std::invalid_argument for parameters that
+  // make no sense.
+  HeatPlan(const saliency::HeatParams& params, const DisplayWindow& window, const Geometry& geometry, int ctb_size,
+           std::int64_t coded_samples = 0);
 
   const HeatTables& tables() const { return tables_; }
   std::span<const std::byte> block() const { return block_; }  // the memory that the tables lie in
 
-  // Writes a picture to `record`, which holds tables().record.capacity bytes. Throws std::invalid_argument for what
-  // saliency::Saliency does.
-  RecordSizes pack(const saliency::PictureView& picture, std::byte* record) const;
+  // Bytes that hold the record of a picture with this residual; null for one that goes up as levels.
+  std::int64_t record_bytes(const hevc::SparseResidual* residual) const;
+
+  // Writes a picture to `record`, which holds record_bytes(residual). Its residual is looked at as given, that of the
+  // view only where it is null. Throws std::invalid_argument for what saliency::Saliency does.
+  RecordSizes pack(const saliency::PictureView& picture, const hevc::SparseResidual* residual, std::byte* record) const;
 
   // A record whose every level is given, row after row of the window: its sizes, and its level blocks.
   RecordSizes dense_sizes(std::int32_t poc) const;
@@ -107,6 +125,9 @@ class HeatPlan {
  private:
   template <class T>
   Table<T> add(std::span<const T> values);
+  void pack_motion(const saliency::PictureView& picture, std::byte* record) const;
+  void pack_levels(const saliency::PictureView& picture, std::byte* record, RecordSizes& sizes) const;
+  void pack_coefficients(const hevc::SparseResidual& residual, std::byte* record, RecordSizes& sizes) const;
 
   HeatTables tables_;
   std::vector<std::byte> block_;

@@ -3,7 +3,9 @@
 //   for_each(n, f)                       f(i) for every i below n, in any order
 //   count(segments, n, bins, counts, f)  counts[s * bins + f(s, i).bin] += f(s, i).weight for i below n; bin < 0: none
 //   zero(pointer, bytes)
-//   sort(keys, sorted, segments, n)      n unsigned numbers a segment
+//   sort(keys, sorted, segments, total, begins)
+//                                        numbers of segment s lie at begins(s) to begins(s + 1), `total` of them in all
+//   sort(keys, sorted, n, bits)          numbers below 2^bits
 #pragma once
 
 #include <cstddef>
@@ -33,14 +35,25 @@ class Arena {
   std::int64_t used_ = 0;
 };
 
+// Segments of one length.
+struct Evenly {
+  std::int64_t n;
+  OVE_HOST_DEVICE std::int64_t operator()(std::int64_t segment) const { return segment * n; }
+};
+
 struct Binned {
   int bin;
   std::uint32_t weight;
 };
+
+// A value among those of a percentile, as a number in the same order, and how often it counts.
 struct Weighted {
-  float value;
+  std::uint32_t key;
   std::uint32_t weight;
 };
+OVE_HOST_DEVICE inline Weighted weighted(float value, std::uint32_t weight = 1) {
+  return {saliency::ordered_bits(value), weight};
+}
 
 // One of the values that a percentile lies between, as far as it is known.
 struct Query {
@@ -48,55 +61,82 @@ struct Query {
   std::uint32_t prefix;
 };
 constexpr int kSelectBits = 11, kSelectBins = 1 << kSelectBits;
+constexpr int kGroupBins = 64, kGroups = kSelectBins / kGroupBins;
 
 struct SelectWork {
-  Query* queries = nullptr;
+  Query* queries = nullptr;         // two a segment
   std::uint64_t* counts = nullptr;  // kSelectBins a query
-  double* percentiles = nullptr;    // one for two queries
+  std::uint64_t* groups = nullptr;  // kGroups a query: sums of kGroupBins of them
+  double* percentiles = nullptr;    // one a segment
 
   SelectWork() = default;
   SelectWork(std::int64_t segments, Arena& arena)
       : queries(arena.take<Query>(2 * segments)),
         counts(arena.take<std::uint64_t>(2 * segments * kSelectBins)),
+        groups(arena.take<std::uint64_t>(2 * segments * kGroups)),
         percentiles(arena.take<double>(segments)) {}
 };
 
-// out[s], for each segment, is the percentile of value(s, i) for i below n, whose weights add up to `total`: exact, by
-// counting digits of their bits, highest first. Uses two queries a segment.
+// out[s], for each segment, is the percentile of the values whose keys, below 2^bits, value(s, i) gives for i below n,
+// and whose weights add up to `total`: exact, by counting digits of the keys, highest first. value_of(key) is the
+// value. Values are looked at once for each digit, for both of the ranks that the percentile lies between.
+template <class Executor, class Value, class ValueOf>
+void find_percentiles(Executor& executor, const SelectWork& work, std::int64_t segments, std::int64_t n,
+                      std::uint64_t total, double q, int bits, Value value, ValueOf value_of, double* out) {
+  using saliency::Rank;
+  Query* const queries = work.queries;
+  std::uint64_t *const counts = work.counts, *const groups = work.groups;
+  const Rank rank = total == 0 ? Rank() : saliency::rank_of(total, q);
+  executor.for_each(2 * segments, [=] OVE_HOST_DEVICE(std::int64_t i) {
+    queries[i] = {i % 2 == 0 ? rank.low : rank.high, 0};
+  });
+  for (int above = bits; above > 0;) {  // bits that are not known yet
+    const int width = above < kSelectBits ? above : kSelectBits, shift = above - width;
+    const bool first = above == bits;
+    executor.zero(counts, 2 * segments * kSelectBins * static_cast<std::int64_t>(sizeof(*counts)));
+    executor.count(segments, n, 2 * kSelectBins, counts, [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t i) {
+      const Weighted v = value(s, i);
+      if (v.weight == 0) return Binned{-1, 0};
+      const auto digit = static_cast<int>(v.key >> shift & ((1u << width) - 1));
+      // Of both queries, where they have one prefix.
+      if (first || v.key >> above == queries[2 * s].prefix) return Binned{digit, v.weight};
+      if (v.key >> above == queries[2 * s + 1].prefix) return Binned{kSelectBins + digit, v.weight};
+      return Binned{-1, 0};
+    });
+    executor.for_each(2 * segments * kGroups, [=] OVE_HOST_DEVICE(std::int64_t i) {
+      std::uint64_t sum = 0;
+      for (std::int64_t bin = i * kGroupBins; bin < (i + 1) * kGroupBins; ++bin) sum += counts[bin];
+      groups[i] = sum;
+    });
+    executor.for_each(segments, [=] OVE_HOST_DEVICE(std::int64_t s) {
+      const bool together = queries[2 * s].prefix == queries[2 * s + 1].prefix;
+      for (std::int64_t i = 2 * s; i < 2 * s + 2; ++i) {
+        Query query = queries[i];
+        const std::int64_t counted = together ? 2 * s : i;
+        const std::uint64_t *const group = groups + counted * kGroups, *const bins = counts + counted * kSelectBins;
+        int g = 0;
+        while (g + 1 < kGroups && group[g] <= query.rank) query.rank -= group[g++];
+        int digit = g * kGroupBins;
+        const int last = digit + kGroupBins - 1;
+        while (digit < last && bins[digit] <= query.rank) query.rank -= bins[digit++];
+        queries[i] = {query.rank, query.prefix << width | static_cast<std::uint32_t>(digit)};
+      }
+    });
+    above = shift;
+  }
+  executor.for_each(segments, [=] OVE_HOST_DEVICE(std::int64_t s) {
+    const double low = value_of(queries[2 * s].prefix), high = value_of(queries[2 * s + 1].prefix);
+    out[s] = total == 0 ? 0.0 : saliency::between_ranks(rank, low, high);
+  });
+}
+
+// The same of floats, whose keys are their ordered bits.
 template <class Executor, class Value>
 void find_percentiles(Executor& executor, const SelectWork& work, std::int64_t segments, std::int64_t n,
                       std::uint64_t total, double q, Value value, double* out) {
-  using saliency::Rank;
-  Query* const queries = work.queries;
-  std::uint64_t* const counts = work.counts;
-  const Rank rank = saliency::rank_of(total, q);
-  executor.for_each(2 * segments, [=] OVE_HOST_DEVICE(std::int64_t s) {
-    queries[s] = {s % 2 == 0 ? rank.low : rank.high, 0};
-  });
-  for (int shift = 32 - kSelectBits; shift >= 0;) {
-    const int width = shift == 0 ? 32 - 2 * kSelectBits : kSelectBits;
-    const bool first = shift == 32 - kSelectBits;
-    executor.zero(counts, 2 * segments * kSelectBins * static_cast<std::int64_t>(sizeof(*counts)));
-    executor.count(2 * segments, n, kSelectBins, counts, [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t i) {
-      const Weighted v = value(s / 2, i);
-      const std::uint32_t key = saliency::ordered_bits(v.value);
-      if (v.weight == 0 || (!first && key >> (shift + width) != queries[s].prefix)) return Binned{-1, 0};
-      return Binned{static_cast<int>(key >> shift & ((1u << width) - 1)), v.weight};
-    });
-    executor.for_each(2 * segments, [=] OVE_HOST_DEVICE(std::int64_t s) {
-      Query query = queries[s];
-      const std::uint64_t* const bins = counts + s * kSelectBins;
-      std::uint32_t digit = 0;
-      while (digit + 1 < 1u << width && bins[digit] <= query.rank) query.rank -= bins[digit++];
-      queries[s] = {query.rank, query.prefix << width | digit};
-    });
-    shift = first ? 32 - 2 * kSelectBits : shift == 0 ? -1 : 0;
-  }
-  executor.for_each(segments, [=] OVE_HOST_DEVICE(std::int64_t s) {
-    const double low = static_cast<double>(saliency::from_ordered_bits(queries[2 * s].prefix));
-    const double high = static_cast<double>(saliency::from_ordered_bits(queries[2 * s + 1].prefix));
-    out[s] = total == 0 ? 0.0 : saliency::between_ranks(rank, low, high);
-  });
+  find_percentiles(
+      executor, work, segments, n, total, q, 32, value,
+      [] OVE_HOST_DEVICE(std::uint32_t key) { return static_cast<double>(saliency::from_ordered_bits(key)); }, out);
 }
 
 }  // namespace ove::cuda

@@ -15,8 +15,13 @@ struct Placed {
 
 std::size_t heat_sort_bytes(const HeatTables& t, std::int64_t pictures) {
   using saliency::Compensate;
+  const std::int64_t fields = pictures * t.lists;
   const bool sorts = t.params.compensate == Compensate::kSimilarity || t.params.compensate == Compensate::kAffine;
-  return sorts ? StreamExecutor::sort_bytes(pictures * t.lists, saliency::kMostPoints) : 0;
+  return sorts ? StreamExecutor::sort_bytes(fields, fields * saliency::kMostPoints, Evenly{saliency::kMostPoints}) : 0;
+}
+
+std::size_t rank_sort_bytes(std::int64_t patches, std::int64_t clips) {
+  return StreamExecutor::sort_bytes(clips, patches, FirstPatches{nullptr, clips, patches});
 }
 
 Placed place(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures) {
@@ -42,17 +47,17 @@ std::int64_t heat_work_bytes(const HeatTables& tables, std::int64_t pictures) {
   return arena.used() + static_cast<std::int64_t>(heat_sort_bytes(tables, pictures));
 }
 
-std::int64_t rank_work_bytes(std::int64_t patches) {
+std::int64_t rank_work_bytes(std::int64_t patches, std::int64_t clips) {
   Arena arena(nullptr);
-  const RankWork work(patches, arena);
-  return arena.used() + static_cast<std::int64_t>(StreamExecutor::sort_bytes(1, patches));
+  const RankWork work(patches, clips, arena);
+  return arena.used() + static_cast<std::int64_t>(rank_sort_bytes(patches, clips));
 }
 
 void take_in(const HeatTables& tables, const ClipMemory& memory, const RecordSizes& sizes, const std::byte* record,
              std::int64_t picture, cudaStream_t stream) {
   Arena arena(memory.arrays);
   StreamExecutor executor(stream, nullptr, 0);
-  take_in(executor, tables, sizes, record, ClipArrays(tables, memory.capacity, arena), picture);
+  take_in(executor, tables, memory.block, sizes, record, ClipArrays(tables, memory.capacity, arena), picture);
 }
 
 void score(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures, float* scores,
@@ -73,8 +78,8 @@ void render(const HeatTables& tables, const ClipMemory& memory, std::int64_t pic
 void rank_patches(const Ranking& ranking, std::byte* work, std::uint8_t* mask, std::int32_t* positions,
                   cudaStream_t stream) {
   Arena arena(work);
-  const RankWork rank_work(ranking.total(), arena);
-  StreamExecutor executor(stream, work + arena.used(), StreamExecutor::sort_bytes(1, ranking.total()));
+  const RankWork rank_work(ranking.total, ranking.clip_count, arena);
+  StreamExecutor executor(stream, work + arena.used(), rank_sort_bytes(ranking.total, ranking.clip_count));
   rank_patches(executor, ranking, rank_work, mask, positions);
 }
 

@@ -1,5 +1,5 @@
-// Scores and kept patches of a clip on the GPU; host functions over heat.h and rank.h. Memory is the caller's, on the
-// current device; nothing waits for the stream. All throw std::runtime_error where CUDA refuses.
+// Scores of a clip, and kept patches of many, on the GPU; host functions over heat.h and rank.h. Memory is the
+// caller's, on the current device; nothing waits for the stream. All throw std::runtime_error where CUDA refuses.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -15,7 +15,7 @@ namespace ove::cuda {
 // Bytes of a clip's arrays, and of the memory to work in, for so many pictures.
 std::int64_t arrays_bytes(const HeatTables& tables, std::int64_t pictures);
 std::int64_t heat_work_bytes(const HeatTables& tables, std::int64_t pictures);
-std::int64_t rank_work_bytes(std::int64_t patches);
+std::int64_t rank_work_bytes(std::int64_t patches, std::int64_t clips);
 
 // A clip's memory, in which `capacity` pictures have room.
 struct ClipMemory {
@@ -36,6 +36,7 @@ void score(const HeatTables& tables, const ClipMemory& memory, std::int64_t pict
 void render(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures, std::int64_t picture,
             float* canvas, cudaStream_t stream);
 
+// Of a batch of clips in one go; see rank.h. Throws std::invalid_argument for more than 2^31 - 1 patches.
 void rank_patches(const Ranking& ranking, std::byte* work, std::uint8_t* mask, std::int32_t* positions,
                   cudaStream_t stream);
 

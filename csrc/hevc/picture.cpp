@@ -20,7 +20,10 @@ void PictureBuffers::prepare(const Sps& sps) {
   slice_idx.assign(ctbs, kNoSlice);
 }
 
-void ResidualBuffer::prepare(const Sps& sps) {
+void ResidualBuffer::prepare(const Sps& sps, bool coefficients) {
+  as_coefficients = coefficients;
+  sparse.clear();
+  if (coefficients) return;
   const auto count = static_cast<std::size_t>(sps.width) * static_cast<std::size_t>(sps.height);
   if (samples.size() == count && width == sps.width) {
     for (const CodedBlock& b : coded) {
@@ -36,7 +39,8 @@ void ResidualBuffer::prepare(const Sps& sps) {
 }
 
 template <class Buffer>
-std::shared_ptr<Buffer> BufferPool<Buffer>::take(const Sps& sps) {
+template <class... How>
+std::shared_ptr<Buffer> BufferPool<Buffer>::take(const Sps& sps, How... how) {
   std::unique_ptr<Buffer> buffers;
   {
     const std::lock_guard lock(mutex_);
@@ -46,7 +50,7 @@ std::shared_ptr<Buffer> BufferPool<Buffer>::take(const Sps& sps) {
     }
   }
   if (!buffers) buffers = std::make_unique<Buffer>();
-  buffers->prepare(sps);
+  buffers->prepare(sps, how...);
   return {buffers.release(), [pool = this->weak_from_this()](Buffer* returned) {
             std::unique_ptr<Buffer> owned(returned);
             if (const auto alive = pool.lock(); alive && alive->home_.is_here()) {
@@ -56,8 +60,8 @@ std::shared_ptr<Buffer> BufferPool<Buffer>::take(const Sps& sps) {
           }};
 }
 
-template class BufferPool<PictureBuffers>;
-template class BufferPool<ResidualBuffer>;
+template std::shared_ptr<PictureBuffers> BufferPool<PictureBuffers>::take(const Sps&);
+template std::shared_ptr<ResidualBuffer> BufferPool<ResidualBuffer>::take(const Sps&, bool);
 
 namespace {
 

@@ -12,6 +12,7 @@
 
 #include "common/process.h"
 #include "common/zeroed_allocator.h"
+#include "hevc/coefficients.h"
 #include "hevc/nal_unit_type.h"
 #include "hevc/slice_header.h"
 
@@ -103,15 +104,20 @@ struct ResidualBuffer {
   std::vector<std::int16_t, ZeroedAllocator<std::int16_t>> samples;  // by luma sample; zero outside `coded`
   int width = 0;
   std::vector<CodedBlock> coded;
+  // The coefficients instead, where they are asked for: `samples` and `coded` then mean nothing.
+  bool as_coefficients = false;
+  SparseResidual sparse;
 
-  void prepare(const Sps& sps);
+  void prepare(const Sps& sps, bool coefficients);
 };
 
 // Prepared buffers, which come back to the pool with their last owner (or are freed if the pool is gone).
 template <class Buffer>
 class BufferPool : public std::enable_shared_from_this<BufferPool<Buffer>> {
  public:
-  std::shared_ptr<Buffer> take(const Sps& sps);
+  // `how` goes to Buffer::prepare().
+  template <class... How>
+  std::shared_ptr<Buffer> take(const Sps& sps, How... how);
 
  private:
   const HomeProcess home_;  // the lock may be anyone's elsewhere
@@ -124,8 +130,8 @@ struct BufferPools {
   std::shared_ptr<BufferPool<ResidualBuffer>> residuals = std::make_shared<BufferPool<ResidualBuffer>>();
 };
 
-// How much of a picture to decode.
-enum class Detail : std::uint8_t { kHeaders, kMotion, kResidual };
+// How much of a picture to decode; with kCoefficients, what the residual is made of in its place.
+enum class Detail : std::uint8_t { kHeaders, kMotion, kCoefficients, kResidual };
 
 // What the caller knows of an access unit, found again on the picture that begins in it.
 struct AccessUnitTag {
@@ -149,8 +155,9 @@ struct CodecPicture {
   std::vector<Slice> slices;
   std::vector<std::int64_t> references, collocated;  // decode_index of the pictures that its slices refer to
   Detail detail = Detail::kResidual;
-  std::shared_ptr<PictureBuffers> buffers;   // null after decoding headers only
-  std::shared_ptr<ResidualBuffer> residual;  // only with kResidual, until the picture's last user is done with it
+  std::shared_ptr<PictureBuffers> buffers;  // null after decoding headers only
+  std::shared_ptr<ResidualBuffer>
+      residual;  // with kCoefficients and kResidual, until the picture's last user is done with it
 
   int width() const { return sps->width; }
   int height() const { return sps->height; }

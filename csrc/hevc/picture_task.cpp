@@ -14,7 +14,9 @@ void PictureTask::add(SliceSegment segment, std::shared_ptr<const CodecPicture> 
 
 void PictureTask::parse() {
   picture_->buffers = pools_.pictures->take(*picture_->sps);
-  if (picture_->detail == Detail::kResidual) picture_->residual = pools_.residuals->take(*picture_->sps);
+  if (picture_->detail >= Detail::kCoefficients) {
+    picture_->residual = pools_.residuals->take(*picture_->sps, picture_->detail == Detail::kCoefficients);
+  }
   SliceDataParser parser(*picture_->sps, *pps_, *tiles_, *picture_->buffers, picture_->residual.get());
   units_.resize(segments_.size());
   for (std::size_t i = 0; i < segments_.size(); ++i) {

@@ -335,17 +335,20 @@ void SliceDataParser::residual_coding(const CodingUnit& cu, const ResidualBlock&
   if (last_sub_block == 0 && last_position == 0) coefficients_.columns = coefficients_.rows = 1;
 
   const bool rotate = sps_.transform_skip_rotation_enabled && (transform_skip || bypass) && cu.intra && log2_size == 2;
+  const ResidualMode mode{.log2_size = log2_size,
+                          .bit_depth = sps_.bit_depth_luma,
+                          .transquant_bypass = bypass,
+                          .transform_skip = transform_skip,
+                          .rotate = rotate,
+                          .dst = cu.intra && log2_size == 2,
+                          .rdpcm = rdpcm};
+  if (residual_->as_coefficients) {
+    return keep_coefficients(coefficients_, mode, block.x >> 2, block.y >> 2, residual_->sparse);
+  }
   const auto size4 = static_cast<std::uint16_t>(1 << (log2_size - 2));
   residual_->coded.push_back(
       {static_cast<std::uint16_t>(block.x >> 2), static_cast<std::uint16_t>(block.y >> 2), size4});
-  reconstruct_residual(transforms_, coefficients_,
-                       {.log2_size = log2_size,
-                        .bit_depth = sps_.bit_depth_luma,
-                        .transquant_bypass = bypass,
-                        .transform_skip = transform_skip,
-                        .rotate = rotate,
-                        .dst = cu.intra && log2_size == 2,
-                        .rdpcm = rdpcm},
+  reconstruct_residual(transforms_, coefficients_, mode,
                        residual_->samples.data() + static_cast<std::ptrdiff_t>(block.y) * sps_.width + block.x,
                        sps_.width);
 }

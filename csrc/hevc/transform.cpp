@@ -4,12 +4,11 @@
 
 #include "common/cpu.h"
 #include "hevc/trans_matrix.h"
+#include "hevc/transform_formula.h"
 
 namespace ove::hevc {
 
 namespace {
-
-constexpr std::int16_t clip16(std::int32_t v) { return static_cast<std::int16_t>(std::clamp(v, -32768, 32767)); }
 
 // Multiplies frequencies (kSize of them, of which `used` are not zero) by the basis: out[n] = sum_k basis[k][n] *
 // in[k]. Even basis functions are symmetric and odd ones antisymmetric, so both halves of the samples share their
@@ -37,8 +36,8 @@ void transform_columns(const std::int16_t* in, int rows, int columns, std::int16
         for (int x = 0; x < kStep; ++x) odd[x] += c * in[k * kSize + x0 + x];
       }
       for (int x = 0; x < kStep; ++x) {
-        out[n * kSize + x0 + x] = clip16((even[x] + odd[x] + 64) >> 7);
-        out[(kSize - 1 - n) * kSize + x0 + x] = clip16((even[x] - odd[x] + 64) >> 7);
+        out[n * kSize + x0 + x] = stage_value(even[x] + odd[x], kFirstShift);
+        out[(kSize - 1 - n) * kSize + x0 + x] = stage_value(even[x] - odd[x], kFirstShift);
       }
     }
   }
@@ -48,7 +47,6 @@ void transform_columns(const std::int16_t* in, int rows, int columns, std::int16
 template <int kSize>
 void transform_rows(const std::int16_t* in, int columns, int shift, std::int16_t* out, std::ptrdiff_t stride) {
   constexpr int kHalf = kSize / 2;
-  const std::int32_t round = 1 << (shift - 1);
   for (int y = 0; y < kSize; ++y, in += kSize, out += stride) {
     std::int32_t even[kHalf] = {}, odd[kHalf] = {};
     for (int k = 0; k < columns; k += 2) {
@@ -62,8 +60,8 @@ void transform_rows(const std::int16_t* in, int columns, int shift, std::int16_t
       for (int n = 0; n < kHalf; ++n) odd[n] += c * b[n];
     }
     for (int n = 0; n < kHalf; ++n) {
-      out[n] = clip16((even[n] + odd[n] + round) >> shift);
-      out[kSize - 1 - n] = clip16((even[n] - odd[n] + round) >> shift);
+      out[n] = stage_value(even[n] + odd[n], shift);
+      out[kSize - 1 - n] = stage_value(even[n] - odd[n], shift);
     }
   }
 }
@@ -81,14 +79,14 @@ void inverse_dst(const CoefficientBlock& c, int shift, std::int16_t* out, std::p
     for (int n = 0; n < 4; ++n) {
       std::int32_t sum = 0;
       for (int k = 0; k < 4; ++k) sum += kDst4[k][n] * c.values[static_cast<std::size_t>(k * 4 + x)];
-      intermediate[n][x] = clip16((sum + 64) >> 7);
+      intermediate[n][x] = stage_value(sum, kFirstShift);
     }
   }
   for (int y = 0; y < 4; ++y) {
     for (int n = 0; n < 4; ++n) {
       std::int32_t sum = 0;
       for (int k = 0; k < 4; ++k) sum += kDst4[k][n] * intermediate[y][k];
-      out[y * stride + n] = clip16((sum + (1 << (shift - 1))) >> shift);
+      out[y * stride + n] = stage_value(sum, shift);
     }
   }
 }
@@ -97,17 +95,11 @@ void inverse_dst(const CoefficientBlock& c, int shift, std::int16_t* out, std::p
 // rotation
 void copy_samples(const CoefficientBlock& c, const ResidualMode& mode, std::int16_t* out, std::ptrdiff_t stride) {
   const int size = 1 << mode.log2_size;
-  const int shift = 20 - mode.bit_depth;
-  const int ts_shift = 5 + mode.log2_size;
   for (int y = 0; y < size; ++y) {
     for (int x = 0; x < size; ++x) {
       const int at = mode.rotate ? size * size - 1 - (y * size + x) : y * size + x;
-      const std::int64_t value = c.values[static_cast<std::size_t>(at)];
-      out[y * stride + x] =
-          mode.transquant_bypass
-              ? static_cast<std::int16_t>(value)
-              : static_cast<std::int16_t>(std::clamp<std::int64_t>(
-                    ((value << ts_shift) + (std::int64_t{1} << (shift - 1))) >> shift, -32768, 32767));
+      const std::int16_t value = c.values[static_cast<std::size_t>(at)];
+      out[y * stride + x] = mode.transquant_bypass ? value : skipped_value(value, mode.log2_size, mode.bit_depth);
     }
   }
 }
@@ -122,6 +114,18 @@ void accumulate(const ResidualMode& mode, std::int16_t* out, std::ptrdiff_t stri
       *sample = clip16(*sample + *(sample - (vertical ? stride : 1)));
     }
   }
+}
+
+void clear(CoefficientBlock& c, int size) {
+  // What lies beyond `columns` is zero: whole vectors are cleared.
+  if (size == 4) {
+    std::fill_n(c.values.begin(), 16, std::int16_t{0});
+  } else {
+    for (int y = 0; y < c.rows; ++y) {
+      for (int x = 0; x < c.columns; x += 8) std::fill_n(c.values.begin() + y * size + x, 8, std::int16_t{0});
+    }
+  }
+  c.columns = c.rows = 0;
 }
 
 }  // namespace
@@ -139,28 +143,44 @@ const InverseTransforms& inverse_transforms() {
 void reconstruct_residual(const InverseTransforms& transforms, CoefficientBlock& c, const ResidualMode& mode,
                           std::int16_t* out, std::ptrdiff_t stride) {
   const int size = 1 << mode.log2_size;
-  const int shift = 20 - mode.bit_depth;
+  const int shift = second_shift(mode.bit_depth);
   if (mode.transquant_bypass || mode.transform_skip) {
     copy_samples(c, mode, out, stride);
     if (mode.rdpcm != Rdpcm::kNone) accumulate(mode, out, stride);
   } else if (mode.dst) {
     transforms.dst(c, shift, out, stride);
   } else if (c.columns == 1 && c.rows == 1) {  // DC alone: a flat block
-    const std::int32_t first = clip16((64 * c.values[0] + 64) >> 7);
-    const std::int16_t value = clip16((64 * first + (1 << (shift - 1))) >> shift);
+    const std::int16_t value = stage_value(64 * stage_value(64 * c.values[0], kFirstShift), shift);
     for (int y = 0; y < size; ++y) std::fill_n(out + y * stride, size, value);
   } else {
     transforms.dct[static_cast<std::size_t>(mode.log2_size - 2)](c, shift, out, stride);
   }
-  // What lies beyond `columns` is zero: whole vectors are cleared.
-  if (size == 4) {
-    std::fill_n(c.values.begin(), 16, std::int16_t{0});
-  } else {
-    for (int y = 0; y < c.rows; ++y) {
-      for (int x = 0; x < c.columns; x += 8) std::fill_n(c.values.begin() + y * size + x, 8, std::int16_t{0});
+  clear(c, size);
+}
+
+void keep_coefficients(CoefficientBlock& c, const ResidualMode& mode, int x4, int y4, SparseResidual& sparse) {
+  SparseBlock block;
+  block.x4 = static_cast<std::uint16_t>(x4);
+  block.y4 = static_cast<std::uint16_t>(y4);
+  block.log2_size = static_cast<std::uint8_t>(mode.log2_size);
+  block.flags = static_cast<std::uint8_t>(mode.transquant_bypass * SparseBlock::kBypass |
+                                          mode.transform_skip * SparseBlock::kTransformSkip |
+                                          mode.rotate * SparseBlock::kRotate | mode.dst * SparseBlock::kDst |
+                                          static_cast<int>(mode.rdpcm) << SparseBlock::kRdpcmShift);
+  block.columns = static_cast<std::uint8_t>(c.columns);
+  block.rows = static_cast<std::uint8_t>(c.rows);
+  block.coefficients = static_cast<std::uint32_t>(sparse.coefficients.size());
+  block.samples = sparse.samples;
+  sparse.blocks.push_back(block);
+  sparse.samples += 1U << 2 * mode.log2_size;
+  for (int y = 0; y < c.rows; ++y) {
+    for (int x = 0; x < c.columns; ++x) {
+      const int place = (y << mode.log2_size) + x;
+      const std::int16_t value = c.values[static_cast<std::size_t>(place)];
+      if (value != 0) sparse.coefficients.push_back({static_cast<std::uint16_t>(place), value});
     }
   }
-  c.columns = c.rows = 0;
+  clear(c, 1 << mode.log2_size);
 }
 
 }  // namespace ove::hevc

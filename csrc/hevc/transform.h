@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "hevc/coefficients.h"
+
 namespace ove::hevc {
 
 // Coefficients of one transform block, row by row, zero outside the first `columns` x `rows`. All zero between blocks.
@@ -12,8 +14,6 @@ struct CoefficientBlock {
   alignas(64) std::array<std::int16_t, 32 * 32> values{};
   int columns = 0, rows = 0;
 };
-
-enum class Rdpcm : std::uint8_t { kNone, kHorizontal, kVertical };
 
 struct ResidualMode {
   int log2_size = 2;
@@ -41,5 +41,9 @@ const InverseTransforms& inverse_transforms();
 // Writes the block's residual to `out` (row stride in samples) and clears the coefficients.
 void reconstruct_residual(const InverseTransforms& transforms, CoefficientBlock& coefficients, const ResidualMode& mode,
                           std::int16_t* out, std::ptrdiff_t stride);
+
+// Writes the block's coefficients down, to the end of `sparse`, and clears them.
+void keep_coefficients(CoefficientBlock& coefficients, const ResidualMode& mode, int x4, int y4,
+                       SparseResidual& sparse);
 
 }  // namespace ove::hevc

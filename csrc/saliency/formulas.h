@@ -104,6 +104,20 @@ OVE_HOST_DEVICE inline Vector displacement(const std::int16_t* mv, std::uint8_t 
   return (pred & 3) == 3 ? Vector{sum.x * 0.5f, sum.y * 0.5f} : sum;
 }
 
+// The variance of `area` values, from their sum and that of their squares.
+OVE_HOST_DEVICE inline float window_variance(double sum, double squares, double area) {
+  const double mean = sum / area, variance = squares / area - mean * mean;
+  return static_cast<float>(variance < 0 ? 0 : variance);
+}
+// The mean over k x k samples, from the sums of all above and left of its corners, those included.
+OVE_HOST_DEVICE inline float integral_mean(float lower_right, float upper_right, float lower_left, float upper_left,
+                                           int k) {
+  return (((lower_right - upper_right) - lower_left) + upper_left) / static_cast<float>(k * k);
+}
+OVE_HOST_DEVICE inline float reference_variance(float mean, float mean_square) {
+  return most(0.0f, mean_square - mean * mean);
+}
+
 // Whether a block of a P or B picture has no vector; `pred` as in PictureView.
 OVE_HOST_DEVICE inline bool is_intra_block(std::uint8_t pred) { return (pred & 3) == 0; }
 // |v| of such blocks, from the median and the largest of the other blocks' (measured at their middles where values

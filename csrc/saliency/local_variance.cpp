@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <vector>
 
+#include "saliency/formulas.h"
+
 namespace ove::saliency {
 
 const float* LocalVariance::row(int y, const Source& source) {
@@ -49,8 +51,7 @@ class ExactVariance final : public LocalVariance {
     for (int x = -radius; x < radius; ++x) step(x, 1.0);
     for (int x = 0; x < width; ++x) {
       step(x + radius, 1.0);
-      const double mean = first / area;
-      line_[x] = static_cast<float>(std::max(0.0, second / area - mean * mean));
+      line_[x] = window_variance(first, second, area);
       step(x - radius, -1.0);
     }
     add(y_ - radius, -1.0, source);
@@ -107,8 +108,7 @@ class ReferenceVariance final : public LocalVariance {
   const float* advance(const Source& source) override {
     push(source);
     for (int x = 0; x < columns(); ++x) {
-      const float mean = mean_of(values_, x);
-      line_[x] = std::max(0.0f, mean_of(squares_, x) - mean * mean);
+      line_[x] = reference_variance(mean_of(values_, x), mean_of(squares_, x));
     }
     return line_.data();
   }
@@ -139,7 +139,7 @@ class ReferenceVariance final : public LocalVariance {
   float mean_of(Integral& image, int x) {
     const float* below = row_at(image, pushed_ - 1);
     const float* above = row_at(image, pushed_ - 1 - k_);
-    return (((below[x + k_] - above[x + k_]) - below[x]) + above[x]) / static_cast<float>(k_ * k_);
+    return integral_mean(below[x + k_], above[x + k_], below[x], above[x], k_);
   }
 
   int k_, height_, padded_;

@@ -54,10 +54,9 @@ Motion::Motion(const HeatParams& params, const DisplayWindow& window)
 
 void Motion::place_cells() {
   map_.columns = samples_ ? samples_->columns() : grid_.columns;
-  const int rows = samples_ ? samples_->rows() : grid_.rows;
   if (params_.reference_motion) {
     map_.column_of = stretched_cells(window_.width, map_.columns);
-    map_.row_of = stretched_cells(window_.height, rows);
+    map_.row_of = stretched_cells(window_.height, rows());
   } else {
     map_.column_of = even_cells(window_.width, samples_ ? 1 : 4, samples_ ? 0 : grid_.phase_x);
     map_.row_of = even_cells(window_.height, samples_ ? 1 : 4, samples_ ? 0 : grid_.phase_y);
@@ -65,7 +64,7 @@ void Motion::place_cells() {
   std::vector<std::int32_t> same(window_.width);
   std::iota(same.begin(), same.end(), 0);
   aligned_ = samples_ && map_.column_of == same;
-  if (in_map()) map_.values.resize(static_cast<std::size_t>(map_.columns) * rows);
+  if (in_map()) map_.values.resize(static_cast<std::size_t>(map_.columns) * rows());
 }
 
 const std::uint8_t* Motion::pred_row(const PictureView& picture, std::size_t block) {

@@ -28,8 +28,9 @@ void check_params(const HeatParams& params) {
   if (params.mv_weight + params.residual_weight + params.bits_weight <= 0) {
     reject("mv_weight, residual_weight and bits_weight are all 0: nothing is left to select by");
   }
-  if (params.local_variance != 0 && (params.local_variance < 3 || params.local_variance % 2 == 0)) {
-    reject("local_variance must be 0 or the odd side of a window, 3 or more");
+  if (params.local_variance != 0 &&
+      (params.local_variance < 3 || params.local_variance > 4095 || params.local_variance % 2 == 0)) {
+    reject("local_variance must be 0 or the odd side of a window, 3 to 4095");
   }
   if (!(params.center_prior >= 0) || !(params.center_sigma > 0)) {
     reject("center_prior must not be negative, and center_sigma must be positive");

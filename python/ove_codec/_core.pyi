@@ -133,6 +133,7 @@ class Reader(metaclass=_Pybind11Type):
         threads: int = 0,
         decoding_order: bool = False,
         residual: bool = True,
+        coefficients: bool = False,
         limits: dict[str, int] = ...,
         index: VideoIndex | None = None,
         frame_ids: Sequence[int] = ...,
@@ -228,14 +229,18 @@ class Scorer(metaclass=_Pybind11Type):
 @final
 class HeatPlan(metaclass=_Pybind11Type):
     def __init__(
-        self, params: dict[str, Any], window: tuple[int, int, int, int], rotation: int, ctb_size: int
+        self,
+        params: dict[str, Any],
+        window: tuple[int, int, int, int],
+        rotation: int,
+        ctb_size: int,
+        coded_samples: int = 0,
     ) -> None: ...
     @property
     def tables(self) -> bytes: ...
     @property
     def block(self) -> bytes: ...
-    @property
-    def capacity(self) -> int: ...
+    def record_bytes(self, picture: Picture | None) -> int: ...
     @property
     def grid(self) -> list[int]: ...
     @property

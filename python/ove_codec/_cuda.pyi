@@ -44,20 +44,27 @@ _Memory: TypeAlias = tuple[int, int, int, int]
 
 def arrays_bytes(tables: bytes, pictures: int) -> int: ...
 def heat_work_bytes(tables: bytes, pictures: int) -> int: ...
-def rank_work_bytes(patches: int) -> int: ...
+def rank_work_bytes(patches: int, clips: int) -> int: ...
 def take_in(tables: bytes, memory: _Memory, sizes: bytes, record: int, picture: int, stream: int) -> None: ...
 def score(tables: bytes, memory: _Memory, pictures: int, scores: int, stream: int) -> None: ...
 def render(tables: bytes, memory: _Memory, pictures: int, picture: int, canvas: int, stream: int) -> None: ...
-def rank_patches(
+def ranked_clip(
     scores: int,
     valid: int,
     classes: int,
     static_classes: int,
+    first: Sequence[int],
     frames: int,
     grid: Sequence[int],
     selectable: int,
-    kept: int | None,
+    kept: int,
     full_score: float,
+) -> bytes: ...
+def rank_patches(
+    clips: int,
+    clip_count: int,
+    patches: int,
+    kept: int | None,
     params: dict[str, Any],
     work: int,
     mask: int,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,17 +38,35 @@ class DeviceSelection:
     preset: str
     params: dict[str, Any]
     _pictures: Pictures | None = field(default=None, repr=False)
+    _ready: Any = field(default=None, repr=False)  # event behind what makes the tensors
+    _positions: npt.NDArray[np.int32] | None = field(default=None, repr=False)  # on the CPU, where they were fetched
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        return self.positions, self.scores, self.mask, self.valid
+
+    def wait(self) -> None:
+        """Queues what comes next on the current stream behind what makes the tensors, on whichever stream that is."""
+        cuda.wait(self._ready, self.tensors())
+
+    def positions_on_cpu(self) -> npt.NDArray[np.int32]:
+        """The positions in a NumPy array. Waits for the GPU unless they are there."""
+        if self._positions is not None:
+            return self._positions
+        self.wait()
+        positions: npt.NDArray[np.int32] = self.positions.cpu().numpy()
+        return positions
 
     def cpu(self) -> Selection:
         """The same selection in NumPy arrays. Waits for the GPU."""
         from ove_codec.selection import Selection
 
+        self.wait()
         return Selection(
             frame_ids=self.frame_ids,
-            positions=self.positions.cpu().numpy(),
+            positions=self.positions_on_cpu(),
             scores=self.scores.cpu().numpy(),
             mask=self.mask.cpu().numpy(),
             valid=self.valid.cpu().numpy(),
@@ -64,7 +83,7 @@ class DeviceSelection:
         assert self._pictures is not None
         clip_scope = self.params["percentile_scope"] == "clip"
         ids = (self.frame_ids if clip_scope else self.frame_ids[t : t + 1]).tolist()
-        reader = self._pictures.open()
+        reader = self._pictures.open().for_gpu()
         geometry = self.geometry
         with cuda.working_on(self.scores.device):
             canvas = self.scores.new_zeros((geometry.canvas_height, geometry.canvas_width))
@@ -89,7 +108,8 @@ class DeviceScorer:
 
     def __init__(self, params: dict[str, Any], first: Planes, capacity: int, device: torch.device) -> None:
         self.device = device
-        self._plan = _core.HeatPlan(params, first.window, first.rotation, first.ctb_size)
+        coded_samples = first.width * first.height if first.coefficients else 0
+        self._plan = _core.HeatPlan(params, first.window, first.rotation, first.ctb_size, coded_samples)
         with cuda.launching(device) as (kernels, _):
             per_picture = kernels.arrays_bytes(self._plan.tables, 1) + kernels.heat_work_bytes(self._plan.tables, 1)
             if params["percentile_scope"] == "frame":
@@ -98,6 +118,7 @@ class DeviceScorer:
             self._arrays = self._memory(kernels.arrays_bytes(self._plan.tables, capacity))
             self._work = self._memory(kernels.heat_work_bytes(self._plan.tables, capacity))
         self._block = cuda.upload(self._plan.block, device)
+        self._staging = cuda.Staging()
         self.taken = 0
 
     def _memory(self, size: int) -> torch.Tensor:
@@ -111,9 +132,10 @@ class DeviceScorer:
         if isinstance(planes.arrays, dict) and any(map(cuda.lies_on_gpu, planes.arrays.values())):
             on_device, sizes = _pack_there(self._plan, planes, planes.arrays, self.device)
         else:
-            record = cuda.pinned(self._plan.capacity)
+            record = self._staging.room(planes.record_bytes(self._plan))
             size, sizes = planes.pack(self._plan, record.data_ptr())
             on_device = record[:size].to(self.device, non_blocking=True)
+            self._staging.keep(size)
         with cuda.launching(self.device) as (kernels, stream):
             kernels.take_in(self._plan.tables, self._addresses, sizes, on_device.data_ptr(), self.taken, stream)
         self.taken += 1
@@ -134,6 +156,11 @@ def _pack_there(
     plan: _core.HeatPlan, planes: Planes, arrays: dict[str, Any], device: torch.device
 ) -> tuple[torch.Tensor, bytes]:
     """The record of a picture (``HeatPlan.pack``) whose arrays lie on the device."""
+    for name, array in arrays.items():
+        if not (array is None or isinstance(array, int)) and getattr(array, "device", None) != device:
+            where = getattr(array, "device", "the CPU")
+            raise ValueError(f"{name} lies on {where}, and is to be selected from on {device}: move it there first")
+    cuda.use(array for array in arrays.values() if hasattr(array, "device"))
     blocks, levels_at, size, sizes = plan.dense(arrays["poc"])
     sections, (rows, columns) = plan.sections, plan.grid
     x, y, width, height = planes.window
@@ -177,86 +204,157 @@ def _pack_there(
     return record, sizes
 
 
+@dataclass(frozen=True, eq=False)
+class ScoredClip:
+    """A clip whose patches are scored, on a GPU, and what ranking needs to know of it."""
+
+    frame_ids: npt.NDArray[np.int64]
+    scores: torch.Tensor
+    valid: npt.NDArray[np.bool_]
+    keep_whole: npt.NDArray[np.bool_]
+    full_score: float
+    geometry: Geometry
+    pictures: Pictures
+
+
 def select_on_device(pictures: Pictures, preset: str, overrides: dict[str, Any], device: Any) -> DeviceSelection:
     """``select`` with a device; see there."""
-    from ove_codec.selection import geometry_of, sampled_frames, scored_pictures
-
     params = resolve(preset, overrides)
     with cuda.working_on(device) as chosen:
-        reader = pictures.open()
-        frame_ids = sampled_frames(reader, params)
-        ids: list[int] = frame_ids.tolist()
-        intra = reader.intra(ids)
-        scored = scored_pictures(intra, params)
-        scored_ids = [ids[t] for t in scored]
-        zero = bool(params["i_pictures"] == "zero" and intra.all())
-        scorer: DeviceScorer | None = None
-        scores = torch.empty(0, device=chosen)
-        done, window, rotation = 0, (0, 0, 0, 0), 0
-        on_cpu: _core.Scorer | None = None
-        for planes in read_planes(reader, scored_ids, params):
-            if scorer is None or on_cpu is None:
-                on_cpu = _core.Scorer(params, planes.window, planes.rotation)
-                window, rotation = planes.window, planes.rotation
-                scorer = DeviceScorer(params, planes, len(scored_ids), chosen)
-                scores = torch.zeros((len(scored_ids), *on_cpu.valid().shape), dtype=torch.float32, device=chosen)
-            if zero:
-                break
-            scorer.take_in(planes)
-            if scorer.taken == scorer.capacity:
-                scorer.score(scores[done : done + scorer.taken])
-                done += scorer.scored
-        assert scorer is not None and on_cpu is not None
-        if scorer.taken:
-            scorer.score(scores[done:])
-        if len(scored_ids) < len(ids):
-            whole = torch.zeros((len(ids), *scores.shape[1:]), dtype=torch.float32, device=chosen)
-            scores = whole.index_copy_(0, cuda.upload(scored.astype(np.int64), chosen), scores)
-        keep_whole = intra if params["i_pictures"] == "keep" else np.zeros_like(intra)
-        mask, positions = _rank(scores, on_cpu.valid(), keep_whole, on_cpu.full_score, params)
-        return DeviceSelection(
-            frame_ids=frame_ids,
-            positions=positions,
-            scores=scores,
-            mask=mask,
-            valid=cuda.upload(on_cpu.valid(), chosen),
-            geometry=geometry_of(params, window, rotation, on_cpu),
-            preset=preset,
-            params=params,
-            _pictures=pictures,
-        )
+        return rank([score_on_device(pictures, params, chosen)], preset, params)[0]
 
 
-def _rank(
-    scores: torch.Tensor,
-    valid: npt.NDArray[np.bool_],
-    keep_whole: npt.NDArray[np.bool_],
-    full_score: float,
-    params: dict[str, Any],
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mask and positions. Their number is known beforehand unless `tau` decides it, which waits for the GPU."""
-    device = scores.device
-    classes, static_classes, selectable, kept = _core.ranking_plan(valid, keep_whole, params)
-    valid_there, classes_there = cuda.upload(valid, device), cuda.upload(classes, device)
-    static_there = None if static_classes is None else cuda.upload(static_classes, device)
-    mask = torch.empty(scores.shape, dtype=torch.bool, device=device)
-    positions = torch.empty((kept or 0, 3), dtype=torch.int32, device=device)
+def score_on_device(pictures: Pictures, params: dict[str, Any], device: torch.device) -> ScoredClip:
+    """Scores the sampled pictures on the current stream."""
+    from ove_codec.selection import geometry_of, sampled_frames, scored_pictures
+
+    reader = pictures.open().for_gpu()
+    frame_ids = sampled_frames(reader, params)
+    ids: list[int] = frame_ids.tolist()
+    intra = reader.intra(ids)
+    scored = scored_pictures(intra, params)
+    scored_ids = [ids[t] for t in scored]
+    zero = bool(params["i_pictures"] == "zero" and intra.all())
+    scorer: DeviceScorer | None = None
+    scores = torch.empty(0, device=device)
+    done, window, rotation = 0, (0, 0, 0, 0), 0
+    on_cpu: _core.Scorer | None = None
+    for planes in read_planes(reader, scored_ids, params):
+        if scorer is None or on_cpu is None:
+            on_cpu = _core.Scorer(params, planes.window, planes.rotation)
+            window, rotation = planes.window, planes.rotation
+            scorer = DeviceScorer(params, planes, len(scored_ids), device)
+            scores = torch.zeros((len(scored_ids), *on_cpu.valid().shape), dtype=torch.float32, device=device)
+        if zero:
+            break
+        scorer.take_in(planes)
+        if scorer.taken == scorer.capacity:
+            scorer.score(scores[done : done + scorer.taken])
+            done += scorer.scored
+    assert scorer is not None and on_cpu is not None
+    if scorer.taken:
+        scorer.score(scores[done:])
+    if len(scored_ids) < len(ids):
+        whole = torch.zeros((len(ids), *scores.shape[1:]), dtype=torch.float32, device=device)
+        scores = whole.index_copy_(0, cuda.upload(scored.astype(np.int64), device), scores)
+    return ScoredClip(
+        frame_ids=frame_ids,
+        scores=scores,
+        valid=on_cpu.valid(),
+        keep_whole=intra if params["i_pictures"] == "keep" else np.zeros_like(intra),
+        full_score=on_cpu.full_score,
+        geometry=geometry_of(params, window, rotation, on_cpu),
+        pictures=pictures,
+    )
+
+
+class _Tables:
+    """Arrays that go up to a device together."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, array: npt.NDArray[Any]) -> int:
+        """Where its first byte lies among those that go up."""
+        begin, part = self._size, array.tobytes()
+        self._parts += [part, bytes(-len(part) % 16)]
+        self._size += len(part) + -len(part) % 16
+        return begin
+
+    def send(self, device: torch.device) -> torch.Tensor:
+        return cuda.upload(b"".join(self._parts), device)
+
+
+def rank(
+    clips: Sequence[ScoredClip], preset: str, params: dict[str, Any], fetch: bool = False
+) -> list[DeviceSelection]:
+    """Ranks the patches of all clips in one go, on the current stream. How many are kept is known beforehand unless
+    `tau` decides it, which waits for the GPU; so does `fetch`, which brings the positions to the CPU too."""
+    device = clips[0].scores.device
+    plans = [_core.ranking_plan(clip.valid, clip.keep_whole, params) for clip in clips]
+    kept = [plan[3] for plan in plans]
+    by_tau = None in kept
+    tables = _Tables()
+    valid = [tables.add(clip.valid) for clip in clips]
+    classes = [[0 if array is None else tables.add(array) for array in plan[:2]] for plan in plans]
+    there = tables.send(device)
+    first = np.cumsum([0, *(clip.scores.numel() for clip in clips)]).tolist()
+    first_kept = np.cumsum([0, *(n or 0 for n in kept)]).tolist()
+    mask = torch.empty(first[-1], dtype=torch.bool, device=device)
+    positions = torch.empty((first_kept[-1], 3), dtype=torch.int32, device=device)
     with cuda.launching(device) as (kernels, stream):
-        work = torch.empty(kernels.rank_work_bytes(scores.numel()), dtype=torch.uint8, device=device)
+        work = torch.empty(kernels.rank_work_bytes(first[-1], len(clips)), dtype=torch.uint8, device=device)
+        ranked = cuda.upload(
+            b"".join(
+                kernels.ranked_clip(
+                    clip.scores.data_ptr(),
+                    there.data_ptr() + valid[i],
+                    there.data_ptr() + classes[i][0],
+                    there.data_ptr() + classes[i][1] if plans[i][1] is not None else 0,
+                    (first[i], first_kept[i]),
+                    clip.scores.shape[0],
+                    tuple(clip.scores.shape[1:]),
+                    plans[i][2],
+                    kept[i] or 0,
+                    clip.full_score,
+                )
+                for i, clip in enumerate(clips)
+            ),
+            device,
+        )
         kernels.rank_patches(
-            scores.data_ptr(),
-            valid_there.data_ptr(),
-            classes_there.data_ptr(),
-            0 if static_there is None else static_there.data_ptr(),
-            scores.shape[0],
-            (scores.shape[1], scores.shape[2]),
-            selectable,
-            kept,
-            full_score,
+            ranked.data_ptr(),
+            len(clips),
+            first[-1],
+            None if by_tau else first_kept[-1],
             params,
             work.data_ptr(),
             mask.data_ptr(),
             positions.data_ptr(),
             stream,
         )
-    return mask, positions if kept is not None else mask.nonzero().to(torch.int32)
+    masks = [mask[first[i] : first[i + 1]].view(clip.scores.shape) for i, clip in enumerate(clips)]
+    if by_tau:
+        chosen = [m.nonzero().to(torch.int32) for m in masks]
+        on_cpu = [c.cpu().numpy() for c in chosen] if fetch else None
+    else:
+        chosen = [positions[first_kept[i] : first_kept[i + 1]] for i in range(len(clips))]
+        on_cpu = np.split(positions.cpu().numpy(), first_kept[1:-1]) if fetch else None
+    ready = cuda.record(device)
+    return [
+        DeviceSelection(
+            frame_ids=clip.frame_ids,
+            positions=chosen[i],
+            scores=clip.scores,
+            mask=masks[i],
+            valid=there[valid[i] : valid[i] + clip.valid.size].view(torch.bool).view(clip.valid.shape),
+            geometry=clip.geometry,
+            preset=preset,
+            params=params,
+            _pictures=clip.pictures,
+            _ready=ready,
+            _positions=None if on_cpu is None else on_cpu[i],
+        )
+        for i, clip in enumerate(clips)
+    ]

@@ -20,6 +20,16 @@ _CHUNK_BYTES = 1 << 25
 _KEPT_FRAMES = 4
 
 
+class _Chosen:
+    """What is read of a selection, on the CPU."""
+
+    def __init__(self, selection: Any) -> None:
+        there = selection.positions
+        self.positions = there if isinstance(there, np.ndarray) else selection.positions_on_cpu()
+        self.frame_ids = selection.frame_ids
+        self.geometry = selection.geometry
+
+
 class _Chunk:
     """Pictures that go up together: their touched rows in pinned memory, and what the kernel reads of them."""
 
@@ -57,7 +67,7 @@ def tokenize_on_device(
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be float32, float16 or bfloat16, not {dtype}")
     with cuda.working_on(device) as chosen:
-        on_cpu = [s if isinstance(s.positions, np.ndarray) else s.cpu() for s in selections]
+        on_cpu = [_Chosen(s) for s in selections]
         lengths = np.cumsum([0, *(len(s.positions) for s in on_cpu)], dtype=np.int32)
         row = 3 * on_cpu[0].geometry.patch_size ** 2
         if any(3 * s.geometry.patch_size**2 != row for s in on_cpu):
@@ -120,7 +130,6 @@ def _send(chunk: _Chunk, selection: Any, positions: torch.Tensor, starts: Any, r
     clips = cuda.upload(b"".join(chunk.clips), device)
     cu_seqlens = cuda.upload((starts[first : end + 1] - begin_row).astype(np.int32), device)
     with cuda.launching(device) as (kernels, stream):
-        cuda.wait_for_decoder(device)
         kernels.gather_patches(
             clips.data_ptr(),
             len(chunk.clips),

@@ -27,6 +27,7 @@ class Planes:
     rotation: int
     intra: bool
     arrays: dict[str, Any] | _core.Picture
+    coefficients: bool = False  # the picture has them in place of its residual
 
     @property
     def layout(self) -> tuple[Any, ...]:
@@ -35,6 +36,10 @@ class Planes:
     @property
     def ctb_size(self) -> int:
         return int(self.arrays["ctb_size"]) if isinstance(self.arrays, dict) else self.arrays.ctb_size
+
+    def record_bytes(self, plan: _core.HeatPlan) -> int:
+        """Bytes that ``pack`` needs."""
+        return plan.record_bytes(None if isinstance(self.arrays, dict) else self.arrays)
 
     def pack(self, plan: _core.HeatPlan, record: int) -> tuple[int, bytes]:
         """Writes the picture to this address, as it goes up to a GPU; see ``HeatPlan.pack``."""
@@ -78,6 +83,9 @@ class Reader(Protocol):
     def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scores | None:
         """Scores made in one go, in the decoder's threads; None where pictures are to be scored one by one."""
 
+    def for_gpu(self) -> Reader:
+        """The same pictures; residuals may be coefficients, of which a GPU makes them."""
+
 
 class Pictures(Protocol):
     """A source that can be opened again and again."""
@@ -89,9 +97,21 @@ class Pictures(Protocol):
     def open(self) -> Reader: ...
 
 
+# Bits for each luma sample up to which coefficients are fewer bytes than the levels of coded blocks, and are sooner had
+# than their inverse transforms (bench/residual_upload.cpp).
+MOST_BITS_A_SAMPLE = 1.0
+
+
 class _VideoReader:
-    def __init__(self, video: Any) -> None:
+    def __init__(self, video: Any, coefficients: bool = False) -> None:
         self._video = video
+        self._coefficients = coefficients
+
+    def for_gpu(self) -> _VideoReader:
+        index, info = self._video.index, self._video.info
+        samples = int(info["width"]) * int(info["height"])
+        bits = 8 * float(np.mean(index.packet_bytes)) if len(index.packet_bytes) else 0.0
+        return _VideoReader(self._video, bits < MOST_BITS_A_SAMPLE * samples)
 
     def pts(self) -> Array | int:
         return np.asarray(self._video.index.pts, np.float64)
@@ -118,7 +138,9 @@ class _VideoReader:
         return Scores(values, scorer, window, rotation)
 
     def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
-        for picture in self._video.read(frame_ids, residual=params["residual_weight"] > 0):
+        residual = params["residual_weight"] > 0
+        coefficients = residual and self._coefficients
+        for picture in self._video._read(frame_ids, residual=residual, coefficients=coefficients):
             x, y, width, height = picture.window
             yield Planes(
                 width=picture.coded_width,
@@ -127,6 +149,7 @@ class _VideoReader:
                 rotation=picture.rotation,
                 intra=picture.type == "I",
                 arrays=picture,
+                coefficients=coefficients,
             )
 
 
@@ -191,6 +214,9 @@ class ArrayPictures:
         self._rotation = rotation
 
     def open(self) -> ArrayPictures:
+        return self
+
+    def for_gpu(self) -> ArrayPictures:
         return self
 
     def pts(self) -> Array | int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ove_codec import cuda
+from ove_codec._jobs import Pool, Submit, together
 from ove_codec.limits import Limits
 from ove_codec.selection import Selection, select
 from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color, Tokens, tokenize
@@ -17,6 +19,7 @@ from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color, Tokens, tokenize
 if TYPE_CHECKING:
     import torch
 
+    from ove_codec._device_batches import Made
     from ove_codec._device_selection import DeviceSelection
 
 
@@ -55,8 +58,8 @@ def batches(
     Args:
         sources: what ``ove_codec.open`` takes, one a clip; taken as they are needed.
         preset, params: as for ``select``.
-        device: as for ``select``; on a GPU every worker has a stream of its own, and a batch is ready on the stream
-            that is current when it is taken.
+        device: as for ``select``; on a GPU every worker has a stream of its own, all clips of a batch are ranked in one
+            go, and the batch is ready on the stream that is current when it is taken.
         decoder: of pixels, as for ``tokenize``.
         workers: clips that are worked on at a time, each in a thread, outside the GIL for the most part.
         prefetch: batches that are begun before they are asked for, beside the one that is.
@@ -71,11 +74,18 @@ def batches(
         raise ValueError(
             f"batch_size and workers must be 1 or more and prefetch 0 or more, not {batch_size}, {workers}, {prefetch}"
         )
-    return _batches(
-        iter(sources), batch_size, workers, prefetch, device,
-        {"preset": preset, "threads": threads, "limits": limits, **params},
-        {"decoder": decoder, "threads": threads, "limits": limits, "dtype": dtype, "mean": mean, "std": std},
-    )  # fmt: skip
+    selecting = {"preset": preset, "threads": threads, "limits": limits, **params}
+    tokenizing = {"decoder": decoder, "threads": threads, "limits": limits, "dtype": dtype, "mean": mean, "std": std}
+    begin: Callable[[Sequence[Any], Submit], Future[Any]]
+    pack: Callable[[Sequence[Any], Any], Batch]
+    if cuda.is_cpu(device):
+        begin, pack = functools.partial(_begin, selecting, tokenizing), _pack
+    else:
+        from ove_codec import _device_batches
+
+        work = _device_batches.DeviceWork(device, workers, preset, params, threads, limits, tokenizing)
+        begin, pack = functools.partial(_device_batches.begin, work), _pack_on_device
+    return _batches(iter(sources), batch_size, workers, prefetch, begin, pack)
 
 
 def _batches(
@@ -83,55 +93,59 @@ def _batches(
     batch_size: int,
     workers: int,
     prefetch: int,
-    device: Any,
-    selecting: dict[str, Any],
-    tokenizing: dict[str, Any],
+    begin: Callable[[Sequence[Any], Submit], Future[Any]],
+    pack: Callable[[Sequence[Any], Any], Batch],
 ) -> Generator[Batch]:
-    streams: deque[Any] = deque()
-    if not cuda.is_cpu(device):
-        with cuda.working_on(device) as chosen:
-            streams.extend(cuda.new_stream(chosen) for _ in range(workers))
-
-    def work(source: Any) -> tuple[Any, Selection | DeviceSelection, Tokens, Any]:
-        if cuda.is_cpu(device):
-            selection = select(source, **selecting)
-            return source, selection, tokenize(source, selection, **tokenizing), None
-        stream = streams.popleft()  # there is one for every worker
-        try:
-            on_gpu = select(source, device=stream, **selecting)
-            tokens = tokenize(source, on_gpu, device=stream, **tokenizing)
-            return source, on_gpu, tokens, cuda.record(stream)
-        finally:
-            streams.append(stream)
-
-    pending: deque[Future[tuple[Any, Selection | DeviceSelection, Tokens, Any]]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="ove_codec") as pool:
-        try:
-            while True:
-                ahead = (prefetch + 1) * batch_size - len(pending)
-                pending.extend(pool.submit(work, source) for source in itertools.islice(sources, ahead))
-                if not pending:
-                    return
-                done = [pending.popleft().result() for _ in range(min(batch_size, len(pending)))]
-                yield _pack(done, device)
-        finally:
-            for future in pending:
-                future.cancel()
+    pending: deque[tuple[Sequence[Any], Future[Any]]] = deque()
+    pool = Pool(workers)
+    numbers = itertools.count()
+    try:
+        while True:
+            while len(pending) <= prefetch and (chosen := list(itertools.islice(sources, batch_size))):
+                pending.append((chosen, begin(chosen, functools.partial(pool.submit, next(numbers)))))
+            if not pending:
+                return
+            clips, future = pending.popleft()
+            yield pack(clips, future.result())
+    finally:
+        pool.close()
 
 
-def _pack(clips: list[tuple[Any, Any, Tokens, Any]], device: Any) -> Batch:
+def _begin(
+    selecting: dict[str, Any], tokenizing: dict[str, Any], sources: Sequence[Any], submit: Submit
+) -> Future[list[tuple[Selection, Tokens]]]:
+    """Begins a batch on the CPU."""
+    done: Future[list[tuple[Selection, Tokens]]] = Future()
+
+    def made(source: Any) -> tuple[Selection, Tokens]:
+        selection = select(source, **selecting)
+        return selection, tokenize(source, selection, **tokenizing)
+
+    together([functools.partial(made, source) for source in sources], submit, done.set_result, done)
+    return done
+
+
+def _pack(sources: Sequence[Any], made: list[tuple[Selection, Tokens]]) -> Batch:
+    tokens = _packed([part for _, part in made], lambda bounds: bounds)
+    return Batch(tokens, tuple(sources), tuple(selection for selection, _ in made))
+
+
+def _pack_on_device(sources: Sequence[Any], made: list[Made]) -> Batch:
+    for selection, tokens, event in made:
+        cuda.wait(event, [*selection.tensors(), tokens.patches, tokens.positions, tokens.cu_seqlens])
+    tokens = _packed(
+        [part for _, part, _ in made], lambda bounds: cuda.upload(bounds.numpy(), made[0][1].patches.device)
+    )
+    return Batch(tokens, tuple(sources), tuple(selection for selection, _, _ in made))
+
+
+def _packed(parts: Sequence[Tokens], place: Callable[[torch.Tensor], torch.Tensor]) -> Tokens:
+    """The clips one behind the other; `place` brings the bounds to where the tokens are."""
     import torch
 
-    for _, selection, tokens, event in clips:
-        if event is not None:
-            cuda.wait(event, [selection.positions, selection.scores, selection.mask, selection.valid,
-                              tokens.patches, tokens.positions, tokens.cu_seqlens])  # fmt: skip
-    parts = [tokens for _, _, tokens, _ in clips]
-    lengths = torch.tensor([len(part) for part in parts], dtype=torch.int32)
-    bounds = torch.cat([torch.zeros(1, dtype=torch.int32), lengths.cumsum(0, dtype=torch.int32)])
-    tokens = Tokens(
+    lengths = torch.tensor([0, *(len(part) for part in parts)])
+    return Tokens(
         torch.cat([part.patches for part in parts]),
         torch.cat([part.positions for part in parts]),
-        bounds if cuda.is_cpu(device) else cuda.upload(bounds.numpy(), parts[0].patches.device),
+        place(lengths.cumsum(0).to(torch.int32)),
     )
-    return Batch(tokens, tuple(clip[0] for clip in clips), tuple(clip[1] for clip in clips))

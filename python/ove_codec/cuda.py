@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -47,12 +47,13 @@ def lies_on_gpu(array: Any) -> bool:
 
 
 @contextmanager
-def working_on(device: Any) -> Iterator[torch.device]:
+def working_on(device: Any, *, behind_caller: bool = False) -> Iterator[torch.device]:
     """Makes a device, and a stream of it where one is given, the current one.
 
     Args:
         device: "cuda", "cuda:1", a number, a ``torch.device``, ``torch.cuda.Stream``, ``cupy.cuda.Device`` or
             ``cupy.cuda.Stream``.
+        behind_caller: the stream first waits for what is queued on the one that was current.
 
     Raises:
         ValueError: nothing of that.
@@ -78,6 +79,8 @@ def working_on(device: Any) -> Iterator[torch.device]:
     if chosen.type != "cuda":
         raise ValueError(f"device must be 'cpu' or a CUDA device, not {chosen}")
     chosen = _check(chosen)
+    if behind_caller and stream is not None:
+        stream.wait_stream(torch.cuda.current_stream(chosen))
     with torch.cuda.device(chosen), torch.cuda.stream(stream):
         yield chosen
 
@@ -101,6 +104,29 @@ def pinned(size: int) -> torch.Tensor:
     import torch
 
     return torch.empty(size, dtype=torch.uint8, pin_memory=True)
+
+
+class Staging:
+    """Pinned memory, given out piece by piece on the current stream.
+
+    A block that is used up goes back to PyTorch, which gives it out again when the copies from it are done: so there
+    are as many blocks as the GPU is behind, all of one size.
+    """
+
+    def __init__(self, block_bytes: int = 1 << 24) -> None:
+        self._block_bytes = block_bytes
+        self._block = pinned(0)
+        self._used = 0
+
+    def room(self, most: int) -> torch.Tensor:
+        """Memory for `most` bytes, of which ``keep`` tells how many were needed."""
+        if self._used + most > len(self._block):
+            self._block, self._used = pinned(max(most, self._block_bytes)), 0
+        return self._block[self._used : self._used + most]
+
+    def keep(self, size: int) -> None:
+        """The next room begins behind `size` bytes of the last one, at a multiple of 256."""
+        self._used += -(-size // 256) * 256
 
 
 def upload(array: NDArray[Any] | bytes, device: torch.device) -> torch.Tensor:
@@ -136,19 +162,28 @@ def wait_for_decoder(device: torch.device) -> None:
     torch.cuda.current_stream(device).wait_stream(torch.cuda.default_stream(device))
 
 
-def record(stream: Any) -> Any:
-    """An event behind what is queued on the stream."""
-    return stream.record_event()
+def record(device: torch.device) -> Any:
+    """An event behind what is queued on the current stream."""
+    import torch
+
+    return torch.cuda.current_stream(device).record_event()
 
 
-def wait(event: Any, tensors: list[torch.Tensor]) -> None:
+def wait(event: Any, tensors: Iterable[torch.Tensor]) -> None:
     """Queues what comes next on the current stream behind the event, and says that the tensors are used there."""
     import torch
 
-    stream = torch.cuda.current_stream(tensors[0].device)
-    stream.wait_event(event)
+    tensors = list(tensors)
+    torch.cuda.current_stream(tensors[0].device).wait_event(event)
+    use(tensors)
+
+
+def use(tensors: Iterable[torch.Tensor]) -> None:
+    """Says that the current stream uses memory that may have been taken for another: it is free only behind that."""
+    import torch
+
     for tensor in tensors:
-        tensor.record_stream(stream)
+        tensor.record_stream(torch.cuda.current_stream(tensor.device))
 
 
 @contextmanager

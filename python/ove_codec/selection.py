@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from ove_codec import _core
 from ove_codec._pictures import Array, ArrayPictures, Pictures, Reader, VideoPictures, read_planes, score_pictures
-from ove_codec.cuda import is_cpu, lies_on_gpu
+from ove_codec.cuda import is_cpu, lies_on_gpu, working_on
 from ove_codec.limits import Limits
 from ove_codec.presets import resolve
 
@@ -342,8 +343,7 @@ def select(
         source: what ``ove_codec.open`` takes, or a video that it opened.
         preset: "paper", "llava", "probe" or "bitcost".
         device: where scores, mask and positions are made: None or "cpu"; or what PyTorch or CuPy name a GPU with,
-            "cuda", a device, or a stream, on which all work is then queued. A GPU needs PyTorch, and knows no
-            ``local_variance``, no ``accumulate`` and no ``intra_blocks`` but "as_coded".
+            "cuda", a device, or a stream, on which all work is then queued. A GPU needs PyTorch.
         threads: of the decoder; 0 for all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; a video opened by it has its own.
         **params: overrides of the preset's parameters (see ``ove_codec.presets``).
@@ -390,7 +390,7 @@ def select_arrays(
 
     Arrays are whatever NumPy takes or gives ``__dlpack__``, those of PyTorch and CuPy for example. With a GPU as
     `device` they may lie there, all of them, and stay there; their types must then be int16 (mv, residual), uint8
-    (pred) and int32.
+    (pred) and int32. Work queued on the stream that is current comes before what is queued on the stream given.
 
     Args:
         mv: (N, ceil(H/4), ceil(W/4), 2 lists, 2) whole numbers, vectors (x, y) in quarter luma samples; or
@@ -413,8 +413,10 @@ def select_arrays(
         raise ValueError(
             f"{', '.join(on_gpu)} lie on a GPU: pass all arrays there and device='cuda', or bring them to the CPU"
         )
-    pictures = ArrayPictures(
-        mv, residual, pred, ref_poc, poc, bits, types,
-        bit_depth=bit_depth, ctb_size=ctb_size, pts=pts, window=window, rotation=rotation,
-    )  # fmt: skip
+    # What other libraries have queued to make the arrays comes before what is queued here.
+    with working_on(device, behind_caller=True) if on_gpu else nullcontext():
+        pictures = ArrayPictures(
+            mv, residual, pred, ref_poc, poc, bits, types,
+            bit_depth=bit_depth, ctb_size=ctb_size, pts=pts, window=window, rotation=rotation,
+        )  # fmt: skip
     return _select_on(device, pictures, preset, params)

@@ -66,12 +66,17 @@ class Video:
         reading leaves out the groups of pictures between those that they need. Raises IndexError for an index that is
         not in the video.
         """
+        return self._read(frame_ids, residual=residual)
+
+    def _read(self, frame_ids: Iterable[int], *, residual: bool, coefficients: bool = False) -> Iterator[_core.Picture]:
+        """``read``; or, for a GPU, with the coefficients of residuals instead, which only it reconstructs."""
         wanted = sorted({int(i) for i in frame_ids})
         return iter(
             _core.Reader(
                 self.source,
                 threads=self.threads,
                 residual=residual,
+                coefficients=coefficients,
                 limits=self.limits.as_dict(),
                 index=self.index,
                 frame_ids=wanted,

@@ -118,9 +118,9 @@ std::int64_t heat_work_bytes(const HeatTables& tables, std::int64_t pictures) {
   return arena.used();
 }
 
-std::int64_t rank_work_bytes(std::int64_t patches) {
+std::int64_t rank_work_bytes(std::int64_t patches, std::int64_t clips) {
   Arena arena(nullptr);
-  const RankWork work(patches, arena);
+  const RankWork work(patches, clips, arena);
   return arena.used();
 }
 
@@ -128,7 +128,7 @@ void take_in(const HeatTables& tables, const ClipMemory& memory, const RecordSiz
              std::int64_t picture, cudaStream_t) {
   Arena arena(memory.arrays);
   HostExecutor executor;
-  take_in(executor, tables, sizes, record, ClipArrays(tables, memory.capacity, arena), picture);
+  take_in(executor, tables, memory.block, sizes, record, ClipArrays(tables, memory.capacity, arena), picture);
 }
 
 void score(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures, float* scores, cudaStream_t) {
@@ -146,7 +146,7 @@ void render(const HeatTables& tables, const ClipMemory& memory, std::int64_t pic
 
 void rank_patches(const Ranking& ranking, std::byte* work, std::uint8_t* mask, std::int32_t* positions, cudaStream_t) {
   Arena arena(work);
-  const RankWork rank_work(ranking.total(), arena);
+  const RankWork rank_work(ranking.total, ranking.clip_count, arena);
   HostExecutor executor;
   rank_patches(executor, ranking, rank_work, mask, positions);
 }

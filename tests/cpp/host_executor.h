@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <stdexcept>
 
 #include "cuda/percentiles.h"
 
@@ -23,10 +24,20 @@ struct HostExecutor {
       }
     }
   }
-  void zero(void* pointer, std::int64_t bytes) { std::memset(pointer, 0, static_cast<std::size_t>(bytes)); }
-  void sort(const std::uint64_t* keys, std::uint64_t* sorted, std::int64_t segments, std::int64_t n) {
-    std::copy(keys, keys + segments * n, sorted);
-    for (std::int64_t s = 0; s < segments; ++s) std::sort(sorted + s * n, sorted + (s + 1) * n);
+  void zero(void* pointer, std::int64_t bytes) {
+    if (bytes > 0) std::memset(pointer, 0, static_cast<std::size_t>(bytes));
+  }
+  template <class Begins>
+  void sort(const std::uint64_t* keys, std::uint64_t* sorted, std::int64_t segments, std::int64_t total,
+            Begins begins) {
+    if (begins(0) != 0 || begins(segments) != total) throw std::logic_error("segments are not all that is sorted");
+    std::copy(keys, keys + total, sorted);
+    for (std::int64_t s = 0; s < segments; ++s) std::sort(sorted + begins(s), sorted + begins(s + 1));
+  }
+  void sort(const std::uint64_t* keys, std::uint64_t* sorted, std::int64_t n, int bits) {
+    std::copy(keys, keys + n, sorted);
+    std::sort(sorted, sorted + n);
+    if (n > 0 && bits < 64 && sorted[n - 1] >> bits != 0) throw std::logic_error("a key has more bits than told");
   }
 };
 

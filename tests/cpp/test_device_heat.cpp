@@ -6,13 +6,17 @@
 #include <cstdint>
 #include <optional>
 #include <random>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "common/geometry.h"
 #include "cuda/heat.h"
 #include "cuda/heat_tables.h"
 #include "cuda/rank.h"
+#include "hevc/transform.h"
 #include "host_executor.h"
+#include "saliency/order_statistics.h"
 #include "saliency/ranking.h"
 #include "saliency/saliency.h"
 
@@ -104,6 +108,7 @@ HeatParams random_params(Random& random) {
   p.bits_weight = random.one_of({0.0, 0.7});
   if (p.mv_weight + p.residual_weight + p.bits_weight == 0) p.mv_weight = 1;
   p.reference_motion = random(0, 2) == 0;
+  p.local_variance = random(0, 2) == 0 ? random.one_of({3, 5, 31}) : 0;
   p.center_prior = random(0, 2) == 0 ? 0.3 : 0.0;
   p.quantize = random(0, 2) == 0;
   return p;
@@ -127,9 +132,9 @@ DeviceResult device_scores(const HeatParams& params, const DisplayWindow& window
   const cuda::ClipArrays arrays(tables, count, arena);
   std::vector<std::byte> record(static_cast<std::size_t>(tables.record.capacity));
   for (std::int64_t i = 0; i < count; ++i) {
-    const cuda::RecordSizes sizes = plan.pack(pictures[static_cast<std::size_t>(i)].view(), record.data());
+    const cuda::RecordSizes sizes = plan.pack(pictures[static_cast<std::size_t>(i)].view(), nullptr, record.data());
     REQUIRE(sizes.bytes <= tables.record.capacity);
-    cuda::take_in(executor, tables, sizes, record.data(), arrays, i);
+    cuda::take_in(executor, tables, plan.block().data(), sizes, record.data(), arrays, i);
   }
 
   cuda::Arena counting_work(nullptr);
@@ -194,69 +199,235 @@ TEST_CASE("the steps of a GPU give the CPU's scores and heat") {
   CHECK(exact > trials * 0.99);
 }
 
-TEST_CASE("the steps of a GPU keep the patches that the CPU keeps") {
-  Random random{std::mt19937(11)};
-  for (int trial = 0; trial < 500; ++trial) {
-    CAPTURE(trial);
-    const int frames = random(1, 6), rows = random(1, 5), columns = random(1, 6), patches = rows * columns;
-    std::vector<float> scores;
-    for (int i = 0; i < frames * patches; ++i) scores.push_back(static_cast<float>(random(-1, 8)) / 4);
-    std::vector<std::uint8_t> valid, whole;
-    for (int i = 0; i < patches; ++i) valid.push_back(random(0, 4) != 0);
-    for (int i = 0; i < frames; ++i) whole.push_back(random(0, 4) == 0);
-    RankingParams params;
-    if (random(0, 2) == 0) {
-      params.tau = random(0, 10) / 10.0;
-    } else {
-      params.budget = random(1, frames * patches + 5);
-    }
-    params.keep_first_frame = random(0, 1) == 1;
-    params.pad = random(0, 1) == 1;
-    params.static_fallback = random(0, 1) == 1;
-    params.static_level = random(0, 10) / 10.0;
-    params.static_contrast = 0.4;
-    params.static_frames = random(1, 4);
-    const ScoreView view{scores, frames, patches, 2.0, valid, whole};
-    const std::vector<std::uint8_t> expected = keep_patches(view, params);
+namespace {
 
-    const std::vector<std::uint8_t> classes = classify(view, params, false), uniform = classify(view, params, true);
-    cuda::Ranking r;
-    r.scores = scores.data();
-    r.valid = valid.data();
-    r.classes = classes.data();
-    r.static_classes = params.static_fallback ? uniform.data() : nullptr;
-    r.frames = frames;
-    r.patches = patches;
-    r.columns = columns;
-    r.pad = params.pad;
-    r.selectable = params.pad ? patches : std::count(valid.begin(), valid.end(), 1);
-    r.full_score = 2.0;
-    r.static_level = params.static_level;
-    r.static_contrast = params.static_contrast;
-    r.by_tau = params.tau.has_value();
-    r.tau = params.tau.value_or(0);
-    r.kept = std::min<std::int64_t>(params.budget.value_or(0), r.selectable * frames);
-    cuda::Arena counting(nullptr);
-    const cuda::RankWork unused(r.total(), counting);
-    std::vector<std::byte> memory(static_cast<std::size_t>(counting.used()));
-    cuda::Arena arena(memory.data());
-    const cuda::RankWork work(r.total(), arena);
-    std::vector<std::uint8_t> mask(scores.size(), 9);
-    std::vector<std::int32_t> positions(static_cast<std::size_t>(3 * r.kept), -1);
-    cuda::HostExecutor executor;
-    cuda::rank_patches(executor, r, work, mask.data(), positions.data());
-    REQUIRE(mask == expected);
-    if (r.by_tau) continue;
-    std::vector<std::int32_t> places;
-    for (int i = 0; i < frames * patches; ++i) {
-      if (expected[static_cast<std::size_t>(i)] == 0) continue;
-      places.insert(places.end(), {i / patches, i % patches / columns, i % columns});
+// A clip of a batch, and what the CPU keeps of it.
+struct ScoredClip {
+  int frames, rows, columns;
+  std::vector<float> scores;
+  std::vector<std::uint8_t> valid, classes, uniform, kept;
+  std::int64_t selectable = 0;
+
+  int patches() const { return rows * columns; }
+  std::int64_t num_kept() const { return std::count(kept.begin(), kept.end(), 1); }
+};
+
+constexpr double kFullScore = 2.0;
+
+ScoredClip random_scores(Random& random, const RankingParams& params) {
+  ScoredClip c{random(1, 6), random(1, 5), random(1, 6), {}, {}, {}, {}, {}};
+  for (int i = 0; i < c.frames * c.patches(); ++i) c.scores.push_back(static_cast<float>(random(-1, 8)) / 4);
+  const int holes = random(0, 9) == 0 ? 0 : 4;  // of some clips no patch is whole
+  for (int i = 0; i < c.patches(); ++i) c.valid.push_back(random(0, holes) != 0);
+  std::vector<std::uint8_t> whole;
+  for (int i = 0; i < c.frames; ++i) whole.push_back(random(0, 4) == 0);
+  const ScoreView view{c.scores, c.frames, c.patches(), kFullScore, c.valid, whole};
+  c.classes = classify(view, params, false);
+  c.uniform = classify(view, params, true);
+  c.kept = keep_patches(view, params);
+  c.selectable = params.pad ? c.patches() : std::count(c.valid.begin(), c.valid.end(), 1);
+  return c;
+}
+
+RankingParams random_ranking(Random& random) {
+  RankingParams params;
+  if (random(0, 2) == 0) {
+    params.tau = random(0, 10) / 10.0;
+  } else {
+    params.budget = random(0, 9) == 0 ? 0 : random(1, 200);
+  }
+  params.keep_first_frame = random(0, 1) == 1;
+  params.pad = random(0, 1) == 1;
+  params.static_fallback = random(0, 1) == 1;
+  params.static_level = random(0, 10) / 10.0;
+  params.static_contrast = 0.4;
+  params.static_frames = random(1, 4);
+  return params;
+}
+
+// What the steps keep of all clips together: mask and positions.
+std::pair<std::vector<std::uint8_t>, std::vector<std::int32_t>> device_kept(const std::vector<ScoredClip>& clips,
+                                                                            const RankingParams& params) {
+  std::vector<cuda::RankedClip> ranked;
+  cuda::Ranking r;
+  for (const ScoredClip& clip : clips) {
+    cuda::RankedClip c;
+    c.scores = clip.scores.data();
+    c.valid = clip.valid.data();
+    c.classes = clip.classes.data();
+    c.static_classes = params.static_fallback ? clip.uniform.data() : nullptr;
+    c.first = r.total;
+    c.first_kept = r.kept;
+    c.frames = clip.frames;
+    c.patches = clip.patches();
+    c.columns = clip.columns;
+    c.selectable = clip.selectable;
+    c.kept = std::min<std::int64_t>(params.budget.value_or(0), c.counted());
+    c.full_score = kFullScore;
+    r.total += c.frames * c.patches;
+    r.kept += c.kept;
+    ranked.push_back(c);
+  }
+  r.clips = ranked.data();
+  r.clip_count = std::ssize(ranked);
+  r.pad = params.pad;
+  r.may_be_static = params.static_fallback;
+  r.static_level = params.static_level;
+  r.static_contrast = params.static_contrast;
+  r.by_tau = params.tau.has_value();
+  r.tau = params.tau.value_or(0);
+  cuda::Arena counting(nullptr);
+  const cuda::RankWork unused(r.total, r.clip_count, counting);
+  std::vector<std::byte> memory(static_cast<std::size_t>(counting.used()), std::byte{0x5A});
+  cuda::Arena arena(memory.data());
+  const cuda::RankWork work(r.total, r.clip_count, arena);
+  std::vector<std::uint8_t> mask(static_cast<std::size_t>(r.total), 9);
+  std::vector<std::int32_t> positions(static_cast<std::size_t>(3 * r.kept), -1);
+  cuda::HostExecutor executor;
+  cuda::rank_patches(executor, r, work, mask.data(), positions.data());
+  return {mask, positions};
+}
+
+}  // namespace
+
+TEST_CASE("the steps of a GPU keep the patches that the CPU keeps, of one clip and of many") {
+  Random random{std::mt19937(11)};
+  for (int trial = 0; trial < 600; ++trial) {
+    CAPTURE(trial);
+    const RankingParams params = random_ranking(random);
+    std::vector<ScoredClip> clips;
+    for (int i = trial == 0 ? 4096 : random.one_of({1, 1, 2, 7, 40}); i > 0; --i) {
+      clips.push_back(random_scores(random, params));
     }
-    REQUIRE(positions == places);
+    const auto [mask, positions] = device_kept(clips, params);
+    std::vector<std::uint8_t> expected;
+    std::vector<std::int32_t> places;
+    for (const ScoredClip& clip : clips) {
+      expected.insert(expected.end(), clip.kept.begin(), clip.kept.end());
+      for (int i = 0; i < static_cast<int>(clip.kept.size()); ++i) {
+        if (clip.kept[static_cast<std::size_t>(i)] == 0) continue;
+        places.insert(places.end(),
+                      {i / clip.patches(), i % clip.patches() / clip.columns, i % clip.patches() % clip.columns});
+      }
+    }
+    REQUIRE(mask == expected);
+    if (!params.tau) REQUIRE(positions == places);
   }
 }
 
-TEST_CASE("a plan refuses what only the CPU does, and pictures that lack arrays") {
+TEST_CASE("percentiles by digits are those of sorted values") {
+  Random random{std::mt19937(5)};
+  for (int trial = 0; trial < 200; ++trial) {
+    CAPTURE(trial);
+    const std::int64_t segments = random(1, 5), n = random(1, 400);
+    const double q = random.one_of({0.0, 3.7, 50.0, 95.0, 99.9, 100.0});
+    const bool whole = random(0, 1) == 1;
+    std::vector<float> values;
+    for (std::int64_t i = 0; i < segments * n; ++i) {
+      const auto level = static_cast<float>(random(0, 5) == 0 ? random(0, 128) : 0);
+      values.push_back(whole ? level : std::ldexp(static_cast<float>(random(-1 << 20, 1 << 20)), random(-30, 4)));
+    }
+    cuda::Arena counting(nullptr);
+    const cuda::SelectWork unused(segments, counting);
+    std::vector<std::byte> memory(static_cast<std::size_t>(counting.used()), std::byte{0x5A});
+    cuda::Arena arena(memory.data());
+    const cuda::SelectWork work(segments, arena);
+    cuda::HostExecutor executor;
+    const auto total = static_cast<std::uint64_t>(n);
+    std::vector<double> found(static_cast<std::size_t>(segments));
+    if (whole) {
+      cuda::find_percentiles(
+          executor, work, segments, n, total, q, 8,
+          [&](std::int64_t s, std::int64_t i) {
+            return cuda::Weighted{static_cast<std::uint32_t>(values[static_cast<std::size_t>(s * n + i)]), 1};
+          },
+          [](std::uint32_t level) { return static_cast<double>(level); }, found.data());
+    } else {
+      cuda::find_percentiles(
+          executor, work, segments, n, total, q,
+          [&](std::int64_t s, std::int64_t i) { return cuda::weighted(values[static_cast<std::size_t>(s * n + i)]); },
+          found.data());
+    }
+    for (std::int64_t s = 0; s < segments; ++s) {
+      REQUIRE(found[static_cast<std::size_t>(s)] == percentile(std::span(values).subspan(s * n, n), q));
+    }
+  }
+}
+
+TEST_CASE("the levels made of coefficients are those of the residual that the CPU reconstructs") {
+  using namespace ove::hevc;
+  Random random{std::mt19937(3)};
+  for (int trial = 0; trial < 300; ++trial) {
+    CAPTURE(trial);
+    const int width = 8 * random(4, 12), height = 8 * random(4, 9), bit_depth = random.one_of({8, 10, 12});
+    Source source{width, height, bit_depth, 16, {}, {}, {}, {}, {}, {}, true, true};
+    source.residual.assign(static_cast<std::size_t>(width) * height, 0);
+    SparseResidual sparse;
+    for (int y = 0; y + 32 <= height; y += 32) {
+      for (int x = 0; x + 32 <= width; x += 32) {
+        // One size in each square; a few of its blocks.
+        const int log2_size = random(2, 5), size = 1 << log2_size;
+        for (int at = 0; at < 32 * 32 / (size * size); ++at) {
+          if (random(0, 2) == 0) continue;
+          ResidualMode mode{.log2_size = log2_size, .bit_depth = bit_depth};
+          mode.transquant_bypass = random(0, 5) == 0;
+          mode.transform_skip = !mode.transquant_bypass && random(0, 4) == 0;
+          if (mode.transquant_bypass || mode.transform_skip) {
+            mode.rdpcm = random.one_of({Rdpcm::kNone, Rdpcm::kHorizontal, Rdpcm::kVertical});
+            mode.rotate = log2_size == 2 && random(0, 1) == 1;
+          }
+          mode.dst = log2_size == 2 && random(0, 1) == 1;
+          CoefficientBlock one;
+          one.columns = random(1, size), one.rows = random(1, size);
+          if (size > 4 && random(0, 3) == 0) one.columns = one.rows = 1;  // DC alone
+          const int largest = random.one_of({2, 60, 3000, 32767});
+          for (int k = random(1, 20); k > 0; --k) {
+            const int place = random(0, one.rows - 1) * size + random(0, one.columns - 1);
+            one.values[static_cast<std::size_t>(place)] = static_cast<std::int16_t>(random(-largest, largest));
+          }
+          CoefficientBlock other = one;
+          const int left = x + at % (32 / size) * size, top = y + at / (32 / size) * size;
+          reconstruct_residual(kPlainTransforms, one, mode,
+                               source.residual.data() + static_cast<std::size_t>(top) * width + left, width);
+          keep_coefficients(other, mode, left / 4, top / 4, sparse);
+          REQUIRE(other.values == CoefficientBlock().values);
+        }
+      }
+    }
+    HeatParams params;
+    params.mv_weight = 0;
+    DisplayWindow window{random(0, 9), random(0, 9), 0, 0, 0};
+    window.width = width - window.x - random(0, 9);
+    window.height = height - window.y - random(0, 9);
+    const cuda::HeatPlan plan(params, window, make_geometry(window.width, window.height, Resize::kStretch, 16, 4), 16,
+                              std::int64_t{width} * height);
+    const cuda::HeatTables& tables = plan.tables();
+    PictureView view = source.view();
+    view.residual = nullptr;
+    std::vector<std::byte> record(static_cast<std::size_t>(plan.record_bytes(&sparse)));
+    const cuda::RecordSizes sizes = plan.pack(view, &sparse, record.data());
+    REQUIRE(sizes.bytes == std::ssize(record));
+
+    cuda::Arena counting(nullptr);
+    const cuda::ClipArrays unused(tables, 2, counting);
+    std::vector<std::byte> memory(static_cast<std::size_t>(counting.used()), std::byte{0xA5});
+    cuda::Arena arena(memory.data());
+    const cuda::ClipArrays arrays(tables, 2, arena);
+    cuda::HostExecutor executor;
+    cuda::take_in(executor, tables, plan.block().data(), sizes, record.data(), arrays, 1);
+    for (int y = 0; y < window.height; ++y) {
+      for (int x = 0; x < window.width; ++x) {
+        const auto residual = source.residual[static_cast<std::size_t>(window.y + y) * width + window.x + x];
+        REQUIRE(arrays.levels[tables.samples() + std::int64_t{y} * window.width + x] ==
+                residual_level(residual >> (bit_depth - 8)));
+      }
+    }
+    sparse.samples = static_cast<std::uint32_t>(width * height + 1);
+    CHECK_THROWS_AS(plan.pack(view, &sparse, record.data()), std::invalid_argument);
+  }
+}
+
+TEST_CASE("a plan refuses parameters that make no sense, and pictures that lack arrays") {
   HeatParams params;
   const DisplayWindow window{0, 0, 64, 32, 0};
   const Geometry geometry = make_geometry(64, 32, Resize::kStretch, 16, 4);
@@ -267,8 +438,8 @@ TEST_CASE("a plan refuses what only the CPU does, and pictures that lack arrays"
   for (int missing = 0; missing < 2; ++missing) {
     PictureView view = picture.view();
     (missing == 0 ? view.mv : view.residual) = nullptr;
-    CHECK_THROWS_AS(plan.pack(view, record.data()), std::invalid_argument);
+    CHECK_THROWS_AS(plan.pack(view, nullptr, record.data()), std::invalid_argument);
   }
-  params.local_variance = 3;
+  params.local_variance = 4;
   CHECK_THROWS_AS(cuda::HeatPlan(params, window, geometry, 16), std::invalid_argument);
 }

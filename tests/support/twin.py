@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from ove_codec import cuda
+from ove_codec import cuda, selection
 
 FOLDER = Path(
     os.environ.get("OVE_TEST_MODULES", Path(__file__).resolve().parents[2] / "build" / "dev" / "tests" / "cpp")
@@ -35,7 +35,7 @@ def put_in_place(monkeypatch: pytest.MonkeyPatch) -> str:
     module = load()
 
     @contextmanager
-    def working_on(device: Any) -> Iterator[torch.device]:
+    def working_on(device: Any, *, behind_caller: bool = False) -> Iterator[torch.device]:
         yield torch.device("cpu")
 
     @contextmanager
@@ -44,7 +44,12 @@ def put_in_place(monkeypatch: pytest.MonkeyPatch) -> str:
 
     monkeypatch.setattr(cuda, "working_on", working_on)
     monkeypatch.setattr(cuda, "launching", launching)
+    monkeypatch.setattr(selection, "working_on", working_on)
     monkeypatch.setattr(cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(cuda, "new_stream", lambda device: object())
+    monkeypatch.setattr(cuda, "record", lambda device: object())
+    monkeypatch.setattr(cuda, "wait", lambda event, tensors: None)
+    monkeypatch.setattr(cuda, "use", lambda tensors: None)
     monkeypatch.setattr(cuda, "wait_for_decoder", lambda device: None)
     monkeypatch.setattr(cuda, "pinned", lambda size: torch.empty(size, dtype=torch.uint8))
     return "cuda"

@@ -1,0 +1,200 @@
+// A clip at work: its pictures as they were taken in, what is computed of them, and the formulas of single samples.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "common/host_device.h"
+#include "cuda/heat_tables.h"
+#include "cuda/percentiles.h"
+#include "saliency/camera_fit.h"
+#include "saliency/formulas.h"
+
+namespace ove::cuda {
+
+// The pictures of a clip as they were taken in. Arrays are by picture, then by list of vectors.
+struct ClipArrays {
+  float *x = nullptr, *y = nullptr;  // vectors of blocks, samples
+  std::uint8_t* used = nullptr;      // by block, where both lists count
+  std::uint8_t* levels = nullptr;    // |Y - 128| of the window
+  float* bits = nullptr;             // log1p, by CTU
+  // Of the blocks of the picture that is taken in, where its record has coefficients.
+  std::int16_t *coefficients = nullptr, *intermediate = nullptr;
+
+  ClipArrays() = default;
+  ClipArrays(const HeatTables& t, std::int64_t pictures, Arena& arena) {
+    if (t.motion) {
+      x = arena.take<float>(pictures * t.lists * t.blocks());
+      y = arena.take<float>(pictures * t.lists * t.blocks());
+      if (t.lists > 1) used = arena.take<std::uint8_t>(pictures * t.blocks());
+    }
+    if (t.residual) levels = arena.take<std::uint8_t>(pictures * t.samples());
+    if (t.bits) bits = arena.take<float>(pictures * t.ctus());
+    if (t.residual && t.coded_samples > 0) {
+      coefficients = arena.take<std::int16_t>(t.coded_samples);
+      intermediate = arena.take<std::int16_t>(t.coded_samples);
+    }
+  }
+};
+
+// What is computed of them.
+struct ClipWork {
+  std::int64_t segments = 0;            // of percentiles: pictures, or one clip
+  saliency::Camera* cameras = nullptr;  // by picture and list
+  float* values = nullptr;              // the map of motion, where it is kept: by block, or local variances by sample
+  float* scales = nullptr;              // (pictures, 3): motion, residual, bits
+  SelectWork select;
+  float *sums_of_values = nullptr, *sums_of_squares = nullptr;  // of local variances, see variance.h
+  std::uint64_t* row_samples = nullptr;                         // moving ones before each row of blocks, and in all
+  saliency::Point* points = nullptr;                            // kMostPoints by picture and list
+  saliency::Point* kept = nullptr;                              // likewise
+  std::uint64_t *keys = nullptr, *sorted = nullptr;
+  saliency::PointSums* lane_sums = nullptr;          // kFitLanes by picture and list
+  saliency::PointProducts* lane_products = nullptr;  // likewise
+  saliency::PointSums* means = nullptr;              // by picture and list
+  float* columns = nullptr;                          // sums down the rows of each patch row
+  double* sums = nullptr;                            // by patch, along the axes of the coded picture
+  double* row_sums = nullptr;                        // of each row of canvas samples of each patch
+
+  ClipWork(const HeatTables& t, std::int64_t pictures, Arena& arena) {
+    using saliency::Compensate;
+    const std::int64_t fields = pictures * t.lists;
+    segments = t.params.clip_scope ? 1 : pictures;
+    cameras = arena.take<saliency::Camera>(fields);
+    if (t.motion && t.motion_kept())
+      values = arena.take<float>(pictures * t.motion_cells.columns * t.motion_cells.rows);
+    if (t.motion && t.params.local_variance > 0) {
+      sums_of_values = arena.take<float>(pictures * t.variance_samples());
+      if (t.params.reference_motion) sums_of_squares = arena.take<float>(pictures * t.variance_samples());
+    }
+    scales = arena.take<float>(3 * pictures);
+    select = SelectWork(2 * fields, arena);  // both components of the vectors
+    const Compensate compensate = t.params.compensate;
+    if (compensate == Compensate::kSimilarity || compensate == Compensate::kAffine) {
+      row_samples = arena.take<std::uint64_t>(fields * (t.grid.rows + 1));
+      points = arena.take<saliency::Point>(fields * saliency::kMostPoints);
+      kept = arena.take<saliency::Point>(fields * saliency::kMostPoints);
+      keys = arena.take<std::uint64_t>(fields * saliency::kMostPoints);
+      sorted = arena.take<std::uint64_t>(fields * saliency::kMostPoints);
+      lane_sums = arena.take<saliency::PointSums>(fields * saliency::kFitLanes);
+      lane_products = arena.take<saliency::PointProducts>(fields * saliency::kFitLanes);
+      means = arena.take<saliency::PointSums>(fields);
+    }
+    sums = arena.take<double>(pictures * t.patches());
+    if (t.linear) {
+      columns = arena.take<float>(pictures * most_columns(t));
+    } else {
+      row_sums = arena.take<double>(pictures * t.patches() * t.patch);
+    }
+  }
+
+  static std::int64_t most_columns(const HeatTables& t) {
+    const std::int64_t width = t.motion_cells.columns > t.window.width ? t.motion_cells.columns : t.window.width;
+    return t.vertical.canvas / t.patch * width;
+  }
+};
+
+// A clip at work: everything that a step reads.
+struct Clip {
+  HeatTables tables;
+  const std::byte* block;  // the tables' memory
+  ClipArrays arrays;
+  ClipWork work;
+  std::int64_t pictures;
+
+  template <class T>
+  OVE_HOST_DEVICE const T* at(const Table<T>& table) const {
+    return reinterpret_cast<const T*>(block + table.offset);
+  }
+
+  OVE_HOST_DEVICE std::int64_t vector(std::int64_t picture, int list, std::int64_t block_index) const {
+    return (picture * tables.lists + list) * tables.blocks() + block_index;
+  }
+
+  // |v| of a block less the camera, at coordinates of it.
+  OVE_HOST_DEVICE float block_motion(std::int64_t picture, std::int64_t index, float u, float v) const {
+    const auto measure = [&](int list) {
+      const std::int64_t i = vector(picture, list, index);
+      const saliency::Camera& camera = work.cameras[picture * tables.lists + list];
+      return tables.motion_in_blocks ? saliency::magnitude(arrays.x[i], arrays.y[i], camera)
+                                     : saliency::magnitude(arrays.x[i], arrays.y[i], camera, u, v);
+    };
+    const int used = tables.lists > 1 ? arrays.used[picture * tables.blocks() + index] : 1;
+    if ((used & 2) == 0) return measure(0);
+    return (used & 1) != 0 ? saliency::most(measure(0), measure(1)) : measure(1);
+  }
+
+  // |v| of a sample of the grid.
+  OVE_HOST_DEVICE float sample_motion(std::int64_t picture, int column, int row) const {
+    const saliency::BlockGrid& grid = tables.grid;
+    const int block_row = (row + grid.phase_y) / 4, block_column = (column + grid.phase_x) / 4;
+    return block_motion(picture, std::int64_t{block_row} * grid.columns + block_column, at(tables.u)[column],
+                        at(tables.v)[row]);
+  }
+
+  // Of a cell of the map, which is a block or a sample.
+  OVE_HOST_DEVICE float motion(std::int64_t picture, int column, int row) const {
+    if (!tables.motion_kept()) return sample_motion(picture, column, row);
+    const CellTable& cells = tables.motion_cells;
+    return work.values[(picture * cells.rows + row) * cells.columns + column];
+  }
+
+  // Of a sample of the window.
+  OVE_HOST_DEVICE float motion_energy(std::int64_t picture, int x, int y, float weight) const {
+    const int column = at(tables.motion_cells.column_of)[x], row = at(tables.motion_cells.row_of)[y];
+    return saliency::energy(motion(picture, column, row), work.scales[3 * picture], weight);
+  }
+  OVE_HOST_DEVICE float residual_energy(std::int64_t picture, int x, int y, float weight) const {
+    const std::uint8_t level = arrays.levels[picture * tables.samples() + std::int64_t{y} * tables.window.width + x];
+    return saliency::energy(static_cast<float>(level), work.scales[3 * picture + 1], weight);
+  }
+  OVE_HOST_DEVICE float bits_energy(std::int64_t picture, int x, int y, float weight) const {
+    const CellTable& cells = tables.bits_cells;
+    const std::int64_t ctu = std::int64_t{at(cells.row_of)[y]} * cells.columns + at(cells.column_of)[x];
+    return saliency::energy(arrays.bits[picture * tables.ctus() + ctu], work.scales[3 * picture + 2], weight);
+  }
+
+  // The fused heat of a sample of the window.
+  OVE_HOST_DEVICE float fused(std::int64_t picture, int x, int y) const {
+    const saliency::HeatParams& p = tables.params;
+    const auto weight = [&](double of_energy) {
+      return p.fuse == saliency::Fuse::kWeighted ? static_cast<float>(of_energy) : 1.0f;
+    };
+    float heat = 0;
+    int count = 0;
+    const auto add = [&](float energy) { heat = count++ == 0 ? energy : saliency::fold(p.fuse, heat, energy); };
+    if (tables.motion) add(motion_energy(picture, x, y, weight(p.mv_weight)));
+    if (tables.residual) add(residual_energy(picture, x, y, weight(p.residual_weight)));
+    if (tables.bits) add(bits_energy(picture, x, y, weight(p.bits_weight)));
+    heat = saliency::folded(p.fuse, heat, count);
+    if (p.center_prior > 0) {
+      const float strength = static_cast<float>(p.center_prior) * at(tables.prior_y)[y];
+      heat = saliency::with_prior(heat, strength, at(tables.prior_x)[x]);
+    }
+    return p.quantize ? saliency::quantized(heat) : heat;
+  }
+
+  // The heat at a sample of the canvas, along the axes of the coded picture.
+  OVE_HOST_DEVICE float canvas(std::int64_t picture, int x, int y) const {
+    const AxisTable &down = tables.vertical, &across = tables.horizontal;
+    const float* const weight_y = at(down.weight) + std::int64_t{y} * down.taps;
+    const float* const weight_x = at(across.weight) + std::int64_t{x} * across.taps;
+    float part[4] = {};
+    for (int k = 0; k < across.taps; ++k) {
+      if (weight_x[k] == 0.0f) continue;
+      float line = 0;
+      for (int j = 0; j < down.taps; ++j) {
+        if (weight_y[j] == 0.0f) continue;
+        line += weight_y[j] * fused(picture, at(across.first)[x] + k, at(down.first)[y] + j);
+      }
+      part[k] = weight_x[k] * line;
+    }
+    const float heat = across.taps == 2 ? part[0] + part[1] : (part[0] + part[1]) + (part[2] + part[3]);
+    if (tables.params.quantize) return saliency::saturated(heat);
+    return tables.params.interpolation == saliency::Interpolation::kCubic ? saliency::most(heat, 0.0f) : heat;
+  }
+};
+
+static_assert(sizeof(Clip) <= 2048);  // a kernel's arguments hold it, and 4096 bytes in all
+
+}  // namespace ove::cuda
