@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -138,16 +139,27 @@ class PoolingHead(nn.Module):
         return pooled + self.mlp(self.norm(pooled))
 
 
-def init_weights(module: nn.Module, std: float) -> None:
-    """Initial values: normal weights, zero biases, norms one; xavier for the pooling projection, N(0, 1) its query."""
+def initial_values(module: nn.Module, std: float) -> Iterator[tuple[Tensor, Callable[[Tensor], Any]]]:
+    """The parameters that belong to a module itself, each with what fills it in place.
+
+    Normal weights, zero biases, norms one; xavier for the pooling projection, N(0, 1) for its query.
+    """
     if isinstance(module, (nn.Linear, nn.Conv2d)):
-        nn.init.normal_(module.weight, std=std)
+        yield module.weight, partial(nn.init.normal_, std=std)
         if module.bias is not None:
-            nn.init.zeros_(module.bias)
+            yield module.bias, nn.init.zeros_
     elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
-        module.reset_parameters()
+        yield module.weight, nn.init.ones_
+        if isinstance(module, nn.LayerNorm):
+            yield module.bias, nn.init.zeros_
     elif isinstance(module, nn.MultiheadAttention):
-        nn.init.xavier_uniform_(module.in_proj_weight)
-        nn.init.zeros_(module.in_proj_bias)
+        yield module.in_proj_weight, nn.init.xavier_uniform_
+        yield module.in_proj_bias, nn.init.zeros_
     elif isinstance(module, PoolingHead):
-        nn.init.normal_(module.probe)
+        yield module.probe, nn.init.normal_
+
+
+def init_weights(module: nn.Module, std: float) -> None:
+    """Gives the parameters of a module itself their initial values."""
+    for parameter, fill in initial_values(module, std):
+        fill(parameter)
