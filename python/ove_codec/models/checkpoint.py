@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-_WRAPPERS = ("_orig_mod.", "module.")  # torch.compile and DistributedDataParallel put these before the names
+WRAPPERS = ("_orig_mod.", "module.")  # torch.compile and DistributedDataParallel put these before the names
 
 
 def load(model_class: type[OVEncoder], directory: str | os.PathLike[str], dtype: torch.dtype) -> OVEncoder:
@@ -48,7 +48,7 @@ def load(model_class: type[OVEncoder], directory: str | os.PathLike[str], dtype:
         try:
             with safetensors.safe_open(file, framework="pt") as tensors:
                 for key in tensors.keys():  # noqa: SIM118 (not a mapping)
-                    name = _unwrapped(key)
+                    name = unwrapped(key)
                     shapes[name] = tuple(tensors.get_slice(key).get_shape())
                     if shapes[name] == expected.get(name):
                         state[name] = tensors.get_tensor(key).to(dtype)
@@ -111,8 +111,19 @@ def _weight_files(root: Path) -> list[Path]:
     return sorted(root / name for name in names)
 
 
-def _unwrapped(name: str) -> str:
-    while name.startswith(_WRAPPERS):
+def has_wrapped_names(directory: str | os.PathLike[str]) -> bool:
+    """Whether weights in a local directory carry the prefixes of wrappers; False where there are none to read."""
+    try:
+        files = _weight_files(Path(directory))
+        with safetensors.safe_open(files[0], framework="pt") as tensors:
+            return any(name.startswith(WRAPPERS) for name in tensors.keys())  # noqa: SIM118 (not a mapping)
+    except (OSError, ValueError, safetensors.SafetensorError):
+        return False
+
+
+def unwrapped(name: str) -> str:
+    """The name of a tensor without the prefixes of wrappers."""
+    while name.startswith(WRAPPERS):
         name = name[name.index(".") + 1 :]
     return name
 
