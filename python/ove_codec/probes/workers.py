@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -51,6 +54,24 @@ def ahead(make: Callable[[A], T], arguments: Iterable[A]) -> Iterator[T]:
             waiting = begun
         if waiting is not None:
             yield waiting.result()
+
+
+@contextmanager
+def join(device: torch.device) -> Iterator[torch.device]:
+    """Joins the processes that torchrun started with this one (by its environment variables), and leaves them.
+
+    A process waits for the others as long as a day, because shares of videos take different times.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+        yield device
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=1))
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
 
 
 def pick_device(name: str | None, rank: int = 0) -> torch.device:
