@@ -132,8 +132,8 @@ def notes(results: Sequence[Result]) -> str:
     """What a reader of the tables must know: how the figures came about, and which clips are not in them."""
     lines = [
         "Cells: top-1 in % after the last epoch / at the best epoch (figure of the page). The best epoch and, in a "
-        "sweep, the setting are chosen on the validation set. ± is the sample deviation over seeds. Every readable clip "
-        "of the validation set counts once; the page's figures are the best epoch, on parts of it.",
+        "sweep, the setting are chosen on the validation set. ± is the sample deviation over seeds. Every readable "
+        "clip of the validation set counts once; the page's figures are the best epoch, on parts of it.",
         f"Page: {page()['source']}.",
     ]
     for result in sorted(results, key=lambda r: (r["dataset"], method_of(r), r["budget"])):
