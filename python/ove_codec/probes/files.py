@@ -15,7 +15,10 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        part.touch()
+        mode = part.stat().st_mode  # as the user's mask has it; safetensors would keep others from reading
         write(part)
+        part.chmod(mode)
         with part.open("rb") as written:
             os.fsync(written.fileno())
         part.replace(path)

@@ -106,7 +106,7 @@ def record(
         "classes": info.classes,
         "backbone": backbone.name,
         "method": backbone.family.title,
-        "model": backbone.about,
+        "model": {**backbone.about, "hidden_size": backbone.hidden_size, "patch_size": backbone.patch_size},
         "budget": budget,
         "patches_per_frame": patches_per_frame,
         "preset": codec and codec.preset,

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ove_codec.probes.datasets import data_file, known_datasets
-from ove_codec.probes.families import BUDGETS
+from ove_codec.probes.families import BUDGETS, PATCHES_PER_FRAME
 from ove_codec.probes.optional import need
 
 _RESULT_FORMAT = 1
-_NEEDED = ("dataset", "title", "method", "backbone", "budget", "preset", "params", "summary", "unreadable", "seeds")
+_NEEDED = (
+    "dataset", "title", "method", "budget", "patches_per_frame", "preset", "params", "model", "recipe", "clips",
+    "seeds", "summary",
+)  # fmt: skip
 
 Result = dict[str, Any]
 Key = tuple[str, str, int]  # method as a row is called, data set, budget
@@ -55,7 +58,15 @@ def method_of(result: Result) -> str:
     """What the row of a result is called: as on the page, and another preset or other parameters after it."""
     changes = [] if result["preset"] in (None, "probe") else [result["preset"]]
     changes += [f"{name}={value}" for name, value in sorted((result["params"] or {}).items())]
+    if result["patches_per_frame"] != PATCHES_PER_FRAME:
+        changes.append(f"patches_per_frame={result['patches_per_frame']}")
     return " ".join([result["method"], *changes])
+
+
+def model_of(result: Result) -> str:
+    """What model the features are of: its kind, channels and patches."""
+    about = result["model"]
+    return f"{about['model']}, {about['hidden_size']} channels, patches of {about['patch_size']} samples"
 
 
 def measured(results: Sequence[Result]) -> dict[Key, dict[str, Any]]:
@@ -141,12 +152,12 @@ def notes(results: Sequence[Result]) -> str:
         counts = ", ".join(
             f"{split} {clips['read']} of {clips['listed']} clips read"
             + (f" (officially {clips['official']})" if clips["official"] not in (None, clips["listed"]) else "")
-            for split, clips in result.get("clips", {}).items()
+            for split, clips in result["clips"].items()
         )
-        epochs = result.get("recipe", {}).get("epochs")
         lines.append(
-            f"{method_of(result)}, {result['title']}, {result['budget']} patches: {len(result['seeds'])} seeds, "
-            f"{epochs} epochs, lr {best['lr']:g}, weight decay {best['weight_decay']:g}; {counts}."
+            f"{method_of(result)}, {result['title']}, {result['budget']} patches: {model_of(result)}; seeds "
+            f"{', '.join(str(seed['seed']) for seed in result['seeds'])}, {result['recipe']['epochs']} epochs, "
+            f"lr {best['lr']:g}, weight decay {best['weight_decay']:g}; {counts}."
         )
     return "\n".join(f"- {line}" for line in lines)
 
