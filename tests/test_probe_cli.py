@@ -448,5 +448,5 @@ def test_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_plot_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r"the plot needs matplotlib: pip install 'ove_codec\[probe\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"the plot needs matplotlib: pip install 'ove_codec\[probe\]'"):
         plot([made("diving48", "siglip2", 512, [1])], tmp_path / "a.svg")

@@ -19,12 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ove_codec.models import OVEncoder
+from ove_codec.models import OVEncoder, frame_tokens, pack
+from ove_codec.models.inputs import SLOTS
 from ove_codec.models.pixels import patchify
 from ove_codec.probes.families import PATCHES_PER_FRAME, Family, family
 from ove_codec.probes.optional import need
 from ove_codec.probes.reading import CodecInput, FrameInput
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color
+from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color, Tokens
 
 _FRAMES_AT_ONCE = 64
 _RESAMPLING = {2: "bilinear", 3: "bicubic", "bilinear": "bilinear", "bicubic": "bicubic"}  # PIL's numbers, timm's names
@@ -128,22 +129,16 @@ class OVBackbone(Backbone):
 
     @torch.inference_mode()
     def encode(self, clips: Sequence[Clip]) -> list[Tensor]:
-        packed = [clip if clip[0].ndim == 2 else self._tokens(*clip) for clip in clips]
-        lengths = [len(patches) for patches, _ in packed]
-        bounds = torch.tensor([0, *lengths]).cumsum(0)
-        patches, positions = (torch.cat(parts).to(self.device) for parts in zip(*packed, strict=True))
+        batch = pack([self._tokens(*clip) for clip in clips])
         with self.autocast():
-            out = self.model(patches, positions, bounds)
-        return list(out.last_hidden_state.split(lengths))
+            out = self.model(batch.patches, batch.positions, batch.cu_seqlens)
+        return list(out.last_hidden_state.split(batch.cu_seqlens.diff().tolist()))
 
-    def _tokens(self, frames: Tensor, slots: Tensor) -> Clip:
-        """Patch rows of whole frames (T, 3, S, S) and their positions, t being the slots."""
-        rows = patchify(frames.transpose(0, 1)[None], self.patch_size)[0]
-        side = frames.shape[-1] // self.patch_size
-        row, column = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-        grid = torch.stack((row.flatten(), column.flatten()), dim=1)
-        times = slots.repeat_interleave(len(grid))
-        return rows, torch.cat((times[:, None], grid.repeat(len(slots), 1)), dim=1)
+    def _tokens(self, pixels: Tensor, places: Tensor) -> Tokens:
+        """Tokens of whole frames with their slots, or of patches with their positions."""
+        if pixels.ndim == 4:
+            return frame_tokens(pixels, self.patch_size, frame_ids=places, num_frames=SLOTS)
+        return Tokens(pixels, places, torch.tensor([0, len(pixels)], dtype=torch.int32))
 
 
 class ImageBackbone(Backbone):
@@ -182,7 +177,7 @@ class TransformersBackbone(ImageBackbone):
         kind = config["model_type"].removesuffix("_vision_model")
         transformers, model_class = need("transformers", self.family.title), _VISION_CLASSES[kind]
         if not hasattr(transformers, model_class):
-            raise ImportError(
+            raise ModuleNotFoundError(
                 f"transformers {transformers.__version__} has no {model_class}: pip install -U 'ove_codec[probe]'"
             )
         model, loaded = getattr(transformers, model_class).from_pretrained(
@@ -267,7 +262,7 @@ def load_backbone(
 
     Raises:
         FileNotFoundError: the directory or a file in it is missing.
-        ImportError: transformers or timm is.
+        ModuleNotFoundError: transformers or timm is.
         ValueError: the files are of another kind of model, or lack weights.
     """
     wanted = family(name)

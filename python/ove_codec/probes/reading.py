@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import ove_codec
+from ove_codec.models import temporal_slots
 from ove_codec.tokens import Color, _Pixels
 
-SLOTS = 64  # of time positions: those that the encoder was trained with
 _DECODED_BYTES = 1 << 27  # of whole frames that are in memory at a time
 _GRAY = (0.299, 0.587, 0.114)  # BT.601
 
@@ -86,11 +86,6 @@ def sample_segments(count: int, wanted: int, rng: np.random.Generator | None = N
     return np.asarray(first + offset, np.int64)
 
 
-def time_slots(frame_ids: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
-    """Time positions 0..63 of frames of a clip of `count`: round(frame / (count - 1) * 63)."""
-    return np.rint(frame_ids / max(1, count - 1) * (SLOTS - 1)).astype(np.int64)
-
-
 def read_frames(
     path: str | os.PathLike[str], wanted: FrameInput, rng: np.random.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -123,7 +118,7 @@ def read_frames(
     small = torch.cat(canvases).float() / 255
     if rng is not None:
         small = jitter_colors(small, rng)
-    return _normalised(small, wanted.mean, wanted.std), torch.from_numpy(time_slots(ids, count))
+    return _normalised(small, wanted.mean, wanted.std), temporal_slots(ids, count)
 
 
 def read_codec(

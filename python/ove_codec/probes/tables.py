@@ -168,7 +168,7 @@ def plot(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
     The suffix of `path` gives the format. Needs matplotlib.
 
     Raises:
-        ValueError: there is nothing to draw, or the format is not known. ImportError: matplotlib is missing.
+        ValueError: there is nothing to draw, or the format is not known. ModuleNotFoundError: matplotlib is missing.
     """
     matplotlib, figures, ticker = (need(f"matplotlib{part}", "the plot") for part in ("", ".figure", ".ticker"))
     ours = measured(results)
