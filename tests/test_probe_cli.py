@@ -260,6 +260,7 @@ def test_known_data_set_frames_and_unreadable_clips(
     assert result["clips"]["val"] == {"listed": VAL + 1, "read": VAL, "official": 1530}
     assert [clip["name"] for clip in result["unreadable"]["val"]] == ["gone.mp4"]
     tables = printed(capsys, ["probe", "tables", str(tmp_path / "results")])
+    assert "seeds 1, 10 epochs (released scripts: 30, page: 10), lr 0.0001, weight decay 0" in tables
     assert f"val {VAL} of {VAL + 1} clips read (officially 1530)" in tables
 
     assert main([*argv, "--max-unreadable=0"]) == 1
@@ -285,6 +286,7 @@ def test_known_data_set_frames_and_unreadable_clips(
         ({"backbone": "clip"}, (), "holds a model of type 'onevision_encoder'; CLIP is"),
         ({"weights": "none"}, (), "no directory with a config.json"),
         ({"backbone": "ov-encoder", "patches": "100"}, (), "budget must be a multiple of the 64 patches"),
+        ({"workers": -1}, (), "workers and clips_at_once must be 1 or more"),
         ({"device": "abacus"}, (), "device 'abacus' is not known"),
     ],
 )
@@ -362,6 +364,7 @@ def made(dataset: str, backbone: str, budget: int, values: Sequence[float], **ch
         "format": 1, "dataset": dataset, "title": known[dataset].title if dataset in known else dataset,
         "method": BACKBONES[backbone].title, "budget": budget, "patches_per_frame": 256,
         "preset": "probe" if codec else None, "params": {} if codec else None, "recipe": {"epochs": 10},
+        "official_epochs": dataset_info(dataset, None if dataset in known else 2).epochs,
         "model": {"model": "m", "hidden_size": 8, "patch_size": 14}, "clips": {}, "seeds": seeds,
         "summary": summary(seeds), **changes,
     }  # fmt: skip

@@ -24,6 +24,7 @@ from ove_codec.probes import (
     TensorFeatures,
     Trained,
     evaluate,
+    load_heads,
     sweep,
     train_heads,
 )
@@ -43,20 +44,22 @@ def val_set(clips: int = 23) -> TensorFeatures:
 
 
 class Recording:
-    """A feature set that keeps the numbers asked for; after `fails_after` batches it raises."""
+    """A feature set that keeps the numbers and views asked for; after `fails_after` batches it raises."""
 
-    def __init__(self, features: TensorFeatures, fails_after: int | None = None) -> None:
+    def __init__(self, features: TensorFeatures, fails_after: int | None = None, views: int = 1) -> None:
         self._features = features
         self.fails_after = fails_after
         self.batches: list[list[int]] = []
-        self.labels, self.hidden_size, self.views = features.labels, features.hidden_size, 1
+        self.asked_views: list[int] = []
+        self.labels, self.hidden_size, self.views = features.labels, features.hidden_size, views
         self.fingerprint = features.fingerprint
 
     def batch(self, indices: Sequence[int], views: Sequence[int] | None = None) -> FeatureBatch:
         if len(self.batches) == self.fails_after:
             raise KeyboardInterrupt
         self.batches.append(list(indices))
-        return self._features.batch(indices, views)
+        self.asked_views += views or []
+        return self._features.batch(indices)
 
 
 # The head
@@ -195,6 +198,19 @@ def test_seeds_differ() -> None:
     assert same(first, again) and not same(first, other)
 
 
+def test_views_are_drawn_anew_every_epoch() -> None:
+    first, again, other = (Recording(train_set(), views=4) for _ in range(3))
+    for features, seed in ((first, 1), (again, 1), (other, 2)):
+        train_heads(features, val_set(), CLASSES, RECIPE, seed=seed)
+    assert len(first.asked_views) == 90 and set(first.asked_views) == {0, 1, 2, 3}
+    assert first.asked_views == again.asked_views != other.asked_views
+    epochs = []
+    for epoch in range(3):
+        numbers = [i for batch in first.batches[4 * epoch : 4 * epoch + 4] for i in batch]
+        epochs.append(dict(zip(numbers, first.asked_views[30 * epoch : 30 * epoch + 30], strict=True)))
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
 def test_bfloat16_products() -> None:
     batch = val_set().batch(range(23))
     heads = train_heads(train_set(), val_set(), CLASSES, replace(RECIPE, precision="bfloat16")).heads
@@ -240,7 +256,11 @@ def test_checkpoint_of_another_training(tmp_path: Path) -> None:
             options["train"], val_set(), CLASSES, options["recipe"], seed=options["seed"], checkpoint=checkpoint
         )
 
-    again()
+    result = again()
+    heads, settings = load_heads(checkpoint)
+    assert settings == SETTINGS
+    batch = val_set().batch(range(23))
+    assert torch.equal(heads(batch.tokens, batch.lengths), result.heads(batch.tokens, batch.lengths))
     with pytest.raises(ValueError, match=r"another training: seed is 1, wanted 2"):
         again(seed=2)
     with pytest.raises(ValueError, match="another training: recipe"):
@@ -248,8 +268,9 @@ def test_checkpoint_of_another_training(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="another training: train"):
         again(train=TensorFeatures(*clusters(CLASSES, 30, HIDDEN, seed=7)))
     checkpoint.write_bytes(checkpoint.read_bytes()[:200])
-    with pytest.raises(ValueError, match=r"no checkpoint of a probe, or damaged.*remove it"):
-        again()
+    for use in (again, lambda: load_heads(checkpoint)):
+        with pytest.raises(ValueError, match=r"no checkpoint of a probe, or damaged.*remove it"):
+            use()
 
 
 # Several processes

@@ -88,7 +88,7 @@ def _add_run(actions: common.Commands[Any]) -> None:
     cache = run.add_argument_group("features")
     cache.add_argument("--cache", required=True, metavar="DIR", help="where features are kept")
     cache.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"), help="on disk")
-    cache.add_argument("--views", type=int, default=1, metavar="N", help="of every training clip (default: 1, plain)")
+    cache.add_argument("--views", type=int, default=1, metavar="N", help="of every training clip (default: 1)")
     cache.add_argument("--workers", type=int, default=0, metavar="N", help="clips read at a time, 0 for all cores")
     cache.add_argument("--clips-at-once", type=int, default=8, metavar="N", help="in the backbone (default: 8)")
     cache.add_argument("--features-only", action="store_true", help="compute features, train nothing")

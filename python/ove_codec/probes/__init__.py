@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from ove_codec.probes.accuracy import Accuracy, evaluate
     from ove_codec.probes.features import FeatureBatch, FeatureSet, TensorFeatures
     from ove_codec.probes.head import AttentiveHead, HeadStack
-    from ove_codec.probes.train import Recipe, Setting, Trained, sweep, train_heads
+    from ove_codec.probes.train import Recipe, Setting, Trained, load_heads, sweep, train_heads
 
 _HOMES = {
     "accuracy": ("Accuracy", "evaluate"),
     "features": ("FeatureBatch", "FeatureSet", "TensorFeatures"),
     "head": ("AttentiveHead", "HeadStack"),
-    "train": ("Recipe", "Setting", "Trained", "sweep", "train_heads"),
+    "train": ("Recipe", "Setting", "Trained", "load_heads", "sweep", "train_heads"),
 }
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "TensorFeatures",
     "Trained",
     "evaluate",
+    "load_heads",
     "sweep",
     "train_heads",
 ]

@@ -63,7 +63,7 @@ class FeatureCache:
         wanted: its input (`Backbone.input_for`).
         dtype: "bfloat16", "float16" or "float32", in which features are kept.
         views: of every clip; the first is the plain one (middle frames, true colours), the others take random frames of
-            the segments and random colours, as in the training of the released evaluation.
+            the segments (not of the codec's patches) and random colours, as the released evaluation trains on.
     """
 
     def __init__(
@@ -120,6 +120,8 @@ class FeatureCache:
             OSError: there is too little room on the disk, or writing fails.
             ValueError: no clip can be read; or a shard is damaged.
         """
+        if workers < 1 or clips_at_once < 1:
+            raise ValueError(f"workers and clips_at_once must be 1 or more, got {workers} and {clips_at_once}")
         paths = {sample.name: sample.path for sample in samples}  # a clip that is listed twice is computed once
         names = list(paths)
         groups = [names[i : i + self._shard_clips] for i in range(0, len(names), self._shard_clips)]

@@ -24,6 +24,8 @@ class Family:
     takes: str = "frames"
 
 
+# The page gives ViT-L/14 at 224 for DINOv3; its published models have patches of 16, so frames of 256 patches are 256
+# samples wide, as those of SigLIP and SigLIP2.
 _CLIP = ("clip", "clip_vision_model")
 _SIGLIP = ("siglip", "siglip_vision_model")
 _OV = ("onevision_encoder",)

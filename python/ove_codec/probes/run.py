@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -79,11 +80,16 @@ def run_seeds(
                     "best": best,
                     "best_epoch": best_epoch,
                     "accuracies": [epoch.percent(index) for epoch in trained.history],
-                    "losses": [losses[index] for losses in trained.losses],
+                    "losses": [finite_or_none(losses[index]) for losses in trained.losses],
                 }
             )
         found.append({"seed": seed, "heads": heads})
     return found
+
+
+def finite_or_none(value: float) -> float | None:
+    """The value as JSON can hold it: None where a training has diverged."""
+    return value if math.isfinite(value) else None
 
 
 def record(
@@ -114,6 +120,7 @@ def record(
         "views": cache.views,
         "features": cache.key,
         "recipe": asdict(recipe),
+        "official_epochs": info.epochs,
         "clips": {
             split: {"listed": len(f.samples) + len(f.unreadable), "read": len(f.samples), "official": info.clips[split]}
             for split, f in (("train", train), ("val", val))

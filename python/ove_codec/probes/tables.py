@@ -15,7 +15,7 @@ from ove_codec.probes.optional import need
 _RESULT_FORMAT = 1
 _NEEDED = (
     "dataset", "title", "method", "budget", "patches_per_frame", "preset", "params", "model", "recipe", "clips",
-    "seeds", "summary",
+    "official_epochs", "seeds", "summary",
 )  # fmt: skip
 
 Result = dict[str, Any]
@@ -154,9 +154,13 @@ def notes(results: Sequence[Result]) -> str:
             + (f" (officially {clips['official']})" if clips["official"] not in (None, clips["listed"]) else "")
             for split, clips in result["clips"].items()
         )
+        epochs = f"{result['recipe']['epochs']} epochs"
+        official = result["official_epochs"]
+        if official["scripts"] != official["page"]:
+            epochs += f" (released scripts: {official['scripts']}, page: {official['page']})"
         lines.append(
             f"{method_of(result)}, {result['title']}, {result['budget']} patches: {model_of(result)}; seeds "
-            f"{', '.join(str(seed['seed']) for seed in result['seeds'])}, {result['recipe']['epochs']} epochs, "
+            f"{', '.join(str(seed['seed']) for seed in result['seeds'])}, {epochs}, "
             f"lr {best['lr']:g}, weight decay {best['weight_decay']:g}; {counts}."
         )
     return "\n".join(f"- {line}" for line in lines)

@@ -286,15 +286,7 @@ class _Training:
 
     def load(self, path: Path, about: dict[str, Any]) -> None:
         """Takes up the state of a checkpoint; ValueError if it is of another training or damaged."""
-        try:
-            with safetensors.safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-            found, progress = (json.loads(metadata[name]) for name in ("about", "progress"))
-        except (safetensors.SafetensorError, KeyError, ValueError) as error:
-            raise ValueError(
-                f"{path} is no checkpoint of a probe, or damaged: {error}; remove it to begin anew"
-            ) from None
+        found, progress, tensors = _read(path)
         if found != about:
             differing = [name for name in about if found.get(name) != about[name]]
             told = "; ".join(f"{name} is {found.get(name)}, wanted {about[name]}" for name in differing)
@@ -312,6 +304,31 @@ class _Training:
         self.step = progress["step"]
         self.result.history.extend(Accuracy(tuple(e["correct"]), e["total"]) for e in progress["history"])
         self.result.losses.extend(progress["losses"])
+
+
+def load_heads(checkpoint: Path) -> tuple[HeadStack, tuple[Setting, ...]]:
+    """The heads of a checkpoint as they were last, and their settings, to use or to look at.
+
+    Raises:
+        FileNotFoundError: there is no such file. ValueError: it is no checkpoint of a probe, or damaged.
+    """
+    about, _, tensors = _read(checkpoint)
+    state = {name.removeprefix("head."): value for name, value in tensors.items() if name.startswith("head.")}
+    settings = tuple(Setting(**setting) for setting in about["recipe"]["settings"])
+    stack = HeadStack([AttentiveHead(about["hidden"], about["classes"])] * len(settings))
+    stack.state = {name: state[name].requires_grad_() for name in stack.state}
+    return stack, settings
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
+    """What a checkpoint is of, how far it is, and its tensors."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        return json.loads(metadata["about"]), json.loads(metadata["progress"]), tensors
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is no checkpoint of a probe, or damaged: {error}; remove it to begin anew") from None
 
 
 def learning_rate(lr: float, min_lr: float, step: int, steps: int) -> float:

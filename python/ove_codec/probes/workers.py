@@ -75,19 +75,22 @@ def join(device: torch.device) -> Iterator[torch.device]:
 
 
 def pick_device(name: str | None, rank: int = 0) -> torch.device:
-    """The device of that name; where None, a GPU of this process if there is one, else the CPU.
+    """The device of that name; where None, a GPU if there is one, else the CPU.
+
+    Of several GPUs, where the name has no number, the processes of a machine take one each by their `rank` on it.
 
     Raises:
         ValueError: there is no such device.
     """
     if name is None:
-        if not torch.cuda.is_available():
-            return torch.device("cpu")
-        return torch.device("cuda", rank % torch.cuda.device_count())
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"device {name!r} is not known: {error}") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r} is asked for, but this PyTorch finds no GPU")
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise ValueError(f"device {name!r} is asked for, but this PyTorch finds no GPU")
+        if device.index is None:
+            device = torch.device("cuda", rank % torch.cuda.device_count())
     return device
