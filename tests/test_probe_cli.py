@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 import ove_codec
-from ove_codec.cli import main
+from ove_codec.cli import main, make_parser
 from ove_codec.models import OVEncoder
-from ove_codec.probes import AttentiveHead, cache
+from ove_codec.probes import AttentiveHead, Recipe, Setting, cache
 from ove_codec.probes.datasets import dataset_info, known_datasets
 from ove_codec.probes.families import BACKBONES
 from ove_codec.probes.run import summary
@@ -252,7 +252,9 @@ def test_known_data_set_frames_and_unreadable_clips(
     argv = command(data, tmp_path, "--protocol=page", **options)
     assert main([*argv, "--verbose"]) == 0
     out, err = capsys.readouterr()
-    assert "unreadable, val line 3: gone.mp4: " in err and "1 clips cannot be read and are left out" in err
+    assert (
+        "unreadable, val line 3: gone.mp4: " in err and f"left out as unreadable: 1 of {TRAIN + VAL + 1} clips" in err
+    )
     assert err.count("seed 1, epoch ") == 10
     assert "OV-Encoder (Frame) patches_per_frame=64, HMDB51, 128 patches\n" in out
     result = json.loads(next((tmp_path / "results").glob("*.json")).read_text())
@@ -265,7 +267,7 @@ def test_known_data_set_frames_and_unreadable_clips(
 
     assert main([*argv, "--max-unreadable=0"]) == 1
     out, err = capsys.readouterr()
-    assert out == "" and err.endswith("ove-codec: 1 clips cannot be read, more than --max-unreadable 0\n")
+    assert out == "" and err.endswith("ove-codec: unreadable clips: 1, more than --max-unreadable 0\n")
     features = printed(capsys, [*argv[:-1], "--features-only", f"--manifest={data / 'both.jsonl'}"])
     assert features.startswith("128 patches: features in ")
 
@@ -314,6 +316,16 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Something-Something V2: 174 classes, 10 epochs, train / validation" in text
     facts = json.loads(printed(capsys, ["probe", "list", "--json"]))
     assert list(facts["backbones"]) == list(BACKBONES) and facts["budgets"] == [512, 1024, 2048, 4096]
+
+
+def test_defaults_are_the_protocol_s() -> None:
+    required = ["--dataset=k400", "--backbone=clip", "--weights=w", "--cache=c", "--results=r"]
+    args = make_parser().parse_args(["probe", "run", *required])
+    assert (args.preset, args.patches, args.patches_per_frame) == ("probe", [2048], 256)
+    assert (args.lr, args.weight_decay, args.seeds, args.views) == ([1e-4], [0.0], [1], 1)
+    recipe = Recipe()
+    assert (recipe.settings, recipe.min_lr, recipe.clip_norm) == ((Setting(1e-4, 0.0),), 1e-7, 5.0)
+    assert (recipe.betas, recipe.eps, recipe.label_smoothing) == ((0.9, 0.999), 1e-8, 0.1)
 
 
 def test_command_line_needs_no_torch() -> None:

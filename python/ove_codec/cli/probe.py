@@ -86,7 +86,9 @@ def _add_run(actions: common.Commands[Any]) -> None:
     run.set_defaults(preset="probe")
 
     cache = run.add_argument_group("features")
-    cache.add_argument("--cache", required=True, metavar="DIR", help="where features are kept")
+    cache.add_argument(
+        "--cache", required=True, metavar="DIR", help="where features are kept: patches x channels x 2 bytes a clip"
+    )
     cache.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"), help="on disk")
     cache.add_argument("--views", type=int, default=1, metavar="N", help="of every training clip (default: 1)")
     cache.add_argument("--workers", type=int, default=0, metavar="N", help="clips read at a time, 0 for all cores")
@@ -158,8 +160,11 @@ def print_tables(args: argparse.Namespace) -> None:
 
 def run_probe(args: argparse.Namespace) -> None:
     """Features, training and results for every budget."""
+    from ove_codec.probes.run import check_seeds
+
     info = _dataset(args)
     recipe = _recipe(args, info)
+    check_seeds(args.seeds)
     params = _selection(args)
     samples = _samples(args, info)
     with _processes(args.device) as (device, first):
@@ -169,17 +174,17 @@ def run_probe(args: argparse.Namespace) -> None:
 
         precision = args.precision or ("float32" if device.type == "cpu" else "bfloat16")
         backbone = load_backbone(args.backbone, args.weights, device=device, precision=precision)
+        inputs = [
+            backbone.input_for(budget, patches_per_frame=args.patches_per_frame, preset=args.preset, params=params)
+            for budget in args.patches
+        ]  # before the long work begins
         results, files = [], []
-        for budget in args.patches:
-            wanted = backbone.input_for(
-                budget, patches_per_frame=args.patches_per_frame, preset=args.preset, params=params
-            )
+        for budget, wanted in zip(args.patches, inputs, strict=True):
             train_cache = FeatureCache(args.cache, backbone, wanted, dtype=args.dtype, views=args.views)
             val_cache = FeatureCache(args.cache, backbone, wanted, dtype=args.dtype)
             train = _features(args, train_cache, samples["train"], f"{budget} patches, train", first)
             val = _features(args, val_cache, samples["val"], f"{budget} patches, val", first)
-            if first:
-                _tell_unreadable(args, train, val)
+            _check_unreadable(args, train, val, first)
             if args.features_only:
                 results.append({"budget": budget, "features": [train_cache.key, val_cache.key]})
                 files.append(train_cache.folder)
@@ -288,15 +293,17 @@ def _features(
         return cache.features(samples, workers=workers, clips_at_once=args.clips_at_once, report=report)
 
 
-def _tell_unreadable(args: argparse.Namespace, train: CachedFeatures, val: CachedFeatures) -> None:
+def _check_unreadable(args: argparse.Namespace, train: CachedFeatures, val: CachedFeatures, first: bool) -> None:
+    """Names the clips without features on standard error; ValueError (in every process) where there are too many."""
     lost = [(split, clip) for split, f in (("train", train), ("val", val)) for clip in f.unreadable]
-    for split, clip in lost[:_SHOWN]:
-        print(f"ove-codec: unreadable, {split} line {clip.line}: {clip.name}: {clip.error}", file=sys.stderr)
-    if lost:
+    if first and lost:
+        for split, clip in lost[:_SHOWN]:
+            print(f"ove-codec: unreadable, {split} line {clip.line}: {clip.name}: {clip.error}", file=sys.stderr)
         more = f", the first {_SHOWN} above" if len(lost) > _SHOWN else ""
-        print(f"ove-codec: {len(lost)} clips cannot be read and are left out{more}", file=sys.stderr)
+        listed = sum(len(f.samples) + len(f.unreadable) for f in (train, val))
+        print(f"ove-codec: left out as unreadable: {len(lost)} of {listed} clips{more}", file=sys.stderr)
     if args.max_unreadable is not None and len(lost) > args.max_unreadable:
-        raise ValueError(f"{len(lost)} clips cannot be read, more than --max-unreadable {args.max_unreadable}")
+        raise ValueError(f"unreadable clips: {len(lost)}, more than --max-unreadable {args.max_unreadable}")
 
 
 @contextmanager

@@ -48,8 +48,7 @@ def run_seeds(
         checkpoint_seconds: as for `train_heads`.
         report: called after every epoch with seed, epoch from 1, and the training so far.
     """
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise ValueError(f"seeds must be different numbers, none negative, got {list(seeds)}")
+    check_seeds(seeds)
     of = json.dumps([asdict(recipe), train.fingerprint, val.fingerprint, info.classes], sort_keys=True)
     digest = hashlib.sha256(of.encode()).hexdigest()[:16]
     found = []
@@ -85,6 +84,12 @@ def run_seeds(
             )
         found.append({"seed": seed, "heads": heads})
     return found
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """ValueError unless there are seeds, all different and none negative."""
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ValueError(f"seeds must be different numbers, none negative, got {list(seeds)}")
 
 
 def finite_or_none(value: float) -> float | None:
