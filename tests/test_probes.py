@@ -246,6 +246,17 @@ def test_resumes_to_the_bit(batches: int, trained: tuple[Trained, list[list[int]
     assert [path.name for path in tmp_path.iterdir()] == [checkpoint.name]
 
 
+@pytest.mark.parametrize("batches", [0, 2, 4, 8])
+def test_resumes_an_evaluation(batches: int, trained: tuple[Trained, list[list[int]]], tmp_path: Path) -> None:
+    """An epoch whose evaluation was broken off is evaluated, not left out."""
+    checkpoint = tmp_path / "probe.safetensors"
+    interrupted = Recording(val_set(), fails_after=batches)  # three batches an evaluation
+    with pytest.raises(KeyboardInterrupt):
+        train_heads(train_set(), interrupted, CLASSES, RECIPE, seed=4, checkpoint=checkpoint, checkpoint_seconds=0)
+    resumed = train_heads(train_set(), val_set(), CLASSES, RECIPE, seed=4, checkpoint=checkpoint)
+    assert same(resumed, trained[0])
+
+
 def test_checkpoint_of_another_training(tmp_path: Path) -> None:
     checkpoint = tmp_path / "probe.safetensors"
     short = replace(RECIPE, epochs=1)
@@ -303,6 +314,14 @@ def _train_in_process(rank: int, folder: Path) -> None:
         ],
         folder / f"{rank}.pt",
     )
+    checkpoint = folder / f"{rank}.safetensors"  # one process has it, the other has not
+    try:
+        train_heads(train_set(), val_set(), CLASSES, replace(RECIPE, epochs=1), checkpoint=folder / "0.safetensors")
+        train_heads(train_set(), val_set(), CLASSES, replace(RECIPE, epochs=1), checkpoint=checkpoint)
+    except RuntimeError as error:
+        assert "do not see the same checkpoint" in str(error)  # noqa: PT017
+    else:
+        raise AssertionError("different checkpoints went unnoticed")
     heads = HeadStack([AttentiveHead(HIDDEN, CLASSES)])
     if rank == 1:
         val = Recording(val_set(22))

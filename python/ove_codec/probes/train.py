@@ -139,6 +139,7 @@ def train_heads(
     Raises:
         ValueError: the sets do not fit each other or the classes; or the checkpoint is of another training, and the
             message tells in what.
+        RuntimeError: the processes do not see the same checkpoint or features.
     """
     recipe = recipe or Recipe()
     _check(train, val, num_classes)
@@ -157,7 +158,8 @@ def train_heads(
     if checkpoint is not None and checkpoint.exists():
         training.load(checkpoint, about)
     workers = training.workers
-    workers.wait()
+    if int(workers.sum(torch.tensor(training.step, device=training.device))) != training.step * workers.size:
+        raise RuntimeError(f"the processes do not see the same checkpoint {checkpoint}: name one on a shared disk")
     result = training.result
     written = time.monotonic()
 
@@ -166,9 +168,11 @@ def train_heads(
             training.save(checkpoint, about)
 
     while training.step < training.steps:
-        for batch in ahead(training.batch, range(training.step, training.epoch_end())):
+        # The checkpoint at the end of an epoch comes after its evaluation, so that none is left out.
+        end = training.epoch_end()
+        for batch in ahead(training.batch, range(training.step, end)):
             training.advance(batch)
-            if time.monotonic() - written >= checkpoint_seconds and training.step < training.epoch_end():
+            if time.monotonic() - written >= checkpoint_seconds and training.step < end:
                 save()
                 written = time.monotonic()
         result.losses.append(training.mean_losses())
@@ -219,8 +223,8 @@ class _Training:
         self._orders: dict[int, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = {}
 
     def epoch_end(self) -> int:
-        """The step with which the epoch ends that the next step belongs to (or, right at its end, the last one)."""
-        return min(self.steps, (self.step // self.steps_per_epoch + 1) * self.steps_per_epoch)
+        """The step after the last one of the epoch that the next step belongs to."""
+        return (self.step // self.steps_per_epoch + 1) * self.steps_per_epoch
 
     def batch(self, step: int) -> tuple[FeatureBatch | None, int]:
         """This process's share of the clips of a step (None if it is empty), and how many clips the step has."""
