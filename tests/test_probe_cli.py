@@ -54,7 +54,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(data: Path, out: Path, *more: str, **options: Any) -> list[str]:
     """The arguments of a run; options that are None are left out, and with `manifest` the two manifests."""
     values = {
-        "dataset": "actions", "backbone": "ov-encoder-codec", "weights": data / "weights", "patches": "24",
+        "dataset": "actions", "backbone": "ov-encoder-codec", "weights": data / "weights", "budget": "24",
         "patches-per-frame": 64, "cache": out / "cache", "results": out / "results", "epochs": EPOCHS,
         "batch-size": BATCH, "dtype": "float32", "device": "cpu", "workers": 1,
     }  # fmt: skip
@@ -161,7 +161,7 @@ def test_second_run_reads_and_trains_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """Several budgets and seeds as JSON; then the same again, from what is on disk."""
-    options: dict[str, Any] = {"patches": "24,64", **SWEEP}
+    options: dict[str, Any] = {"budget": "24,64", **SWEEP}
     first = json.loads(printed(capsys, command(data, tmp_path, *CODEC, "--json", **options)))
     assert [entry["budget"] for entry in first] == [24, 64]
     assert first[0] == result
@@ -246,7 +246,7 @@ def test_known_data_set_frames_and_unreadable_clips(
     manifest = tmp_path / "m.jsonl"
     manifest.write_text("\n".join(lines))
     options: dict[str, Any] = {
-        "dataset": "hmdb51", "backbone": "ov-encoder", "patches": "128", "manifest": manifest, "root": data,
+        "dataset": "hmdb51", "backbone": "ov-encoder", "budget": "128", "manifest": manifest, "root": data,
         "epochs": None, "batch-size": None,
     }  # fmt: skip
     argv = command(data, tmp_path, "--protocol=page", **options)
@@ -284,10 +284,9 @@ def test_known_data_set_frames_and_unreadable_clips(
         ({"epochs": 0}, (), "epochs must be 1 or more"),
         ({"seeds": "1,1"}, (), "seeds must be different"),
         ({"backbone": "ov-encoder"}, ("--preset=paper",), "options of a selection are for ov-encoder-codec"),
-        ({}, ("--budget=3", "--patch-size=3"), "--patch-size, --budget: set by the backbone"),
         ({"backbone": "clip"}, (), "holds a model of type 'onevision_encoder'; CLIP is"),
         ({"weights": "none"}, (), "no directory with a config.json"),
-        ({"backbone": "ov-encoder", "patches": "100"}, (), "budget must be a multiple of the 64 patches"),
+        ({"backbone": "ov-encoder", "budget": "100"}, (), "budget must be a multiple of the 64 patches"),
         ({"workers": -1}, (), "workers and clips_at_once must be 1 or more"),
         ({"device": "abacus"}, (), "device 'abacus' is not known"),
     ],
@@ -321,11 +320,18 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
 def test_defaults_are_the_protocol_s() -> None:
     required = ["--dataset=k400", "--backbone=clip", "--weights=w", "--cache=c", "--results=r"]
     args = make_parser().parse_args(["probe", "run", *required])
-    assert (args.preset, args.patches, args.patches_per_frame) == ("probe", [2048], 256)
+    assert (args.preset, args.budget, args.patches_per_frame) == ("probe", [2048], 256)
     assert (args.lr, args.weight_decay, args.seeds, args.views) == ([1e-4], [0.0], [1], 1)
     recipe = Recipe()
     assert (recipe.settings, recipe.min_lr, recipe.clip_norm) == ((Setting(1e-4, 0.0),), 1e-7, 5.0)
     assert (recipe.betas, recipe.eps, recipe.label_smoothing) == ((0.9, 0.999), 1e-8, 0.1)
+
+
+@pytest.mark.parametrize("option", ["--patch-size=3", "--size=3", "--tau=3", "--frame-ids=3", "--backbone=none"])
+def test_wrong_usage(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(command(tmp_path, tmp_path, option))
+    assert end.value.code == 2 and option.partition("=")[0] in capsys.readouterr().err
 
 
 def test_command_line_needs_no_torch() -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ove_codec.probes.manifest import Sample
     from ove_codec.probes.train import Recipe, Trained
 
-_FIXED = ("size", "patch_size", "budget", "tau", "frame_ids")  # set by the backbone and --patches
+_FIXED = ("size", "patch_size", "budget", "tau", "frame_ids")  # the backbone and its budget decide
 _SHOWN = 20  # unreadable clips that are printed; results name all
 
 
@@ -72,7 +72,7 @@ def _add_run(actions: common.Commands[Any]) -> None:
     model.add_argument("--backbone", required=True, choices=list(BACKBONES), metavar="NAME", help=", ".join(BACKBONES))
     model.add_argument("--weights", required=True, metavar="DIR", help="local directory of its files")
     model.add_argument(
-        "--patches", type=_integers, default=[2048], metavar="N,N", help="budgets of patches a clip (default: 2048)"
+        "--budget", type=_integers, default=[2048], metavar="N,N", help="budgets of patches a clip (default: 2048)"
     )
     model.add_argument(
         "--patches-per-frame", type=int, default=PATCHES_PER_FRAME, metavar="N", help="a square (default: %(default)s)"
@@ -82,8 +82,7 @@ def _add_run(actions: common.Commands[Any]) -> None:
         choices=("float32", "bfloat16"),
         help="of the backbone (default: bfloat16 on a GPU, else float32)",
     )
-    select.add_selection_options(run)
-    run.set_defaults(preset="probe")
+    select.add_selection_options(run, preset="probe", without=_FIXED)
 
     cache = run.add_argument_group("features")
     cache.add_argument(
@@ -176,10 +175,10 @@ def run_probe(args: argparse.Namespace) -> None:
         backbone = load_backbone(args.backbone, args.weights, device=device, precision=precision)
         inputs = [
             backbone.input_for(budget, patches_per_frame=args.patches_per_frame, preset=args.preset, params=params)
-            for budget in args.patches
+            for budget in args.budget
         ]  # before the long work begins
         results, files = [], []
-        for budget, wanted in zip(args.patches, inputs, strict=True):
+        for budget, wanted in zip(args.budget, inputs, strict=True):
             train_cache = FeatureCache(args.cache, backbone, wanted, dtype=args.dtype, views=args.views)
             val_cache = FeatureCache(args.cache, backbone, wanted, dtype=args.dtype)
             train = _features(args, train_cache, samples["train"], f"{budget} patches, train", first)
@@ -272,10 +271,6 @@ def _selection(args: argparse.Namespace) -> dict[str, Any]:
         if params or args.preset != "probe":
             raise ValueError(f"the options of a selection are for ov-encoder-codec, not for {args.backbone}")
         return {}
-    fixed = [name for name in _FIXED if name in params]
-    if fixed:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in fixed)
-        raise ValueError(f"{options}: set by the backbone, --patches and --patches-per-frame")
     presets.resolve(args.preset, params)
     return params
 
