@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor
 
 import ove_codec
@@ -126,7 +127,7 @@ def test_whole_clip_model(tmp_path: Path) -> None:
 
 def test_missing_weights_are_refused(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="transformers is an extra")
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
     backbones.save_transformers(tmp_path, "SiglipVisionModel", "SiglipVisionConfig", {})
     state = load_file(tmp_path / "model.safetensors")
@@ -262,7 +263,7 @@ def test_frames_as_pillow_resizes_them(interpolation: str, clip: Path, monkeypat
     ids = [1, 4, 7, 10, 13, 16, 19, 22]
     assert slots.tolist() == [round(i / 23 * 63) for i in ids]
     whole = ove_codec.frames(clip, ids, resize="native", normalize=False)
-    width = round(clips.SIZE[0] * 32 / clips.SIZE[1])
+    width = clips.SIZE[0] * 32 // clips.SIZE[1]
     left = (width - 32) // 2
     method = Image.Resampling[interpolation.upper()]
     for got, frame in zip(frames, whole, strict=True):
@@ -270,6 +271,17 @@ def test_frames_as_pillow_resizes_them(interpolation: str, clip: Path, monkeypat
         expected = np.asarray(image, np.float32)[:, left : left + 32]
         samples = (got * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]) * 255
         assert np.abs(samples.permute(1, 2, 0).numpy() - expected).max() < 1.5
+
+
+@pytest.mark.parametrize("case", ["160x120", "97x133"])
+def test_frames_as_clip_s_processor_has_them(case: str, shared: Path) -> None:
+    golden = load_file(shared / "golden_model" / "extra" / "extra.safetensors")
+    about = json.loads((shared / "golden_model" / "extra" / "extra.json").read_text())["clip"]
+    image = golden[f"clip.{case}.image_uint8_hwc"].permute(2, 0, 1)[None]
+    frames = reading.on_canvas(image, about["crop_size"]["height"], "bicubic").float() / 255
+    std = torch.tensor(about["image_std"])[:, None, None]
+    got = (frames - torch.tensor(about["image_mean"])[:, None, None]) / std
+    assert ((got - golden[f"clip.{case}.pixel_values"]) * std * 255).abs().max() < 1.5  # of 255 levels
 
 
 @needs_x265
@@ -372,7 +384,7 @@ def test_missing_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     with pytest.raises(ModuleNotFoundError, match=r"CLIP needs transformers: pip install 'ove_codec\[probe\]'"):
         load_backbone("clip", tmp_path)
     _written(tmp_path, config={"architecture": "vit", "pretrained_cfg": {}}, preprocessor_config=PROCESSOR)
-    with pytest.raises(ModuleNotFoundError, match="a model of timm needs timm"):
+    with pytest.raises(ModuleNotFoundError, match=r"a model of timm needs timm: pip install 'ove_codec\[timm\]'"):
         load_backbone("dinov3", tmp_path)
 
 

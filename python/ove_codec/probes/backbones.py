@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -130,7 +131,9 @@ class OVBackbone(Backbone):
     @torch.inference_mode()
     def encode(self, clips: Sequence[Clip]) -> list[Tensor]:
         batch = pack([self._tokens(*clip) for clip in clips])
-        with self.autocast():
+        with self.autocast(), warnings.catch_warnings():
+            # Of the pooling head's norm, whose result is not used.
+            warnings.filterwarnings("ignore", "Mismatch dtype between input and weight")
             out = self.model(batch.patches, batch.positions, batch.cu_seqlens)
         return list(out.last_hidden_state.split(batch.cu_seqlens.diff().tolist()))
 
@@ -221,7 +224,7 @@ class TimmBackbone(ImageBackbone):
         self, name: str, directory: Path, config: dict[str, Any], device: torch.device, precision: str
     ) -> None:
         super().__init__(name, directory, config, device, precision)
-        timm = need("timm", "a model of timm")
+        timm = need("timm", "a model of timm", "timm")
         from safetensors.torch import load_file
 
         arguments = {**config.get("model_args", {}), "num_classes": 0}

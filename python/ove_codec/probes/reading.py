@@ -114,7 +114,7 @@ def read_frames(
     for start in range(0, len(ids), at_once):
         part = ids[start : start + at_once]
         raw = ove_codec.frames(pixels.video, part, resize="native", normalize=False, threads=1)
-        canvases.append(_on_canvas(raw, wanted.side, wanted.interpolation))
+        canvases.append(on_canvas(raw, wanted.side, wanted.interpolation))
     small = torch.cat(canvases).float() / 255
     if rng is not None:
         small = jitter_colors(small, rng)
@@ -178,11 +178,11 @@ def jitter_colors(rgb: Tensor, rng: np.random.Generator) -> Tensor:
     return rgb.flip(1) if swap else rgb
 
 
-def _on_canvas(frames: Tensor, side: int, interpolation: str) -> Tensor:
-    """(T, 3, H, W) uint8 frames, shorter side to `side`, the centre cut out."""
+def on_canvas(frames: Tensor, side: int, interpolation: str) -> Tensor:
+    """uint8 frames (T, 3, H, W), shorter side to `side`, the other rounded down, and the centre cut out, as for CLIP."""
     height, width = frames.shape[-2:]
-    scale = side / min(height, width)
-    size = (max(side, round(height * scale)), max(side, round(width * scale)))
+    shorter = min(height, width)
+    size = (height * side // shorter, width * side // shorter)
     if size != (height, width):
         frames = F.interpolate(frames, size, mode=interpolation, antialias=True, align_corners=False)
     top, left = ((length - side) // 2 for length in size)
