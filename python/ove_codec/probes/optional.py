@@ -7,7 +7,7 @@ from typing import Any
 
 
 def need(module: str, purpose: str, extra: str = "probe") -> Any:
-    """Imports a module of a package that the extra brings; where it is missing, ModuleNotFoundError says how to get it."""
+    """Imports a module of a package that the extra brings; where it is missing, the error says how to get it."""
     try:
         return import_module(module)
     except ImportError as error:

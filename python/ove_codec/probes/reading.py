@@ -179,7 +179,7 @@ def jitter_colors(rgb: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def on_canvas(frames: Tensor, side: int, interpolation: str) -> Tensor:
-    """uint8 frames (T, 3, H, W), shorter side to `side`, the other rounded down, and the centre cut out, as for CLIP."""
+    """uint8 frames (T, 3, H, W), shorter side to `side`, the other rounded down, then the centre cut out."""
     height, width = frames.shape[-2:]
     shorter = min(height, width)
     size = (height * side // shorter, width * side // shorter)
