@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from typing import Any
 
@@ -52,17 +52,21 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def add_selection_options(parser: argparse.ArgumentParser) -> None:
-    """`--preset`, and an option for every parameter of the presets; `selection_of` reads them."""
+def add_selection_options(
+    parser: argparse.ArgumentParser, *, preset: str = "paper", without: Collection[str] = ()
+) -> None:
+    """`--preset`, and an option for every parameter of the presets but some; `selection_of` reads them."""
     group = parser.add_argument_group("selection", "Values that are not given are the preset's.")
     group.add_argument(
         "--preset",
         choices=list(presets.PRESETS),
-        default="paper",
+        default=preset,
         help="named set of parameters (default: %(default)s)",
     )
     texts = parameter_help()
     for name, default in presets.COMMON.items():
+        if name in without:
+            continue
         options: dict[str, Any] = {"dest": _PREFIX + name, "default": argparse.SUPPRESS}
         options["help"] = texts.get(name, "").replace("%", "%%")
         if isinstance(default, bool):

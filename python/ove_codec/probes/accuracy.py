@@ -1,0 +1,79 @@
+"""Exact top-1 over a whole set, whatever the number of processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ove_codec.probes.features import FeatureBatch, FeatureSet
+from ove_codec.probes.head import HeadStack
+from ove_codec.probes.workers import Workers, ahead
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Clips classified right by every head, of `total`."""
+
+    correct: tuple[int, ...]
+    total: int
+
+    def percent(self, head: int) -> float:
+        return 100 * self.correct[head] / self.total
+
+
+@torch.no_grad()
+def evaluate(
+    heads: HeadStack,
+    features: FeatureSet,
+    *,
+    batch_size: int = 32,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Accuracy:
+    """Counts the clips that every head classifies right, over all processes of torch.distributed's default group.
+
+    Process r of n takes the clips r, r + n, r + 2n, ...; shares may differ in size, none is padded, and the counts are
+    added as integers. So every clip counts once, and the result is that of one process. Clips with logits that are not
+    finite count as wrong.
+
+    Args:
+        heads: on `device`.
+        features: the same on every process; at least one clip.
+        batch_size: clips that a process takes at a time.
+        device: where to compute; with several processes one that their backend takes.
+        dtype: of the products with the features.
+
+    Raises:
+        ValueError: there are no clips.
+        RuntimeError: the processes did not see the same set.
+    """
+    workers = Workers.current()
+    count = len(features.labels)
+    if count == 0:
+        raise ValueError("features hold no clip to evaluate on")
+    mine = range(workers.rank, count, workers.size)
+    batches = [mine[start : start + batch_size] for start in range(0, len(mine), batch_size)]
+    # Right answers of every head, clips evaluated, clips that a process knows.
+    counts = torch.zeros(len(heads) + 2, dtype=torch.int64, device=device)
+    counts[-1] = count
+    for batch in ahead(features.batch, batches):
+        logits, labels = logits_of(heads, batch, device, dtype)
+        right = (logits.argmax(dim=2) == labels) & logits.isfinite().all(dim=2)
+        counts[:-2] += right.sum(dim=1)
+        counts[-2] += len(labels)
+    *correct, total, known = workers.sum(counts).tolist()
+    if total != count or known != count * workers.size:
+        raise RuntimeError(f"this process knows {count} clips, others do not: the sets of the processes differ")
+    return Accuracy(tuple(correct), total)
+
+
+def logits_of(
+    heads: HeadStack, batch: FeatureBatch, device: torch.device | str, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Logits (heads, B, classes) and labels (B,) of a batch, on the device."""
+    tokens = batch.tokens.to(device, dtype, non_blocking=True)
+    lengths = batch.lengths.to(device)
+    everything = bool((batch.lengths == batch.tokens.shape[1]).all())
+    return heads(tokens, None if everything else lengths), batch.labels.to(device)

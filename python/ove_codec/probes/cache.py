@@ -1,0 +1,301 @@
+"""Features on disk: computed once for a backbone and its input, in shards that are whole or not there.
+
+The folder of a cache is named by a checksum of what features depend on besides the clips: the files of the backbone and
+its input (frames, or budget, preset and parameters). A shard is named by one of its clips: their names, sizes and times
+of change. So a change anywhere leads to other files, and never to features of something else.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+import json
+import os
+import shutil
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+import ove_codec
+from ove_codec.probes.backbones import Backbone, Clip
+from ove_codec.probes.features import FeatureBatch, padded
+from ove_codec.probes.files import write_whole
+from ove_codec.probes.manifest import Sample
+from ove_codec.probes.reading import CodecInput, FrameInput, UnreadableClip, read_codec, read_frames, view_rng
+from ove_codec.probes.workers import Workers
+
+_FORMAT = 1  # of the shards, and of what is computed for them: raised when features change for the same input
+_SHARD_BYTES = 1 << 28
+_SHARD_CLIPS = 512
+_OPEN_SHARDS = 32
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# Errors of the machine, not of the clip.
+_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A clip of a manifest without features, and why."""
+
+    name: str
+    line: int
+    error: str
+
+
+class FeatureCache:
+    """Computes features of clips that are not on disk yet, and opens those that are.
+
+    Args:
+        root: folder of all caches.
+        backbone: what makes the features.
+        wanted: its input (`Backbone.input_for`).
+        dtype: "bfloat16", "float16" or "float32", in which features are kept.
+        views: of every clip; the first is the plain one (middle frames, true colours), the others take random frames of
+            the segments (not of the codec's patches) and random colours, as the released evaluation trains on.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        backbone: Backbone,
+        wanted: FrameInput | CodecInput,
+        *,
+        dtype: str = "bfloat16",
+        views: int = 1,
+    ) -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+        if views < 1:
+            raise ValueError(f"views must be 1 or more, got {views}")
+        self.backbone, self.wanted, self.dtype, self.views = backbone, wanted, dtype, views
+        self.about = {
+            "format": _FORMAT,
+            "backbone": backbone.about,
+            "input": {"kind": type(wanted).__name__, **json.loads(json.dumps(asdict(wanted)))},
+            "dtype": dtype,
+            "views": views,
+        }
+        self.key = _digest(json.dumps(self.about, sort_keys=True))[:20]
+        self.folder = Path(root) / self.key
+        tokens = (
+            wanted.patches
+            if isinstance(wanted, CodecInput)
+            else wanted.frames * (wanted.side // backbone.patch_size) ** 2
+        )
+        self._clip_bytes = tokens * backbone.hidden_size * DTYPES[dtype].itemsize * views
+        self._shard_clips = min(_SHARD_CLIPS, max(1, _SHARD_BYTES // self._clip_bytes))
+
+    def features(
+        self,
+        samples: Sequence[Sample],
+        *,
+        workers: int = 1,
+        clips_at_once: int = 8,
+        report: Callable[[int, int], None] | None = None,
+    ) -> CachedFeatures:
+        """The features of these clips; what is not on disk yet is computed, a shard at a time.
+
+        Clips that cannot be read are left out and told in `unreadable`; no other clip takes their place. With several
+        processes (torch.distributed's default group) each computes its share of the shards, all in one folder.
+
+        Args:
+            samples: of a manifest.
+            workers: clips that are read at a time, each in a thread.
+            clips_at_once: that go through the backbone together.
+            report: called with the clips done and those to do (of this process).
+
+        Raises:
+            OSError: there is too little room on the disk, or writing fails.
+            ValueError: no clip can be read; or a shard is damaged.
+        """
+        if workers < 1 or clips_at_once < 1:
+            raise ValueError(f"workers and clips_at_once must be 1 or more, got {workers} and {clips_at_once}")
+        paths = {sample.name: sample.path for sample in samples}  # a clip that is listed twice is computed once
+        names = list(paths)
+        groups = [names[i : i + self._shard_clips] for i in range(0, len(names), self._shard_clips)]
+        shards = [(self.folder / f"{self._shard_name(group, paths)}.safetensors", group) for group in groups]
+        processes = Workers.current()
+        mine = [shard for shard in shards[processes.rank :: processes.size] if not shard[0].exists()]
+        if mine:
+            self._check_room(sum(len(group) for _, group in mine))
+            if processes.rank == 0:
+                text = json.dumps(self.about, indent=2, sort_keys=True) + "\n"
+                write_whole(self.folder / "about.json", lambda part: _write_text(part, text))
+            self._compute(mine, paths, workers, clips_at_once, report)
+        processes.wait()
+        return CachedFeatures(self, shards, samples)
+
+    def _shard_name(self, names: Sequence[str], paths: dict[str, Path]) -> str:
+        rows = []
+        for name in names:
+            try:
+                status = paths[name].stat()
+                rows.append([name, status.st_size, status.st_mtime_ns])
+            except OSError:
+                rows.append([name, -1, 0])  # read as unreadable; computed again when it is there
+        return _digest(json.dumps(rows))[:32]
+
+    def _check_room(self, clips: int) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.folder).free
+        need = clips * self._clip_bytes
+        if need > free:
+            raise OSError(
+                errno.ENOSPC,
+                f"features of {clips} clips take {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
+                os.fspath(self.folder),
+            )
+
+    def _compute(
+        self,
+        shards: Sequence[tuple[Path, list[str]]],
+        paths: dict[str, Path],
+        workers: int,
+        clips_at_once: int,
+        report: Callable[[int, int], None] | None,
+    ) -> None:
+        def read(job: tuple[str, int]) -> Clip | str:
+            name, view = job
+            path, rng = paths[name], view_rng(name, view)
+            try:
+                if isinstance(self.wanted, CodecInput):
+                    return read_codec(path, self.wanted, rng)
+                return read_frames(path, self.wanted, rng)
+            except (ove_codec.Error, OSError, UnreadableClip) as error:
+                if getattr(error, "errno", None) in _MACHINE:
+                    raise
+                return " ".join(str(error).split()) or type(error).__name__
+
+        jobs = [(name, view) for _, group in shards for name in group for view in range(self.views)]
+        read_clips = _in_order(read, jobs, workers, workers + clips_at_once)
+        done, total = 0, len(jobs) // self.views
+        for path, group in shards:
+            rows: list[Tensor] = []
+            unreadable: dict[int, str] = {}
+            count = len(group) * self.views
+            for start in range(0, count, clips_at_once):
+                found = list(itertools.islice(read_clips, min(clips_at_once, count - start)))
+                readable = [clip for clip in found if not isinstance(clip, str)]
+                encoded = iter(self.backbone.encode(readable) if readable else ())
+                for number, clip in enumerate(found, start):
+                    if isinstance(clip, str):
+                        unreadable.setdefault(number // self.views, clip)
+                        rows.append(torch.empty(0, self.backbone.hidden_size, dtype=DTYPES[self.dtype]))
+                    else:
+                        rows.append(next(encoded).to("cpu", DTYPES[self.dtype]))
+            self._write(path, rows, unreadable)
+            done += len(group)
+            if report is not None:
+                report(done, total)
+
+    def _write(self, path: Path, rows: Sequence[Tensor], unreadable: dict[int, str]) -> None:
+        tensors = {
+            "tokens": torch.cat(list(rows)).contiguous(),
+            "bounds": torch.tensor([0, *map(len, rows)]).cumsum(0),
+        }
+        metadata = {"unreadable": json.dumps(unreadable), "cache": self.key}
+        write_whole(path, lambda part: save_file(tensors, part, metadata))
+
+
+class CachedFeatures:
+    """Features of the readable clips of a manifest, read from the shards as they are asked for.
+
+    Attributes:
+        labels: (N,) of the readable ones.
+        samples: these.
+        unreadable: the others.
+        hidden_size, views: of the features.
+    """
+
+    def __init__(
+        self, cache: FeatureCache, shards: Sequence[tuple[Path, list[str]]], samples: Sequence[Sample]
+    ) -> None:
+        self.hidden_size, self.views = cache.backbone.hidden_size, cache.views
+        self._open: OrderedDict[Path, Any] = OrderedDict()
+        self._key = cache.key
+        places: dict[str, tuple[Path, int]] = {}
+        errors: dict[str, str] = {}
+        self._bounds: dict[Path, list[int]] = {}
+        for path, names in shards:
+            try:
+                with safetensors.safe_open(path, framework="pt") as file:
+                    self._bounds[path] = file.get_tensor("bounds").tolist()
+                    found = {int(row): error for row, error in json.loads(file.metadata()["unreadable"]).items()}
+            except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"{path} is missing or damaged: {error}; remove it and start again") from None
+            if len(self._bounds[path]) != len(names) * self.views + 1:
+                raise ValueError(f"{path} is not of its {len(names)} clips; remove it and start again")
+            for row, name in enumerate(names):
+                if row in found:
+                    errors[name] = found[row]
+                else:
+                    places[name] = (path, row)
+        self.samples = [sample for sample in samples if sample.name in places]
+        self.unreadable = [Unreadable(s.name, s.line, errors[s.name]) for s in samples if s.name in errors]
+        if not self.samples:
+            first = self.unreadable[0]
+            raise ValueError(f"none of the {len(samples)} clips can be read; the first, {first.name}: {first.error}")
+        self.labels: npt.NDArray[np.int64] = np.array([sample.label for sample in self.samples], np.int64)
+        self._places = [places[sample.name] for sample in self.samples]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        shards = {path.stem for path, _ in self._places}
+        labels = hashlib.sha256(np.ascontiguousarray(self.labels, "<i8").data).hexdigest()
+        return _digest(json.dumps([self._key, sorted(shards), [s.name for s in self.samples], labels]))
+
+    def batch(self, indices: Sequence[int], views: Sequence[int] | None = None) -> FeatureBatch:
+        """See `FeatureSet.batch`."""
+        clips = []
+        for index, view in zip(indices, views or itertools.repeat(0), strict=False):
+            path, row = self._places[index]
+            first = row * self.views + view
+            start, end = self._bounds[path][first : first + 2]
+            clips.append(self._shard(path).get_slice("tokens")[start:end])
+        return padded(clips, self.labels[list(indices)])
+
+    def _shard(self, path: Path) -> Any:
+        """The open file of a shard; some of those used last are kept open."""
+        if path in self._open:
+            self._open.move_to_end(path)
+            return self._open[path]
+        if len(self._open) >= _OPEN_SHARDS:
+            self._open.popitem(last=False)
+        self._open[path] = safetensors.safe_open(path, framework="pt")
+        return self._open[path]
+
+
+def _in_order(work: Callable[[Any], Any], jobs: Iterable[Any], workers: int, ahead: int) -> Iterator[Any]:
+    """The results of `work` in the order of the jobs, done by threads, up to `ahead` before they are asked for."""
+    source = iter(jobs)
+    waiting: deque[Future[Any]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="ove_codec") as pool:
+        try:
+            while True:
+                waiting.extend(pool.submit(work, job) for job in itertools.islice(source, ahead - len(waiting)))
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

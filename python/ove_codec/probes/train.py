@@ -1,0 +1,358 @@
+"""Trains probes on features: several learning rates and weight decays on one pass, resumable to the bit."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ove_codec.probes.accuracy import Accuracy, evaluate, logits_of
+from ove_codec.probes.features import FeatureBatch, FeatureSet
+from ove_codec.probes.files import write_whole
+from ove_codec.probes.head import AttentiveHead, HeadStack
+from ove_codec.probes.workers import Workers, ahead
+
+_FORMAT = 1  # of checkpoints
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a head of a sweep is trained with: the learning rate at the start, and the weight decay."""
+
+    lr: float = 1e-4
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How probes are trained; the defaults are those of the released evaluation of the OneVision-Encoder.
+
+    AdamW with a learning rate that falls linearly, every step, from that of the setting to `min_lr` (and stays where it
+    is when it is no higher), without warm-up.
+
+    Attributes:
+        settings: one head is trained for each, all on the same batches.
+        epochs: passes over the training set.
+        batch_size: clips a step, over all processes; the last step of an epoch has what is left.
+        min_lr: the learning rate at the end.
+        betas, eps: of AdamW.
+        clip_norm: bound of the norm of a head's whole gradient; 0 for none.
+        label_smoothing: share of the target that is spread evenly over all classes.
+        precision: "float32" or "bfloat16", of the products with the features; all else is float32.
+    """
+
+    settings: tuple[Setting, ...] = (Setting(),)
+    epochs: int = 10
+    batch_size: int = 32
+    min_lr: float = 1e-7
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    clip_norm: float = 5.0
+    label_smoothing: float = 0.1
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if not self.settings or len(set(self.settings)) < len(self.settings):
+            raise ValueError("settings must hold one setting or more, all different")
+        for setting in self.settings:
+            if not setting.lr > 0 or not setting.weight_decay >= 0:
+                raise ValueError(f"lr must be positive and weight_decay not negative, got {setting}")
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
+        if self.min_lr < 0 or self.clip_norm < 0:
+            raise ValueError(f"min_lr and clip_norm must not be negative, got {self.min_lr} and {self.clip_norm}")
+        if self.precision not in DTYPES:
+            raise ValueError(f"precision must be one of {', '.join(DTYPES)}, got {self.precision!r}")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `train_heads` gives.
+
+    Attributes:
+        heads: after the last epoch, one for every setting.
+        settings: of the heads.
+        history: top-1 on the validation set after every epoch.
+        losses: mean training loss, epochs x settings.
+    """
+
+    heads: HeadStack
+    settings: tuple[Setting, ...]
+    history: list[Accuracy] = field(default_factory=list)
+    losses: list[list[float]] = field(default_factory=list)
+
+    def last(self, head: int) -> float:
+        """Top-1 in percent of a head after the last epoch."""
+        return self.history[-1].percent(head)
+
+    def best(self, head: int) -> tuple[float, int]:
+        """The highest top-1 in percent over the epochs, chosen on the validation set itself, and its epoch from 1."""
+        values = [epoch.percent(head) for epoch in self.history]
+        return max(values), 1 + int(np.argmax(values))
+
+
+def train_heads(
+    train: FeatureSet,
+    val: FeatureSet,
+    num_classes: int,
+    recipe: Recipe | None = None,
+    *,
+    seed: int = 1,
+    device: torch.device | str = "cpu",
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 300.0,
+    report: Callable[[int, Trained], None] | None = None,
+) -> Trained:
+    """Trains a head for every setting of the recipe on one pass over the features, and evaluates after every epoch.
+
+    The heads begin alike and see the same batches, but share nothing else: each becomes what it would be alone, up to
+    rounding, and one that diverges leaves the others as they are. `seed` decides on the initial values, the order of
+    the clips, and their views.
+
+    With several processes (torch.distributed's default group) each takes its share of every batch, and gradients are
+    added; features must be the same on all.
+
+    Args:
+        train, val: features with labels below `num_classes`.
+        recipe: the defaults where None.
+        seed: not negative.
+        device: of the heads and the products with features.
+        checkpoint: a file to go on from if it is there, written by the first process after every epoch and
+            `checkpoint_seconds`, and kept at the end. What follows is to the bit what would have followed without the
+            break, on the same kind of device with as many threads.
+        report: called after every epoch with its number from 1.
+
+    Raises:
+        ValueError: the sets do not fit each other or the classes; or the checkpoint is of another training, and the
+            message tells in what.
+        RuntimeError: the processes do not see the same checkpoint or features.
+    """
+    recipe = recipe or Recipe()
+    _check(train, val, num_classes)
+    training = _Training(train, num_classes, recipe, seed, torch.device(device))
+    about = {
+        "format": _FORMAT,
+        "recipe": json.loads(json.dumps(asdict(recipe))),
+        "seed": seed,
+        "classes": num_classes,
+        "hidden": train.hidden_size,
+        "clips": [len(train.labels), len(val.labels)],
+        "views": train.views,
+    }
+    if checkpoint is not None:
+        about |= {"train": train.fingerprint, "val": val.fingerprint}
+    if checkpoint is not None and checkpoint.exists():
+        training.load(checkpoint, about)
+    workers = training.workers
+    if int(workers.sum(torch.tensor(training.step, device=training.device))) != training.step * workers.size:
+        raise RuntimeError(f"the processes do not see the same checkpoint {checkpoint}: name one on a shared disk")
+    result = training.result
+    written = time.monotonic()
+
+    def save() -> None:
+        if checkpoint is not None and workers.rank == 0:
+            training.save(checkpoint, about)
+
+    while training.step < training.steps:
+        # The checkpoint at the end of an epoch comes after its evaluation, so that none is left out.
+        end = training.epoch_end()
+        for batch in ahead(training.batch, range(training.step, end)):
+            training.advance(batch)
+            if time.monotonic() - written >= checkpoint_seconds and training.step < end:
+                save()
+                written = time.monotonic()
+        result.losses.append(training.mean_losses())
+        result.history.append(
+            evaluate(
+                result.heads,
+                val,
+                batch_size=recipe.batch_size,
+                device=training.device,
+                dtype=training.dtype,
+            )
+        )
+        save()
+        written = time.monotonic()
+        if report is not None:
+            report(len(result.history), result)
+    return result
+
+
+class _Training:
+    """The state of a training, and its steps."""
+
+    def __init__(self, train: FeatureSet, num_classes: int, recipe: Recipe, seed: int, device: torch.device) -> None:
+        self.train, self.recipe, self.seed, self.device = train, recipe, seed, device
+        self.dtype = DTYPES[recipe.precision]
+        self.workers = Workers.current()
+        self.steps_per_epoch = -(-len(train.labels) // recipe.batch_size)
+        self.steps = self.steps_per_epoch * recipe.epochs
+        self.step = 0
+        generator = torch.Generator().manual_seed(seed)
+        head = AttentiveHead(train.hidden_size, num_classes, generator)
+        stack = HeadStack([head] * len(recipe.settings)).to(device)
+        self.result = Trained(stack, recipe.settings)
+        self.loss_sums = torch.zeros(len(stack), dtype=torch.float64, device=device)  # of this epoch
+        self.parameters: list[list[nn.Parameter]] = []
+        for value in stack.state.values():
+            value.grad = torch.zeros_like(value)
+        groups: list[dict[str, Any]] = []
+        for index, setting in enumerate(recipe.settings):
+            own = []
+            for value, parameter in stack.parameters_of(index):
+                assert value.grad is not None
+                parameter.grad = value.grad[index]  # autograd adds to the stack's gradient in place
+                own.append(parameter)
+            self.parameters.append(own)
+            groups.append({"params": own, "lr": setting.lr, "weight_decay": setting.weight_decay})
+        self.optimizer = torch.optim.AdamW(groups, betas=recipe.betas, eps=recipe.eps)
+        self._orders: dict[int, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = {}
+
+    def epoch_end(self) -> int:
+        """The step after the last one of the epoch that the next step belongs to."""
+        return (self.step // self.steps_per_epoch + 1) * self.steps_per_epoch
+
+    def batch(self, step: int) -> tuple[FeatureBatch | None, int]:
+        """This process's share of the clips of a step (None if it is empty), and how many clips the step has."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if epoch not in self._orders:
+            rng = np.random.default_rng([self.seed, epoch])
+            count = len(self.train.labels)
+            self._orders = {epoch: (rng.permutation(count), rng.integers(self.train.views, size=count))}
+        order, views = self._orders[epoch]
+        whole = order[place * self.recipe.batch_size :][: self.recipe.batch_size]
+        share = whole[self.workers.rank :: self.workers.size]
+        return (self.train.batch(share.tolist(), views[share].tolist()) if len(share) else None), len(whole)
+
+    def advance(self, prepared: tuple[FeatureBatch | None, int]) -> None:
+        """One step of every head."""
+        batch, count = prepared
+        stack = self.result.heads
+        for value in stack.state.values():
+            assert value.grad is not None
+            value.grad.zero_()
+        step_losses = torch.zeros_like(self.loss_sums)
+        if batch is not None:
+            logits, labels = logits_of(stack, batch, self.device, self.dtype)
+            losses = F.cross_entropy(
+                logits.flatten(0, 1),
+                labels.repeat(len(stack)),
+                label_smoothing=self.recipe.label_smoothing,
+                reduction="none",
+            ).unflatten(0, (len(stack), -1))
+            (losses.sum() / count).backward()
+            step_losses += losses.detach().sum(dim=1)
+        self.loss_sums += self.workers.sum(step_losses)
+        for value in stack.state.values():
+            assert value.grad is not None
+            self.workers.sum(value.grad)
+        for setting, group, own in zip(self.recipe.settings, self.optimizer.param_groups, self.parameters, strict=True):
+            if self.recipe.clip_norm:
+                nn.utils.clip_grad_norm_(own, self.recipe.clip_norm)
+            group["lr"] = learning_rate(setting.lr, self.recipe.min_lr, self.step, self.steps)
+        self.optimizer.step()
+        self.step += 1
+
+    def mean_losses(self) -> list[float]:
+        """Mean training loss of every head over the epoch that ends; a new sum begins."""
+        means = [float(value) for value in self.loss_sums / len(self.train.labels)]
+        self.loss_sums.zero_()
+        return means
+
+    def save(self, path: Path, about: dict[str, Any]) -> None:
+        """Writes the checkpoint: one safetensors file, what is no tensor in its metadata."""
+        tensors = {f"head.{name}": value.detach() for name, value in self.result.heads.state.items()}
+        for number, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
+        tensors["loss_sums"] = self.loss_sums
+        progress = {
+            "step": self.step,
+            "history": [asdict(epoch) for epoch in self.result.history],
+            "losses": self.result.losses,
+        }
+        metadata = {"about": json.dumps(about), "progress": json.dumps(progress)}
+        plain = {name: value.contiguous().cpu() for name, value in tensors.items()}
+        write_whole(path, lambda part: save_file(plain, part, metadata))
+
+    def load(self, path: Path, about: dict[str, Any]) -> None:
+        """Takes up the state of a checkpoint; ValueError if it is of another training or damaged."""
+        found, progress, tensors = _read(path)
+        if found != about:
+            differing = [name for name in about if found.get(name) != about[name]]
+            told = "; ".join(f"{name} is {found.get(name)}, wanted {about[name]}" for name in differing)
+            raise ValueError(f"{path} is of another training: {told}. Remove it, or name another checkpoint")
+        for name, value in self.result.heads.state.items():
+            value.detach().copy_(tensors[f"head.{name}"])
+        states: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition(".")
+            if kind == "optimizer":
+                number, _, part = rest.partition(".")
+                states.setdefault(int(number), {})[part] = tensor
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": states})
+        self.loss_sums.copy_(tensors["loss_sums"])
+        self.step = progress["step"]
+        self.result.history.extend(Accuracy(tuple(e["correct"]), e["total"]) for e in progress["history"])
+        self.result.losses.extend(progress["losses"])
+
+
+def load_heads(checkpoint: Path) -> tuple[HeadStack, tuple[Setting, ...]]:
+    """The heads of a checkpoint as they were last, and their settings, to use or to look at.
+
+    Raises:
+        FileNotFoundError: there is no such file. ValueError: it is no checkpoint of a probe, or damaged.
+    """
+    about, _, tensors = _read(checkpoint)
+    state = {name.removeprefix("head."): value for name, value in tensors.items() if name.startswith("head.")}
+    settings = tuple(Setting(**setting) for setting in about["recipe"]["settings"])
+    stack = HeadStack([AttentiveHead(about["hidden"], about["classes"])] * len(settings))
+    stack.state = {name: state[name].requires_grad_() for name in stack.state}
+    return stack, settings
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
+    """What a checkpoint is of, how far it is, and its tensors."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        return json.loads(metadata["about"]), json.loads(metadata["progress"]), tensors
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is no checkpoint of a probe, or damaged: {error}; remove it to begin anew") from None
+
+
+def learning_rate(lr: float, min_lr: float, step: int, steps: int) -> float:
+    """The learning rate of step `step` of `steps`, both counted from 0: falls linearly towards `min_lr`."""
+    return lr if lr <= min_lr else lr + (min_lr - lr) * step / steps
+
+
+def sweep(lrs: Sequence[float], weight_decays: Sequence[float]) -> tuple[Setting, ...]:
+    """Every learning rate with every weight decay."""
+    return tuple(Setting(lr, decay) for lr in lrs for decay in weight_decays)
+
+
+def _check(train: FeatureSet, val: FeatureSet, num_classes: int) -> None:
+    if train.hidden_size != val.hidden_size:
+        raise ValueError(f"train and val must have as many channels, got {train.hidden_size} and {val.hidden_size}")
+    for name, features in (("train", train), ("val", val)):
+        labels = features.labels
+        if len(labels) == 0:
+            raise ValueError(f"{name} holds no clip")
+        if labels.min() < 0 or labels.max() >= num_classes:
+            raise ValueError(
+                f"labels of {name} must lie in 0 to {num_classes - 1}, got {labels.min()} to {labels.max()}"
+            )

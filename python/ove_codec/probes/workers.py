@@ -1,0 +1,96 @@
+"""The processes of one probe run: which share is whose, and sums over all of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+T = TypeVar("T")
+A = TypeVar("A")
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Rank of this process among `size`; those of torch.distributed's default group, or one process alone."""
+
+    rank: int
+    size: int
+
+    @classmethod
+    def current(cls) -> Workers:
+        if dist.is_available() and dist.is_initialized():
+            return cls(dist.get_rank(), dist.get_world_size())
+        return cls(0, 1)
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Adds the tensors of all processes, in place. The device must be one that the group's backend takes."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+def ahead(make: Callable[[A], T], arguments: Iterable[A]) -> Iterator[T]:
+    """`make` of every argument, the next one being made in a thread while one is at work."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ove_codec") as pool:
+        waiting = None
+        for argument in arguments:
+            begun = pool.submit(make, argument)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = begun
+        if waiting is not None:
+            yield waiting.result()
+
+
+@contextmanager
+def join(device: torch.device) -> Iterator[torch.device]:
+    """Joins the processes that torchrun started with this one (by its environment variables), and leaves them.
+
+    A process waits for the others as long as a day, because shares of videos take different times.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+        yield device
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=1))
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
+
+
+def pick_device(name: str | None, rank: int = 0) -> torch.device:
+    """The device of that name; where None, a GPU if there is one, else the CPU.
+
+    Of several GPUs, where the name has no number, the processes of a machine take one each by their `rank` on it.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device {name!r} is not known: {error}") from None
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise ValueError(f"device {name!r} is asked for, but this PyTorch finds no GPU")
+        if device.index is None:
+            device = torch.device("cuda", rank % torch.cuda.device_count())
+    return device
