@@ -49,7 +49,7 @@ class LMMConfig(PretrainedConfig):  # type: ignore[misc]
             text_config = {"model_type": "qwen3"}
         if isinstance(text_config, dict):
             text_config = AutoConfig.for_model(**text_config)
-        self.text_config = text_config
+        self.text_config: Any = text_config
         self.vision_token_id = vision_token_id
         self.merge_size = merge_size
         self.select_layer = select_layer
@@ -61,7 +61,9 @@ class LMMConfig(PretrainedConfig):  # type: ignore[misc]
     def _check(self) -> None:
         for name, value in (("merge_size", self.merge_size), ("vision_token_id", self.vision_token_id)):
             if not isinstance(value, int) or isinstance(value, bool) or value < (name == "merge_size"):
-                raise ValueError(f"{name} must be a {'positive' if name == 'merge_size' else 'token'} number: {value!r}")
+                raise ValueError(
+                    f"{name} must be a {'positive' if name == 'merge_size' else 'token'} number: {value!r}"
+                )
         if self.vision_token_id >= self.text_config.vocab_size:
             raise ValueError(
                 f"vision_token_id {self.vision_token_id} is none of the {self.text_config.vocab_size} tokens of the "

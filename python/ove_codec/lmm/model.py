@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -92,7 +93,9 @@ class LMMForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: ig
         if patches is None:
             if wanted:
                 raise ValueError(f"input_ids hold {wanted} vision tokens, but patches is None")
-            if self.training and any(p.requires_grad for p in (*self.vision_tower.parameters(), *self.projector.parameters())):
+            if self.training and any(
+                p.requires_grad for p in (*self.vision_tower.parameters(), *self.projector.parameters())
+            ):
                 embeddings = embeddings + 0 * self._blank_features().sum().to(embeddings)
             return embeddings
         if patch_positions is None or patch_cu_seqlens is None:
@@ -127,7 +130,7 @@ class LMMForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: ig
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give either input_ids or inputs_embeds")
-        if inputs_embeds is None:
+        if input_ids is not None:
             inputs_embeds = self.embed(input_ids, patches, patch_positions, patch_cu_seqlens)
         elif patches is not None:
             raise ValueError("patches go with input_ids, which say where their features belong, not with inputs_embeds")
@@ -187,10 +190,12 @@ def check_vision_inputs(patches: Tensor, positions: Tensor, cu_seqlens: Tensor, 
             f"patch_positions must be ({len(patches)}, 3) integers, got {tuple(positions.shape)} {positions.dtype}"
         )
     if cu_seqlens.ndim != 1 or len(cu_seqlens) < 2 or cu_seqlens.is_floating_point():
-        raise ValueError(f"patch_cu_seqlens must be (B + 1,) integers, got {tuple(cu_seqlens.shape)} {cu_seqlens.dtype}")
+        raise ValueError(
+            f"patch_cu_seqlens must be (B + 1,) integers, got {tuple(cu_seqlens.shape)} {cu_seqlens.dtype}"
+        )
     bounds = cu_seqlens.tolist()
     area = merge_size**2
-    if bounds[0] != 0 or bounds[-1] != len(patches) or any(b <= a for a, b in zip(bounds, bounds[1:], strict=False)):
+    if bounds[0] != 0 or bounds[-1] != len(patches) or any(b <= a for a, b in itertools.pairwise(bounds)):
         raise ValueError(f"patch_cu_seqlens must rise strictly from 0 to the {len(patches)} patches, got {bounds}")
     if any(bound % area for bound in bounds):
         raise ValueError(f"patch_cu_seqlens must lie at multiples of the {area} patches of a merge block, got {bounds}")

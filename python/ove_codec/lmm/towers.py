@@ -126,15 +126,15 @@ class Qwen3VLTower(VisionTower):
         _, _, grids = whole_frames(positions, cu_seqlens, "Qwen3-VL")
         order = order_for_merge(positions.cpu(), self.block, cu_seqlens.cpu())
         rows = patches.to(self.model.patch_embed.proj.weight)
-        moved = (order != torch.arange(len(order)).numpy()).any()
+        moved = bool((order[:-1] > order[1:]).any())
+        if moved and self.merged > 1:
+            raise ValueError(f"positions must be in the order of order_for_merge with merge_size {self.block}")
         if moved:
             rows = rows[torch.from_numpy(order).to(rows.device)]
         grid_thw = torch.tensor([(1, *grid) for grid in grids], device=rows.device)
         out = self.model(rows, grid_thw=grid_thw)
         features: Tensor = out[0] if isinstance(out, tuple) else out.pooler_output
         if moved:
-            if self.merged > 1:
-                raise ValueError(f"positions must be in the order of order_for_merge with merge_size {self.block}")
             features = features[torch.from_numpy(inverse_order(order)).to(rows.device)]
         return features
 
@@ -146,13 +146,15 @@ def whole_frames(positions: Tensor, cu_seqlens: Tensor, who: str) -> tuple[Tenso
     """
     places = positions.cpu()
     bounds = cu_seqlens.cpu().tolist()
-    frames, cells, grids = [], [], []
+    frames: list[Tensor] = []
+    cells: list[Tensor] = []
+    grids: list[tuple[int, int]] = []
     for start, stop in itertools.pairwise(bounds):
         clip = places[start:stop]
         changes = torch.nonzero(clip[1:, 0] != clip[:-1, 0])[:, 0] + 1
         for first, last in itertools.pairwise([0, *changes.tolist(), len(clip)]):
             part = clip[first:last, 1:]
-            rows, columns = (int(n) + 1 for n in part.amax(dim=0))
+            rows, columns = (part.amax(dim=0) + 1).tolist()
             cell = part[:, 0] * columns + part[:, 1]
             if len(cell) != rows * columns or not torch.equal(cell.sort().values, torch.arange(len(cell))):
                 raise ValueError(
@@ -172,6 +174,4 @@ def build(config: PretrainedConfig, select_layer: int | None, model: Any = None)
         return Qwen3VLTower(Qwen3VLVisionModel._from_config(config) if model is None else model, depth, final)
     if isinstance(config, Siglip2VisionConfig):
         return Siglip2Tower(Siglip2VisionModel._from_config(config) if model is None else model, depth, final)
-    return OVTower(
-        OVEncoder(OVEncoderConfig.from_dict(config.to_dict())) if model is None else model, depth, final
-    )
+    return OVTower(OVEncoder(OVEncoderConfig.from_dict(config.to_dict())) if model is None else model, depth, final)
