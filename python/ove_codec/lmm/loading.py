@@ -9,6 +9,7 @@ from typing import Any
 
 import safetensors
 import torch
+from torch import nn
 from transformers import AutoModelForCausalLM, PretrainedConfig
 from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLVisionConfig
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionModel
@@ -23,7 +24,6 @@ from ove_codec.models import OVEncoder
 from ove_codec.models.checkpoint import _weight_files as weight_files
 
 _TOWER_OF = {"siglip2": "siglip2_vision_model", "qwen3_vl": "qwen3_vl_vision"}  # by the model_type of the whole
-_PREFIXES = ("model.visual.", "visual.", "")  # of Qwen3-VL's tower in whole checkpoints, and on its own
 
 
 def from_parts(
@@ -56,12 +56,12 @@ def from_parts(
     if loaded.get_input_embeddings().num_embeddings <= vision_token_id:
         loaded.resize_token_embeddings(vision_token_id + 1)
     vision_config = read_vision_config(vision_tower)
-    if attn_implementation is not None:
+    if attn_implementation is not None:  # before the tower is built
         vision_config._attn_implementation = attn_implementation
     tower = load_tower(vision_tower, vision_config, dtype)
     full = LMMConfig(vision_config, loaded.config, vision_token_id, **config)
     with torch.device("meta"):  # the parts take the places of these
-        model = LMMForConditionalGeneration(full)
+        model = LMMForConditionalGeneration._from_config(full, **options)
     model.vision_tower = towers.build(full.vision_config, full.select_layer, tower)
     model.language_model = loaded
     model.projector = SpatialMergeProjector(
@@ -92,29 +92,41 @@ def read_vision_config(directory: str | os.PathLike[str]) -> PretrainedConfig:
 def load_tower(directory: str | os.PathLike[str], config: PretrainedConfig, dtype: torch.dtype) -> Any:
     """The tower's own model, with the weights of the directory."""
     if isinstance(config, Siglip2VisionConfig):
-        return Siglip2VisionModel.from_pretrained(directory, config=config, local_files_only=True, dtype=dtype)
+        model = Siglip2VisionModel._from_config(config).to(dtype)
+        # transformers 4 has the layers one module deeper.
+        _load_part(Path(directory), getattr(model, "vision_model", model), ("vision_model.", ""), "head.")
+        return model
     if isinstance(config, Qwen3VLVisionConfig):
-        return _load_qwen3_vl(Path(directory), config, dtype)
+        model = Qwen3VLVisionModel._from_config(config).to(dtype)
+        _load_part(Path(directory), model, ("model.visual.", "visual.", ""), "deepstack_merger_list.")
+        return model
     return OVEncoder.from_pretrained(directory, dtype=dtype)
 
 
-def _load_qwen3_vl(directory: Path, config: Qwen3VLVisionConfig, dtype: torch.dtype) -> Qwen3VLVisionModel:
-    """Qwen3-VL's tower, of whose checkpoint only its own tensors are read."""
-    model = Qwen3VLVisionModel._from_config(config).to(dtype)
+def _load_part(directory: Path, model: nn.Module, prefixes: tuple[str, ...], unused: str) -> None:
+    """Gives a model its weights from a checkpoint, of which it may be a part under one of `prefixes`.
+
+    Tensors of other parts are not read. Raises ValueError where one is missing or of another shape; those whose names
+    begin with `unused` may be.
+    """
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     state: dict[str, torch.Tensor] = {}
+    wrong = []
     for file in weight_files(directory):
         with safetensors.safe_open(file, framework="pt") as tensors:
             for key in tensors.keys():  # noqa: SIM118 (not a mapping)
-                name = next((key[len(p) :] for p in _PREFIXES if key.startswith(p) and key[len(p) :] in expected), None)
-                if name is not None:
-                    state[name] = tensors.get_tensor(key).to(dtype)
-    missing = sorted(expected.keys() - state.keys())
-    wrong = sorted(name for name, tensor in state.items() if tensor.shape != expected[name])
+                names = (key[len(prefix) :] for prefix in prefixes if key.startswith(prefix))
+                name = next((name for name in names if name in expected), None)
+                if name is None:
+                    continue
+                if tuple(tensors.get_slice(key).get_shape()) == tuple(expected[name]):
+                    state[name] = tensors.get_tensor(key)
+                elif not name.startswith(unused):
+                    wrong.append(name)
+    missing = sorted(name for name in expected.keys() - state.keys() - set(wrong) if not name.startswith(unused))
     if missing or wrong:
         raise ValueError(
             f"the tensors in {directory} do not fit its config.json: {len(missing)} are missing {missing[:4]}, "
-            f"{len(wrong)} are of another shape {wrong[:4]}"
+            f"{len(wrong)} are of another shape {sorted(wrong)[:4]}"
         )
-    model.load_state_dict(state)
-    return model
+    model.load_state_dict(state, strict=False)

@@ -166,7 +166,7 @@ class LMMForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: ig
         input_ids = inputs if input_ids is None else input_ids
         if input_ids is None:
             raise ValueError("generate needs input_ids")
-        kwargs.setdefault("generation_config", self.generation_config)
+        self.language_model.generation_config = self.generation_config
         embeddings = self.embed(input_ids, patches, patch_positions, patch_cu_seqlens)
         return self.language_model.generate(input_ids=input_ids, inputs_embeds=embeddings, **kwargs)
 

@@ -200,9 +200,10 @@ class VisionReader:
         }
 
     def _codec_tokens(self, source: Any, start: float | None, end: float | None) -> VisionTokens:
-        window = {name: value for name, value in (("start", start), ("end", end)) if value is not None}
+        parameters = self._parameters()
+        parameters.update((name, value) for name, value in (("start", start), ("end", end)) if value is not None)
         video = source if isinstance(source, Video) else Video(source, self.threads)
-        selection = select(video, self.preset, threads=self.threads, **self._parameters(), **window)
+        selection = select(video, self.preset, device=None, threads=self.threads, **parameters)
         if self.merge_size > 1:
             selection = select_blocks(selection, self.merge_size)
         if not len(selection):
