@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ove_codec
+
 pytest.importorskip("transformers", reason="ove_codec[lmm] is not installed")
 
 from ove_codec.lmm.merge import inverse_order, order_for_merge, select_blocks, whole_blocks

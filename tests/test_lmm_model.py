@@ -36,7 +36,9 @@ def clip(stream_folder: Path) -> Path:
 
 def greedy(model: LMMForConditionalGeneration, batch: dict[str, Tensor], steps: int) -> Tensor:
     """The tokens that greedy decoding gives, everything computed again at every step."""
-    embeddings = model.embed(batch["input_ids"], *(batch[k] for k in ("patches", "patch_positions", "patch_cu_seqlens")))
+    embeddings = model.embed(
+        batch["input_ids"], *(batch[k] for k in ("patches", "patch_positions", "patch_cu_seqlens"))
+    )
     ids, mask = batch["input_ids"], batch["attention_mask"]
     for _ in range(steps):
         positions = (mask.cumsum(1) - 1).clamp(min=0)
@@ -184,7 +186,9 @@ def test_siglip2_is_that_of_transformers() -> None:
     mask = torch.zeros(3, 12, dtype=torch.int32)
     for i, ((rows, columns), image) in enumerate(zip(shapes, images, strict=True)):
         for row, column in itertools.product(range(rows), range(columns)):
-            square = image[:, row * tiny.PATCH : (row + 1) * tiny.PATCH, column * tiny.PATCH : (column + 1) * tiny.PATCH]
+            square = image[
+                :, row * tiny.PATCH : (row + 1) * tiny.PATCH, column * tiny.PATCH : (column + 1) * tiny.PATCH
+            ]
             pixels[i, row * columns + column] = square.permute(1, 2, 0).flatten()
             mask[i, row * columns + column] = 1
     with torch.no_grad():
@@ -195,7 +199,11 @@ def test_siglip2_is_that_of_transformers() -> None:
         rows = rows.unflatten(1, (-1, 3)).transpose(1, 2).flatten(1)  # our patches have their channels first
         bounds = torch.tensor([0, 16, 28])
         order = torch.from_numpy(order_for_merge(positions, 2, bounds))
-        for select_layer, state in ((-2, out.hidden_states[-2]), (1, out.hidden_states[1]), (None, out.last_hidden_state)):
+        for select_layer, state in (
+            (-2, out.hidden_states[-2]),
+            (1, out.hidden_states[1]),
+            (None, out.last_hidden_state),
+        ):
             expected = torch.cat([state[i, : r * c] for i, (r, c) in enumerate(shapes)])
             copy = Siglip2VisionModel._from_config(config).eval()
             copy.load_state_dict(original.state_dict())
@@ -288,7 +296,10 @@ BAD_INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     "positions": ({"patch_positions": torch.zeros(7, 3)}, r"patch_positions must be \(8, 3\) integers"),
     "order": ({"patch_positions": grid(1, 2, 4)}, "patch_positions must list blocks of 2 x 2 patches"),
     "negative": ({"patch_positions": torch.zeros(8, 3).long() - 1}, "patch_positions must list blocks"),
-    "bounds": ({"patch_cu_seqlens": torch.tensor([0, 4])}, "patch_cu_seqlens must rise strictly from 0 to the 8 patches"),
+    "bounds": (
+        {"patch_cu_seqlens": torch.tensor([0, 4])},
+        "patch_cu_seqlens must rise strictly from 0 to the 8 patches",
+    ),
     "blocks": ({"patch_cu_seqlens": torch.tensor([0, 3, 8])}, "multiples of the 4 patches of a merge block"),
     "count": ({"input_ids": "one more"}, "input_ids hold 3 vision tokens, but 8 patches make 2 features"),
     "no patches": ({"patches": None}, "input_ids hold 2 vision tokens, but patches is None"),
@@ -326,7 +337,9 @@ def test_towers_of_frames_take_no_codec_tokens(tower: str) -> None:
     positions = torch.unique(positions, dim=0)
     rows = torch.randn(8, model.vision_tower.row_size)
     positions = torch.tensor([(0, h, w) for c in (0, 4) for h in (0, 1) for w in (c, c + 1)])  # columns 2, 3 lack
-    with pytest.raises(ValueError, match=r"takes whole frames, but of frame t=0 there are 8 patches of a grid of 2 x 6"):
+    with pytest.raises(
+        ValueError, match=r"takes whole frames, but of frame t=0 there are 8 patches of a grid of 2 x 6"
+    ):
         model.get_vision_features(rows, positions, torch.tensor([0, 8]))
 
 
