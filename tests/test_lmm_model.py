@@ -195,8 +195,8 @@ def test_siglip2_is_that_of_transformers() -> None:
         out = original(pixels, mask, torch.tensor(shapes), output_hidden_states=True)
 
         positions = torch.cat([grid(2, 2, 4), grid(1, 6, 2)])
-        rows = torch.cat([pixels[i, : r * c] for i, (r, c) in enumerate(shapes)])
-        rows = rows.unflatten(1, (-1, 3)).transpose(1, 2).flatten(1)  # our patches have their channels first
+        patches = torch.cat([pixels[i, : r * c] for i, (r, c) in enumerate(shapes)])
+        patches = patches.unflatten(1, (-1, 3)).transpose(1, 2).flatten(1)  # our patches have their channels first
         bounds = torch.tensor([0, 16, 28])
         order = torch.from_numpy(order_for_merge(positions, 2, bounds))
         for select_layer, state in (
@@ -208,7 +208,7 @@ def test_siglip2_is_that_of_transformers() -> None:
             copy = Siglip2VisionModel._from_config(config).eval()
             copy.load_state_dict(original.state_dict())
             tower = build(config, select_layer, copy)
-            got = tower(rows[order], positions[order], bounds)
+            got = tower(patches[order], positions[order], bounds)
             torch.testing.assert_close(got, expected[order], atol=1e-5, rtol=0)
 
 
@@ -332,9 +332,6 @@ def test_bad_inputs(case: str) -> None:
 @pytest.mark.parametrize("tower", ["qwen3vl", "siglip2"])
 def test_towers_of_frames_take_no_codec_tokens(tower: str) -> None:
     model = tiny.model(tower, merge_size=2)
-    half = grid(1, 4, 4)[:8]
-    positions = torch.cat([half, half + torch.tensor([0, 0, 2])])
-    positions = torch.unique(positions, dim=0)
     rows = torch.randn(8, model.vision_tower.row_size)
     positions = torch.tensor([(0, h, w) for c in (0, 4) for h in (0, 1) for w in (c, c + 1)])  # columns 2, 3 lack
     with pytest.raises(

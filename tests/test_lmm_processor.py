@@ -85,8 +85,8 @@ def test_training_and_generation_share_their_tokens() -> None:
 THINKING = (  # as Qwen3's: thoughts are put before the last answer only
     "{% set last = namespace(at=-1) %}{% for m in messages %}{% if m.role == 'user' %}{% set last.at = loop.index0 %}"
     "{% endif %}{% endfor %}{% for m in messages %}<|im_start|>{{ m.role }}\n"
-    "{% if m.role == 'assistant' and loop.index0 > last.at %}<think>\n\n</think>\n\n{% endif %}{{ m.content }}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% if m.role == 'assistant' and loop.index0 > last.at %}<think>\n\n</think>\n\n{% endif %}"
+    "{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
 
@@ -99,7 +99,7 @@ def test_templates_that_change_the_last_answer() -> None:
     with pytest.raises(ValueError, match="the chat template rewrites turns before turn 1"):
         p.sample(turns)
     p.tokenizer.chat_template = None
-    with pytest.raises(ValueError, match="the tokenizer has no chat template: set tokenizer.chat_template"):
+    with pytest.raises(ValueError, match=r"the tokenizer has no chat template: set tokenizer\.chat_template"):
         p.sample(turns)
 
 
@@ -367,7 +367,7 @@ def test_mosaics_of_the_reference(tmp_path: Path, cell: int, merge_size: int) ->
             for x in range(merge_size)
         )
     ]
-    assert 0 < len(whole) and sorted(whole) == sorted(map(tuple, item.positions.tolist()))
+    assert whole and sorted(whole) == sorted(map(tuple, item.positions.tolist()))
     mean, std = (torch.tensor(v)[:, None] for v in (reader.mean, reader.std))
     colours = (item.patches.unflatten(1, (3, -1)) * std + mean) * 255
     for p, colour in zip(item.positions.tolist(), colours, strict=True):

@@ -87,8 +87,7 @@ def test_parts_are_frozen_and_have_rates_of_their_own(tmp_path: Path) -> None:
         learning_rates=rates,
     )
     trainer.train()
-    optimizer = trainer.optimizer
-    optimizer = getattr(optimizer, "optimizer", optimizer)
+    optimizer: Any = getattr(trainer.optimizer, "optimizer", trainer.optimizer)  # accelerate wraps it
     names = {id(p): name for name, p in model.named_parameters()}
     seen = []
     for group in optimizer.param_groups:
@@ -103,7 +102,7 @@ def test_parts_are_frozen_and_have_rates_of_their_own(tmp_path: Path) -> None:
     for names_, message in ((["tower"], "train must name parts of vision_tower"), ([], "train must name one or more")):
         with pytest.raises(ValueError, match=message):
             set_trainable(model, names_)
-    with pytest.raises(ValueError, match="learning_rates must be of parts of vision_tower, .* not head"):
+    with pytest.raises(ValueError, match=r"learning_rates must be of parts of vision_tower, .* not head"):
         LMMTrainer(model, arguments(tmp_path), processor, data, learning_rates={"head": 1.0})
 
 
@@ -171,7 +170,8 @@ def recipe_of(folder: Path) -> dict[str, Any]:
         },
         "processor": {"reader": {"min_image_patches": 4, "max_image_patches": 36}, "max_length": 512},
         "stages": [
-            {**stage, "name": "projector", "train": ["projector"], "prompt": "plain", "learning_rates": {"projector": 1e-2}},
+            {**stage, "name": "projector", "train": ["projector"], "prompt": "plain",
+             "learning_rates": {"projector": 1e-2}},
             {**stage, "name": "full", "train": list(PARTS), "learning_rates": {"vision_tower": 2e-6}},
         ],
     }  # fmt: skip

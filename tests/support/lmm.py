@@ -98,7 +98,7 @@ def model(tower: str = "ov", seed: int = 0, **options: Any) -> LMMForConditional
 
 
 def processor(of: LMMConfig, reader: dict[str, Any] | None = None, **options: Any) -> LMMProcessor:
-    small = {"min_image_patches": 4, "max_image_patches": 36, "video_size": 48, "num_frames": 3}
+    small: dict[str, Any] = {"min_image_patches": 4, "max_image_patches": 36, "video_size": 48, "num_frames": 3}
     if of.vision_config.model_type == "onevision_encoder":
         small["select"] = {"budget": 48, "num_frames": 6, "keep_first_frame": False}
     return LMMProcessor.for_model(of, tokenizer(), {**small, **(reader or {})}, **options)

@@ -9,6 +9,7 @@ try:
 except ImportError as error:
     raise ImportError("ove_codec.lmm needs transformers: pip install 'ove_codec[lmm]'") from error
 
+from ove_codec.lmm.answering import Answerer, Conversation
 from ove_codec.lmm.assets import read_mosaics
 from ove_codec.lmm.config import LMMConfig
 from ove_codec.lmm.data import Collator, LlavaDataset, Unreadable
@@ -20,7 +21,9 @@ from ove_codec.lmm.trainer import LMMTrainer, set_trainable
 from ove_codec.lmm.vision import VisionReader, VisionTokens
 
 __all__ = [
+    "Answerer",
     "Collator",
+    "Conversation",
     "LMMConfig",
     "LMMForConditionalGeneration",
     "LMMProcessor",
