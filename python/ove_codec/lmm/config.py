@@ -11,7 +11,7 @@ from ove_codec.lmm import tower_configs
 PROJECTORS = ("merger", "mlp")
 
 
-class LMMConfig(PretrainedConfig):  # type: ignore[misc]
+class LMMConfig(PretrainedConfig):
     """Sizes and options of an `LMMForConditionalGeneration`, stored as `config.json`.
 
     Args:

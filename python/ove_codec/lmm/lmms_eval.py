@@ -56,7 +56,7 @@ def manifest() -> Any:
     )
 
 
-class OveLMM(lmms):  # type: ignore[misc]
+class OveLMM(lmms):
     """The plug-in with lmms-eval's simple interface: a text, and its images and videos before it."""
 
     is_simple = True

@@ -21,7 +21,8 @@ from ove_codec.lmm.config import LMMConfig
 from ove_codec.lmm.model import LMMForConditionalGeneration
 from ove_codec.lmm.projector import SpatialMergeProjector
 from ove_codec.models import OVEncoder
-from ove_codec.models.checkpoint import _weight_files as weight_files
+from ove_codec.models.checkpoint import weight_files
+from ove_codec.models.hf import OneVisionEncoderModel
 
 _TOWER_OF = {"siglip2": "siglip2_vision_model", "qwen3_vl": "qwen3_vl_vision"}  # by the model_type of the whole
 
@@ -100,7 +101,9 @@ def load_tower(directory: str | os.PathLike[str], config: PretrainedConfig, dtyp
         model = Qwen3VLVisionModel._from_config(config).to(dtype)
         _load_part(Path(directory), model, ("model.visual.", "visual.", ""), "deepstack_merger_list.")
         return model
-    return OVEncoder.from_pretrained(directory, dtype=dtype)
+    model = OneVisionEncoderModel._from_config(config).to(dtype)
+    model.load_state_dict(OVEncoder.from_pretrained(directory, dtype=dtype).state_dict())
+    return model
 
 
 def _load_part(directory: Path, model: nn.Module, prefixes: tuple[str, ...], unused: str) -> None:

@@ -16,7 +16,7 @@ from ove_codec.lmm.projector import SpatialMergeProjector
 PARTS = ("vision_tower", "projector", "language_model")
 
 
-class LMMForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
+class LMMForConditionalGeneration(PreTrainedModel, GenerationMixin):
     """Vision tower, spatial-merge projector and causal language model.
 
     Images and clips come as packed patches, as `LMMProcessor` makes them: one row a patch, in merge order, all images

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from transformers import PretrainedConfig
 from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLVisionConfig
 from transformers.models.siglip2.configuration_siglip2 import Siglip2VisionConfig
 
-from ove_codec.models import OVEncoderConfig
+from ove_codec.models.hf import OneVisionEncoderConfig
 from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color
 
 HALF: Color = (0.5, 0.5, 0.5)
-
-
-class OneVisionEncoderConfig(PretrainedConfig):  # type: ignore[misc]
-    """The values of an `OVEncoderConfig` as transformers keeps them."""
-
-    model_type = "onevision_encoder"
-
-    def __init__(self, **kwargs: Any) -> None:
-        for field in fields(OVEncoderConfig):
-            setattr(self, field.name, kwargs.pop(field.name, field.default))
-        super().__init__(**kwargs)
 
 
 _CLASSES: dict[str, type[PretrainedConfig]] = {

@@ -20,7 +20,7 @@ from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionModel
 
 from ove_codec.lmm import tower_configs
 from ove_codec.lmm.merge import inverse_order, order_for_merge
-from ove_codec.models import OVEncoder, OVEncoderConfig
+from ove_codec.models.hf import OneVisionEncoderModel
 
 
 class VisionTower(nn.Module):
@@ -55,9 +55,9 @@ class VisionTower(nn.Module):
 class OVTower(VisionTower):
     """`OVEncoder`: codec tokens or frames, 3D positions as they are."""
 
-    def __init__(self, model: OVEncoder, depth: int, final: bool) -> None:
+    def __init__(self, model: OneVisionEncoderModel, depth: int, final: bool) -> None:
         super().__init__()
-        self.row_size = model.config.patch_dim
+        self.row_size = model.config.encoder_config().patch_dim
         self.feature_size = model.config.hidden_size
         model.encoder.layers = model.encoder.layers[:depth]
         self.norm = model.layernorm_post if final and model.layernorm_post is not None else nn.Identity()
@@ -65,7 +65,8 @@ class OVTower(VisionTower):
         self.model = model
 
     def forward(self, patches: Tensor, positions: Tensor, cu_seqlens: Tensor) -> Tensor:
-        features: Tensor = self.norm(self.model(patches, positions, cu_seqlens).last_hidden_state)
+        out = self.model(patches=patches, patch_positions=positions, cu_seqlens=cu_seqlens)
+        features: Tensor = self.norm(out.last_hidden_state)
         return features
 
 
@@ -174,4 +175,4 @@ def build(config: PretrainedConfig, select_layer: int | None, model: Any = None)
         return Qwen3VLTower(Qwen3VLVisionModel._from_config(config) if model is None else model, depth, final)
     if isinstance(config, Siglip2VisionConfig):
         return Siglip2Tower(Siglip2VisionModel._from_config(config) if model is None else model, depth, final)
-    return OVTower(OVEncoder(OVEncoderConfig.from_dict(config.to_dict())) if model is None else model, depth, final)
+    return OVTower(OneVisionEncoderModel._from_config(config) if model is None else model, depth, final)

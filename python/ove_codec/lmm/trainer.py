@@ -28,7 +28,7 @@ def set_trainable(model: LMMForConditionalGeneration, parts: Sequence[str]) -> N
         model.get_submodule(name).requires_grad_(name in parts)
 
 
-class LMMTrainer(Trainer):  # type: ignore[misc]
+class LMMTrainer(Trainer):
     """`Trainer` with a learning rate for each part, and a list of the samples that could not be read.
 
     Args:

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ove_codec import _core
 from ove_codec.lmm.merge import order_for_merge, select_blocks
+from ove_codec.models.images import to_rgb
+from ove_codec.models.inputs import temporal_slots
 from ove_codec.models.pixels import patchify
 from ove_codec.presets import resolve
 from ove_codec.selection import select
@@ -59,8 +61,8 @@ class VisionReader:
     video_mode: "codec" selects patches (HEVC only); "frames" takes all patches of `num_frames` uniform frames.
     video_size, video_resize: size and resize of `ove_codec.select`, in both modes.
     num_frames: in frames mode.
-    frame_slots: in frames mode, frames get the slots linspace(0, frame_slots - 1, frames), rounded, so that their times
-        compare with those of a selection from so many pictures; None numbers them from 0. Needed by 3D positions only.
+    frame_slots: in frames mode, frames are spread over so many slots (`ove_codec.models.temporal_slots`), so that their
+        times compare with those of a selection from so many pictures; None numbers them from 0. For 3D positions only.
     preset, select: in codec mode, preset and overriding parameters of `ove_codec.select` (budget, num_frames, ...).
     threads: of decoders; 0 takes all cores, 1 suits data loaders that have workers of their own.
 
@@ -138,7 +140,7 @@ class VisionReader:
         """The patches of an image.
 
         Args:
-            image: a file, a PIL image, or (H, W, 3) uint8 samples.
+            image: a file, a PIL image, or an array of uint8 samples.
 
         Raises:
             OSError: the file is missing or no image that Pillow knows; the message names it.
@@ -242,7 +244,7 @@ class VisionReader:
             if len(seconds) > count:  # frames share patches: the time of the first one
                 seconds = seconds[:: self.temporal_patch_size]
             if self.frame_slots is not None:
-                slots = torch.from_numpy(np.rint(np.linspace(0, self.frame_slots - 1, count)).astype(np.int64))
+                slots = temporal_slots(range(count), count, self.frame_slots)
                 if count > self.frame_slots:
                     raise ValueError(f"frame_slots {self.frame_slots} must be at least the {count} frames of a clip")
         grid = [torch.arange(side // self.patch_size) for side in (height, width)]
@@ -274,18 +276,11 @@ class VisionReader:
 
 
 def load_image(image: Any) -> Image.Image:
-    """A PIL image in RGB from a file, an image or an array; as its EXIF orientation has it."""
-    if isinstance(image, np.ndarray):
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ValueError(f"an image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
-        image = Image.fromarray(image)
-    if not isinstance(image, Image.Image):
-        from PIL import ImageOps
-
-        with Image.open(image) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB")
-    converted: Image.Image = image.convert("RGB")
-    return converted
+    """A PIL image in RGB from a file, upright by its EXIF orientation, or from an image or array."""
+    if not isinstance(image, (str, os.PathLike)) and not hasattr(image, "read"):
+        return to_rgb(image)
+    with Image.open(image) as opened:
+        return to_rgb(ImageOps.exif_transpose(opened))
 
 
 def _name(source: Any) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-_WRAPPERS = ("_orig_mod.", "module.")  # torch.compile and DistributedDataParallel put these before the names
+WRAPPERS = ("_orig_mod.", "module.")  # torch.compile and DistributedDataParallel put these before the names
 
 
 def load(model_class: type[OVEncoder], directory: str | os.PathLike[str], dtype: torch.dtype) -> OVEncoder:
@@ -44,7 +44,7 @@ def load(model_class: type[OVEncoder], directory: str | os.PathLike[str], dtype:
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     state: dict[str, torch.Tensor] = {}
     shapes: dict[str, tuple[int, ...]] = {}
-    for file in _weight_files(root):
+    for file in weight_files(root):
         try:
             with safetensors.safe_open(file, framework="pt") as tensors:
                 for key in tensors.keys():  # noqa: SIM118 (not a mapping)
@@ -92,7 +92,7 @@ def save(model: OVEncoder, directory: str | os.PathLike[str]) -> None:
     save_file(state, root / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
-def _weight_files(root: Path) -> list[Path]:
+def weight_files(root: Path) -> list[Path]:
     """The one file, or the shards that the index names; those must lie in the directory itself."""
     if (root / WEIGHTS_FILE).is_file():
         return [root / WEIGHTS_FILE]
@@ -111,8 +111,18 @@ def _weight_files(root: Path) -> list[Path]:
     return sorted(root / name for name in names)
 
 
+def has_wrapped_names(directory: str | os.PathLike[str]) -> bool:
+    """Whether weights in a local directory carry the prefixes of wrappers; False where there are none to read."""
+    try:
+        files = weight_files(Path(directory))
+        with safetensors.safe_open(files[0], framework="pt") as tensors:
+            return any(name.startswith(WRAPPERS) for name in tensors.keys())  # noqa: SIM118 (not a mapping)
+    except (OSError, ValueError, safetensors.SafetensorError):
+        return False
+
+
 def _unwrapped(name: str) -> str:
-    while name.startswith(_WRAPPERS):
+    while name.startswith(WRAPPERS):
         name = name[name.index(".") + 1 :]
     return name
 
