@@ -86,6 +86,34 @@ def test_forward_generate_and_files(tower: str, select_layer: int | None, clip: 
         assert getattr(back.config, name) == getattr(model.config, name)
 
 
+OTHERS: dict[str, dict[str, Any]] = {
+    "llama": {"model_type": "llama"},
+    "gpt2": {"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 512},
+    "mamba": {"model_type": "mamba", "state_size": 4, "conv_kernel": 2, "use_cache": True},
+}
+
+
+@needs_x265
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_language_models(name: str, clip: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    shared = ("vocab_size", "hidden_size", "num_hidden_layers") + (("num_attention_heads",) if name == "llama" else ())
+    text = {key: tiny.TEXT[key] for key in shared if name != "gpt2" or key == "vocab_size"} | OTHERS[name]
+    model = LMMForConditionalGeneration(LMMConfig(tiny.TOWERS["ov"], text, 5)).eval()
+    p = tiny.processor(model.config)
+    batch = p.collate([p.sample(tiny.question("<video>"), (), [clip])], labels=False)
+    batch["input_ids"][batch["input_ids"] == p.vision_token_id] = 5
+    tokens = model.generate(**batch, max_new_tokens=4, do_sample=False, pad_token_id=0, eos_token_id=None)
+    ids, embeddings = batch["input_ids"], model.embed(**{k: v for k, v in batch.items() if k != "attention_mask"})
+    for _ in range(4):
+        new = model(inputs_embeds=embeddings).logits[:, -1:].argmax(-1)
+        ids, embeddings = torch.cat([ids, new], 1), torch.cat([embeddings, model.get_input_embeddings()(new)], 1)
+    assert torch.equal(tokens, ids)
+    model.save_pretrained(tmp_path)
+    back = LMMForConditionalGeneration.from_pretrained(tmp_path, device_map="auto").eval()
+    torch.testing.assert_close(back(**batch).logits, model(**batch).logits)
+
+
 @needs_x265
 def test_decoding_with_a_cache(clip: Path) -> None:
     model = tiny.model()
@@ -294,7 +322,7 @@ BAD_INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     "patches": ({"patches": torch.zeros(8, 5)}, r"patches must be \(N, 192\), got \(8, 5\)"),
     "positions": ({"patch_positions": torch.zeros(7, 3)}, r"patch_positions must be \(8, 3\) integers"),
     "order": ({"patch_positions": grid(1, 2, 4)}, "patch_positions must list blocks of 2 x 2 patches"),
-    "negative": ({"patch_positions": torch.zeros(8, 3).long() - 1}, "patch_positions must list blocks"),
+    "negative": ({"patch_positions": torch.zeros(8, 3).long() - 1}, "patch_positions must not be negative"),
     "bounds": (
         {"patch_cu_seqlens": torch.tensor([0, 4])},
         "patch_cu_seqlens must rise strictly from 0 to the 8 patches",

@@ -469,6 +469,8 @@ UNREADABLE = [
     ({"id": "f"}, "no object with a list of conversations"),
     ("{no json", "JSONDecodeError"),
     ({"id": "g", "conversations": [{"from": "cat", "value": ""}]}, "role must be system, user .* not 'cat'"),
+    ({"id": "i", "conversations": ["so"]}, "a message must be a mapping with role and content, not 'so'"),
+    ({"id": "j", "conversations": [{"from": "human", "value": ["so"]}]}, "the parts of a message must be mappings"),
     ({"id": "h", "conversations": [{"from": "human"}]}, "a message's text must be a string, not NoneType"),
 ]
 

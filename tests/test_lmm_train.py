@@ -14,7 +14,15 @@ pytest.importorskip("accelerate", reason="ove_codec[lmm] is not installed")
 
 from transformers import AutoModelForCausalLM, TrainingArguments
 
-from ove_codec.lmm import LlavaDataset, LMMForConditionalGeneration, LMMProcessor, LMMTrainer, set_trainable, train
+from ove_codec.lmm import (
+    LlavaDataset,
+    LMMConfig,
+    LMMForConditionalGeneration,
+    LMMProcessor,
+    LMMTrainer,
+    set_trainable,
+    train,
+)
 from ove_codec.models import OVEncoder, OVEncoderConfig
 from support import clips, ffmpeg
 from support import lmm as tiny
@@ -143,6 +151,27 @@ def test_unreadable_samples_of_workers_are_counted(tmp_path: Path) -> None:
     assert [s.line for s in trainer.unreadable.values()] == [1]
 
 
+def test_accumulated_batches_weigh_every_token_alike(tmp_path: Path) -> None:
+    records = records_with_images(tmp_path)
+    records[1]["conversations"][1]["value"] = "a box moves in the clip and is seen and moves and moves"
+    changed = []
+    for size in (1, 2):
+        model = tiny.model()
+        processor = tiny.processor(model.config)
+        data = LlavaDataset(jsonl(tmp_path / "data.jsonl", records), processor)
+        args = arguments(
+            tmp_path, per_device_train_batch_size=size, gradient_accumulation_steps=2 // size, max_steps=1,
+            optim="sgd", learning_rate=0.1, max_grad_norm=0.0,
+        )  # fmt: skip
+        LMMTrainer(model, args, processor, data).train()
+        changed.append(model)
+    start = tiny.model()
+    apart, together = (dict(model.named_parameters()) for model in changed)
+    for name, before in start.named_parameters():
+        torch.testing.assert_close(apart[name], together[name], atol=1e-6, rtol=1e-4, msg=name)
+        assert name.startswith("vision_tower") or not torch.equal(apart[name], before), name
+
+
 @pytest.fixture
 def parts(tmp_path: Path) -> Path:
     """A folder with a tower, a language model with tokenizer, and data."""
@@ -158,8 +187,9 @@ def recipe_of(folder: Path) -> dict[str, Any]:
     stage = {
         "data": str(folder / "data.jsonl"),
         "arguments": {
-            "max_steps": 2, "per_device_train_batch_size": 2, "use_cpu": True, "disable_tqdm": True, "save_steps": 1,
-            "gradient_checkpointing": True, "learning_rate": 1e-3, "lr_scheduler_type": "constant",
+            "max_steps": 2, "warmup_ratio": 0.1, "per_device_train_batch_size": 2, "use_cpu": True, "save_steps": 1,
+            "disable_tqdm": True,
+            "gradient_checkpointing": True, "learning_rate": 1e-3, "lr_scheduler_type": "constant_with_warmup",
         },
     }  # fmt: skip
     return {
@@ -225,6 +255,37 @@ def test_recipes_on_a_base(parts: Path) -> None:
     )
     recipe = train.read_recipe(parts / "own.yaml")
     assert recipe["model"] == {"vision_tower": "c", "language_model": "b", "merge_size": 1} and recipe["seed"] == 3
+
+
+TABLE3 = Path(__file__).parents[1] / "models" / "table3"
+
+
+def test_recipes_of_table_3() -> None:
+    from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLVisionConfig
+    from transformers.models.siglip2.configuration_siglip2 import Siglip2VisionConfig
+
+    large = OVEncoderConfig.named("ov-encoder-large").to_dict()
+    columns = {
+        "ov-encoder-lang-codec": large,
+        "qwen3-vit-frame": Qwen3VLVisionConfig(),
+        "ov-encoder-codec": large,
+        "ov-encoder-frame": large,
+        "siglip2-frame": Siglip2VisionConfig(hidden_size=1152),
+    }
+    assert {file.stem for file in TABLE3.glob("*.yaml")} == {"base", *columns}
+    for name, tower in columns.items():
+        recipe = train.read_recipe(TABLE3 / f"{name}.yaml")
+        options = {k: v for k, v in recipe["model"].items() if k not in ("vision_tower", "language_model")}
+        config = LMMConfig(tower, tiny.TEXT, 5, **options)
+        settings_ = dict(recipe["processor"])
+        reader = LMMProcessor.for_model(config, tiny.tokenizer(), settings_.pop("reader"), **settings_).reader
+        side = reader.video_size // reader.patch_size
+        budget = reader.num_frames * side**2 if reader.video_mode == "frames" else reader.select["budget"]
+        assert (side, budget) == (36, 8 * 36**2), name
+        assert (reader.video_mode == "codec") == name.endswith("codec")
+        for stage in recipe["stages"]:
+            assert all(isinstance(rate, float) for rate in stage["learning_rates"].values())
+            assert isinstance(stage["arguments"]["learning_rate"], float) and set(stage["train"]) <= set(PARTS)
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,8 @@ class OveLMMChat(OveLMM):
         turns = [] if messages and messages[0]["role"] == "system" else self._system()
         for message in messages:
             text = ""
-            for part in message["content"]:
+            content = message["content"]
+            for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
                 if part["type"] == "text":
                     text += _without_placeholders(part["text"])
                 elif part["type"] == "image":

@@ -31,6 +31,7 @@ class LMMForConditionalGeneration(PreTrainedModel, GenerationMixin):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
+    _no_split_modules = ("SpatialMergeProjector", "Block", "Qwen3VLVisionBlock", "Siglip2EncoderLayer")
     _skip_keys_device_placement = ("past_key_values", "cache")
 
     def __init__(self, config: LMMConfig) -> None:
@@ -199,11 +200,13 @@ def check_vision_inputs(patches: Tensor, positions: Tensor, cu_seqlens: Tensor, 
         raise ValueError(f"patch_cu_seqlens must rise strictly from 0 to the {len(patches)} patches, got {bounds}")
     if any(bound % area for bound in bounds):
         raise ValueError(f"patch_cu_seqlens must lie at multiples of the {area} patches of a merge block, got {bounds}")
+    if positions.numel() and positions.min() < 0:
+        raise ValueError(f"patch_positions must not be negative, got {positions[(positions < 0).any(1)][0].tolist()}")
     blocks = positions.reshape(-1, area, 3)
     steps = torch.arange(area, device=positions.device)
     inside = torch.stack((torch.zeros_like(steps), steps // merge_size, steps % merge_size), dim=1)
     corner = blocks[:, :1]
-    if (blocks != corner + inside).any() or (corner[..., 1:] % merge_size).any() or (corner < 0).any():
+    if (blocks != corner + inside).any() or (corner[..., 1:] % merge_size).any():
         raise ValueError(
             f"patch_positions must list blocks of {merge_size} x {merge_size} patches, each row by row: put patches in "
             f"the order of ove_codec.lmm.order_for_merge"

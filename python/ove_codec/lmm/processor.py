@@ -356,6 +356,8 @@ def reader_fields(config: LMMConfig, further: Mapping[str, Any]) -> dict[str, An
 
 def _plain_message(message: Message) -> dict[str, str]:
     """{"role", "content"} with a string as content."""
+    if not isinstance(message, Mapping):
+        raise ValueError(f"a message must be a mapping with role and content, not {message!r}")
     if "from" in message:
         role, content = message["from"], message.get("value")
     else:
@@ -365,7 +367,9 @@ def _plain_message(message: Message) -> dict[str, str]:
         raise ValueError(f"a message's role must be system, user (human) or assistant (gpt), not {role!r}")
     if isinstance(content, (list, tuple)):
         marks = {"image": IMAGE, "video": VIDEO}
-        content = "".join(marks[c["type"]] if c.get("type") in marks else str(c.get("text", "")) for c in content)
+        if not all(isinstance(part, Mapping) for part in content):
+            raise ValueError("the parts of a message must be mappings with a type")
+        content = "".join(marks.get(part.get("type", ""), str(part.get("text", ""))) for part in content)
     if not isinstance(content, str):
         raise ValueError(f"a message's text must be a string, not {type(content).__name__}")
     return {"role": role, "content": content}

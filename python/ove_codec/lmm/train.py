@@ -139,6 +139,8 @@ def run_stage(
         "gradient_checkpointing_kwargs": {"use_reentrant": False},
         **(stage.get("arguments") or {}),
     }
+    if "warmup_ratio" in arguments and "warmup_ratio" not in TrainingArguments.__dataclass_fields__:
+        arguments["warmup_steps"] = arguments.pop("warmup_ratio")  # transformers 5 takes a share under this name
     trainer = LMMTrainer(
         model,
         TrainingArguments(output_dir=str(directory), **arguments),
