@@ -21,7 +21,7 @@ from ove_codec.tokens import Tokens, frames, tokenize
 from ove_codec.video import Video, framecrc, open
 
 if TYPE_CHECKING:
-    from ove_codec import models, ops
+    from ove_codec import lmm, models, ops
 
 try:
     __version__ = version("ove_codec")
@@ -45,6 +45,7 @@ __all__ = [
     "cuda",
     "framecrc",
     "frames",
+    "lmm",
     "models",
     "open",
     "ops",
@@ -56,6 +57,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # PyTorch is imported only by those who use it.
-    if name in ("models", "ops"):
+    if name in ("lmm", "models", "ops"):
         return import_module(f"ove_codec.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

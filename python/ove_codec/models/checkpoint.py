@@ -44,7 +44,7 @@ def load(model_class: type[OVEncoder], directory: str | os.PathLike[str], dtype:
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     state: dict[str, torch.Tensor] = {}
     shapes: dict[str, tuple[int, ...]] = {}
-    for file in _weight_files(root):
+    for file in weight_files(root):
         try:
             with safetensors.safe_open(file, framework="pt") as tensors:
                 for key in tensors.keys():  # noqa: SIM118 (not a mapping)
@@ -92,7 +92,7 @@ def save(model: OVEncoder, directory: str | os.PathLike[str]) -> None:
     save_file(state, root / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
-def _weight_files(root: Path) -> list[Path]:
+def weight_files(root: Path) -> list[Path]:
     """The one file, or the shards that the index names; those must lie in the directory itself."""
     if (root / WEIGHTS_FILE).is_file():
         return [root / WEIGHTS_FILE]
@@ -114,7 +114,7 @@ def _weight_files(root: Path) -> list[Path]:
 def has_wrapped_names(directory: str | os.PathLike[str]) -> bool:
     """Whether weights in a local directory carry the prefixes of wrappers; False where there are none to read."""
     try:
-        files = _weight_files(Path(directory))
+        files = weight_files(Path(directory))
         with safetensors.safe_open(files[0], framework="pt") as tensors:
             return any(name.startswith(WRAPPERS) for name in tensors.keys())  # noqa: SIM118 (not a mapping)
     except (OSError, ValueError, safetensors.SafetensorError):

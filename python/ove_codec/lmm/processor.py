@@ -1,0 +1,378 @@
+"""Conversations about images and videos to token ids, labels and packed patches."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AddedToken, AutoProcessor, AutoTokenizer, BatchFeature
+
+from ove_codec.lmm import tower_configs
+from ove_codec.lmm.config import LMMConfig
+from ove_codec.lmm.vision import VisionReader, VisionTokens, concatenated
+
+IMAGE, VIDEO = "<image>", "<video>"
+IGNORED = -100  # label of a token that is no target
+VISION_TOKEN = "<|image_pad|>"
+PROMPTS = ("chat", "plain")
+_PLACEHOLDER = re.compile(f"({IMAGE}|{VIDEO})")
+_FILE = "processor_config.json"
+_ROLES = {"human": "user", "gpt": "assistant"}
+
+Message = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One conversation, ready for a batch: a label is the token itself, or -100 where it is no target."""
+
+    input_ids: list[int]
+    labels: list[int]
+    vision: list[VisionTokens]
+
+
+class LMMProcessor:
+    """Tokenizer and vision reader of an `LMMForConditionalGeneration`.
+
+    A message's text holds a placeholder <image> or <video> wherever an image or clip goes; it becomes as many vision
+    tokens as the model makes of it. Messages are {"role", "content"} as chat templates take them (content a string, or
+    a list of {"type": "text" | "image" | "video"}), or LLaVA's {"from": "human" | "gpt", "value"}.
+
+    Args:
+        tokenizer: of the language model. The vision token is added to it where it has none.
+        reader: how images and videos become patches.
+        vision_token: stands for one feature. The tokens of an image or clip are put between <|vision_start|> and
+            <|vision_end|> where the tokenizer knows these.
+        timestamps: put the time of every slot of a clip before its tokens, as <1.5 seconds>.
+        prompt: "chat" uses the tokenizer's chat template; "plain" leaves it out: of a human's turns only the images
+            and clips stay, and a text ends with the end token, as LLaVA trains projectors.
+        max_length: longer samples lose what is behind; one whose vision tokens do not fit is an error.
+        template_arguments: further arguments of the chat template, such as enable_thinking.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        reader: VisionReader | Mapping[str, Any] | None = None,
+        *,
+        vision_token: str = VISION_TOKEN,
+        timestamps: bool = False,
+        prompt: str = "chat",
+        max_length: int | None = None,
+        template_arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        if prompt not in PROMPTS:
+            raise ValueError(f"prompt must be one of {', '.join(PROMPTS)}, not {prompt!r}")
+        if max_length is not None and max_length < 1:
+            raise ValueError(f"max_length must be None or positive, not {max_length}")
+        self.tokenizer = tokenizer
+        self.reader = reader if isinstance(reader, VisionReader) else VisionReader.from_dict(dict(reader or {}))
+        self.vision_token = vision_token
+        self.timestamps = timestamps
+        self.prompt = prompt
+        self.max_length = max_length
+        self.template_arguments = dict(template_arguments or {})
+        self.vision_token_id = vision_token_id(tokenizer, vision_token)
+        known = tokenizer.get_vocab()
+        self._around = [[known[name]] if name in known else [] for name in ("<|vision_start|>", "<|vision_end|>")]
+
+    @classmethod
+    def for_model(
+        cls, config: LMMConfig, tokenizer: Any, reader: Mapping[str, Any] | None = None, **kw: Any
+    ) -> LMMProcessor:
+        """A processor whose reader fits the model's tower; `reader` has further fields of `VisionReader`."""
+        return cls(tokenizer, VisionReader.from_dict(reader_fields(config, reader or {})), **kw)
+
+    @classmethod
+    def from_pretrained(cls, directory: str | os.PathLike[str], **kwargs: Any) -> LMMProcessor:
+        """Reads what `save_pretrained` wrote; keyword arguments replace what the file says.
+
+        Raises:
+            FileNotFoundError: the directory or one of its files is missing.
+            ValueError: the file is damaged.
+        """
+        file = Path(directory) / _FILE
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing: processors are read from local directories only")
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+            settings = {name: values[name] for name in cls._settings}
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{file} is no processor file of this library: {error!r}") from error
+        settings.update({name: kwargs[name] for name in cls._settings if name in kwargs})
+        return cls(AutoTokenizer.from_pretrained(directory, local_files_only=True), **settings)
+
+    _settings = ("reader", "vision_token", "timestamps", "prompt", "max_length", "template_arguments")
+
+    def save_pretrained(self, directory: str | os.PathLike[str], **kwargs: Any) -> list[str]:
+        """Writes the tokenizer's files and `processor_config.json`."""
+        root = Path(directory)
+        root.mkdir(parents=True, exist_ok=True)
+        values = {name: getattr(self, name) for name in self._settings}
+        values["reader"] = self.reader.to_dict()
+        text = json.dumps({"processor_class": type(self).__name__, **values}, indent=2, sort_keys=True)
+        (root / _FILE).write_text(text + "\n", encoding="utf-8")
+        return [*self.tokenizer.save_pretrained(root), str(root / _FILE)]
+
+    def changed(self, **settings: Any) -> LMMProcessor:
+        """The same processor with other settings; of `reader` only the fields that are given change."""
+        values = {name: getattr(self, name) for name in self._settings}
+        if unknown := sorted(set(settings) - set(values)):
+            raise ValueError(f"unknown processor setting {', '.join(unknown)}; there are {', '.join(sorted(values))}")
+        if "reader" in settings:
+            settings["reader"] = {**self.reader.to_dict(), **settings["reader"]}
+        return type(self)(self.tokenizer, **{**values, **settings})
+
+    def sample(
+        self,
+        messages: Sequence[Message],
+        images: Sequence[Any] = (),
+        videos: Sequence[Any] = (),
+        *,
+        add_generation_prompt: bool = False,
+    ) -> Sample:
+        """One conversation; the turns of the assistant are targets.
+
+        Args:
+            messages: the turns.
+            images: for every <image>, in order: what `VisionReader.image` takes, or `VisionTokens`.
+            videos: for every <video>, in order: what `VisionReader.video` takes, or `VisionTokens`.
+            add_generation_prompt: end where the assistant's next turn begins.
+
+        Raises:
+            ValueError: there are more or fewer placeholders than images or videos, a message is of another form, or
+                the sample is longer than `max_length` allows.
+            OSError, ove_codec.Error: an image or video cannot be read; the message names it.
+        """
+        segments = list(self._segments([_plain_message(m) for m in messages], add_generation_prompt))
+        return self._encoded(segments, images, videos)
+
+    def __call__(
+        self,
+        text: str | Sequence[str],
+        images: Sequence[Any] | None = None,
+        videos: Sequence[Any] | None = None,
+        *,
+        padding_side: str = "left",
+        return_tensors: str = "pt",
+    ) -> BatchFeature:
+        """A batch of texts with placeholders, for `generate`: left padded, without labels.
+
+        `images` and `videos` are of all texts, in their order.
+        """
+        if return_tensors != "pt":
+            raise ValueError(f"return_tensors must be 'pt', not {return_tensors!r}")
+        texts = [text] if isinstance(text, str) else list(text)
+        media = {IMAGE: list(images or ()), VIDEO: list(videos or ())}
+        samples = []
+        for one in texts:
+            taken = {mark: media[mark][: one.count(mark)] for mark in media}
+            media = {mark: media[mark][len(taken[mark]) :] for mark in media}
+            samples.append(self._encoded([(one, False)], taken[IMAGE], taken[VIDEO]))
+        for mark, left in media.items():
+            if left:
+                raise ValueError(
+                    f"text has fewer {mark} placeholders than there are {mark[1:-1]}s: {len(left)} are left"
+                )
+        return BatchFeature(self.collate(samples, padding_side=padding_side, labels=False))
+
+    def apply_chat_template(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool = False, tokenize: bool = False, **kwargs: Any
+    ) -> str:
+        """The text of a conversation, placeholders and all, as `__call__` takes it."""
+        if tokenize:
+            raise ValueError("tokenize must be False: pass the text to the processor, with its images and videos")
+        return self._rendered([_plain_message(m) for m in messages], add_generation_prompt, **kwargs)
+
+    def batch_decode(self, sequences: Any, **kwargs: Any) -> list[str]:
+        """Texts of token ids; see the tokenizer's."""
+        texts: list[str] = self.tokenizer.batch_decode(sequences, **kwargs)
+        return texts
+
+    def collate(
+        self, samples: Sequence[Sample], *, padding_side: str = "right", labels: bool = True
+    ) -> dict[str, Tensor]:
+        """A batch: `input_ids`, `attention_mask`, `labels` (B, L), and the patches of all images and clips, packed."""
+        if not samples:
+            raise ValueError("samples must be one or more")
+        if padding_side not in ("left", "right"):
+            raise ValueError(f"padding_side must be 'left' or 'right', not {padding_side!r}")
+        length = max(len(s.input_ids) for s in samples)
+
+        def padded(rows: list[list[int]], value: int) -> Tensor:
+            fill = [[value] * (length - len(row)) for row in rows]
+            pairs = zip(rows, fill, strict=True)
+            return torch.tensor([f + row if padding_side == "left" else row + f for row, f in pairs])
+
+        batch = {
+            "input_ids": padded([s.input_ids for s in samples], self.pad_token_id),
+            "attention_mask": padded([[1] * len(s.input_ids) for s in samples], 0),
+        }
+        if labels:
+            batch["labels"] = padded([s.labels for s in samples], IGNORED)
+        items = [item for s in samples for item in s.vision]
+        return {**batch, **concatenated(items)} if items else batch
+
+    @property
+    def pad_token_id(self) -> int:
+        """What fills shorter rows of a batch; masked, so any token will do where the tokenizer has none for it."""
+        token = self.tokenizer.pad_token_id
+        return int(self.tokenizer.eos_token_id or 0) if token is None else int(token)
+
+    def _rendered(self, messages: Sequence[Message], add_generation_prompt: bool, **kwargs: Any) -> str:
+        if getattr(self.tokenizer, "chat_template", None) is None:
+            raise ValueError("the tokenizer has no chat template: set tokenizer.chat_template, or prompt='plain'")
+        text: str = self.tokenizer.apply_chat_template(
+            list(messages),
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            **{**self.template_arguments, **kwargs},
+        )
+        return text
+
+    def _segments(self, messages: Sequence[Message], add_generation_prompt: bool) -> Iterator[tuple[str, bool]]:
+        """The text of a conversation in pieces, and whether each is a target."""
+        if self.prompt == "plain":
+            for message in messages:
+                if message["role"] == "assistant":
+                    yield message["content"] + (self.tokenizer.eos_token or ""), True
+                else:
+                    yield "".join(_PLACEHOLDER.findall(message["content"])), False
+            return
+        text = self._rendered(messages, add_generation_prompt)
+        done = 0
+        for i, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            before = self._rendered(messages[:i], True)
+            content = message["content"].strip()
+            begin, at = len(before), text.find(content, len(before))
+            if not text.startswith(before) or at < 0:
+                raise ValueError(
+                    f"the chat template rewrites turns before turn {i}, so its targets cannot be found; use one that "
+                    f"renders a conversation's beginning the same whatever follows"
+                )
+            # What ends a turn is seen where it is the last one.
+            alone = self._rendered(messages[: i + 1], False)
+            ending = alone[alone.find(content, begin) + len(content) :].rstrip()
+            stop = at + len(content)
+            if text.startswith(ending, stop):
+                stop += len(ending)
+            yield text[done:begin], False
+            yield text[begin:stop], True
+            done = stop
+        yield text[done:], False
+
+    def _encoded(self, segments: Sequence[tuple[str, bool]], images: Sequence[Any], videos: Sequence[Any]) -> Sample:
+        text = "".join(piece for piece, _ in segments)
+        for mark, given in ((IMAGE, images), (VIDEO, videos)):
+            if text.count(mark) != len(given):
+                raise ValueError(
+                    f"the text has {text.count(mark)} {mark} placeholders, but there are {len(given)} {mark[1:-1]}s"
+                )
+        sources = {IMAGE: iter(images), VIDEO: iter(videos)}
+        ids: list[int] = []
+        labels: list[int] = []
+        vision: list[VisionTokens] = []
+        needed = 0  # tokens up to the last vision token
+        for piece, target in segments:
+            for part in _PLACEHOLDER.split(piece):
+                if part in sources:
+                    item = self._read(part, next(sources[part]))
+                    vision.append(item)
+                    new, is_target = self._vision_ids(item), False
+                else:
+                    new, is_target = self._text_ids(part), target
+                ids += new
+                labels += new if is_target else [IGNORED] * len(new)
+                needed = len(ids) if part in sources else needed
+        if self.max_length is not None and len(ids) > self.max_length:
+            if needed > self.max_length:
+                raise ValueError(f"the images and videos end at token {needed}, beyond max_length {self.max_length}")
+            ids, labels = ids[: self.max_length], labels[: self.max_length]
+        return Sample(ids, labels, vision)
+
+    def _read(self, mark: str, source: Any) -> VisionTokens:
+        if isinstance(source, VisionTokens):
+            return source
+        if mark == IMAGE:
+            return self.reader.image(source)
+        if isinstance(source, Mapping):  # {"video": source, "start": seconds, "end": seconds}
+            return self.reader.video(source["video"], start=source.get("start"), end=source.get("end"))
+        return self.reader.video(source)
+
+    def _vision_ids(self, item: VisionTokens) -> list[int]:
+        first, last = self._around
+        area = self.reader.merge_size**2
+        if not self.timestamps or item.seconds is None:
+            return first + [self.vision_token_id] * (len(item.patches) // area) + last
+        ids: list[int] = []
+        for seconds, length in zip(item.seconds, item.slot_lengths(), strict=True):
+            ids += self._text_ids(f"<{seconds:.1f} seconds>")
+            ids += first + [self.vision_token_id] * (length // area) + last
+        return ids
+
+    def _text_ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+        if self.vision_token_id in ids:
+            raise ValueError(
+                f"a text holds the vision token {self.vision_token!r}: take it out, {IMAGE} stands for images"
+            )
+        return ids
+
+
+def vision_token_id(tokenizer: Any, vision_token: str = VISION_TOKEN) -> int:
+    """The number of the vision token, which is added where the tokenizer lacks it."""
+    if vision_token not in tokenizer.get_vocab():
+        tokenizer.add_tokens([AddedToken(vision_token, special=True, normalized=False)], special_tokens=True)
+    return int(tokenizer.convert_tokens_to_ids(vision_token))
+
+
+def reader_fields(config: LMMConfig, further: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a `VisionReader` that the model's tower asks for, and `further` ones.
+
+    Raises ValueError where one of these is another than the tower's.
+    """
+    traits = tower_configs.traits(config.vision_config)
+    fixed = {
+        "patch_size": traits.patch_size,
+        "merge_size": config.merge_size,
+        "temporal_patch_size": traits.temporal_patch_size,
+        "whole_frames": traits.whole_frames,
+    }
+    for name, value in fixed.items():
+        if further.get(name, value) != value:
+            raise ValueError(f"{name} must be {value}, as the model has it, not {further[name]!r}")
+    usual = {"mean": traits.mean, "std": traits.std, "video_mode": "frames" if traits.whole_frames else "codec"}
+    return {**usual, **fixed, **further}
+
+
+def _plain_message(message: Message) -> dict[str, str]:
+    """{"role", "content"} with a string as content."""
+    if not isinstance(message, Mapping):
+        raise ValueError(f"a message must be a mapping with role and content, not {message!r}")
+    if "from" in message:
+        role, content = message["from"], message.get("value")
+    else:
+        role, content = message.get("role"), message.get("content")
+    role = _ROLES.get(role, role)
+    if role not in ("system", "user", "assistant"):
+        raise ValueError(f"a message's role must be system, user (human) or assistant (gpt), not {role!r}")
+    if isinstance(content, (list, tuple)):
+        marks = {"image": IMAGE, "video": VIDEO}
+        if not all(isinstance(part, Mapping) for part in content):
+            raise ValueError("the parts of a message must be mappings with a type")
+        content = "".join(marks.get(part.get("type", ""), str(part.get("text", ""))) for part in content)
+    if not isinstance(content, str):
+        raise ValueError(f"a message's text must be a string, not {type(content).__name__}")
+    return {"role": role, "content": content}
+
+
+AutoProcessor.register(LMMConfig, LMMProcessor, exist_ok=True)

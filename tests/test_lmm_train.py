@@ -1,0 +1,333 @@
+"""Training through Trainer: parts, rates, stages, and samples that cannot be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("transformers", reason="ove_codec[lmm] is not installed")
+pytest.importorskip("accelerate", reason="ove_codec[lmm] is not installed")
+
+from transformers import AutoModelForCausalLM, TrainingArguments
+
+from ove_codec.lmm import (
+    LlavaDataset,
+    LMMConfig,
+    LMMForConditionalGeneration,
+    LMMProcessor,
+    LMMTrainer,
+    set_trainable,
+    train,
+)
+from ove_codec.models import OVEncoder, OVEncoderConfig
+from support import clips, ffmpeg
+from support import lmm as tiny
+
+PARTS = ("vision_tower", "projector", "language_model")
+
+
+def conversation(text: str, answer: str) -> list[dict[str, str]]:
+    return [{"from": "human", "value": text}, {"from": "gpt", "value": answer}]
+
+
+def jsonl(file: Path, records: list[dict[str, Any]]) -> Path:
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return file
+
+
+def records_with_images(folder: Path, count: int = 2) -> list[dict[str, Any]]:
+    answers = ["a box moves", "the clip is seen"]
+    for i in range(count):
+        tiny.picture(i).save(folder / f"{i}.png")
+    return [
+        {"id": str(i), "image": f"{i}.png", "conversations": conversation("<image>\nwhat is seen?", answers[i % 2])}
+        for i in range(count)
+    ]
+
+
+def arguments(folder: Path, **options: Any) -> TrainingArguments:
+    values = {
+        "output_dir": str(folder), "per_device_train_batch_size": 2, "learning_rate": 5e-3, "max_steps": 3,
+        "report_to": "none", "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1, "use_cpu": True,
+    }  # fmt: skip
+    return TrainingArguments(**{**values, **options})
+
+
+@pytest.mark.parametrize("tower", list(tiny.TOWERS))
+def test_two_samples_are_learnt(tower: str, tmp_path: Path) -> None:
+    if not ffmpeg.has_libx265():
+        pytest.skip("ffmpeg with libx265 makes the clip")
+    records = records_with_images(tmp_path, 1)
+    clip = clips.moving_clip(tmp_path)
+    records.append({"id": "v", "video": clip.name, "conversations": conversation("<video>", "a clip")})
+    model = tiny.model(tower)
+    processor = tiny.processor(model.config)
+    data = LlavaDataset(jsonl(tmp_path / "data.jsonl", records), processor)
+    args = arguments(tmp_path, max_steps=30, learning_rate=1e-2, warmup_steps=2)
+    trainer = LMMTrainer(model, args, processor, [data[0], data[1]])  # read once
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert losses[0] > 3 and losses[-1] < 0.2 * losses[0]
+
+    model.eval()
+    prompt = processor.sample(conversation("<video>", "")[:1], (), [clip], add_generation_prompt=True)
+    batch = processor.collate([prompt], padding_side="left", labels=False)
+    tokens = model.generate(**batch, max_new_tokens=12, do_sample=False, eos_token_id=processor.tokenizer.eos_token_id)
+    assert processor.batch_decode(tokens[:, batch["input_ids"].shape[1] :]) == ["a clip<|im_end|>"]
+
+
+def test_parts_are_frozen_and_have_rates_of_their_own(tmp_path: Path) -> None:
+    model = tiny.model()
+    processor = tiny.processor(model.config)
+    data = LlavaDataset(jsonl(tmp_path / "data.jsonl", records_with_images(tmp_path)), processor)
+    set_trainable(model, ["projector", "language_model"])
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    rates = {"projector": 1e-2}
+    trainer = LMMTrainer(
+        model,
+        arguments(tmp_path, lr_scheduler_type="constant", weight_decay=0.1),
+        processor,
+        data,
+        learning_rates=rates,
+    )
+    trainer.train()
+    optimizer: Any = getattr(trainer.optimizer, "optimizer", trainer.optimizer)  # accelerate wraps it
+    names = {id(p): name for name, p in model.named_parameters()}
+    seen = []
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            name = names[id(p)]
+            seen.append(name)
+            assert group["lr"] == (1e-2 if name.startswith("projector") else 5e-3), name
+            assert group["weight_decay"] == (0.1 if p.ndim > 1 else 0.0), name
+    assert sorted(seen) == sorted(name for name, p in model.named_parameters() if p.requires_grad)
+    for name, p in model.named_parameters():
+        assert torch.equal(p, before[name]) == name.startswith("vision_tower"), name
+    for names_, message in ((["tower"], "train must name parts of vision_tower"), ([], "train must name one or more")):
+        with pytest.raises(ValueError, match=message):
+            set_trainable(model, names_)
+    with pytest.raises(ValueError, match=r"learning_rates must be of parts of vision_tower, .* not head"):
+        LMMTrainer(model, arguments(tmp_path), processor, data, learning_rates={"head": 1.0})
+
+
+def test_unreadable_samples_are_counted_not_replaced(tmp_path: Path) -> None:
+    records = records_with_images(tmp_path, 4)
+    (tmp_path / "1.png").unlink()
+    (tmp_path / "2.png").write_bytes(b"no picture")
+    model = tiny.model()
+    processor = tiny.processor(model.config)
+    data = LlavaDataset(jsonl(tmp_path / "data.jsonl", records), processor)
+    args = arguments(tmp_path, max_steps=-1, num_train_epochs=2, per_device_train_batch_size=1)
+    trainer = LMMTrainer(model, args, processor, data, max_unreadable=0.5)
+    trainer.train()
+    assert trainer.state.global_step == 8
+    assert sorted(s.line for s in trainer.unreadable.values()) == [2, 3]
+    assert [entry["unreadable"] for entry in trainer.state.log_history if "unreadable" in entry][-1] == 2
+    assert all(entry.get("loss", 0) == entry.get("loss", 0) for entry in trainer.state.log_history)  # none is NaN
+    file = trainer.write_unreadable(tmp_path)
+    assert file is not None
+    listed = {row["line"]: row for row in map(json.loads, file.read_text().splitlines())}
+    assert listed[2]["id"] == "1" and listed[2]["reason"].endswith("1.png: no such image")
+    assert "2.png" in listed[3]["reason"]
+
+    strict = LMMTrainer(model, args, processor, data, max_unreadable=0.2)
+    with pytest.raises(RuntimeError, match=r"1 of 4 samples cannot be read, more than the max_unreadable share of 0.2"):
+        strict.train()
+
+
+def test_unreadable_samples_of_workers_are_counted(tmp_path: Path) -> None:
+    records = records_with_images(tmp_path, 4)
+    (tmp_path / "0.png").unlink()
+    model = tiny.model()
+    processor = tiny.processor(model.config)
+    data = LlavaDataset(jsonl(tmp_path / "data.jsonl", records), processor)
+    args = arguments(tmp_path, max_steps=-1, num_train_epochs=1, dataloader_num_workers=1)
+    trainer = LMMTrainer(model, args, processor, data, max_unreadable=1.0)
+    trainer.train()
+    assert [s.line for s in trainer.unreadable.values()] == [1]
+
+
+def test_accumulated_batches_weigh_every_token_alike(tmp_path: Path) -> None:
+    records = records_with_images(tmp_path)
+    records[1]["conversations"][1]["value"] = "a box moves in the clip and is seen and moves and moves"
+    changed = []
+    for size in (1, 2):
+        model = tiny.model()
+        processor = tiny.processor(model.config)
+        data = LlavaDataset(jsonl(tmp_path / "data.jsonl", records), processor)
+        args = arguments(
+            tmp_path, per_device_train_batch_size=size, gradient_accumulation_steps=2 // size, max_steps=1,
+            optim="sgd", learning_rate=0.1, max_grad_norm=0.0,
+        )  # fmt: skip
+        LMMTrainer(model, args, processor, data).train()
+        changed.append(model)
+    start = tiny.model()
+    apart, together = (dict(model.named_parameters()) for model in changed)
+    for name, before in start.named_parameters():
+        torch.testing.assert_close(apart[name], together[name], atol=1e-6, rtol=1e-4, msg=name)
+        assert name.startswith("vision_tower") or not torch.equal(apart[name], before), name
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    """A folder with a tower, a language model with tokenizer, and data."""
+    torch.manual_seed(0)
+    OVEncoder.from_config(OVEncoderConfig.from_dict(tiny.TOWERS["ov"])).save_pretrained(tmp_path / "tower")
+    AutoModelForCausalLM.from_config(tiny.config().text_config).save_pretrained(tmp_path / "lm")
+    tiny.tokenizer().save_pretrained(tmp_path / "lm")
+    jsonl(tmp_path / "data.jsonl", records_with_images(tmp_path))
+    return tmp_path
+
+
+def recipe_of(folder: Path) -> dict[str, Any]:
+    stage = {
+        "data": str(folder / "data.jsonl"),
+        "arguments": {
+            "max_steps": 2, "warmup_ratio": 0.1, "per_device_train_batch_size": 2, "use_cpu": True, "save_steps": 1,
+            "disable_tqdm": True,
+            "gradient_checkpointing": True, "learning_rate": 1e-3, "lr_scheduler_type": "constant_with_warmup",
+        },
+    }  # fmt: skip
+    return {
+        "output_dir": str(folder / "out"),
+        "model": {
+            "vision_tower": str(folder / "tower"), "language_model": str(folder / "lm"),
+            "select_layer": -2, "merge_size": 2, "projector": "mlp",
+        },
+        "processor": {"reader": {"min_image_patches": 4, "max_image_patches": 36}, "max_length": 512},
+        "stages": [
+            {**stage, "name": "projector", "train": ["projector"], "prompt": "plain",
+             "learning_rates": {"projector": 1e-2}},
+            {**stage, "name": "full", "train": list(PARTS), "learning_rates": {"vision_tower": 2e-6}},
+        ],
+    }  # fmt: skip
+
+
+def test_stages_of_a_recipe(parts: Path) -> None:
+    file = parts / "recipe.json"
+    file.write_text(json.dumps(recipe_of(parts)))
+    recipe = train.read_recipe(file)
+    model = train.run(recipe)
+    first = LMMForConditionalGeneration.from_pretrained(parts / "out" / "projector")
+    last = LMMForConditionalGeneration.from_pretrained(parts / "out" / "full")
+    for (name, a), (_, b), (_, c) in zip(*(m.named_parameters() for m in (first, last, model)), strict=True):
+        assert torch.equal(b, c), name
+        assert not torch.equal(a, b) or not b.any() or "embed_tokens" in name, name
+    # The first stage has changed nothing but the projector.
+    tower = OVEncoder.from_pretrained(parts / "tower").state_dict()
+    for name, p in first.vision_tower.model.named_parameters():
+        assert torch.equal(p, tower[name])
+    assert LMMProcessor.from_pretrained(parts / "out" / "projector").prompt == "plain"
+    processor = LMMProcessor.from_pretrained(parts / "out" / "full")
+    assert processor.prompt == "chat" and processor.reader.merge_size == 2 and processor.max_length == 512
+    assert first.config.select_layer == -2 and first.config.projector == "mlp"
+
+    # Resumed when both stages are finished, nothing is trained; when the second is under way, it goes on.
+    again = train.run(recipe, resume=True)
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), last.parameters(), strict=True))
+    (parts / "out" / "full" / "trainer_state.json").unlink()
+    recipe["stages"][1]["arguments"]["max_steps"] = 3
+    longer = train.run(recipe, resume=True)
+    state = json.loads((parts / "out" / "full" / "trainer_state.json").read_text())
+    assert state["global_step"] == 3
+    assert not torch.equal(longer.projector.linear_1.weight, last.projector.linear_1.weight)
+
+    # A saved model is where another recipe begins.
+    further = {
+        **recipe_of(parts), "output_dir": str(parts / "more"), "model": {"directory": str(parts / "out" / "projector")},
+        "processor": {"prompt": "chat"}, "stages": recipe_of(parts)["stages"][1:],
+    }  # fmt: skip
+    loaded, saved = train.load(further)
+    assert torch.equal(loaded.projector.linear_1.weight, first.projector.linear_1.weight)
+    assert saved.prompt == "chat" and saved.reader.max_image_patches == 36
+
+
+def test_recipes_on_a_base(parts: Path) -> None:
+    (parts / "base.yaml").write_text(
+        "model: {vision_tower: a, language_model: b, merge_size: 1}\nstages: []\nseed: 3\n"
+    )
+    (parts / "own.yaml").write_text(
+        "base: base.yaml\noutput_dir: out\nmodel: {vision_tower: c}\nstages: [{name: x, data: d, train: [projector]}]\n"
+    )
+    recipe = train.read_recipe(parts / "own.yaml")
+    assert recipe["model"] == {"vision_tower": "c", "language_model": "b", "merge_size": 1} and recipe["seed"] == 3
+
+
+TABLE3 = Path(__file__).parents[1] / "models" / "table3"
+
+
+def test_recipes_of_table_3() -> None:
+    from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLVisionConfig
+    from transformers.models.siglip2.configuration_siglip2 import Siglip2VisionConfig
+
+    large = OVEncoderConfig.named("ov-encoder-large").to_dict()
+    columns = {
+        "ov-encoder-lang-codec": large,
+        "qwen3-vit-frame": Qwen3VLVisionConfig(),
+        "ov-encoder-codec": large,
+        "ov-encoder-frame": large,
+        "siglip2-frame": Siglip2VisionConfig(hidden_size=1152),
+    }
+    assert {file.stem for file in TABLE3.glob("*.yaml")} == {"base", *columns}
+    for name, tower in columns.items():
+        recipe = train.read_recipe(TABLE3 / f"{name}.yaml")
+        options = {k: v for k, v in recipe["model"].items() if k not in ("vision_tower", "language_model")}
+        config = LMMConfig(tower, tiny.TEXT, 5, **options)
+        settings_ = dict(recipe["processor"])
+        reader = LMMProcessor.for_model(config, tiny.tokenizer(), settings_.pop("reader"), **settings_).reader
+        side = reader.video_size // reader.patch_size
+        budget = reader.num_frames * side**2 if reader.video_mode == "frames" else reader.select["budget"]
+        assert (side, budget) == (36, 8 * 36**2), name
+        assert (reader.video_mode == "codec") == name.endswith("codec")
+        for stage in recipe["stages"]:
+            assert all(isinstance(rate, float) for rate in stage["learning_rates"].values())
+            assert isinstance(stage["arguments"]["learning_rate"], float) and set(stage["train"]) <= set(PARTS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stages": []}, "stages must be one or more, with different names"),
+        ({"outputdir": "x"}, "unknown key outputdir"),
+        ({"output_dir": None}, "output_dir must be given"),
+        ({"stages": [{"name": "a", "data": "b"}]}, "stage 0 lacks train"),
+        ({"stages": [{"name": "a", "data": "b", "train": [], "lr": 1}]}, "stage 0 has the unknown key lr"),
+        ({"base": "recipe.json"}, "the recipe is based on itself"),
+    ],
+)
+def test_bad_recipes(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    values = {k: v for k, v in {**recipe_of(tmp_path), **changes}.items() if v is not None}
+    file = tmp_path / "recipe.json"
+    file.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=message):
+        train.read_recipe(file)
+
+
+def test_bad_files_and_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "list.yaml").write_text("- 1")
+    (tmp_path / "bad.yaml").write_text("{")
+    for name, message in (
+        ("list.yaml", "must hold a mapping"),
+        ("bad.yaml", "is no YAML or JSON"),
+        ("no.yaml", "No such"),
+    ):
+        with pytest.raises(SystemExit):
+            train.main([str(tmp_path / name)])
+        assert message in capsys.readouterr().err
+    with pytest.raises(ValueError, match="model lacks vision_tower"):
+        train.load({"model": {"language_model": "x"}})
+    with pytest.raises(ValueError, match="model has a directory, so merge_size cannot be given"):
+        train.load({"model": {"directory": "x", "merge_size": 1}})
+
+
+def test_command(parts: Path) -> None:
+    recipe = recipe_of(parts)
+    recipe["stages"] = recipe["stages"][:1]
+    recipe["stages"][0]["arguments"]["max_steps"] = 1
+    (parts / "recipe.json").write_text(json.dumps(recipe))
+    assert train.main([str(parts / "recipe.json")]) == 0
+    assert (parts / "out" / "projector" / "model.safetensors").is_file()
