@@ -1,0 +1,153 @@
+"""The parts of the encoder, with the parameter names and shapes of the published checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ove_codec.models.attention import PackedAttention, attention_weights
+from ove_codec.models.config import OVEncoderConfig
+from ove_codec.models.rope import apply_rope
+
+Weights = tuple[Tensor, ...]  # of one layer: a tensor (heads, L, L) a sequence
+
+
+def make_norm(config: OVEncoderConfig) -> nn.Module:
+    """The norm of the body."""
+    norm = nn.LayerNorm if config.layer_norm_type == "layer_norm" else nn.RMSNorm
+    return norm(config.hidden_size, eps=config.layer_norm_eps)
+
+
+class Embeddings(nn.Module):
+    """Patch rows to tokens. The weight has the shape of a convolution; on separate patches that is a linear map."""
+
+    def __init__(self, config: OVEncoderConfig) -> None:
+        super().__init__()
+        p = config.patch_size
+        self.patch_embedding = nn.Conv2d(config.num_channels, config.hidden_size, p, stride=p, bias=False)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return F.linear(patches, self.patch_embedding.weight.flatten(1))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with rotary positions on queries and keys."""
+
+    def __init__(self, config: OVEncoderConfig) -> None:
+        super().__init__()
+        self.head_dim = config.head_dim
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (
+            nn.Linear(config.hidden_size, config.hidden_size) for _ in range(4)
+        )
+
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, attend: PackedAttention, output_weights: bool
+    ) -> tuple[Tensor, Weights | None]:
+        q, k, v = (proj(x).unflatten(-1, (-1, self.head_dim)) for proj in (self.q_proj, self.k_proj, self.v_proj))
+        q, k = apply_rope(q, cos, sin), apply_rope(k, cos, sin)
+        weights = None
+        if output_weights:
+            assert attend.packing.lengths is not None
+            weights = attention_weights(q, k, attend.packing.lengths)
+        return self.out_proj(attend(q, k, v).flatten(1)), weights
+
+
+class MLP(nn.Module):
+    """Linear, GELU (erf), linear."""
+
+    def __init__(self, config: OVEncoderConfig) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """x += attention(norm(x)); x += mlp(norm(x))."""
+
+    def __init__(self, config: OVEncoderConfig) -> None:
+        super().__init__()
+        self.layer_norm1 = make_norm(config)
+        self.self_attn = Attention(config)
+        self.layer_norm2 = make_norm(config)
+        self.mlp = MLP(config)
+
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, attend: PackedAttention, output_weights: bool
+    ) -> tuple[Tensor, Weights | None]:
+        attended, weights = self.self_attn(self.layer_norm1(x), cos, sin, attend, output_weights)
+        x = x + attended
+        return x + self.mlp(self.layer_norm2(x)), weights
+
+
+class Layers(nn.Module):
+    """The stack of blocks.
+
+    gradient_checkpointing: in training, keep only the inputs of the blocks, and run them again in the backward pass, by
+        `_gradient_checkpointing_func` (names that Hugging Face's trainers set).
+    """
+
+    def __init__(self, config: OVEncoderConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        self.gradient_checkpointing = False
+        self._gradient_checkpointing_func: Callable[..., Any] | None = None
+
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, attend: PackedAttention, output_states: bool, output_weights: bool
+    ) -> tuple[Tensor, list[Tensor], list[Weights]]:
+        """The last block's output; on request the inputs of all blocks and that output, and attention weights."""
+        states, attentions = [x], []
+        recompute = self._gradient_checkpointing_func if self.gradient_checkpointing and self.training else None
+        for block in self.layers:
+            if recompute is None:
+                x, weights = block(x, cos, sin, attend, output_weights)
+            else:
+                x, weights = recompute(block.__call__, x, cos, sin, attend, output_weights)
+            if output_states:
+                states.append(x)
+            if output_weights:
+                attentions.append(weights)
+        return x, states, attentions
+
+
+class PoolingHead(nn.Module):
+    """One learned query attends to the tokens of a sequence; r + mlp(norm(r)) follows."""
+
+    def __init__(self, config: OVEncoderConfig) -> None:
+        super().__init__()
+        self.probe = nn.Parameter(torch.empty(1, 1, config.hidden_size))
+        # Holds the fused projection (rows q, k, v) under its published names; attention itself runs on packed tokens.
+        self.attention = nn.MultiheadAttention(config.hidden_size, config.num_attention_heads, batch_first=True)
+        self.norm = nn.RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor, attend: PackedAttention) -> Tensor:
+        heads, hidden = self.attention.num_heads, x.shape[-1]
+        weight, bias = self.attention.in_proj_weight, self.attention.in_proj_bias
+        q = F.linear(self.probe[0], weight[:hidden], bias[:hidden]).unflatten(-1, (heads, -1))
+        k, v = F.linear(x, weight[hidden:], bias[hidden:]).unflatten(-1, (2 * heads, -1)).chunk(2, dim=1)
+        out = attend.pool(q.expand(attend.packing.count, -1, -1), k, v)
+        pooled = self.attention.out_proj(out.flatten(1))
+        return pooled + self.mlp(self.norm(pooled))
+
+
+def init_weights(module: nn.Module, std: float) -> None:
+    """Initial values: normal weights, zero biases, norms one; xavier for the pooling projection, N(0, 1) its query."""
+    if isinstance(module, (nn.Linear, nn.Conv2d)):
+        nn.init.normal_(module.weight, std=std)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
+        module.reset_parameters()
+    elif isinstance(module, nn.MultiheadAttention):
+        nn.init.xavier_uniform_(module.in_proj_weight)
+        nn.init.zeros_(module.in_proj_bias)
+    elif isinstance(module, PoolingHead):
+        nn.init.normal_(module.probe)
