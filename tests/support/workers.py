@@ -16,13 +16,18 @@ import torch.distributed as dist
 from ove_codec.training.ranks import Ranks
 
 Check = Callable[[Ranks, Path], Any]
+# Each process by itself, in a group of its own.
+alone = Ranks()
 
 
 def _work(module: str, rank: int, world: int, folder: str) -> None:
     torch.set_num_threads(1)
     store = dist.FileStore(f"{folder}/store", world)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
-    groups = {n: dist.new_group(list(range(n))) for n in (1, 2, 4) if n <= world}
+    groups = {n: [dist.new_group(list(range(n))) for _ in range(2)] for n in (1, 2, 4) if n <= world}
+    own = [[dist.new_group([r]) for _ in range(2)] for r in range(world)][rank]
+    global alone
+    alone = Ranks(0, 1, *own)
     checks: dict[str, tuple[int, Check]] = importlib.import_module(module).CHECKS
     for name, (ranks, check) in checks.items():
         result = Path(folder) / f"{name}.{rank}.txt"
@@ -30,7 +35,7 @@ def _work(module: str, rank: int, world: int, folder: str) -> None:
         if rank < ranks:
             try:
                 (Path(folder) / name).mkdir(exist_ok=True)
-                check(Ranks(rank, ranks, groups[ranks]), Path(folder) / name)
+                check(Ranks(rank, ranks, *groups[ranks]), Path(folder) / name)
             except BaseException:
                 text = traceback.format_exc()
         result.with_suffix(".part").write_text(text)

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
@@ -70,14 +69,15 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
-def load_tensors(checkpoint: Path, tensors: Mapping[str, Tensor], group: Any = None) -> None:
-    """Reads tensors in place, by name; each rank what it holds of them.
+def load_tensors(checkpoint: Path, tensors: Mapping[str, Tensor], group: Any = None, *, alone: bool = False) -> None:
+    """Reads tensors in place, by name; each rank of the group what it holds of them, or this process `alone`.
 
     Raises:
         ValueError: one is missing, or has another shape.
     """
     try:
-        dcp.load(dict(tensors), storage_reader=dcp.HuggingFaceStorageReader(str(checkpoint)), process_group=group)
+        reader = dcp.HuggingFaceStorageReader(str(checkpoint))
+        dcp.load(dict(tensors), storage_reader=reader, process_group=group, no_dist=alone)
     except dcp.api.CheckpointException as error:
         reasons = {" ".join(str(e[0] if isinstance(e, tuple) else e).split()) for e in error.failures.values()}
         raise ValueError(
@@ -96,8 +96,6 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int, ranks: Ranks) -> None:
         self.folder, self.keep, self.ranks = folder, keep, ranks
-        # Its own group, as it is used by another thread, while the default one is at work.
-        self.group = dist.new_group(backend="gloo")
         self.pending: Future[Any] | None = None
         self.failure: BaseException | None = None
         self.finished = threading.Event()
@@ -125,7 +123,7 @@ class Checkpoints:
         self.finished.clear()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            future: Any = dcp.async_save(dict(tensors), storage_writer=writer, process_group=self.group)
+            future: Any = dcp.async_save(dict(tensors), storage_writer=writer, process_group=self.ranks.background)
         self.pending = getattr(future, "upload_completion", future)
         assert self.pending is not None
         self.pending.add_done_callback(lambda done: self._finish(done, part, step))

@@ -35,15 +35,12 @@ def choose_device(name: str) -> torch.device:
 @contextmanager
 def process_group(device: torch.device) -> Iterator[Ranks]:
     """The default group: of all processes under torchrun, else of this one (over no network)."""
-    if dist.is_initialized():
-        yield Ranks.current()
-        return
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
         dist.init_process_group(backend)
     else:
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
     try:
-        yield Ranks.current()
+        yield Ranks(dist.get_rank(), dist.get_world_size(), None, dist.new_group(backend="gloo"))
     finally:
         dist.destroy_process_group()

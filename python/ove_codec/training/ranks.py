@@ -18,12 +18,14 @@ _reduce_scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_sc
 class Ranks:
     """One process of a group: its number, how many there are, and the group (None is the default one).
 
-    With `world` 1 no collective is called, so nothing needs to be initialised.
+    `background` is a second group, of gloo, that a thread may use meanwhile. With `world` 1 no collective of this class
+    is called, so nothing needs to be initialised.
     """
 
     rank: int = 0
     world: int = 1
     group: Any = None
+    background: Any = None
 
     @classmethod
     def current(cls) -> Ranks:

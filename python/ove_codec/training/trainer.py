@@ -8,8 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from ove_codec.data import HeadData, Mixture, PackedBatch
@@ -37,7 +39,7 @@ class Trainer:
 
     Args:
         recipe: what to train.
-        ranks: the processes; a default group must be initialised (see `launch.process_group`).
+        ranks: the processes, as `launch.process_group` gives them.
         device: of this process.
 
     Raises:
@@ -66,14 +68,18 @@ class Trainer:
             window=recipe.data.window,
             dtype=torch.bfloat16 if self.half else torch.float32,
         )
-        self.mesh = init_device_mesh(device.type, (ranks.world,))
+        # One bound for all batches: their values are not waited for, and one compiled graph serves them.
+        self.longest = max(
+            kind.most_tokens(self.config.patch_size) for head in recipe.heads.values() for kind in head.kinds().values()
+        )
+        self.mesh = DeviceMesh.from_group(ranks.group or dist.distributed_c10d._get_default_group(), device.type)
         torch.manual_seed(run.seed)
         self.backbone = self._make_backbone()
         self.heads = nn.ModuleDict(
             {name: self._make_head(i, head) for i, (name, head) in enumerate(recipe.heads.items())}
         )
-        self.average = None if optimizer.ema is None else Average(self.backbone, optimizer.ema)
         self.model = self._parallel(self.backbone)
+        self.average = None if optimizer.ema is None else Average(self.backbone, optimizer.ema)
         betas = (optimizer.beta1, optimizer.beta2)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.backbone, optimizer.weight_decay),
@@ -103,6 +109,8 @@ class Trainer:
             loaded = OVEncoder.from_pretrained(weights, dtype=torch.float32)
             backbone = OVEncoder(self.config)
             backbone.load_state_dict(loaded.state_dict())
+        if self.recipe.run.checkpoint_activations:
+            backbone.gradient_checkpointing_enable()
         return backbone.train().to(self.device)
 
     def _make_head(self, number: int, head: Head) -> ClusterLoss:
@@ -141,14 +149,13 @@ class Trainer:
             for block in backbone.encoder.layers:
                 fully_shard(block, mesh=self.mesh, mp_policy=policy)
             fully_shard(backbone, mesh=self.mesh, mp_policy=policy)
-            if self.average is not None:
-                assert self.recipe.optimizer.ema is not None
-                self.average = Average(backbone, self.recipe.optimizer.ema)
             return backbone
         if self.ranks.world == 1:
             return backbone
         devices = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(backbone, device_ids=devices, gradient_as_bucket_view=True)
+        return DistributedDataParallel(
+            backbone, device_ids=devices, process_group=self.ranks.group, gradient_as_bucket_view=True
+        )
 
     def _make_states(self) -> None:
         """Moments of both optimisers, before the first step, so that a checkpoint finds where to go."""
@@ -193,7 +200,8 @@ class Trainer:
     def _loss(self, batch: PackedBatch, parts: dict[str, Tensor], rows: Rows) -> Tensor:
         cast = self.half and self.recipe.run.parallel != "fsdp"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=cast):
-            pooled = self.model(batch.patches, batch.positions, batch.cu_seqlens).pooler_output
+            out = self.model(batch.patches, batch.positions, batch.cu_seqlens, max_seqlen=self.longest)
+        pooled = out.pooler_output
         total = pooled.new_zeros((), dtype=torch.float32)
         first = 0
         for name, labels in batch.labels.items():
@@ -241,9 +249,10 @@ class Trainer:
         for group in self.centre_optimizer.param_groups:
             group["lr"] = optimizer.lr * optimizer.centre_lr * rate
         factor = clip_factor(norm, optimizer.clip_norm)
-        grads = [parameter.grad for parameter in backbone if parameter.grad is not None]
-        for grad in grads:
-            grad.mul_(factor)
+        for parameter in backbone:
+            if parameter.grad is not None:
+                grad = parameter.grad
+                (grad.to_local() if isinstance(grad, DTensor) else grad).mul_(factor)
         self.optimizer.step()
         self.centre_optimizer.step(factor=factor)
         self.optimizer.zero_grad(set_to_none=True)
@@ -359,7 +368,7 @@ class Trainer:
             "step": self.step,
             "data": self.mixture.state_dict(self.micro),
             "world": self.ranks.world,
-            "skipped": self.ranks.sum_(torch.tensor([self.skipped], device=self.device)).item(),
+            "weights": ["backbone"] if self.average is None else ["backbone", "average"],
             "config": self.config.to_dict(),
             "recipe": as_json(self.recipe),
         }
@@ -375,7 +384,7 @@ class Trainer:
         if state["config"] != self.config.to_dict():
             raise ValueError(f"{path} is of another model than this recipe's: begin a new output.folder")
         random = self._random_states() if state["world"] == self.ranks.world else {}
-        checkpoint.load_tensors(path, {**self.tensors(), **random}, self.checkpoints.group)
+        checkpoint.load_tensors(path, {**self.tensors(), **random}, self.ranks.background)
         for name, value in random.items():
             if name.endswith(".cuda"):
                 torch.cuda.set_rng_state(value, self.device)
