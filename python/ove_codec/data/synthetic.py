@@ -35,9 +35,9 @@ _Image = NDArray[np.uint8]
 def picture(shape: int, colour: int, quarter: int, rng: np.random.Generator) -> _Image:
     """(SIDE, SIDE, 3) samples."""
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
-    radius = rng.uniform(11, 16)
-    cx = SIDE * (0.32 + 0.36 * (quarter % 2)) + rng.uniform(-4, 4)
-    cy = SIDE * (0.32 + 0.36 * (quarter // 2)) + rng.uniform(-4, 4)
+    radius = rng.uniform(14, 18)
+    cx = SIDE * (0.36 + 0.28 * (quarter % 2)) + rng.uniform(-3, 3)
+    cy = SIDE * (0.36 + 0.28 * (quarter // 2)) + rng.uniform(-3, 3)
     u, v = (x - cx) / radius, (y - cy) / radius
     inside = np.maximum(abs(u), abs(v)) < 1
     distance = np.hypot(u, v)
@@ -51,9 +51,9 @@ def picture(shape: int, colour: int, quarter: int, rng: np.random.Generator) -> 
         "triangle": (v < 0.9) & (abs(u) < (v + 1) / 1.9),
         "checks": inside & ((np.floor(u * 2) + np.floor(v * 2)) % 2 == 0),
     }
-    ground = rng.uniform(40, 140) + rng.normal(0, 18, (SIDE, SIDE, 3))
+    ground = rng.uniform(40, 140) + rng.normal(0, 10, (SIDE, SIDE, 3))
     tint = COLOURS[colour] * rng.uniform(0.7, 1.0)
-    out = np.where(masks[SHAPES[shape]][..., None], tint + rng.normal(0, 12, (SIDE, SIDE, 3)), ground)
+    out = np.where(masks[SHAPES[shape]][..., None], tint + rng.normal(0, 8, (SIDE, SIDE, 3)), ground)
     return out.clip(0, 255).astype(np.uint8)
 
 
