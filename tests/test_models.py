@@ -284,7 +284,8 @@ def test_patchify_is_the_convolution() -> None:
     model = randomised(config)
     pixels = torch.randn(2, 3, 3, 11, 17)
     images = pixels.transpose(1, 2).flatten(0, 1)
-    convolved = model.embeddings.patch_embedding(images).flatten(2).transpose(1, 2)
+    weight = model.embeddings.patch_embedding.weight
+    convolved = torch.nn.functional.conv2d(images, weight, stride=4).flatten(2).transpose(1, 2)
     tokens = model.embeddings(patchify(pixels, 4))
     torch.testing.assert_close(tokens, convolved.reshape(2, -1, 64))
 

@@ -128,7 +128,7 @@ def test_varlen_takes_these_arguments() -> None:
     pytest.importorskip("torch.nn.attention.varlen", reason="needs PyTorch 2.10")
     with torch.device("meta"):
         model = OVEncoder(CONFIG, "varlen").to(torch.bfloat16)
-    patches, positions, _ = batch([3, 9, 2])
+    patches, positions, _ = (tensor.to("meta") for tensor in batch([3, 9, 2]))
     out = model(patches, positions, [0, 3, 12, 14])
     assert out.last_hidden_state.shape == (14, 64) and out.pooler_output.shape == (3, 64)
 

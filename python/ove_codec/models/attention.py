@@ -43,7 +43,7 @@ class PackedAttention:
     Args:
         packing: the sequences.
         backend: one of `BACKENDS`.
-        device: of queries, keys and values.
+        device: of queries, keys and values; on another, where a model is spread over several, all is copied.
         dtype: of queries, keys and values.
         dropout: of attention weights.
 
@@ -56,6 +56,7 @@ class PackedAttention:
         self, packing: Packing, backend: str, device: torch.device, dtype: torch.dtype, dropout: float = 0.0
     ) -> None:
         self.packing = packing
+        self.device = device
         self.dropout = dropout
         self.backend = _resolve(check_backend(backend), packing, device, dtype, dropout)
         self.cu_seqlens = packing.cu_seqlens(device) if self.backend in ("varlen", "flash_attention_2") else None
@@ -73,13 +74,14 @@ class PackedAttention:
         """Every row attends to the rows of its sequence; q, k, v and the result are (rows, heads, D)."""
         if self.backend == "flex_attention":
             q, k, v = (x.transpose(0, 1)[None] for x in (q, k, v))
-            return _flex(q.device.type)(q, k, v, block_mask=self.block_mask)[0].transpose(0, 1)
+            mask = self.block_mask if q.device == self.device else document_mask(self.packing, q.device)
+            return _flex(q.device.type)(q, k, v, block_mask=mask)[0].transpose(0, 1)
         if self.cu_seqlens is not None:
             return self._kernel(q, k, v, self.cu_seqlens, self.packing.max_seqlen, self.dropout)
         if self.slots is not None:
             q, k, v = (self._padded(x) for x in (q, k, v))
-            out = self._dense(q, k, v, self.valid, self.dropout).transpose(1, 2).flatten(0, 1)
-            return out.index_select(0, self.slots)
+            out = self._dense(q, k, v, self.valid.to(q.device), self.dropout).transpose(1, 2).flatten(0, 1)
+            return out.index_select(0, self.slots.to(q.device))
         return self._segments(q, k, v, False, self.dropout)
 
     def pool(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -88,11 +90,12 @@ class PackedAttention:
             return self._kernel(q, k, v, torch.arange(len(q) + 1, dtype=torch.int32, device=q.device), 1, 0.0)
         if self.slots is not None:
             k, v = self._padded(k), self._padded(v)
-            return self._dense(q[:, :, None], k, v, self.valid, 0.0)[:, :, 0]
+            return self._dense(q[:, :, None], k, v, self.valid.to(q.device), 0.0)[:, :, 0]
         return self._segments(q, k, v, True, 0.0)
 
     def _kernel(self, q: Tensor, k: Tensor, v: Tensor, q_bounds: Tensor, max_q: int, dropout: float) -> Tensor:
-        bounds, max_k = self.cu_seqlens, self.packing.max_seqlen
+        assert self.cu_seqlens is not None
+        q_bounds, bounds, max_k = q_bounds.to(q.device), self.cu_seqlens.to(q.device), self.packing.max_seqlen
         if self.backend == "varlen":
             from torch.nn.attention.varlen import varlen_attn
 
@@ -118,7 +121,9 @@ class PackedAttention:
         """Rows (rows, heads, D) as a batch (B, heads, max_seqlen, D), zero where a sequence has ended."""
         assert self.slots is not None
         packing = self.packing
-        slots = x.new_zeros((packing.count * packing.max_seqlen, *x.shape[1:])).index_copy(0, self.slots, x)
+        slots = x.new_zeros((packing.count * packing.max_seqlen, *x.shape[1:])).index_copy(
+            0, self.slots.to(x.device), x
+        )
         return slots.unflatten(0, (packing.count, packing.max_seqlen)).transpose(1, 2)
 
     def _dense(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-_WRAPPERS = ("_orig_mod.", "module.")  # torch.compile and DistributedDataParallel put these before the names
+WRAPPERS = ("_orig_mod.", "module.")  # torch.compile and DistributedDataParallel put these before the names
 
 
 def load(model_class: type[OVEncoder], directory: str | os.PathLike[str], dtype: torch.dtype) -> OVEncoder:
@@ -111,8 +111,18 @@ def _weight_files(root: Path) -> list[Path]:
     return sorted(root / name for name in names)
 
 
+def has_wrapped_names(directory: str | os.PathLike[str]) -> bool:
+    """Whether weights in a local directory carry the prefixes of wrappers; False where there are none to read."""
+    try:
+        files = _weight_files(Path(directory))
+        with safetensors.safe_open(files[0], framework="pt") as tensors:
+            return any(name.startswith(WRAPPERS) for name in tensors.keys())  # noqa: SIM118 (not a mapping)
+    except (OSError, ValueError, safetensors.SafetensorError):
+        return False
+
+
 def _unwrapped(name: str) -> str:
-    while name.startswith(_WRAPPERS):
+    while name.startswith(WRAPPERS):
         name = name[name.index(".") + 1 :]
     return name
 

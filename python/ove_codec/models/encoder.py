@@ -75,10 +75,12 @@ class PackedEncoder:
             raise ValueError(f"patches must be (N, {config.patch_dim}), got {tuple(patches.shape)}")
         check_positions(positions, len(patches), config.rope_temporal_size)
         sequences = packing(cu_seqlens, len(patches), None if output_attentions else max_seqlen)
-        patches, positions = patches.to(weight), positions.to(weight.device)
+        # Weights that a loader keeps elsewhere until they are used have no device of their own yet.
+        device = patches.device if weight.is_meta else weight.device
+        patches, positions = patches.to(device, weight.dtype), positions.to(device)
 
         dropout = config.attention_dropout if self.encoder.training else 0.0
-        attend = PackedAttention(sequences, attention, weight.device, _compute_dtype(weight), dropout)
+        attend = PackedAttention(sequences, attention, device, _compute_dtype(weight.dtype, device), dropout)
         cos, sin = rope_tables(positions, config.head_dim, config.rope_theta, config.rope_layout)
         x = self.layernorm_pre(self.embeddings(patches))
         x, states, attentions = self.encoder(x, cos, sin, attend, output_hidden_states, output_attentions)
@@ -236,9 +238,8 @@ def check_positions(positions: Tensor, rows: int, temporal_size: int | None) -> 
         )
 
 
-def _compute_dtype(weight: Tensor) -> torch.dtype:
+def _compute_dtype(weights: torch.dtype, device: torch.device) -> torch.dtype:
     """The type that linear maps give."""
-    device = weight.device.type
-    if device != "meta" and torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device)
-    return weight.dtype
+    if device.type != "meta" and torch.is_autocast_enabled(device.type):
+        return torch.get_autocast_dtype(device.type)
+    return weights

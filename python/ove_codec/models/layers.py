@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,16 +23,23 @@ def make_norm(config: OVEncoderConfig) -> nn.Module:
     return norm(config.hidden_size, eps=config.layer_norm_eps)
 
 
+class PatchEmbedding(nn.Conv2d):
+    """A convolution that takes its patches already cut, as rows (N, C*p*p): there it is a linear map."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.weight.flatten(1))
+
+
 class Embeddings(nn.Module):
-    """Patch rows to tokens. The weight has the shape of a convolution; on separate patches that is a linear map."""
+    """Patch rows to tokens; a module of its own only for the parameter names."""
 
     def __init__(self, config: OVEncoderConfig) -> None:
         super().__init__()
         p = config.patch_size
-        self.patch_embedding = nn.Conv2d(config.num_channels, config.hidden_size, p, stride=p, bias=False)
+        self.patch_embedding = PatchEmbedding(config.num_channels, config.hidden_size, p, stride=p, bias=False)
 
     def forward(self, patches: Tensor) -> Tensor:
-        return F.linear(patches, self.patch_embedding.weight.flatten(1))
+        return self.patch_embedding(patches)
 
 
 class Attention(nn.Module):
@@ -117,37 +125,54 @@ class Layers(nn.Module):
         return x, states, attentions
 
 
+class ProbeAttention(nn.MultiheadAttention):
+    """Attention of one query to the rows of every sequence; the base class gives the published parameter names."""
+
+    def forward(self, query: Tensor, x: Tensor, attend: PackedAttention) -> Tensor:  # type: ignore[override]
+        """query (1, hidden), x (N, hidden); gives (B, hidden)."""
+        heads, hidden = self.num_heads, x.shape[-1]
+        weight, bias = self.in_proj_weight, self.in_proj_bias  # rows of q, k, v
+        q = F.linear(query, weight[:hidden], bias[:hidden]).unflatten(-1, (heads, -1))
+        k, v = F.linear(x, weight[hidden:], bias[hidden:]).unflatten(-1, (2 * heads, -1)).chunk(2, dim=1)
+        return self.out_proj(attend.pool(q.expand(attend.packing.count, -1, -1), k, v).flatten(1))
+
+
 class PoolingHead(nn.Module):
     """One learned query attends to the tokens of a sequence; r + mlp(norm(r)) follows."""
 
     def __init__(self, config: OVEncoderConfig) -> None:
         super().__init__()
         self.probe = nn.Parameter(torch.empty(1, 1, config.hidden_size))
-        # Holds the fused projection (rows q, k, v) under its published names; attention itself runs on packed tokens.
-        self.attention = nn.MultiheadAttention(config.hidden_size, config.num_attention_heads, batch_first=True)
+        self.attention = ProbeAttention(config.hidden_size, config.num_attention_heads)
         self.norm = nn.RMSNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.mlp = MLP(config)
 
     def forward(self, x: Tensor, attend: PackedAttention) -> Tensor:
-        heads, hidden = self.attention.num_heads, x.shape[-1]
-        weight, bias = self.attention.in_proj_weight, self.attention.in_proj_bias
-        q = F.linear(self.probe[0], weight[:hidden], bias[:hidden]).unflatten(-1, (heads, -1))
-        k, v = F.linear(x, weight[hidden:], bias[hidden:]).unflatten(-1, (2 * heads, -1)).chunk(2, dim=1)
-        out = attend.pool(q.expand(attend.packing.count, -1, -1), k, v)
-        pooled = self.attention.out_proj(out.flatten(1))
+        pooled = self.attention(self.probe[0], x, attend)
         return pooled + self.mlp(self.norm(pooled))
 
 
-def init_weights(module: nn.Module, std: float) -> None:
-    """Initial values: normal weights, zero biases, norms one; xavier for the pooling projection, N(0, 1) its query."""
+def initial_values(module: nn.Module, std: float) -> Iterator[tuple[Tensor, Callable[[Tensor], Any]]]:
+    """The parameters that belong to a module itself, each with what fills it in place.
+
+    Normal weights, zero biases, norms one; xavier for the pooling projection, N(0, 1) for its query.
+    """
     if isinstance(module, (nn.Linear, nn.Conv2d)):
-        nn.init.normal_(module.weight, std=std)
+        yield module.weight, partial(nn.init.normal_, std=std)
         if module.bias is not None:
-            nn.init.zeros_(module.bias)
+            yield module.bias, nn.init.zeros_
     elif isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
-        module.reset_parameters()
+        yield module.weight, nn.init.ones_
+        if isinstance(module, nn.LayerNorm):
+            yield module.bias, nn.init.zeros_
     elif isinstance(module, nn.MultiheadAttention):
-        nn.init.xavier_uniform_(module.in_proj_weight)
-        nn.init.zeros_(module.in_proj_bias)
+        yield module.in_proj_weight, nn.init.xavier_uniform_
+        yield module.in_proj_bias, nn.init.zeros_
     elif isinstance(module, PoolingHead):
-        nn.init.normal_(module.probe)
+        yield module.probe, nn.init.normal_
+
+
+def init_weights(module: nn.Module, std: float) -> None:
+    """Gives the parameters of a module itself their initial values."""
+    for parameter, fill in initial_values(module, std):
+        fill(parameter)

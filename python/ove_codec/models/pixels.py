@@ -1,13 +1,17 @@
-"""Whole images and clips into the encoder, for callers that used the reference model's arguments."""
+"""Whole images and clips as patch rows with positions, by the arguments of the reference model."""
 
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ove_codec.models.encoder import OVEncoder, OVEncoderOutput
+from ove_codec.models.config import OVEncoderConfig
+
+if TYPE_CHECKING:
+    from ove_codec.models.encoder import OVEncoder, OVEncoderOutput
 
 
 def patchify(pixel_values: Tensor, patch_size: int) -> Tensor:
@@ -22,11 +26,58 @@ def patchify(pixel_values: Tensor, patch_size: int) -> Tensor:
     return x.reshape(b, -1, c * p * p)
 
 
+def pixel_rows(
+    config: OVEncoderConfig,
+    pixel_values: Any,
+    visible_indices: Any = None,
+    patch_positions: Any = None,
+) -> tuple[Tensor, Tensor]:
+    """The patches (B, L, C*p*p) that are encoded, and their positions (B, L, 3).
+
+    Args:
+        config: gives number of channels and patch size.
+        pixel_values, visible_indices, patch_positions: see `encode_pixels`.
+
+    Raises:
+        ValueError: a shape is wrong; or, where they lie on the host, an index is outside the patches.
+    """
+    pixel_values = torch.as_tensor(pixel_values)
+    if pixel_values.ndim == 4:
+        pixel_values = pixel_values.unsqueeze(2)
+    if pixel_values.ndim != 5 or pixel_values.shape[1] != config.num_channels:
+        raise ValueError(f"pixel_values must be (B, {config.num_channels}, [T,] H, W), got {tuple(pixel_values.shape)}")
+    rows, columns = (side // config.patch_size for side in pixel_values.shape[-2:])
+    patches = patchify(pixel_values, config.patch_size)
+    batch, count = patches.shape[:2]
+    if batch * count == 0:
+        raise ValueError(f"pixel_values {tuple(pixel_values.shape)} hold no whole patch of {config.patch_size} samples")
+
+    index = torch.arange(count, device=patches.device).expand(batch, -1)
+    if visible_indices is not None:
+        visible = torch.as_tensor(visible_indices)
+        if visible.ndim != 2 or len(visible) != batch or visible.shape[1] == 0 or visible.is_floating_point():
+            raise ValueError(
+                f"visible_indices must be ({batch}, K) integers, got {visible.dtype} {tuple(visible.shape)}"
+            )
+        gathered = visible.shape[1] != count
+        _check_indices(visible, count, gathered)
+        index = visible.to(patches.device, torch.int64)
+        if gathered:
+            patches = patches.take_along_dim(index[..., None], dim=1)
+    if patch_positions is None:
+        positions = torch.stack((index // (rows * columns), index // columns % rows, index % columns), dim=-1)
+    else:
+        positions = torch.as_tensor(patch_positions)
+    if positions.shape != (batch, patches.shape[1], 3):
+        raise ValueError(f"patch_positions must be ({batch}, {patches.shape[1]}, 3), got {tuple(positions.shape)}")
+    return patches, positions
+
+
 def encode_pixels(
     model: OVEncoder,
-    pixel_values: Tensor,
-    visible_indices: Tensor | None = None,
-    patch_positions: Tensor | None = None,
+    pixel_values: Any,
+    visible_indices: Any = None,
+    patch_positions: Any = None,
     *,
     output_hidden_states: bool = False,
     output_attentions: bool = False,
@@ -48,45 +99,34 @@ def encode_pixels(
         attentions one tuple (of one (heads, L, L) a sample) a layer.
 
     Raises:
-        ValueError: a shape is wrong, or an index lies outside the patches.
+        ValueError: a shape is wrong, an index lies outside the patches, or what `OVEncoder.forward` raises.
     """
-    config = model.config
-    if pixel_values.ndim == 4:
-        pixel_values = pixel_values.unsqueeze(2)
-    if pixel_values.ndim != 5 or pixel_values.shape[1] != config.num_channels:
-        raise ValueError(f"pixel_values must be (B, {config.num_channels}, [T,] H, W), got {tuple(pixel_values.shape)}")
-    rows, columns = (side // config.patch_size for side in pixel_values.shape[-2:])
-    patches = patchify(pixel_values, config.patch_size)
-    batch, count = patches.shape[:2]
-    if count == 0:
-        raise ValueError(f"pixel_values {tuple(pixel_values.shape)} hold no whole patch of {config.patch_size} samples")
-
-    index = torch.arange(count, device=patches.device).expand(batch, -1)
-    if visible_indices is not None:
-        if visible_indices.ndim != 2 or len(visible_indices) != batch or visible_indices.shape[1] == 0:
-            raise ValueError(f"visible_indices must be ({batch}, K), got {tuple(visible_indices.shape)}")
-        visible = visible_indices.to(patches.device, torch.int64)
-        if visible.min() < 0 or (visible.shape[1] != count and visible.max() >= count):
-            raise ValueError(f"visible_indices must lie in 0 to {count - 1}")
-        if visible.shape[1] != count:
-            patches = patches.take_along_dim(visible[..., None], dim=1)
-        elif not torch.equal(visible, index):
-            warnings.warn(
-                "as many visible_indices as patches: no patch is moved, the indices only give positions", stacklevel=2
-            )
-        index = visible
-    if patch_positions is None:
-        patch_positions = torch.stack((index // (rows * columns), index // columns % rows, index % columns), dim=-1)
-    length = patches.shape[1]
-    if patch_positions.shape != (batch, length, 3):
-        raise ValueError(f"patch_positions must be ({batch}, {length}, 3), got {tuple(patch_positions.shape)}")
-
+    patches, positions = pixel_rows(model.config, pixel_values, visible_indices, patch_positions)
+    batch, length = patches.shape[:2]
     out = model(
         patches.flatten(0, 1),
-        patch_positions.flatten(0, 1),
-        torch.arange(batch + 1) * length,
+        positions.flatten(0, 1),
+        [b * length for b in range(batch + 1)],
         output_hidden_states=output_hidden_states,
         output_attentions=output_attentions,
     )
+    return with_batch_axis(out, batch)
+
+
+def with_batch_axis(out: OVEncoderOutput, batch: int) -> OVEncoderOutput:
+    """Rows of equally long sequences, (B*L, ...), as (B, L, ...)."""
     states = out.hidden_states and tuple(state.unflatten(0, (batch, -1)) for state in out.hidden_states)
     return out._replace(last_hidden_state=out.last_hidden_state.unflatten(0, (batch, -1)), hidden_states=states)
+
+
+def _check_indices(visible: Tensor, count: int, gathered: bool) -> None:
+    """Looks at values only where that costs nothing: on the host, and not while torch.compile traces."""
+    if torch.compiler.is_compiling():
+        return
+    on_host = visible.device.type == "cpu"
+    if on_host and (int(visible.min()) < 0 or (gathered and int(visible.max()) >= count)):
+        raise ValueError(f"visible_indices must lie in 0 to {count - 1}")
+    if not gathered and not (on_host and bool((visible == torch.arange(count)).all())):
+        warnings.warn(
+            "as many visible_indices as patches: no patch is moved, the indices only give positions", stacklevel=4
+        )

@@ -1,0 +1,23 @@
+"""Entries of the classes in the Auto classes of transformers."""
+
+from __future__ import annotations
+
+from transformers import AutoConfig, AutoImageProcessor, AutoModel
+
+# Not `transformers.AutoVideoProcessor`: where torchvision is missing that name stands for an error message.
+from transformers.models.auto.video_processing_auto import AutoVideoProcessor
+
+from ove_codec.models.config import MODEL_TYPE
+from ove_codec.models.hf.configuration import OneVisionEncoderConfig
+from ove_codec.models.hf.modeling import OneVisionEncoderModel
+from ove_codec.models.hf.processing import OneVisionEncoderImageProcessor, OneVisionEncoderVideoProcessor
+
+
+def register() -> None:
+    """Enters the classes; does nothing where they are already entered."""
+    AutoConfig.register(MODEL_TYPE, OneVisionEncoderConfig, exist_ok=True)
+    AutoModel.register(OneVisionEncoderConfig, OneVisionEncoderModel, exist_ok=True)
+    AutoImageProcessor.register(
+        OneVisionEncoderConfig, slow_image_processor_class=OneVisionEncoderImageProcessor, exist_ok=True
+    )
+    AutoVideoProcessor.register(OneVisionEncoderConfig, OneVisionEncoderVideoProcessor, exist_ok=True)
