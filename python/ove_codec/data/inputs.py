@@ -1,7 +1,7 @@
 """From a sample to tokens: the kinds of input that one encoder is trained with.
 
-Every kind gives patch rows (N, 3*p*p) float32, normalised, with positions (N, 3) = (t, row, column). Positions of codec
-and frame inputs count t by the same sampled pictures, so scores, pixels and positions speak of the same frames.
+Every kind gives one sequence of `ove_codec.Tokens`, float32. Codec and frame inputs count t by the same sampled
+pictures, so scores, pixels and positions speak of the same frames.
 """
 
 from __future__ import annotations
@@ -19,16 +19,14 @@ from torch import Tensor
 
 import ove_codec
 from ove_codec.data.shards import DataError, Sample
-from ove_codec.models.pixels import patchify
+from ove_codec.models.inputs import collage_tokens, frame_tokens, image_tokens
 from ove_codec.presets import resolve
 from ove_codec.selection import Selection, sample_frames
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD
+from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Tokens
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "bmp")
 VIDEOS = ("mp4", "mov", "mkv", "ts", "h265", "hevc", "265", "webm")
 SELECTION = "npz"
-
-Rows = tuple[Tensor, Tensor]  # patches (N, 3*p*p) float32, positions (N, 3) int64
 
 
 class UnreadableSample(ValueError):
@@ -36,7 +34,7 @@ class UnreadableSample(ValueError):
 
 
 @dataclass(frozen=True)
-class _Input:
+class Input:
     """What all kinds have: their weight beside the other kinds of a head."""
 
     weight: float = 1.0
@@ -60,8 +58,8 @@ class _Input:
         """The most tokens that a sample gives."""
         raise NotImplementedError
 
-    def tokens(self, sample: Sample, patch_size: int, rng: np.random.Generator) -> Rows:
-        """Patches and positions of a sample.
+    def tokens(self, sample: Sample, patch_size: int, rng: np.random.Generator) -> Tokens:
+        """The tokens of a sample.
 
         Raises:
             ove_codec.Error, OSError, ValueError: it cannot be read; DataError: the recipe does not fit the data.
@@ -70,7 +68,7 @@ class _Input:
 
 
 @dataclass(frozen=True)
-class ImageInput(_Input):
+class ImageInput(Input):
     """A square crop of a picture, (size / p)^2 tokens.
 
     With `augment` a random crop of 70 to 100 % of the area, sides 4:5 to 5:4, mirrored half of the time; without, the
@@ -84,7 +82,7 @@ class ImageInput(_Input):
     def most_tokens(self, patch_size: int) -> int:
         return _whole(self.size, patch_size) ** 2
 
-    def tokens(self, sample: Sample, patch_size: int, rng: np.random.Generator) -> Rows:
+    def tokens(self, sample: Sample, patch_size: int, rng: np.random.Generator) -> Tokens:
         picture = _picture(self.data(sample))
         side = _whole(self.size, patch_size) * patch_size
         box = _random_box(picture.size, rng) if self.augment else _centre_box(picture.size)
@@ -92,11 +90,11 @@ class ImageInput(_Input):
         picture = picture.resize((side, side), resample, box=box)
         if self.augment and rng.random() < 0.5:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return _grid(_normalised(picture)[None], patch_size, None)
+        return image_tokens(_normalised(picture), patch_size)
 
 
 @dataclass(frozen=True)
-class OcrInput(_Input):
+class OcrInput(Input):
     """A whole picture, near its own proportions, in as many tokens as `budget` allows: nothing written is cut off."""
 
     budget: int = 1024
@@ -105,17 +103,17 @@ class OcrInput(_Input):
     def most_tokens(self, patch_size: int) -> int:
         return self.budget
 
-    def tokens(self, sample: Sample, patch_size: int, rng: np.random.Generator) -> Rows:
+    def tokens(self, sample: Sample, patch_size: int, rng: np.random.Generator) -> Tokens:
         picture = _picture(self.data(sample))
         width, height = picture.size
         columns = min(self.budget, max(1, round(math.sqrt(self.budget * width / height))))
         rows = min(max(1, round(columns * height / width)), max(1, self.budget // columns))
         picture = picture.resize((columns * patch_size, rows * patch_size), Image.Resampling.BICUBIC)
-        return _grid(_normalised(picture)[None], patch_size, None)
+        return image_tokens(_normalised(picture), patch_size)
 
 
 @dataclass(frozen=True)
-class CodecInput(_Input):
+class CodecInput(Input):
     """The patches of an HEVC clip that `ove_codec.select` keeps, at most `budget`.
 
     `selection` is "compute", in the worker, with `preset` and `params`; "stored", from the sample's .npz as `ove-codec
@@ -153,7 +151,7 @@ class CodecInput(_Input):
     def most_tokens(self, patch_size: int) -> int:
         return self.budget
 
-    def tokens(self, sample: Sample, patch_size: int, rng: np.random.Generator) -> Rows:
+    def tokens(self, sample: Sample, patch_size: int, rng: np.random.Generator) -> Tokens:
         video = self.data(sample)
         stored = sample.members.get(SELECTION)
         if self.selection == "stored" and stored is None:
@@ -172,11 +170,11 @@ class CodecInput(_Input):
         tokens = ove_codec.tokenize(video, selection, threads=1)
         if not 0 < len(tokens) <= self.budget:
             raise UnreadableSample(f"{len(tokens)} patches are selected, of a budget of {self.budget}")
-        return tokens.patches, tokens.positions
+        return tokens
 
 
 @dataclass(frozen=True)
-class FrameInput(_Input):
+class FrameInput(Input):
     """Whole frames of a clip: `num_frames` are sampled and cut into `shown` runs, and one of each is taken at random.
 
     A position's t is the number of the frame among the `num_frames`. shown * (size / p)^2 tokens.
@@ -190,30 +188,30 @@ class FrameInput(_Input):
     def most_tokens(self, patch_size: int) -> int:
         return self.shown * _whole(self.size, patch_size) ** 2
 
-    def tokens(self, sample: Sample, patch_size: int, rng: np.random.Generator) -> Rows:
-        slots, frames = self._frames(self.data(sample), patch_size, rng)
-        return _grid(frames, patch_size, slots)
+    def tokens(self, sample: Sample, patch_size: int, rng: np.random.Generator) -> Tokens:
+        frames, slots, count = self._frames(self.data(sample), patch_size, rng)
+        return frame_tokens(frames, patch_size, frame_ids=slots, num_frames=count, slots=count)
 
-    def _frames(self, video: bytes, patch_size: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], Tensor]:
+    def _frames(self, video: bytes, patch_size: int, rng: np.random.Generator) -> tuple[Tensor, NDArray[np.int64], int]:
+        """The shown frames, their numbers among the sampled ones, and how many these are."""
         opened = ove_codec.Video(video, threads=1)
         frame_ids = sample_frames(_length(opened), resolve("paper", {"num_frames": self.num_frames}))
         runs = [run for run in np.array_split(np.arange(len(frame_ids)), self.shown) if len(run)]
         slots = np.array([rng.choice(run) for run in runs], np.int64)
         size = _whole(self.size, patch_size) * patch_size
-        return slots, ove_codec.frames(opened, frame_ids[slots], size=size, threads=1)
+        return ove_codec.frames(opened, frame_ids[slots], size=size, threads=1), slots, len(frame_ids)
 
 
 @dataclass(frozen=True)
 class CollageInput(FrameInput):
     """The frames of `FrameInput`, one above the other as a single picture: t is 0, rows count on."""
 
-    def tokens(self, sample: Sample, patch_size: int, rng: np.random.Generator) -> Rows:
-        _, frames = self._frames(self.data(sample), patch_size, rng)
-        picture = frames.transpose(0, 1).flatten(1, 2)
-        return _grid(picture[None], patch_size, None)
+    def tokens(self, sample: Sample, patch_size: int, rng: np.random.Generator) -> Tokens:
+        frames, _, _ = self._frames(self.data(sample), patch_size, rng)
+        return collage_tokens(frames, patch_size, places="image")
 
 
-KINDS: dict[str, type[_Input]] = {
+KINDS: dict[str, type[Input]] = {
     "image": ImageInput,
     "ocr": OcrInput,
     "codec": CodecInput,
@@ -243,15 +241,6 @@ def _normalised(picture: Image.Image) -> Tensor:
     """(3, H, W) float32."""
     samples = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div_(255)
     return samples.sub_(torch.tensor(CLIP_MEAN)[:, None, None]).div_(torch.tensor(CLIP_STD)[:, None, None])
-
-
-def _grid(frames: Tensor, patch_size: int, slots: NDArray[np.int64] | None) -> Rows:
-    """Patches of frames (T, 3, H, W) and their positions; t is 0, 1, ... or as `slots` say."""
-    count, _, height, width = frames.shape
-    patches = patchify(frames.transpose(0, 1)[None], patch_size)[0]
-    t = torch.arange(count) if slots is None else torch.from_numpy(slots)
-    rows, columns = torch.arange(height // patch_size), torch.arange(width // patch_size)
-    return patches, torch.cartesian_prod(t, rows, columns)
 
 
 def _random_box(size: tuple[int, int], rng: np.random.Generator) -> tuple[float, float, float, float]:

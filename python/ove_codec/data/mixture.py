@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 import ove_codec
-from ove_codec.data.inputs import _Input
+from ove_codec.data.inputs import Input
 from ove_codec.data.order import Order
 from ove_codec.data.shards import DataError, Sample, ShardSet
+from ove_codec.models.inputs import pack
+from ove_codec.tokens import Tokens
 
 LABELS = "json"
 # What a sample may be wrong about; it is skipped. Anything else stops the training.
@@ -38,7 +40,7 @@ class HeadData:
     centres: int
     max_labels: int
     share: float
-    inputs: Mapping[str, _Input]
+    inputs: Mapping[str, Input]
 
 
 @dataclass(frozen=True)
@@ -162,14 +164,14 @@ class Mixture(torch.utils.data.Dataset[PackedBatch]):
         return planned
 
     def __getitem__(self, micro: int) -> PackedBatch:
-        parts: list[tuple[Tensor, Tensor]] = []
+        parts: list[Tokens] = []
         labels: dict[str, list[list[int]]] = {head: [] for head in self.heads}
         names, kinds, skipped = [], [], []
         error = None
         for item in self.plan(micro):
             head = self.heads[item.head]
             name = f"position {item.position} of {item.head}"
-            rows: tuple[Tensor, Tensor] | None = None
+            tokens: Tokens | None = None
             own: list[int] = []
             try:
                 shard, number = self.orders[item.head].locate(item.position)
@@ -178,24 +180,23 @@ class Mixture(torch.utils.data.Dataset[PackedBatch]):
                 name = sample.name
                 own = _labels(sample, item.head, head)
                 rng = np.random.default_rng([self.seed, _number(1, item.head), item.position])
-                rows = head.inputs[item.kind].tokens(sample, self.patch_size, rng)
+                tokens = head.inputs[item.kind].tokens(sample, self.patch_size, rng)
             except DataError as reason:
                 error = error or str(reason)
             except _UNREADABLE as reason:
                 skipped.append((name, " ".join(f"{type(reason).__name__}: {reason}".split())))
-            if rows is None:
-                own = []
-                rows = (torch.zeros(1, 3 * self.patch_size**2), torch.zeros(1, 3, dtype=torch.int64))
-            parts.append(rows)
+            if tokens is None:
+                own, tokens = [], placeholder(self.patch_size)
+            parts.append(replace(tokens, patches=tokens.patches.to(self.dtype)))
             labels[item.head].append(own + [-1] * (head.max_labels - len(own)))
             names.append(name)
             kinds.append(item.kind)
-        lengths = [0, *(len(patches) for patches, _ in parts)]
+        packed = pack(parts)
         return PackedBatch(
             micro,
-            torch.cat([patches.to(self.dtype) for patches, _ in parts]),
-            torch.cat([positions for _, positions in parts]),
-            torch.tensor(lengths, dtype=torch.int32).cumsum(0, dtype=torch.int32),
+            packed.patches,
+            packed.positions,
+            packed.cu_seqlens,
             {
                 head: torch.tensor(rows, dtype=torch.int64).reshape(-1, self.heads[head].max_labels)
                 for head, rows in labels.items()
@@ -219,6 +220,12 @@ class Mixture(torch.utils.data.Dataset[PackedBatch]):
                 worker_init_fn=_one_thread,
             )
         )
+
+
+def placeholder(patch_size: int) -> Tokens:
+    """One patch of zeros, for a sample that cannot be read."""
+    patches, positions = torch.zeros(1, 3 * patch_size**2), torch.zeros(1, 3, dtype=torch.int64)
+    return Tokens(patches, positions, torch.tensor([0, 1], dtype=torch.int32))
 
 
 def _labels(sample: Sample, name: str, head: HeadData) -> list[int]:

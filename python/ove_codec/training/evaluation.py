@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ove_codec.data import ShardSet
-from ove_codec.data.inputs import _Input
+from ove_codec.data.inputs import Input
+from ove_codec.data.mixture import LABELS, placeholder
 from ove_codec.models import OVEncoder
+from ove_codec.models.inputs import pack
 from ove_codec.training.ranks import Ranks
 from ove_codec.training.recipe import Evaluation
 
@@ -40,7 +42,7 @@ def nearest_neighbours(
 
 
 @torch.no_grad()
-def features(backbone: OVEncoder, patterns: list[str], kind: _Input, batch: int, ranks: Ranks) -> tuple[Tensor, Tensor]:
+def features(backbone: OVEncoder, patterns: list[str], kind: Input, batch: int, ranks: Ranks) -> tuple[Tensor, Tensor]:
     """Pooled outputs (n, D) float32 of all samples and their first labels (n,), on every rank; each computes a part."""
     shards = ShardSet(patterns)
     places = [(s, n) for s, count in enumerate(shards.counts.tolist()) for n in range(count)]
@@ -54,13 +56,13 @@ def features(backbone: OVEncoder, patterns: list[str], kind: _Input, batch: int,
     # FSDP gathers weights in every call: all ranks make as many.
     for first in range(0, size, batch):
         part = own[first : first + batch]
-        rows = [(torch.zeros(1, backbone.config.patch_dim), torch.zeros(1, 3, dtype=torch.int64))]
+        rows = [placeholder(backbone.config.patch_size)]
         for place in part:
             sample = shards.read(*place)
             rows.append(kind.tokens(sample, backbone.config.patch_size, np.random.default_rng(0)))
-            classes[first + len(rows) - 2] = int(json.loads(sample.members["json"])["labels"][0])
-        bounds = torch.tensor([0, *(len(patches) for patches, _ in rows)]).cumsum(0)
-        pooled = backbone(torch.cat([p for p, _ in rows]), torch.cat([p for _, p in rows]), bounds).pooler_output
+            classes[first + len(rows) - 2] = int(json.loads(sample.members[LABELS])["labels"][0])
+        packed = pack(rows)
+        pooled = backbone(packed.patches, packed.positions, packed.cu_seqlens).pooler_output
         assert pooled is not None
         out[first : first + len(part)] = pooled[1:].float()
     backbone.train(training)

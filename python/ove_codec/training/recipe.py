@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ove_codec.data.inputs import KINDS, _Input
+from ove_codec.data.inputs import KINDS, Input
 from ove_codec.models.config import OVEncoderConfig
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class Head:
     margin: float = 0.3
     filter: float | None = None
 
-    def kinds(self) -> dict[str, _Input]:
+    def kinds(self) -> dict[str, Input]:
         """The inputs as `ove_codec.data` takes them."""
         unknown = set(self.inputs) - set(KINDS)
         if unknown or not self.inputs:
@@ -172,7 +172,7 @@ class Evaluation:
     k: int = 10
     batch: int = 32
 
-    def kind(self) -> _Input:
+    def kind(self) -> Input:
         """The input as `ove_codec.data` takes it."""
         if len(self.input) != 1 or not set(self.input) <= set(KINDS):
             raise ValueError(f"input must be one of {', '.join(KINDS)}")
