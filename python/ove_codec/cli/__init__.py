@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 import ove_codec
-from ove_codec.cli import encode, extract, info, probe, select, viz
+from ove_codec.cli import cluster, encode, export, extract, info, pack, probe, select, train, viz
 
 # What a stream, a file or an argument can be wrong about; anything else is a defect and shows its traceback.
 _EXPECTED = (ove_codec.Error, OSError, ValueError, ModuleNotFoundError)
@@ -26,7 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {ove_codec.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (info, extract, select, encode, viz, probe):
+    for module in (info, extract, select, encode, viz, probe, cluster, pack, train, export):
         module.add_commands(commands)
     return parser
 

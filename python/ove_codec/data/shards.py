@@ -1,0 +1,217 @@
+"""Shards: tar files in the layout of webdataset, read at any sample.
+
+A sample is the neighbouring members whose names agree up to the first dot of the last part: `a/7.mp4`, `a/7.json`.
+`sizes.json` beside the shards, {"name.tar": samples}, spares counting. webdataset's own reader streams shards and keeps
+no position; here every sample has a number, so that an epoch is a permutation and a position in it one number.
+"""
+
+from __future__ import annotations
+
+import glob
+import io
+import json
+import os
+import re
+import tarfile
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+SIZES_FILE = "sizes.json"
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_OPEN_SHARDS = 16  # indexes that a process keeps
+
+
+class DataError(ValueError):
+    """Data that training cannot go on with: it stops, other than for a sample that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The members of one sample, by what follows the first dot of their names, and what to call it in messages."""
+
+    name: str
+    members: dict[str, bytes]
+
+
+class ShardSet:
+    """The shards of one data set.
+
+    Args:
+        patterns: paths, with `*`, `?`, `[...]` or a range `{000..127}` of numbers.
+
+    Attributes:
+        files: the shards, in the order of the patterns, sorted in each.
+        counts: (len(files),) int64, samples of each.
+
+    Raises:
+        FileNotFoundError: a shard that is named, or counted in `sizes.json`, is missing; or a pattern finds nothing.
+        DataError: a shard is no tar file, or `sizes.json` is damaged.
+    """
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self.files = tuple(Path(file) for pattern in patterns for file in _expand(pattern))
+        for file in self.files:
+            if not file.is_file():
+                raise FileNotFoundError(f"the shard {file} is missing: copy it there, or take it off the recipe")
+        sizes = {folder: _sizes(folder) for folder in {file.parent for file in self.files}}
+        counts = []
+        for file in self.files:
+            count = sizes[file.parent].get(file.name)
+            counts.append(len(index_shard(file)) if count is None else count)
+        self.counts = np.array(counts, np.int64)
+        self._indexes: OrderedDict[int, list[_Entry]] = OrderedDict()
+        if self.counts.sum() == 0:
+            raise DataError(f"the shards {', '.join(patterns)} hold no sample")
+
+    def __len__(self) -> int:
+        return int(self.counts.sum())
+
+    def read(self, shard: int, number: int) -> Sample:
+        """Sample `number` of a shard.
+
+        Raises:
+            DataError: the shard cannot be read, is cut off, or holds another number of samples than `sizes.json` says.
+        """
+        file = self.files[shard]
+        if shard not in self._indexes:
+            try:
+                self._indexes[shard] = index_shard(file)
+            except OSError as error:
+                raise DataError(f"the shard {file} cannot be read any more: {error.strerror}") from error
+            if len(self._indexes[shard]) != self.counts[shard]:
+                raise DataError(
+                    f"{file} holds {len(self._indexes[shard])} samples, {SIZES_FILE} says {self.counts[shard]}: "
+                    f"remove {SIZES_FILE}, or pack the shard again"
+                )
+            while len(self._indexes) > _OPEN_SHARDS:
+                self._indexes.popitem(last=False)
+        self._indexes.move_to_end(shard)
+        key, members = self._indexes[shard][number]
+        try:
+            with open(file, "rb") as tar:
+                found = {suffix: _read(tar, file, *place) for suffix, place in members.items()}
+        except OSError as error:
+            raise DataError(f"the shard {file} cannot be read any more: {error.strerror}") from error
+        return Sample(f"{file.name}/{key}", found)
+
+
+_Entry = tuple[str, dict[str, tuple[int, int]]]
+
+
+def index_shard(file: Path) -> list[_Entry]:
+    """The samples of a shard: key, and offset and size of each member. Reads headers only."""
+    entries: list[_Entry] = []
+    size = file.stat().st_size
+    try:
+        with tarfile.open(file, "r:") as tar:
+            for member in tar:
+                if not member.isfile():
+                    continue
+                folder, _, base = member.name.rpartition("/")
+                stem, _, suffix = base.partition(".")
+                key = f"{folder}/{stem}" if folder else stem
+                if member.offset_data + member.size > size:
+                    raise DataError(f"{file} is cut off inside {member.name}, at byte {size}: pack or copy it again")
+                if not entries or entries[-1][0] != key:
+                    entries.append((key, {}))
+                entries[-1][1][suffix.lower()] = (member.offset_data, member.size)
+    except tarfile.TarError as error:
+        raise DataError(f"{file} is no uncompressed tar file, or damaged: {error}") from error
+    return entries
+
+
+def write_shards(
+    samples: Iterable[tuple[str, dict[str, bytes]]], folder: Path, prefix: str, max_bytes: int
+) -> Iterator[tuple[str, int]]:
+    """Writes samples (key, members by suffix) as `PREFIX-000000.tar`, ..., and `sizes.json` when all are there.
+
+    A shard has its name only when it is whole. Gives the name and number of samples of each as it is done.
+
+    Raises:
+        FileExistsError: the folder holds shards of that prefix.
+        ValueError: a key has a dot or a slash, or comes twice in a row.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.glob(f"{glob.escape(prefix)}-*.tar")):
+        raise FileExistsError(f"{folder} holds shards {prefix}-*.tar already: remove them, or choose another --prefix")
+    sizes: dict[str, int] = {}
+    tar: tarfile.TarFile | None = None
+    part, count, last = folder, 0, ""
+
+    def done() -> tuple[str, int]:
+        assert tar is not None
+        tar.close()
+        name = f"{prefix}-{len(sizes):06}.tar"
+        part.rename(folder / name)
+        sizes[name] = count
+        return name, count
+
+    try:
+        for key, members in samples:
+            if not key or key == last or set(key) & {".", "/"}:
+                raise ValueError(f"{key!r} cannot be the key of a sample: it needs a name of its own, without . and /")
+            last = key
+            if tar is not None and tar.offset >= max_bytes:
+                yield done()
+                tar = None
+            if tar is None:
+                part = folder / f".{prefix}-{len(sizes):06}.{os.getpid()}.part"
+                tar = tarfile.open(part, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 (it stays open over many samples)
+                count = 0
+            for suffix, data in members.items():
+                info = tarfile.TarInfo(f"{key}.{suffix}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+            count += 1
+        if tar is not None:
+            yield done()
+        known = _sizes(folder) | sizes
+        temporary = folder / f".{SIZES_FILE}.{os.getpid()}.part"
+        temporary.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        temporary.rename(folder / SIZES_FILE)
+    finally:
+        if part != folder:
+            part.unlink(missing_ok=True)
+
+
+def _read(tar: io.BufferedReader, file: Path, offset: int, size: int) -> bytes:
+    tar.seek(offset)
+    data = tar.read(size)
+    if len(data) != size:
+        raise DataError(f"{file} is cut off at byte {offset + len(data)}: pack or copy it again")
+    return data
+
+
+def _expand(pattern: str) -> list[str]:
+    match = _RANGE.search(pattern)
+    if match:
+        low, high = match.groups()
+        numbers = range(int(low), int(high) + 1)
+        names = (pattern[: match.start()] + str(n).zfill(len(low)) + pattern[match.end() :] for n in numbers)
+        return [file for name in names for file in _expand(name)]
+    if not glob.has_magic(pattern):
+        return [pattern]
+    found = sorted(glob.glob(pattern))
+    if not found:
+        raise FileNotFoundError(f"no shard fits {pattern}")
+    return found
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    file = folder / SIZES_FILE
+    if not file.is_file():
+        return {}
+    try:
+        sizes = json.loads(file.read_text(encoding="utf-8"))
+        if not all(isinstance(count, int) and count >= 0 for count in sizes.values()):
+            raise TypeError("a count is no whole number")
+    except (ValueError, AttributeError, TypeError) as error:
+        raise DataError(f"{file} is damaged ({error}): remove it, and the samples are counted") from error
+    missing = [name for name in sizes if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"the shard {folder / missing[0]} is missing: {SIZES_FILE} beside it counts it")
+    return dict(sizes)

@@ -1,0 +1,177 @@
+"""Checkpoints of a training run: written aside, whole or not at all, readable by any number of ranks.
+
+A checkpoint is a directory `step-00001000`: tensors as safetensors, by `torch.distributed.checkpoint`, each rank its
+own part; `state.json` with everything that is no tensor; and `complete.json`, the sizes of all files, written last,
+before the directory gets its name. No file is a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import threading
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Shard
+
+from ove_codec.training.ranks import Ranks
+
+STATE_FILE = "state.json"
+COMPLETE_FILE = "complete.json"
+_NAME = re.compile(r"step-(\d{8,})")
+
+
+def sharded(local: Tensor, rows: int, mesh: DeviceMesh) -> DTensor:
+    """This rank's rows (see `Ranks.shard`) as part of a tensor with `rows` rows; shares their memory."""
+    shape = torch.Size([rows, *local.shape[1:]])
+    stride = torch.empty(shape, device="meta").stride()
+    return DTensor.from_local(local, mesh, [Shard(0)], run_check=False, shape=shape, stride=stride)
+
+
+def complete(folder: Path) -> list[Path]:
+    """The whole checkpoints of a run, oldest first."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name) and (path / COMPLETE_FILE).is_file()]
+    return sorted(found, key=lambda path: int(path.name[5:]))
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """The content of `state.json`.
+
+    Raises:
+        FileNotFoundError: the directory is no checkpoint.
+        ValueError: it is damaged: a file is missing or has another size than when it was written.
+    """
+    if not (checkpoint / COMPLETE_FILE).is_file():
+        raise FileNotFoundError(f"{checkpoint} is no whole checkpoint: it has no {COMPLETE_FILE}")
+    try:
+        sizes = json.loads((checkpoint / COMPLETE_FILE).read_text(encoding="utf-8"))["files"]
+        for name, size in sizes.items():
+            file = checkpoint / Path(name).name
+            if not file.is_file() or file.stat().st_size != size:
+                raise ValueError(f"{file} is missing or not of {size} bytes")
+        state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+        if not isinstance(state, dict):
+            raise ValueError(f"{STATE_FILE} holds no object")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the checkpoint {checkpoint} is damaged: {error}") from error
+    return state
+
+
+def load_tensors(checkpoint: Path, tensors: Mapping[str, Tensor], group: Any = None, *, alone: bool = False) -> None:
+    """Reads tensors in place, by name; each rank of the group what it holds of them, or this process `alone`.
+
+    Raises:
+        ValueError: one is missing, or has another shape.
+    """
+    try:
+        reader = dcp.HuggingFaceStorageReader(str(checkpoint))
+        dcp.load(dict(tensors), storage_reader=reader, process_group=group, no_dist=alone)
+    except dcp.api.CheckpointException as error:
+        reasons = {" ".join(str(e[0] if isinstance(e, tuple) else e).split()) for e in error.failures.values()}
+        raise ValueError(
+            f"{checkpoint} does not fit this recipe: {'; '.join(sorted(reasons))}; begin a new output.folder"
+        ) from error
+
+
+class Checkpoints:
+    """Writes the checkpoints of a run, one at a time, in the background, and keeps the newest.
+
+    Args:
+        folder: of the run.
+        keep: how many stay.
+        ranks: the processes; all of them call every method, in the same order.
+    """
+
+    def __init__(self, folder: Path, keep: int, ranks: Ranks) -> None:
+        self.folder, self.keep, self.ranks = folder, keep, ranks
+        self.pending: Future[Any] | None = None
+        self.failure: BaseException | None = None
+        self.finished = threading.Event()
+        self.finished.set()
+        if ranks.rank == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            for left in folder.glob(".step-*.partial"):
+                shutil.rmtree(left)
+        ranks.barrier()
+
+    def save(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any], *, wait: bool = False) -> None:
+        """Begins to write a checkpoint. Tensors are copied before it returns, so training may change them.
+
+        Raises:
+            OSError: the previous one could not be written.
+        """
+        self.wait()
+        part = self.folder / f".step-{step:08}.partial"
+        if self.ranks.rank == 0:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            _write(part / STATE_FILE, state)
+        self.ranks.barrier()
+        writer = dcp.HuggingFaceStorageWriter(str(part), save_distributed=True)
+        self.finished.clear()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            future: Any = dcp.async_save(dict(tensors), storage_writer=writer, process_group=self.ranks.background)
+        self.pending = getattr(future, "upload_completion", future)
+        assert self.pending is not None
+        self.pending.add_done_callback(lambda done: self._finish(done, part, step))
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """Returns when what was begun is written, on all ranks."""
+        if self.pending is None:
+            return
+        self.finished.wait()
+        self.pending = None
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise OSError(f"the checkpoint could not be written: {failure}") from failure
+        self.ranks.barrier()
+
+    def _finish(self, done: Future[Any], part: Path, step: int) -> None:
+        """When all ranks have written: completes the directory. Runs in the writing thread."""
+        try:
+            done.result()
+            if self.ranks.rank == 0:
+                files = {file.name: file.stat().st_size for file in sorted(part.iterdir())}
+                _write(part / COMPLETE_FILE, {"step": step, "files": files})
+                final = self.folder / f"step-{step:08}"
+                shutil.rmtree(final, ignore_errors=True)
+                part.rename(final)
+                _sync(self.folder)
+                for old in complete(self.folder)[: -self.keep]:
+                    # Without its mark it is no checkpoint any more, however far the removal gets.
+                    (old / COMPLETE_FILE).unlink()
+                    shutil.rmtree(old)
+        except BaseException as error:
+            self.failure = error
+        finally:
+            self.finished.set()
+
+
+def _write(file: Path, values: Mapping[str, Any]) -> None:
+    with open(file, "w", encoding="utf-8") as out:
+        json.dump(values, out, indent=1, sort_keys=True)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
