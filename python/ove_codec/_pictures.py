@@ -13,6 +13,8 @@ import numpy.typing as npt
 import ove_codec
 from ove_codec import _core, cuda
 from ove_codec.limits import Limits
+from ove_codec.motion_only import lacking
+from ove_codec.transcoding import Recipe, in_hevc
 
 Array = npt.NDArray[Any]
 
@@ -92,15 +94,39 @@ class _VideoReader:
                 window=(x, y, width, height),
                 rotation=picture.rotation,
                 intra=picture.type == "I",
-                arrays=picture,
+                arrays=_exported(picture) if picture.motion_only else picture,
             )
 
 
-class VideoPictures:
-    """What ``ove_codec.open`` takes, or a video that it opened."""
+def _exported(picture: Any) -> dict[str, Any]:
+    """The arrays of a ``MotionPicture``."""
+    return {
+        "mv": picture.mv, "pred": picture.pred, "ref_poc": None, "poc": 0, "residual": None, "bits": None,
+        "ctb_size": 0, "bit_depth": picture.bit_depth,
+    }  # fmt: skip
 
-    def __init__(self, source: Any, threads: int = 0, limits: Limits | None = None) -> None:
+
+def check_exported(video: Any, params: dict[str, Any]) -> None:
+    """Raises UnsupportedStreamError where `params` need more of a ``MotionVideo`` than its motion."""
+    needs = {
+        "residual": params["residual_weight"] > 0,
+        "bits": params["bits_weight"] > 0,
+        "distance to the referenced picture (vector='displacement')": params["vector"] == "displacement",
+    }
+    for what, needed in needs.items():
+        if needed:
+            raise _core.UnsupportedStreamError(lacking(video.name, video.info["codec"], what))
+
+
+class VideoPictures:
+    """What ``ove_codec.open`` takes, or a video that it opened; transcoded first with the recipe `transcode`."""
+
+    def __init__(
+        self, source: Any, threads: int = 0, limits: Limits | None = None, transcode: bool | str | Recipe = False
+    ) -> None:
         source = getattr(source, "on_cpu", source)  # of a DeviceVideo
+        if transcode:
+            source = in_hevc(source, transcode, threads, limits)
         self._source = source
         self._threads = threads
         self._limits = limits
@@ -111,10 +137,20 @@ class VideoPictures:
         source = getattr(self._source, "source", self._source)  # a Video names its own
         return os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
 
-    def open(self) -> _VideoReader:
+    @property
+    def video(self) -> Any:
         if self._video is None:
             self._video = ove_codec.open(self._source, threads=self._threads, limits=self._limits)
-        return _VideoReader(self._video)
+        return self._video
+
+    def checked(self, params: dict[str, Any]) -> VideoPictures:
+        """Itself; UnsupportedStreamError where the video has not all that `params` need."""
+        if getattr(self.video, "motion_only", False):
+            check_exported(self.video, params)
+        return self
+
+    def open(self) -> _VideoReader:
+        return _VideoReader(self.video)
 
 
 class ArrayPictures:

@@ -16,6 +16,7 @@ from ove_codec._pictures import Array, ArrayPictures, Pictures, VideoPictures, r
 from ove_codec.cuda import is_cpu, lies_on_gpu
 from ove_codec.limits import Limits
 from ove_codec.presets import resolve
+from ove_codec.transcoding import Recipe
 
 if TYPE_CHECKING:
     from ove_codec._device_selection import DeviceSelection
@@ -254,11 +255,19 @@ def select(
     device: Literal["cpu"] | None = ...,
     threads: int = ...,
     limits: Limits | None = ...,
+    transcode: bool | str | Recipe = ...,
     **params: Any,
 ) -> Selection: ...
 @overload
 def select(
-    source: Any, preset: str = ..., *, device: Any, threads: int = ..., limits: Limits | None = ..., **params: Any
+    source: Any,
+    preset: str = ...,
+    *,
+    device: Any,
+    threads: int = ...,
+    limits: Limits | None = ...,
+    transcode: bool | str | Recipe = ...,
+    **params: Any,
 ) -> DeviceSelection: ...
 def select(
     source: Any,
@@ -267,9 +276,13 @@ def select(
     device: Any = None,
     threads: int = 0,
     limits: Limits | None = None,
+    transcode: bool | str | Recipe = False,
     **params: Any,
 ) -> Selection | DeviceSelection:
     """Selects patches of an HEVC video by its motion vectors, residuals or bits.
+
+    H.264, MPEG-4, MPEG-2 and MPEG-1 do with ``residual_weight=0``, by the vectors that libavcodec exports; anything
+    else does with `transcode`.
 
     Args:
         source: what ``ove_codec.open`` takes, or a video that it opened.
@@ -279,6 +292,9 @@ def select(
             ``local_variance``.
         threads: of the decoder; 0 for all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; a video opened by it has its own.
+        transcode: True to convert to HEVC in memory what is of another codec, or the name of a recipe (or a ``Recipe``)
+            to convert whatever it is; see ``ove_codec.transcode``. The selection is of the converted pictures, of which
+            there are as many; where their size is odd they lack the last row or column.
         **params: overrides of the preset's parameters (see ``ove_codec.presets``).
 
     Returns:
@@ -290,7 +306,8 @@ def select(
         RuntimeError: no kernel can run on the device; the message says why.
         UnsupportedStreamError: the picture size changes among the sampled pictures; and what ``ove_codec.open`` raises.
     """
-    return _select_on(device, VideoPictures(source, threads, limits), preset, params)
+    pictures = VideoPictures(source, threads, limits, transcode).checked(resolve(preset, params))
+    return _select_on(device, pictures, preset, params)
 
 
 def _select_on(device: Any, pictures: Pictures, preset: str, params: dict[str, Any]) -> Selection | DeviceSelection:
