@@ -28,7 +28,7 @@ from support import clips, ffmpeg
 needs_x265 = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 is not installed")
 
 ARRAYS = ("pred", "mv", "ref_poc", "residual", "qp", "cu_size", "skip", "bits")
-COMMANDS = ("info", "framecrc", "extract", "select", "encode", "viz")
+COMMANDS = ("info", "framecrc", "extract", "transcode", "select", "encode", "viz")
 FEW = ["--num-frames", "5", "--size", "56", "--budget", "30"]
 
 

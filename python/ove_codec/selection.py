@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -114,8 +115,11 @@ class Selection:
         for planes in read_planes(self._pictures.open(), frame_ids.tolist(), self.params):
             yield planes.give(scorer, "heat")
 
-    def save(self, file: str | os.PathLike[str]) -> None:
-        """Writes an npz file that holds no pickled objects. The source is kept only as its path, where it has one."""
+    def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
+        """Writes an npz file, or to a binary file object, without pickled objects.
+
+        The source is kept only as its path, where it has one.
+        """
         about = {
             "geometry": asdict(self.geometry),
             "preset": self.preset,
@@ -123,7 +127,7 @@ class Selection:
             "scales": self.scales,
             "source": None if self._pictures is None else self._pictures.path,
         }
-        with open(file, "wb") as out:
+        with open(file, "wb") if isinstance(file, str | os.PathLike) else nullcontext(file) as out:
             np.savez_compressed(
                 out,
                 frame_ids=self.frame_ids,
@@ -135,12 +139,13 @@ class Selection:
             )
 
     @classmethod
-    def load(cls, file: str | os.PathLike[str], source: Any = None) -> Selection:
+    def load(cls, file: str | os.PathLike[str] | BinaryIO, source: Any = None) -> Selection:
         """Reads what ``save`` wrote. `source` (anything ``ove_codec.open`` takes) replaces the saved path for heat."""
         with np.load(file, allow_pickle=False) as z:
             missing = {"frame_ids", "positions", "scores", "mask", "valid", "about"} - set(z.files)
             if missing:
-                raise ValueError(f"{os.fspath(file)} is not a saved selection: it lacks {', '.join(sorted(missing))}")
+                name = os.fspath(file) if isinstance(file, str | os.PathLike) else "<file object>"
+                raise ValueError(f"{name} is not a saved selection: it lacks {', '.join(sorted(missing))}")
             about = json.loads(str(z["about"]))
             arrays = {name: z[name] for name in ("frame_ids", "positions", "scores", "mask", "valid")}
         geometry = {**about["geometry"], "window": tuple(about["geometry"]["window"])}

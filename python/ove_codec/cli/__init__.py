@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 import ove_codec
-from ove_codec.cli import encode, extract, info, select, transcode, viz
+from ove_codec.cli import encode, extract, info, select, select_dataset, transcode, viz
 
 # What a stream, a file or an argument can be wrong about; anything else is a defect and shows its traceback.
 _EXPECTED = (ove_codec.Error, OSError, ValueError, ModuleNotFoundError)
@@ -26,7 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {ove_codec.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (info, extract, transcode, select, encode, viz):
+    for module in (info, extract, transcode, select, select_dataset, encode, viz):
         module.add_commands(commands)
     return parser
 
