@@ -101,7 +101,7 @@ def select_dataset(
         gpus: GPUs of a Ray task that selects, with a GPU as device.
         column: of tables, with the places.
         shard_clips, shard_bytes: a shard ends with so many clips, or bytes.
-        attempts: how often a clip is tried whose worker dies.
+        attempts: how often a clip is tried whose worker dies (engine "local"; Ray has its own rules).
         timeout: seconds after which a clip is given up (engine "local").
         progress: a bar on standard error, where that is a terminal.
         on_outcome: called with what came of each clip, in the order of their ends.
@@ -207,7 +207,7 @@ def _engine(
     if engine == "ray":
         from ove_codec.datasets import ray_engine
 
-        return ray_engine.run(tasks, job, workers, attempts=attempts, gpus=gpus)
+        return ray_engine.run(tasks, job, workers, gpus=gpus)
     from ove_codec.datasets import pool
 
     cores = len(os.sched_getaffinity(0))
