@@ -28,7 +28,7 @@ from support import clips, ffmpeg
 needs_x265 = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 is not installed")
 
 ARRAYS = ("pred", "mv", "ref_poc", "residual", "qp", "cu_size", "skip", "bits")
-COMMANDS = ("info", "framecrc", "extract", "select", "encode", "viz")
+COMMANDS = ("info", "framecrc", "extract", "transcode", "select", "encode", "viz")
 FEW = ["--num-frames", "5", "--size", "56", "--budget", "30"]
 
 
@@ -401,9 +401,9 @@ def test_other_codecs_are_told_how_to_convert(tmp_path: Path, capsys: pytest.Cap
     path = tmp_path / "other.mp4"
     source = ["-f", "lavfi", "-i", "testsrc2=size=64x64:rate=5:duration=1"]
     ffmpeg.run(["-v", "error", *source, "-c:v", "mpeg4", path])
-    for command in ("info", "framecrc", "select"):
-        message = refused(capsys, command, path)
-        assert "mpeg4" in message and "libx265" in message
+    for command in ("framecrc", "select", "extract"):
+        message = refused(capsys, command, path, *([tmp_path / "x.npz"] if command == "extract" else []))
+        assert "mpeg4" in message and "libx265" in message and "ove-codec transcode" in message
 
 
 def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -204,7 +204,7 @@ def test_what_is_not_hevc_says_what_to_do(tmp_path: Path) -> None:
     ffmpeg.run(["-v", "error", "-f", "lavfi", "-i", "sine=duration=0.2", "-y", sound])
     ffmpeg.run(["-v", "error", "-f", "lavfi", "-i", "testsrc=s=64x64:d=0.2", "-c:v", "mpeg4", "-y", h264])
     with pytest.raises(ove_codec.Error, match=r"h264\.mp4.*mpeg4.*libx265"):
-        ove_codec.open(h264)
+        ove_codec.select(h264)
     with pytest.raises(ove_codec.Error, match=r"sound\.mp4.*sound only"):
         ove_codec.open(sound)
     with pytest.raises(ove_codec.Error, match="empty"):

@@ -227,6 +227,9 @@ void bind_picture(py::module_& m) {
       .def_property_readonly("index", &Picture::index, "Number in display order (in decoding order if read so).")
       .def_property_readonly("pts", &Picture::pts, "Presentation time in seconds.")
       .def_property_readonly(
+          "motion_only", [](const Picture&) { return false; },
+          "Whether there is motion alone, as in a MotionPicture: False.")
+      .def_property_readonly(
           "poc", [](const Picture& p) { return p.codec().poc; }, "PicOrderCntVal")
       .def_property_readonly(
           "type", [](const Picture& p) { return std::string(1, type_letter(p.codec().type)); },

@@ -25,6 +25,7 @@ void bind_planes(pybind11::module_& m);
 void bind_reader(pybind11::module_& m);
 void bind_saliency(pybind11::module_& m);
 void bind_tokens(pybind11::module_& m);
+void bind_transcoding(pybind11::module_& m);
 
 // What a _core.Picture shows; throws a TypeError for other objects.
 std::shared_ptr<const hevc::CodecPicture> codec_picture(const pybind11::object& picture);

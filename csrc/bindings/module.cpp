@@ -55,4 +55,5 @@ PYBIND11_MODULE(_core, m) {
   ove::bindings::bind_heat_plan(m);
   ove::bindings::bind_tokens(m);
   ove::bindings::bind_planes(m);
+  ove::bindings::bind_transcoding(m);
 }

@@ -237,8 +237,8 @@ const std::string& Demuxer::name() const { return impl_->name; }
 void Demuxer::require_hevc() const {
   if (impl_->info.hevc) return;
   throw UnsupportedStreamError(impl_->name + ": its codec is " + impl_->info.codec +
-                               "; ove_codec reads HEVC; convert it, for example with: "
-                               "ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4");
+                               "; ove_codec reads HEVC; transcode it: ove-codec transcode IN OUT.mp4, "
+                               "select(..., transcode=True), or ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4");
 }
 
 // Takes a packet of the video stream, without counting it; false at the end.

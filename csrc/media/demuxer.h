@@ -83,6 +83,7 @@ class Demuxer {
 
  private:
   friend class PixelDecoder;  // takes whole AVPackets, with their side data
+  friend class FrameDecoder;
   bool jump(const PacketPlace& place);
   void rewind();
   std::unique_ptr<Impl> impl_;

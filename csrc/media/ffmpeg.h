@@ -6,7 +6,10 @@ extern "C" {
 #include <libavformat/avformat.h>
 #include <libavutil/display.h>
 #include <libavutil/hwcontext.h>
+#include <libavutil/motion_vector.h>
+#include <libavutil/opt.h>
 #include <libavutil/pixdesc.h>
+#include <libswscale/swscale.h>
 }
 
 #include <cstdarg>
@@ -14,7 +17,10 @@ extern "C" {
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <new>
+#include <span>
 #include <string>
+#include <vector>
 
 namespace ove::media {
 
@@ -30,6 +36,12 @@ struct CloseIo {
 struct CloseInput {
   void operator()(AVFormatContext* context) const { avformat_close_input(&context); }
 };
+struct FreeOutput {  // its AVIOContext is not the context's own
+  void operator()(AVFormatContext* context) const { avformat_free_context(context); }
+};
+struct FreeScaler {
+  void operator()(SwsContext* context) const { sws_freeContext(context); }
+};
 struct FreeCodec {
   void operator()(AVCodecContext* context) const { avcodec_free_context(&context); }
 };
@@ -43,6 +55,8 @@ struct FreeFrame {
 using IoPtr = std::unique_ptr<AVIOContext, FreeIo>;       // over callbacks
 using FileIoPtr = std::unique_ptr<AVIOContext, CloseIo>;  // over a protocol of libavformat
 using InputPtr = std::unique_ptr<AVFormatContext, CloseInput>;
+using OutputPtr = std::unique_ptr<AVFormatContext, FreeOutput>;
+using ScalerPtr = std::unique_ptr<SwsContext, FreeScaler>;
 using CodecPtr = std::unique_ptr<AVCodecContext, FreeCodec>;
 using PacketPtr = std::unique_ptr<AVPacket, FreePacket>;
 using FramePtr = std::unique_ptr<AVFrame, FreeFrame>;
@@ -54,21 +68,60 @@ using InputFormat = const AVInputFormat*;
 using InputFormat = AVInputFormat*;
 #endif
 
-// The nine numbers of the display matrix of a stream, or null.
-inline const std::int32_t* display_matrix(const AVStream& stream) {
+// What a write callback of an AVIOContext is given.
+#if LIBAVFORMAT_VERSION_MAJOR >= 61
+using WrittenByte = const std::uint8_t;
+#else
+using WrittenByte = std::uint8_t;
+#endif
+
+// Side data of a whole stream; empty where there is none of this type.
+inline std::span<const std::uint8_t> side_data(const AVStream& stream, AVPacketSideDataType type) {
 #if LIBAVCODEC_VERSION_MAJOR >= 61
-  const AVPacketSideData* side = av_packet_side_data_get(
-      stream.codecpar->coded_side_data, stream.codecpar->nb_coded_side_data, AV_PKT_DATA_DISPLAYMATRIX);
-  const std::uint8_t* data = side ? side->data : nullptr;
-  const std::size_t size = side ? side->size : 0;
-#elif LIBAVFORMAT_VERSION_MAJOR >= 59
+  const AVPacketSideData* side =
+      av_packet_side_data_get(stream.codecpar->coded_side_data, stream.codecpar->nb_coded_side_data, type);
+  return side ? std::span<const std::uint8_t>(side->data, side->size) : std::span<const std::uint8_t>();
+#else
+#if LIBAVFORMAT_VERSION_MAJOR >= 59
   std::size_t size = 0;
-  const std::uint8_t* data = av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
+  const std::uint8_t* data = av_stream_get_side_data(&stream, type, &size);
 #else
   int size = 0;
-  const std::uint8_t* data = av_stream_get_side_data(const_cast<AVStream*>(&stream), AV_PKT_DATA_DISPLAYMATRIX, &size);
+  const std::uint8_t* data = av_stream_get_side_data(const_cast<AVStream*>(&stream), type, &size);
 #endif
-  return data && size >= 9 * sizeof(std::int32_t) ? reinterpret_cast<const std::int32_t*>(data) : nullptr;
+  return data ? std::span<const std::uint8_t>(data, static_cast<std::size_t>(size)) : std::span<const std::uint8_t>();
+#endif
+}
+
+inline void set_side_data(AVStream& stream, AVPacketSideDataType type, std::span<const std::uint8_t> bytes) {
+#if LIBAVCODEC_VERSION_MAJOR >= 61
+  AVPacketSideData* side = av_packet_side_data_new(&stream.codecpar->coded_side_data,
+                                                   &stream.codecpar->nb_coded_side_data, type, bytes.size(), 0);
+  std::uint8_t* data = side ? side->data : nullptr;
+#elif LIBAVFORMAT_VERSION_MAJOR >= 59
+  std::uint8_t* data = av_stream_new_side_data(&stream, type, bytes.size());
+#else
+  std::uint8_t* data = av_stream_new_side_data(&stream, type, static_cast<int>(bytes.size()));
+#endif
+  if (!data) throw std::bad_alloc();
+  std::memcpy(data, bytes.data(), bytes.size());
+}
+
+// The nine numbers of the display matrix of a stream, or null.
+inline const std::int32_t* display_matrix(const AVStream& stream) {
+  const std::span<const std::uint8_t> matrix = side_data(stream, AV_PKT_DATA_DISPLAYMATRIX);
+  return matrix.size() >= 9 * sizeof(std::int32_t) ? reinterpret_cast<const std::int32_t*>(matrix.data()) : nullptr;
+}
+
+// The pixel formats that an encoder takes, ended by AV_PIX_FMT_NONE; null where it does not say.
+inline const AVPixelFormat* pixel_formats(const AVCodec& encoder) {
+#if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(61, 13, 100)
+  const void* formats = nullptr;
+  avcodec_get_supported_config(nullptr, &encoder, AV_CODEC_CONFIG_PIX_FORMAT, 0, &formats, nullptr);
+  return static_cast<const AVPixelFormat*>(formats);
+#else
+  return encoder.pix_fmts;
+#endif
 }
 
 inline std::string error_text(int code) {

@@ -8,6 +8,7 @@
 #include "common/error.h"
 #include "media/demuxer_impl.h"
 #include "media/ffmpeg.h"
+#include "media/frame_decoder.h"
 #include "media/nal_units.h"
 #include "media/pixel_format.h"
 
@@ -91,29 +92,11 @@ PixelDecoder::Impl::Impl(Demuxer source, Options options)
 }
 
 void PixelDecoder::Impl::open(const Options& options) {
-  const AVCodecParameters* parameters = demuxer.impl_->stream->codecpar;
-  const AVCodec* decoder = avcodec_find_decoder(parameters->codec_id);
-  if (!decoder) {
-    throw UnsupportedStreamError(demuxer.name() + ": this libavcodec has no decoder for " + demuxer.info().codec);
-  }
-  const std::int64_t samples = std::int64_t{parameters->width} * parameters->height;
-  if (samples > options.max_luma_samples) {
-    throw UnsupportedStreamError(demuxer.name() + ": the number of luma samples of a picture is " +
-                                 std::to_string(samples) + ", over the limit of " +
-                                 std::to_string(options.max_luma_samples) +
-                                 "; raise Limits.max_luma_samples to read it");
-  }
-  codec.reset(avcodec_alloc_context3(decoder));
-  if (!codec) throw std::bad_alloc();
-  if (avcodec_parameters_to_context(codec.get(), parameters) < 0) throw std::bad_alloc();
-  const Silence quiet;
-  silence(*codec);
+  codec = make_decoder(*demuxer.impl_->stream->codecpar, demuxer.name(), options.max_luma_samples);
   codec->thread_count = options.threads;
-  codec->flags |= AV_CODEC_FLAG_UNALIGNED;  // the conformance window to the sample
-  codec->err_recognition |= AV_EF_EXPLODE;  // no concealment
-  codec->max_pixels = options.max_luma_samples;
+  const Silence quiet;
   if (options.cuda_device >= 0) {
-    if (!has_nvdec(decoder)) {
+    if (!has_nvdec(codec->codec)) {
       throw UnsupportedStreamError(demuxer.name() + ": this libavcodec has no NVDEC for " + demuxer.info().codec +
                                    "; decode with decoder='cpu'");
     }
@@ -125,8 +108,7 @@ void PixelDecoder::Impl::open(const Options& options) {
     codec->extra_hw_frames = kKeptFrames;
     codec->thread_count = 1;  // the GPU decodes
   }
-  const int code = avcodec_open2(codec.get(), decoder, nullptr);
-  if (code < 0) fail("its decoder cannot be opened", code);
+  open_decoder(*codec, demuxer.name());
 }
 
 void PixelDecoder::Impl::fail(const std::string& what, int code) const {

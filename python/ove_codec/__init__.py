@@ -15,9 +15,11 @@ from ove_codec._core import (
 )
 from ove_codec.batching import Batch, batches
 from ove_codec.limits import Limits
+from ove_codec.motion_only import MotionPicture, MotionVideo
 from ove_codec.presets import PRESETS
 from ove_codec.selection import Selection, select, select_arrays
 from ove_codec.tokens import Tokens, frames, tokenize
+from ove_codec.transcoding import RECIPES, Recipe, transcode
 from ove_codec.video import Video, framecrc, open
 
 if TYPE_CHECKING:
@@ -30,12 +32,16 @@ except PackageNotFoundError:  # imported from the source tree
 
 __all__ = [
     "PRESETS",
+    "RECIPES",
     "Batch",
     "DecodeError",
     "Error",
     "InvalidBitstreamError",
     "Limits",
+    "MotionPicture",
+    "MotionVideo",
     "Picture",
+    "Recipe",
     "Selection",
     "Tokens",
     "UnsupportedStreamError",
@@ -52,6 +58,7 @@ __all__ = [
     "select",
     "select_arrays",
     "tokenize",
+    "transcode",
 ]
 
 

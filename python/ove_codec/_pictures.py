@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy.typing as npt
 import ove_codec
 from ove_codec import _core, cuda
 from ove_codec.limits import Limits
+from ove_codec.motion_only import lacking
+from ove_codec.transcoding import Recipe, in_hevc
 
 Array = npt.NDArray[Any]
 
@@ -108,22 +111,24 @@ class _VideoReader:
         self._coefficients = coefficients
 
     def for_gpu(self) -> _VideoReader:
-        index, info = self._video.index, self._video.info
+        sizes, info = self.sizes(), self._video.info
         samples = int(info["width"]) * int(info["height"])
-        bits = 8 * float(np.mean(index.packet_bytes)) if len(index.packet_bytes) else 0.0
-        return _VideoReader(self._video, bits < MOST_BITS_A_SAMPLE * samples)
+        few = sizes is not None and len(sizes) and 8 * float(np.mean(sizes)) < MOST_BITS_A_SAMPLE * samples
+        return _VideoReader(self._video, bool(few))
 
     def pts(self) -> Array | int:
         return np.asarray(self._video.index.pts, np.float64)
 
-    def sizes(self) -> npt.NDArray[np.int64]:
-        return np.asarray(self._video.index.packet_bytes)
+    def sizes(self) -> npt.NDArray[np.int64] | None:
+        return None if self._video.motion_only else np.asarray(self._video.index.packet_bytes)
 
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
         return np.asarray(self._video.index.type[list(frame_ids)] == "I")
 
     def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scores | None:
         video, rotation = self._video, self._video.info["rotation"]
+        if video.motion_only:
+            return None
         window = video.index.window(frame_ids)
         if window is None:
             return None
@@ -140,7 +145,8 @@ class _VideoReader:
     def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
         residual = params["residual_weight"] > 0
         coefficients = residual and self._coefficients
-        for picture in self._video._read(frame_ids, residual=residual, coefficients=coefficients):
+        read = partial(self._video._read, coefficients=True) if coefficients else self._video.read
+        for picture in read(frame_ids, residual=residual):
             x, y, width, height = picture.window
             yield Planes(
                 width=picture.coded_width,
@@ -148,16 +154,40 @@ class _VideoReader:
                 window=(x, y, width, height),
                 rotation=picture.rotation,
                 intra=picture.type == "I",
-                arrays=picture,
+                arrays=_exported(picture) if picture.motion_only else picture,
                 coefficients=coefficients,
             )
 
 
-class VideoPictures:
-    """What ``ove_codec.open`` takes, or a video that it opened."""
+def _exported(picture: Any) -> dict[str, Any]:
+    """The arrays of a ``MotionPicture``."""
+    return {
+        "mv": picture.mv, "pred": picture.pred, "ref_poc": None, "poc": 0, "residual": None, "bits": None,
+        "ctb_size": 0, "bit_depth": picture.bit_depth,
+    }  # fmt: skip
 
-    def __init__(self, source: Any, threads: int = 0, limits: Limits | None = None) -> None:
+
+def check_exported(video: Any, params: dict[str, Any]) -> None:
+    """Raises UnsupportedStreamError where `params` need more of a ``MotionVideo`` than its motion."""
+    needs = {
+        "residual": params["residual_weight"] > 0,
+        "bits": params["bits_weight"] > 0,
+        "distance to the referenced picture (vector='displacement')": params["vector"] == "displacement",
+    }
+    for what, needed in needs.items():
+        if needed:
+            raise _core.UnsupportedStreamError(lacking(video.name, video.info["codec"], what))
+
+
+class VideoPictures:
+    """What ``ove_codec.open`` takes, or a video that it opened; transcoded first with the recipe `transcode`."""
+
+    def __init__(
+        self, source: Any, threads: int = 0, limits: Limits | None = None, transcode: bool | str | Recipe = False
+    ) -> None:
         source = getattr(source, "on_cpu", source)  # of a DeviceVideo
+        if transcode:
+            source = in_hevc(source, transcode, threads, limits)
         self._source = source
         self._threads = threads
         self._limits = limits
@@ -168,10 +198,20 @@ class VideoPictures:
         source = getattr(self._source, "source", self._source)  # a Video names its own
         return os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
 
-    def open(self) -> _VideoReader:
+    @property
+    def video(self) -> Any:
         if self._video is None:
             self._video = ove_codec.open(self._source, threads=self._threads, limits=self._limits)
-        return _VideoReader(self._video)
+        return self._video
+
+    def checked(self, params: dict[str, Any]) -> VideoPictures:
+        """Itself; UnsupportedStreamError where the video has not all that `params` need."""
+        if self.video.motion_only:
+            check_exported(self.video, params)
+        return self
+
+    def open(self) -> _VideoReader:
+        return _VideoReader(self.video)
 
 
 class ArrayPictures:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from ove_codec._pictures import Array, ArrayPictures, Pictures, Reader, VideoPic
 from ove_codec.cuda import is_cpu, lies_on_gpu, working_on
 from ove_codec.limits import Limits
 from ove_codec.presets import resolve
+from ove_codec.transcoding import Recipe
 
 if TYPE_CHECKING:
     from ove_codec._device_selection import DeviceSelection
@@ -119,8 +120,11 @@ class Selection:
             else:
                 yield planes.give(scorer, "heat")
 
-    def save(self, file: str | os.PathLike[str]) -> None:
-        """Writes an npz file that holds no pickled objects. The source is kept only as its path, where it has one."""
+    def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
+        """Writes an npz file, or to a binary file object, without pickled objects.
+
+        The source is kept only as its path, where it has one.
+        """
         about = {
             "geometry": asdict(self.geometry),
             "preset": self.preset,
@@ -128,7 +132,7 @@ class Selection:
             "scales": self.scales,
             "source": None if self._pictures is None else self._pictures.path,
         }
-        with open(file, "wb") as out:
+        with open(file, "wb") if isinstance(file, str | os.PathLike) else nullcontext(file) as out:
             np.savez_compressed(
                 out,
                 frame_ids=self.frame_ids,
@@ -140,12 +144,13 @@ class Selection:
             )
 
     @classmethod
-    def load(cls, file: str | os.PathLike[str], source: Any = None) -> Selection:
+    def load(cls, file: str | os.PathLike[str] | BinaryIO, source: Any = None) -> Selection:
         """Reads what ``save`` wrote. `source` (anything ``ove_codec.open`` takes) replaces the saved path for heat."""
         with np.load(file, allow_pickle=False) as z:
             missing = {"frame_ids", "positions", "scores", "mask", "valid", "about"} - set(z.files)
             if missing:
-                raise ValueError(f"{os.fspath(file)} is not a saved selection: it lacks {', '.join(sorted(missing))}")
+                name = os.fspath(file) if isinstance(file, str | os.PathLike) else "<file object>"
+                raise ValueError(f"{name} is not a saved selection: it lacks {', '.join(sorted(missing))}")
             about = json.loads(str(z["about"]))
             arrays = {name: z[name] for name in ("frame_ids", "positions", "scores", "mask", "valid")}
         geometry = {**about["geometry"], "window": tuple(about["geometry"]["window"])}
@@ -322,11 +327,19 @@ def select(
     device: Literal["cpu"] | None = ...,
     threads: int = ...,
     limits: Limits | None = ...,
+    transcode: bool | str | Recipe = ...,
     **params: Any,
 ) -> Selection: ...
 @overload
 def select(
-    source: Any, preset: str = ..., *, device: Any, threads: int = ..., limits: Limits | None = ..., **params: Any
+    source: Any,
+    preset: str = ...,
+    *,
+    device: Any,
+    threads: int = ...,
+    limits: Limits | None = ...,
+    transcode: bool | str | Recipe = ...,
+    **params: Any,
 ) -> DeviceSelection: ...
 def select(
     source: Any,
@@ -335,9 +348,13 @@ def select(
     device: Any = None,
     threads: int = 0,
     limits: Limits | None = None,
+    transcode: bool | str | Recipe = False,
     **params: Any,
 ) -> Selection | DeviceSelection:
     """Selects patches of an HEVC video by its motion vectors, residuals or bits.
+
+    H.264, MPEG-4, MPEG-2 and MPEG-1 do with ``residual_weight=0``, by the vectors that libavcodec exports; anything
+    else does with `transcode`.
 
     Args:
         source: what ``ove_codec.open`` takes, or a video that it opened.
@@ -346,6 +363,9 @@ def select(
             "cuda", a device, or a stream, on which all work is then queued. A GPU needs PyTorch.
         threads: of the decoder; 0 for all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; a video opened by it has its own.
+        transcode: True to convert to HEVC in memory what is of another codec, or the name of a recipe (or a ``Recipe``)
+            to convert whatever it is; see ``ove_codec.transcode``. The selection is of the converted pictures, of which
+            there are as many; where their size is odd they lack the last row or column.
         **params: overrides of the preset's parameters (see ``ove_codec.presets``).
 
     Returns:
@@ -357,7 +377,8 @@ def select(
         RuntimeError: no kernel can run on the device; the message says why.
         UnsupportedStreamError: the picture size changes among the sampled pictures; and what ``ove_codec.open`` raises.
     """
-    return _select_on(device, VideoPictures(source, threads, limits), preset, params)
+    pictures = VideoPictures(source, threads, limits, transcode).checked(resolve(preset, params))
+    return _select_on(device, pictures, preset, params)
 
 
 def _select_on(device: Any, pictures: Pictures, preset: str, params: dict[str, Any]) -> Selection | DeviceSelection:

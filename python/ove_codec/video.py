@@ -9,6 +9,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from ove_codec import _core
 from ove_codec.cuda import is_cpu
@@ -16,6 +17,7 @@ from ove_codec.limits import Limits
 
 if TYPE_CHECKING:
     from ove_codec._device_pictures import DeviceVideo
+    from ove_codec.motion_only import MotionVideo
 
 Source = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
@@ -28,6 +30,8 @@ class Video:
 
     A video can be pickled if its source is a path or bytes. Its index is left out and read again where it is needed.
     """
+
+    motion_only = False
 
     def __init__(self, source: Source, threads: int = 0, limits: Limits | None = None) -> None:
         if threads < 0:
@@ -94,15 +98,20 @@ class Video:
         iterator of its own. Raises IndexError for an index that is not in the video, ValueError for other arguments
         than one of both.
         """
-        if (index is None) == (pts is None) or pts != pts:
-            raise ValueError(f"seek takes index or pts, a number of pictures or of seconds, not {index} and {pts}")
-        if pts is not None:
-            later = np.flatnonzero(self.index.pts > pts)
-            index = max(0, int(later[0]) - 1) if len(later) else len(self) - 1
-        assert index is not None
-        if not 0 <= index < len(self):
-            raise IndexError(f"picture {index} is not in the video, which has {len(self)} pictures")
-        return self.read(range(index, len(self)), residual=residual)
+        return self.read(range(position(self.index.pts, index, pts), len(self)), residual=residual)
+
+
+def position(times: npt.NDArray[np.float64], index: int | None, pts: float | None) -> int:
+    """The display index that ``seek`` is asked for, of pictures shown at these seconds; raises as ``Video.seek``."""
+    if (index is None) == (pts is None) or pts != pts:
+        raise ValueError(f"seek takes index or pts, a number of pictures or of seconds, not {index} and {pts}")
+    if pts is not None:
+        later = np.flatnonzero(times > pts)
+        index = max(0, int(later[0]) - 1) if len(later) else len(times) - 1
+    assert index is not None
+    if not 0 <= index < len(times):
+        raise IndexError(f"picture {index} is not in the video, which has {len(times)} pictures")
+    return index
 
 
 @overload
@@ -111,16 +120,27 @@ def open(
 ) -> Video: ...
 @overload
 def open(source: Source, threads: int = ..., limits: Limits | None = ..., *, device: Any) -> DeviceVideo: ...
-def open(source: Source, threads: int = 0, limits: Limits | None = None, *, device: Any = None) -> Video | DeviceVideo:
+def open(
+    source: Source, threads: int = 0, limits: Limits | None = None, *, device: Any = None
+) -> Video | MotionVideo | DeviceVideo:
     """Opens an HEVC video: a path, bytes, or a binary file object (read whole if it cannot seek).
+
+    H.264, MPEG-4, MPEG-2 and MPEG-1 give a ``MotionVideo``, whose pictures have motion vectors alone
+    (``picture.motion_only``); type checkers, which cannot know, are told a ``Video``.
 
     `threads` is the number of decoding threads, 0 for all cores. With a GPU as `device` (as for ``select``) the arrays
     of its pictures are CUDA tensors, each of which goes up when it is asked for. Reading what exceeds the `limits`
     (those of ``Limits()`` where None) raises UnsupportedStreamError. Raises DecodeError where nothing can be read,
-    UnsupportedStreamError where the video is not HEVC, and RuntimeError where nothing can be done on the device.
+    UnsupportedStreamError where the video is of yet another codec, and RuntimeError where nothing can be done on the
+    device.
     """
-    video = Video(source, threads, limits)
-    if video.info["codec"] != "hevc":
+    video: Any = Video(source, threads, limits)
+    codec = video.info["codec"]
+    if codec != "hevc" and _core.exports_motion(codec):
+        from ove_codec.motion_only import MotionVideo
+
+        video = MotionVideo(video.source, threads, limits, video.info)
+    elif codec != "hevc":
         _core.Reader(video.source)  # raises, with the remedy
     if is_cpu(device):
         return video

@@ -10,7 +10,20 @@ from collections.abc import Sequence
 from typing import TextIO
 
 import ove_codec
-from ove_codec.cli import cluster, encode, export, extract, info, pack, probe, select, train, viz
+from ove_codec.cli import (
+    cluster,
+    encode,
+    export,
+    extract,
+    info,
+    pack,
+    probe,
+    select,
+    select_dataset,
+    train,
+    transcode,
+    viz,
+)
 
 # What a stream, a file or an argument can be wrong about; anything else is a defect and shows its traceback.
 _EXPECTED = (ove_codec.Error, OSError, ValueError, ModuleNotFoundError)
@@ -26,7 +39,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {ove_codec.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (info, extract, select, encode, viz, probe, cluster, pack, train, export):
+    for module in (
+        info, extract, transcode, select, select_dataset, encode, viz, probe, cluster, pack, train, export,
+    ):  # fmt: skip
         module.add_commands(commands)
     return parser
 

@@ -7,14 +7,14 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
 import ove_codec
+from ove_codec._files import replacing as replacing
+from ove_codec.transcoding import in_hevc
 from ove_codec.video import Video
 
 T = TypeVar("T")
@@ -57,35 +57,11 @@ class WatchedVideo(Video, os.PathLike[str]):
         return progress(super().read(wanted, residual=residual), len(wanted))
 
 
-def open_video(args: argparse.Namespace) -> WatchedVideo:
-    """The video of the arguments; raises as `ove_codec.open` does."""
-    ove_codec.open(args.file, threads=args.threads)
-    return WatchedVideo(args.file, threads=args.threads)
-
-
-@contextmanager
-def replacing(path: str) -> Iterator[Path]:
-    """A file to write, which takes the place of `path` if all goes well and vanishes otherwise.
-
-    It lies in the same folder, so that the disk is the same and a missing folder is told at once. Devices and pipes are
-    written directly.
-    """
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise IsADirectoryError(f"{path} is a directory; name a file in it")
-    if target.exists() and not target.is_file():
-        yield target
-        return
-    part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
-    try:
-        try:
-            part.open("xb").close()
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, path) from None
-        yield part
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+def open_video(args: argparse.Namespace, transcode: bool | str = False) -> Any:
+    """The video of the arguments, transcoded if so wanted; raises as `ove_codec.open` does."""
+    source = in_hevc(args.file, transcode, args.threads)
+    video = ove_codec.open(source, threads=args.threads)
+    return WatchedVideo(source, threads=args.threads) if type(video) is Video else video
 
 
 def frame_list(text: str, count: int) -> list[int]:

@@ -15,6 +15,7 @@ from ove_codec import presets
 from ove_codec.cli import common
 from ove_codec.selection import Selection
 from ove_codec.selection import select as select_patches
+from ove_codec.transcoding import RECIPES
 
 _PREFIX = "selection_"  # of the parameters among the parsed arguments
 
@@ -29,6 +30,15 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "Prints what is kept; writes it with -o for ove_codec.Selection.load.",
     )
     parser.add_argument("-o", "--out", metavar="OUT.npz", help="write the selection: positions, scores, mask, ...")
+    parser.add_argument(
+        "--transcode",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="RECIPE",
+        help="convert to HEVC in memory first what is of another codec; with the name of a recipe "
+        f"({', '.join(RECIPES)}), whatever it is",
+    )
     add_selection_options(parser)
     common.add_threads(parser)
     common.add_json(parser)
@@ -89,7 +99,7 @@ def selection_of(args: argparse.Namespace) -> Selection:
     """Selects from the file as the arguments say; raises as `ove_codec.select` does."""
     overrides = overrides_of(args)
     presets.resolve(args.preset, overrides | ({"frame_ids": [0]} if "frame_ids" in overrides else {}))
-    video = common.open_video(args)
+    video = common.open_video(args, getattr(args, "transcode", False))
     if "frame_ids" in overrides:
         overrides["frame_ids"] = common.frame_list(overrides["frame_ids"], len(video))
     return select_patches(video, args.preset, **overrides)

@@ -1,0 +1,98 @@
+"""`ove-codec select-dataset`: selections from every clip of a data set."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from typing import Any, NoReturn
+
+from ove_codec.cli import common, select
+from ove_codec.transcoding import RECIPES
+
+_FORMATS = ("parquet", "webdataset", "reference")
+
+
+def add_commands(commands: common.Commands[Any]) -> None:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "select-dataset",
+        help="select patches of every clip of a data set, into shards",
+        description="Selects from every clip of a folder, a pattern, a table (.csv, .jsonl, .parquet) or shards "
+        "(.tar), here or at a URL of fsspec, and writes shards of positions, scores and frame_ids. Run again, it goes "
+        "on where it was ended; clips that fail are listed with the reason in failures.parquet, and tried again. "
+        "Needs pip install 'ove_codec[dataset]'; --engine ray needs 'ove_codec[ray]'.",
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("input", metavar="INPUT", help="folder, pattern, table, shards or video; a path or URL")
+    parser.add_argument("output", metavar="OUTPUT", help="folder, or URL of one, of the results")
+    parser.add_argument(
+        "--format",
+        choices=_FORMATS,
+        default="parquet",
+        help="reference: the reference implementation's files and mosaics, of the preset llava (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--transcode",
+        default="auto",
+        metavar="RECIPE",
+        help=f"auto: what is not HEVC; {' or '.join(RECIPES)}: everything; off: nothing (default: %(default)s)",
+    )
+    parser.add_argument("--tokens", choices=("float16", "float32"), help="keep the normalised patches, too")
+    parser.add_argument("--video", action="store_true", help="keep the clips, too, in webdataset shards")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="default: %(default)s")
+    parser.add_argument("--workers", type=int, metavar="N", help="clips at a time (default: one a core)")
+    parser.add_argument("--device", metavar="DEVICE", help="for scores and patches: cuda, cuda:1 (default: the CPU)")
+    parser.add_argument("--column", metavar="NAME", help="of the table, with paths or URLs (default: video, path, ...)")
+    parser.add_argument("--shard-clips", type=int, default=256, metavar="N", help="default: %(default)s")
+    parser.add_argument("--shard-size", type=float, default=256, metavar="MB", help="default: %(default)s")
+    parser.add_argument("--timeout", type=float, metavar="S", help="give a clip up after so many seconds")
+    select.add_selection_options(parser)
+    common.add_json(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    from ove_codec.datasets import select_dataset
+
+    overrides = select.overrides_of(args)
+    if "frame_ids" in overrides:
+        raise ValueError("--frame-ids: clips of a data set differ in length; sample them with --num-frames")
+    transcode = {"auto": True, "off": False}.get(args.transcode, args.transcode)
+    before = signal.signal(signal.SIGTERM, _interrupt)  # what is done is kept, as with Ctrl-C
+    try:
+        summary = select_dataset(
+            args.input,
+            args.output,
+            args.preset,
+            format=args.format,
+            transcode=transcode,
+            tokens=args.tokens,
+            video=args.video,
+            engine=args.engine,
+            workers=args.workers,
+            device=args.device,
+            column=args.column,
+            shard_clips=args.shard_clips,
+            shard_bytes=int(args.shard_size * 2**20),
+            timeout=args.timeout,
+            progress=True,
+            **overrides,
+        )
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if summary.failed == summary.clips:
+        raise ValueError(f"none of the {summary.clips} clips gave a result: {args.output}/failures.parquet says why")
+    lines: list[tuple[str, Any]] = [
+        ("clips", f"{summary.clips}: {summary.done} done, {summary.finished} finished before, {summary.failed} failed"),
+        ("tokens", f"{summary.tokens}, {summary.tokens_per_second:.0f} a second"),
+        ("time", f"{summary.seconds:.1f} s, {summary.clips_per_second:.2f} clips a second"),
+        ("shards", f"{summary.shards} in {args.output}"),
+    ]
+    if summary.repeated:
+        lines.insert(1, ("repeated", f"{summary.repeated} left out, the same name and content twice"))
+    if summary.failed:
+        reasons = ", ".join(f"{count} {name}" for name, count in summary.reasons.items())
+        lines.append(("failures", f"{reasons}; see {args.output}/failures.parquet"))
+    common.print_facts({"input": args.input, "output": args.output, **summary.as_dict()}, args.json, lines)
+
+
+def _interrupt(*_: Any) -> NoReturn:
+    raise KeyboardInterrupt

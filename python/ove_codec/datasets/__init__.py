@@ -1,0 +1,16 @@
+"""Offline selection of whole data sets: clips from anywhere to shards of selections."""
+
+from ove_codec.datasets.clips import Clip, Failure, Listing, list_clips
+from ove_codec.datasets.run import Summary, select_dataset
+from ove_codec.datasets.tables import failure_table, selection_table
+
+__all__ = [
+    "Clip",
+    "Failure",
+    "Listing",
+    "Summary",
+    "failure_table",
+    "list_clips",
+    "select_dataset",
+    "selection_table",
+]

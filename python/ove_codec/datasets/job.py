@@ -1,0 +1,236 @@
+"""What is done with one clip: the same function of a clip and the settings, whoever calls it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+import ove_codec
+from ove_codec.datasets import places, reference
+from ove_codec.datasets.clips import Clip, Failure
+from ove_codec.presets import resolve
+from ove_codec.transcoding import in_hevc, recipe_of
+
+FORMATS = ("parquet", "webdataset", "reference")
+_CHUNK = 1 << 20
+_IN_MEMORY = 1 << 28  # bytes of a remote clip, above which it is read piece by piece
+
+
+@dataclass(frozen=True)
+class Job:
+    """The settings of a run: plain values, which are kept beside the results.
+
+    format: "parquet", "webdataset" or "reference".
+    preset, params: of ``select``.
+    transcode: as with ``select``.
+    tokens: dtype of the patches that are kept too, "float16" or "float32"; None for none.
+    video: whether the shards hold the (transcoded) clips themselves, for format "webdataset".
+    device: as with ``select``, for scores and patches; None for the CPU.
+    """
+
+    format: str = "parquet"
+    preset: str = "paper"
+    params: dict[str, Any] = field(default_factory=dict)
+    transcode: bool | str = True
+    tokens: str | None = None
+    video: bool = False
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {self.format!r}")
+        if self.tokens not in (None, "float16", "float32"):
+            raise ValueError(f"tokens must be None, 'float16' or 'float32', not {self.tokens!r}")
+        if self.video and self.format != "webdataset":
+            raise ValueError("video=True needs format='webdataset': only shards hold the clips themselves")
+        if isinstance(self.transcode, str):
+            recipe_of(self.transcode)
+        params = resolve(self.preset, self.params)
+        if self.format == "reference":
+            reference.check(params, self.tokens)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings in JSON's types, all parameters of the selection with their values, but not the device."""
+        settings = asdict(self) | {"params": resolve(self.preset, self.params)}
+        del settings["device"]
+        return settings
+
+
+@dataclass
+class Fetched:
+    """A clip, read: its content's key, and an HEVC video (or one with exported motion) to select from."""
+
+    clip: Clip
+    key: str
+    size: int
+    stamp: str
+    codec: str
+    video: Any
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """A clip that lies elsewhere, or was touched, and whose content is finished already."""
+
+    clip: Clip
+    key: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a clip.
+
+    size, stamp: of its place, to know it again without reading it.
+    facts: name, key (SHA-256 of its bytes), where, codec, pictures, width, height, rows, columns, patch_size, geometry
+        (JSON) and tokens, the number of patches.
+    arrays: for tables. files: contents by suffix or name, for shards and the reference's files.
+    """
+
+    clip: Clip
+    size: int
+    stamp: str
+    facts: dict[str, Any]
+    arrays: dict[str, np.ndarray[Any, Any]]
+    files: dict[str, bytes]
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(a.nbytes for a in self.arrays.values()) + sum(map(len, self.files.values()))
+
+
+def fetch(clip: Clip, job: Job, known: tuple[str, ...] = ()) -> Fetched | Unchanged | Failure:
+    """Reads a clip and transcodes it where that is wanted. `known` are keys of this name that are finished."""
+    try:
+        size, stamp = places.stamp(clip.place)
+        source: Any = _read(clip, size)
+        key = _key(source)
+        if key in known:
+            return Unchanged(clip, key)
+        codec = ove_codec._core.stream_info(source)["codec"]
+        return Fetched(clip, key, size, stamp, codec, in_hevc(source, job.transcode, threads=1))
+    except Exception as error:  # whatever is wrong with one clip must not end the others
+        return Failure.of(clip.name, clip.where, error)
+
+
+def finish(fetched: Fetched | Unchanged | Failure, job: Job) -> Result | Unchanged | Failure:
+    """Selects from what ``fetch`` gave."""
+    if not isinstance(fetched, Fetched):
+        return fetched
+    clip = fetched.clip
+    try:
+        return _finish(fetched, job)
+    except Exception as error:
+        return Failure.of(clip.name, clip.where, error)
+
+
+def process(clip: Clip, job: Job, known: tuple[str, ...] = ()) -> Result | Unchanged | Failure:
+    """``fetch`` and ``finish``."""
+    return finish(fetch(clip, job, known), job)
+
+
+def _read(clip: Clip, size: int) -> Any:
+    """What ``ove_codec.open`` takes: a local file's path, the bytes of others, a file object of large remote ones."""
+    if clip.member is not None:
+        offset, length, _ = clip.member
+        with places.open_binary(clip.place) as file:
+            file.seek(offset)
+            data = file.read(length)
+        if len(data) < length:
+            raise OSError(f"{places.printable(clip.place)} ends inside the clip: it has changed since it was listed")
+        return data
+    if not places.is_url(clip.place):
+        return clip.place
+    file = places.open_binary(clip.place)
+    if size > _IN_MEMORY:
+        return file
+    with file:
+        return file.read()
+
+
+def _key(source: Any) -> str:
+    digest = hashlib.sha256()
+    if isinstance(source, bytes):
+        digest.update(source)
+        return digest.hexdigest()
+    file = open(source, "rb") if isinstance(source, str) else source  # noqa: SIM115 (what was given stays open)
+    try:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    finally:
+        if file is not source:
+            file.close()
+    return digest.hexdigest()
+
+
+def _finish(fetched: Fetched, job: Job) -> Result:
+    clip = fetched.clip
+    video = ove_codec.open(fetched.video, threads=1)
+    selection: Any = ove_codec.select(video, job.preset, threads=1, device=job.device, **job.params)
+    if not isinstance(selection, ove_codec.Selection):
+        selection = selection.cpu()
+    geometry = selection.geometry
+    t, h, w = selection.positions.T
+    facts = {
+        "name": places.printable(clip.name),
+        "key": fetched.key,
+        "where": clip.where,
+        "codec": fetched.codec,
+        "pictures": len(video),
+        "width": geometry.source_width,
+        "height": geometry.source_height,
+        "rows": geometry.rows,
+        "columns": geometry.columns,
+        "patch_size": geometry.patch_size,
+        "geometry": json.dumps(asdict(geometry)),
+        "tokens": len(selection),
+    }
+    arrays: dict[str, Any] = {
+        "frame_ids": selection.frame_ids,
+        "pts": np.asarray(video.index.pts, np.float64)[selection.frame_ids],
+        "positions": selection.positions,
+        "scores": selection.scores[t, h, w],
+    }
+    if job.tokens is not None:
+        patches = ove_codec.tokenize(video, selection, threads=1, device=job.device).patches
+        arrays["tokens"] = patches.cpu().numpy().astype(job.tokens)
+    files: dict[str, bytes] = {}
+    if job.format == "webdataset":
+        arrays, files = {}, _members(fetched, selection, facts, arrays, job)
+    elif job.format == "reference":
+        arrays, files = {}, reference.files(clip, video, selection)
+    return Result(clip, fetched.size, fetched.stamp, facts, arrays, files)
+
+
+def _members(
+    fetched: Fetched, selection: ove_codec.Selection, facts: dict[str, Any], arrays: dict[str, Any], job: Job
+) -> dict[str, bytes]:
+    """The members of a sample: json, npz (``Selection.save``) and, where wanted, tokens.npy and the video."""
+    npz = io.BytesIO()
+    selection.save(npz)
+    row = json.loads(json.dumps(fetched.clip.row, default=str))
+    members = {"json": json.dumps({**facts, "pts": arrays["pts"].tolist(), "row": row}).encode(), "npz": npz.getvalue()}
+    if "tokens" in arrays:
+        out = io.BytesIO()
+        np.save(out, arrays["tokens"], allow_pickle=False)
+        members["tokens.npy"] = out.getvalue()
+    if job.video:
+        whole: Any = fetched.video
+        if not isinstance(whole, bytes):
+            with open(whole, "rb") if isinstance(whole, str | os.PathLike) else whole as file:
+                file.seek(0)
+                whole = file.read()
+        transcoded = isinstance(fetched.video, bytes) and fetched.codec != "hevc"
+        suffix = "mp4" if transcoded or isinstance(job.transcode, str) else _suffix(fetched.clip)
+        members[suffix] = whole
+    return members
+
+
+def _suffix(clip: Clip) -> str:
+    name = clip.place if clip.member is None else clip.member[2]
+    return name.rpartition(".")[2].lower()

@@ -1,0 +1,150 @@
+"""The engine for one machine: worker processes, each of which may die without harm to the others.
+
+A worker that is killed takes only its own clip along, and which one that was is known; so the clip is tried again by
+another worker, and called a failure when that one dies too. (concurrent.futures.ProcessPoolExecutor gives up all of
+its work when one of its processes dies.)
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from ove_codec.datasets.clips import Clip, Failure
+from ove_codec.datasets.job import Job, Result, Unchanged, process
+
+Task = tuple[Clip, tuple[str, ...]]
+Outcome = Result | Unchanged | Failure
+
+_LOOK = 0.2  # seconds between looks at the time limits
+
+
+@dataclass
+class _Worker:
+    process: Any
+    pipe: Connection
+    task: Task | None = None
+    attempt: int = 0
+    since: float = 0.0
+
+    def stop(self) -> None:
+        self.pipe.close()
+        self.process.kill()
+        self.process.join()
+
+
+def run(
+    tasks: Iterable[Task], job: Job, workers: int, *, attempts: int = 2, timeout: float | None = None
+) -> Iterator[Outcome]:
+    """What ``process`` gives for every task, as it is done.
+
+    Tasks are taken as workers are free. Closing the iterator ends the workers.
+
+    Args:
+        attempts: how often a clip is tried whose worker dies.
+        timeout: seconds after which a clip is given up, and its worker killed; None for no limit.
+    """
+    waiting = iter(tasks)
+    again: deque[tuple[Task, int]] = deque()
+    pool: list[_Worker] = []
+
+    def next_task() -> tuple[Task, int] | None:
+        if again:
+            return again.popleft()
+        task = next(waiting, None)
+        return None if task is None else (task, 1)
+
+    def give(worker: _Worker) -> None:
+        """The next task to a worker, if there is one."""
+        chosen = next_task()
+        worker.task = None
+        if chosen is not None:
+            worker.task, worker.attempt = chosen
+            worker.since = time.monotonic()
+            with suppress(OSError):  # where it has died its end is seen at the next look
+                worker.pipe.send(worker.task)
+
+    def replaced(worker: _Worker) -> _Worker:
+        """A new one in the place of a worker that is of no use any more."""
+        worker.stop()
+        pool.remove(worker)
+        pool.append(_start(job))
+        return pool[-1]
+
+    try:
+        for _ in range(max(1, workers)):
+            pool.append(_start(job))
+            give(pool[-1])
+        while busy := [worker for worker in pool if worker.task is not None]:
+            ready = wait([worker.pipe for worker in busy], _LOOK if timeout else None)
+            for worker in busy:
+                outcome: Outcome | None = None
+                assert worker.task is not None
+                if worker.pipe in ready:
+                    try:
+                        outcome = worker.pipe.recv()
+                    except (EOFError, OSError):
+                        worker.process.join()
+                        if worker.attempt < attempts:
+                            again.append((worker.task, worker.attempt + 1))
+                        else:
+                            outcome = _failure(worker, "WorkerDied", _end_of(worker.process.exitcode))
+                        worker = replaced(worker)
+                elif timeout and time.monotonic() - worker.since > timeout:
+                    outcome = _failure(worker, "TimeoutError", f"it took longer than {timeout:g} s")
+                    worker = replaced(worker)
+                else:
+                    continue
+                if outcome is not None:
+                    yield outcome
+                give(worker)
+    finally:
+        for worker in pool:
+            worker.stop()
+
+
+def _failure(worker: _Worker, error: str, reason: str) -> Failure:
+    assert worker.task is not None
+    clip = worker.task[0]
+    failure = Failure.of(clip.name, clip.where, RuntimeError(reason), worker.attempt)
+    return Failure(failure.name, failure.where, error, failure.reason, None, worker.attempt)
+
+
+def _end_of(code: int | None) -> str:
+    if code is not None and code < 0:
+        killed = f"its worker was ended by {signal.Signals(-code).name}"
+        return f"{killed}, as the system does where memory runs out" if -code == signal.SIGKILL else killed
+    return f"its worker ended with status {code}"
+
+
+def _start(job: Job) -> _Worker:
+    # A fresh interpreter: threads of this one, and what it holds of a GPU, do not come along as with a fork.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    worker = context.Process(target=_serve, args=(theirs, job), name="ove_codec", daemon=True)
+    worker.start()
+    theirs.close()
+    return _Worker(worker, ours)
+
+
+def _serve(pipe: Connection, job: Job) -> None:
+    """The life of a worker: a task in, its outcome out, until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    while True:
+        try:
+            clip, known = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            pipe.send(process(clip, job, known))
+        except BrokenPipeError:
+            return

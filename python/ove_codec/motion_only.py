@@ -1,0 +1,218 @@
+"""Videos of H.264, MPEG-4, MPEG-2 and MPEG-1: motion vectors without transcoding, as libavcodec exports them.
+
+Vectors are in quarter luma samples; list 0 is the past, list 1 the future. What libavcodec does not export is not
+there: residuals, quantisers, bits, and which picture a vector refers to, so that how far it reaches in time is unknown.
+Blocks of H.264 below 8x8 samples have the vector of the first of the four; of interlaced video, vectors of fields count
+as if they were of frames.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from ove_codec import _core
+from ove_codec.limits import Limits
+from ove_codec.video import Source, position
+
+
+@dataclass(frozen=True, eq=False)
+class MotionPicture:
+    """Motion of one picture. Arrays cover the coded picture and are read-only; h4, w4: its sides over 4, rounded up.
+
+    Attributes are those of ``Picture``; ``residual``, ``ref_poc``, ``qp``, ``cu_size``, ``skip``, ``bits``, ``slices``
+    and ``ctb_size`` raise UnsupportedStreamError.
+
+    Attributes:
+        index: number in display order.
+        pts: seconds.
+        type: "I", "P" or "B".
+        packet: number of its packet in the video stream, -1 where unknown.
+        random_access: whether the container marks its packet as a key frame.
+        coded_width, coded_height: in luma samples.
+        window: (x, y, width, height) of what is shown.
+        rotation: clockwise degrees to turn it by for display.
+        bit_depth: of luma.
+        mv: (h4, w4, 2, 2) int16, [list, (x, y)] in quarter luma samples, 0 where the list is unused.
+        pred: (h4, w4) uint8: 0 intra, 1 list 0, 2 list 1, 3 both.
+        motion_only: True.
+        poc: None, as order counts are not exported.
+    """
+
+    index: int
+    pts: float
+    type: str
+    packet: int
+    random_access: bool
+    coded_width: int
+    coded_height: int
+    window: tuple[int, int, int, int]
+    rotation: int
+    bit_depth: int
+    mv: npt.NDArray[np.int16]
+    pred: npt.NDArray[np.uint8]
+    name: str = ""
+    codec: str = ""
+    motion_only: bool = True
+    poc: None = None
+
+    @property
+    def width(self) -> int:
+        """Luma samples shown, before rotation."""
+        return self.window[2]
+
+    @property
+    def height(self) -> int:
+        """Luma samples shown, before rotation."""
+        return self.window[3]
+
+    def _lacks(self, what: str) -> NoReturn:
+        raise _core.UnsupportedStreamError(lacking(self.name, self.codec, what))
+
+    @property
+    def residual(self) -> NoReturn:
+        self._lacks("residual")
+
+    @property
+    def ref_poc(self) -> NoReturn:
+        self._lacks("ref_poc")
+
+    @property
+    def qp(self) -> NoReturn:
+        self._lacks("qp")
+
+    @property
+    def cu_size(self) -> NoReturn:
+        self._lacks("cu_size")
+
+    @property
+    def skip(self) -> NoReturn:
+        self._lacks("skip")
+
+    @property
+    def bits(self) -> NoReturn:
+        self._lacks("bits")
+
+    @property
+    def slices(self) -> NoReturn:
+        self._lacks("slices")
+
+    @property
+    def ctb_size(self) -> NoReturn:
+        self._lacks("ctb_size")
+
+
+def lacking(name: str, codec: str, what: str) -> str:
+    """What is said where something is asked for that is not exported."""
+    return (
+        f"{name}: its codec is {codec}, of which libavcodec exports motion vectors alone, no {what}; select by them "
+        f"with residual_weight=0, or transcode it to HEVC first: select(..., transcode=True), ove-codec transcode IN "
+        f"OUT.mp4 (or ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4)"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class MotionIndex:
+    """The N pictures of a video in display order: what ``VideoIndex`` tells, without order counts.
+
+    packet (N,) int64, pts (N,) float64 seconds, type (N,) str, random_access (N,) bool.
+    """
+
+    packet: npt.NDArray[np.int64]
+    pts: npt.NDArray[np.float64]
+    type: npt.NDArray[np.str_]
+    random_access: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+
+class MotionVideo:
+    """A video of which libavcodec exports the motion, in the manner of ``Video``.
+
+    Iterating gives every picture in display order, decoded in C++ without the GIL, in one thread; after damage, the
+    pictures decoded before it are given, then the error is raised. Reading begins at the start of the video always, and
+    the index takes a whole reading.
+    """
+
+    motion_only = True
+
+    def __init__(self, source: Source, threads: int = 0, limits: Limits | None = None, info: Any = None) -> None:
+        self.source: Source = source
+        self.threads = threads
+        self.limits = limits or Limits()
+        self.info: dict[str, Any] = info or _core.stream_info(source)
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return os.fspath(self.source) if isinstance(self.source, str | os.PathLike) else "<bytes>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        if not isinstance(self.source, str | os.PathLike | bytes | bytearray):
+            raise TypeError(
+                f"a video whose source is a {type(self.source).__name__} cannot be pickled: open it by its path, or "
+                f"from bytes"
+            )
+        return {name: value for name, value in vars(self).items() if name != "index"}
+
+    def _read(self, vectors: bool) -> Iterator[dict[str, Any]]:
+        return iter(_core.ExportedMotion(self.source, vectors=vectors, max_luma_samples=self.limits.max_luma_samples))
+
+    @cached_property
+    def index(self) -> MotionIndex:
+        """The pictures in display order; decodes the video once."""
+        pictures = list(self._read(vectors=False))
+        return MotionIndex(
+            np.array([p["packet"] for p in pictures], np.int64),
+            np.array([p["pts"] for p in pictures], np.float64),
+            np.array([p["type"] for p in pictures], "U1"),
+            np.array([p["random_access"] for p in pictures], bool),
+        )
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __iter__(self) -> Iterator[MotionPicture]:
+        facts = {
+            "rotation": self.info["rotation"],
+            "bit_depth": self.info["bit_depth"],
+            "name": self.name,
+            "codec": self.info["codec"],
+        }
+        for number, picture in enumerate(self._read(vectors=True)):
+            yield MotionPicture(index=number, **picture, **facts)
+
+    def read(self, frame_ids: Iterable[int], *, residual: bool = False) -> Iterator[MotionPicture]:
+        """Gives the pictures of some display indices, each once, in ascending order.
+
+        Raises IndexError for an index that is not in the video, and UnsupportedStreamError with `residual`.
+        """
+        if residual:
+            raise _core.UnsupportedStreamError(lacking(self.name, self.info["codec"], "residual"))
+        wanted = sorted({int(i) for i in frame_ids})
+        if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
+            out = wanted[0] if wanted[0] < 0 else wanted[-1]
+            raise IndexError(f"picture {out} is not in the video, which has {len(self)} pictures")
+        return self._chosen(wanted)
+
+    def _chosen(self, wanted: list[int]) -> Iterator[MotionPicture]:
+        chosen = set(wanted)
+        for picture in self:
+            if picture.index in chosen:
+                yield picture
+                chosen.remove(picture.index)
+            if not chosen:
+                return
+
+    def seek(
+        self, *, index: int | None = None, pts: float | None = None, residual: bool = False
+    ) -> Iterator[MotionPicture]:
+        """Gives a picture and all that follow it in display order; see ``Video.seek``."""
+        return self.read(range(position(self.index.pts, index, pts), len(self)), residual=residual)

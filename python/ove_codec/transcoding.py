@@ -1,0 +1,189 @@
+"""Videos of any codec to HEVC, by the libavcodec and libx265 that the system has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from ove_codec import _core
+from ove_codec._files import replacing
+from ove_codec.limits import Limits
+
+if TYPE_CHECKING:
+    from ove_codec.video import Source
+
+_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How libx265 encodes.
+
+    preset: one of libx265's own, "ultrafast" to "placebo".
+    crf: constant rate factor, 0 to 51; lower is better and larger.
+    params: more of its parameters, "name=value:name=value"; those that it does not know, libavcodec leaves out.
+    pixel_formats: FFmpeg's names; the nearest of them comes out, the source's own where these are empty and libx265
+        takes it.
+    """
+
+    preset: str = "fast"
+    crf: float = 23.0
+    params: str = ""
+    pixel_formats: tuple[str, ...] = ()
+
+
+RECIPES: dict[str, Recipe] = {
+    "reference": Recipe(
+        params="keyint=16:min-keyint=16:scenecut=0:bframes=0:ref=1",
+        pixel_formats=("yuv420p",),
+    ),
+    "saliency": Recipe(
+        params="keyint=64:min-keyint=1:scenecut=40:open-gop=0:bframes=0:ref=1:temporal-mvp=0"
+        ":aq-mode=0:cutree=0:psy-rd=0:psy-rdoq=0"
+    ),
+}
+"""Named recipes.
+
+"reference" is how the reference implementation converts videos for pretraining: an I picture every 16, every other one
+predicted from the picture before it, 8 bits, 4:2:0. Models that are trained on its selections have seen such streams.
+
+"saliency" is for selections that mean what they say. I pictures, which have no vectors, come every 64 and at cuts,
+where nothing can be predicted anyway. As before, every vector spans one picture, so that lengths compare. A picture has
+one quantiser all over (no adaptive quantisation, no cutree), so that residuals compare from place to place; nothing is
+coded for looks alone (no psycho-visual optimisation). Vectors are derived without those of other pictures (no TMVP), so
+that a sampled picture is read alone. Bit depth and chroma format of the source stay.
+"""
+
+
+def recipe_of(recipe: str | Recipe | Literal[True]) -> Recipe:
+    """The recipe of this name, "reference" for True. Raises ValueError for a name that there is not."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    name = "reference" if recipe is True else recipe
+    if name not in RECIPES:
+        raise ValueError(f"there is no recipe {recipe!r}; there are {', '.join(RECIPES)}, and ove_codec.Recipe(...)")
+    return RECIPES[name]
+
+
+@overload
+def transcode(
+    source: Source,
+    target: None = ...,
+    recipe: str | Recipe = ...,
+    *,
+    threads: int = ...,
+    limits: Limits | None = ...,
+    keep_damaged: Literal[False] = ...,
+    progress: Callable[[int], Any] | None = ...,
+) -> bytes: ...
+@overload
+def transcode(
+    source: Source,
+    target: str | os.PathLike[str],
+    recipe: str | Recipe = ...,
+    *,
+    threads: int = ...,
+    limits: Limits | None = ...,
+    keep_damaged: bool = ...,
+    progress: Callable[[int], Any] | None = ...,
+) -> dict[str, Any]: ...
+def transcode(
+    source: Source,
+    target: str | os.PathLike[str] | None = None,
+    recipe: str | Recipe = "reference",
+    *,
+    threads: int = 0,
+    limits: Limits | None = None,
+    keep_damaged: bool = False,
+    progress: Callable[[int], Any] | None = None,
+) -> bytes | dict[str, Any]:
+    """Converts a video of any codec that the system's libavcodec decodes to HEVC.
+
+    The video stream alone is taken. Time stamps (of variable frame rates and of edit lists too, and where they begin),
+    rotation, colour description, sample aspect ratio and HDR metadata stay as they are; Matroska keeps time stamps to
+    the millisecond. Where chroma is subsampled, the last row or column of an odd size is cut off. Pictures are
+    converted (libswscale) only where the recipe has no place for their samples, or where they change their size, which
+    becomes that of the first one. The same source gives the same bytes on every machine with the same libraries.
+
+    Args:
+        source: path, bytes or binary file object.
+        target: file to write, .mp4, .m4v, .mov or .mkv; it appears when all is done. None to return an MP4.
+        recipe: "reference", "saliency", or a ``Recipe``.
+        threads: of the encoder, 0 for all cores. Decoding takes one.
+        limits: of pictures; of these only ``max_luma_samples`` counts.
+        keep_damaged: where the source is damaged, leave what was decoded before at `target`; the error is raised all
+            the same.
+        progress: called after every picture with the number of them; what it raises ends the work.
+
+    Returns:
+        The MP4 file, or where it was written to `target`: "pictures", their number; "moved", how many have a time stamp
+        that is not the source's, which had none or a repeated one; "resized", how many were of another size than the
+        first; "width", "height", "source_format" and "pixel_format".
+
+    Raises:
+        ValueError: an unknown recipe or suffix, or a recipe that libx265 refuses for these pictures.
+        UnsupportedStreamError: libavcodec has no decoder for the source, or no libx265.
+        DecodeError: the source cannot be read, or is damaged; with its byte position. Nothing is left at `target`.
+        OSError: the target cannot be written.
+    """
+    chosen = recipe_of(recipe)
+    if threads < 0:
+        raise ValueError(f"threads must be 0 (all cores) or more, not {threads}")
+    options: dict[str, Any] = {
+        "preset": chosen.preset,
+        "crf": chosen.crf,
+        "params": chosen.params,
+        "pixel_formats": list(chosen.pixel_formats),
+        "threads": threads,
+        "max_luma_samples": (limits or Limits()).max_luma_samples,
+    }
+    if target is None:
+        if keep_damaged:
+            raise ValueError("keep_damaged needs a target to leave the pictures in")
+        memory = _core.Transcoder(source, None, container="mp4", **options)
+        _run(memory, progress)
+        return memory.bytes()
+    suffix = os.path.splitext(os.fspath(target))[1].lower()
+    if suffix not in _CONTAINERS:
+        raise ValueError(f"{os.fspath(target)}: the suffix must be one of {', '.join(_CONTAINERS)}")
+    damage: _core.DecodeError | None = None
+    with replacing(target) as part:
+        try:
+            transcoder = _core.Transcoder(source, part, container=_CONTAINERS[suffix], **options)
+            try:
+                _run(transcoder, progress)
+            except _core.DecodeError as error:
+                if not keep_damaged or not transcoder.close_early():
+                    raise
+                damage = error
+        except OSError as error:
+            if error.filename == os.fspath(part):
+                error.filename = os.fspath(target)
+            raise
+    if damage is not None:
+        raise damage
+    return transcoder.facts
+
+
+def in_hevc(source: Any, recipe: bool | str | Recipe, threads: int = 0, limits: Limits | None = None) -> Any:
+    """An HEVC video for `source`, which may be one that ``ove_codec.open`` gave.
+
+    With True as recipe what is HEVC stays as it is, and everything else is transcoded as "reference" says; with a
+    recipe, everything is transcoded.
+    """
+    source = getattr(source, "source", source)
+    if hasattr(source, "read") and not source.seekable():
+        source = source.read()
+    if recipe is False or (recipe is True and _core.stream_info(source)["codec"] == "hevc"):
+        return source
+    return transcode(source, None, recipe_of(recipe), threads=threads, limits=limits)
+
+
+def _run(transcoder: _core.Transcoder, progress: Callable[[int], Any] | None) -> None:
+    pictures = 0
+    while transcoder.step():
+        pictures += 1
+        if progress is not None:
+            progress(pictures)

