@@ -30,7 +30,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.mark.parametrize("use_head", [True, False])
 def test_operations_are_those_that_pytorch_counts(bench: ModuleType, use_head: bool) -> None:
     config = replace(CONFIG, use_head=use_head)
-    model = OVEncoder(config, "eager").eval()
+    model = OVEncoder(config, "eager").eval().requires_grad_(False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(11, config.patch_dim), torch.zeros(11, 3))
     assert counter.get_total_flops() == bench.flops(config, 11)
@@ -48,7 +48,7 @@ def test_both_ways_give_the_same_features(bench: ModuleType) -> None:
 
 
 def test_a_run(
-    bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"before {bench.MARKS[0]}\nold\n{bench.MARKS[1]} after")
