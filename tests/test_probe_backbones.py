@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import ove_codec
@@ -25,6 +24,7 @@ from ove_codec.probes.backbones import OVBackbone, load_backbone
 from ove_codec.probes.families import BACKBONES
 from ove_codec.probes.reading import CodecInput, FrameInput
 from support import backbones, clips, ffmpeg
+from support.timm import import_timm
 
 needs_x265 = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 is not installed")
 
@@ -127,8 +127,6 @@ def test_whole_clip_model(tmp_path: Path) -> None:
 
 def test_missing_weights_are_refused(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="transformers is an extra")
-    from safetensors.torch import save_file
-
     backbones.save_transformers(tmp_path, "SiglipVisionModel", "SiglipVisionConfig", {})
     state = load_file(tmp_path / "model.safetensors")
     removed = next(name for name in state if name.endswith("layers.0.mlp.fc1.bias"))
@@ -139,60 +137,32 @@ def test_missing_weights_are_refused(tmp_path: Path) -> None:
         load_backbone("siglip", tmp_path)
 
 
-_TIMM = """
-import json, sys
-from pathlib import Path
-try:
-    import torchvision
-except ImportError:
-    import support.torchvision_stub
-import timm, torch
-from safetensors.torch import save_file
-from ove_codec.probes.backbones import load_backbone, frame_embedding
-
-folder = Path(sys.argv[1])
-for number, (architecture, arguments, prefix) in enumerate((
-    ("vit_tiny_patch16_224", {"patch_size": 4, "img_size": 16}, 1),
-    ("vit_small_patch16_dinov3", {"patch_size": 4}, 5),
-)):
-    root = folder / str(number)
-    root.mkdir()
-    arguments = {"embed_dim": 64, "depth": 1, "num_heads": 2, **arguments}
+@pytest.mark.parametrize(
+    ("architecture", "changes", "prefix"),
+    [
+        ("vit_tiny_patch16_224", {"patch_size": 4, "img_size": 16}, 1),
+        ("vit_small_patch16_dinov3", {"patch_size": 4}, 5),
+    ],
+)
+def test_timm(architecture: str, changes: dict[str, Any], prefix: int, tmp_path: Path) -> None:
+    timm = import_timm()
+    arguments = {"embed_dim": 64, "depth": 1, "num_heads": 2, **changes}
     model = timm.create_model(architecture, pretrained=False, num_classes=7, **arguments).eval()
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, root / "model.safetensors")
-    given = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3], "interpolation": "bilinear"}
-    (root / "config.json").write_text(
-        json.dumps({"architecture": architecture, "pretrained_cfg": given, "model_args": arguments})
-    )
-    backbone = load_backbone("dinov3", root)
-    assert (backbone.mean, backbone.std, backbone.interpolation) == ((0.4, 0.5, 0.6), (0.2, 0.25, 0.3), "bilinear")
+    save_file({name: v.contiguous() for name, v in model.state_dict().items()}, tmp_path / "model.safetensors")
+    given = {"mean": MEAN, "std": STD, "interpolation": "bilinear"}
+    _written(tmp_path, config={"architecture": architecture, "pretrained_cfg": given, "model_args": arguments})
+    backbone = load_backbone("dinov3", tmp_path)
+    assert (backbone.mean, backbone.std, backbone.interpolation) == (MEAN, STD, "bilinear")
     for side in (16, 24):
-        backbone.input_for((side // 4) ** 2, patches_per_frame=(side // 4) ** 2)
+        patches = (side // 4) ** 2
+        backbone.input_for(patches, patches_per_frame=patches)
         frames = torch.randn(2, 3, side, side)
         (features,) = backbone.encode([(frames, torch.tensor([0, 63]))])
         model.set_input_size(img_size=(side, side))
         with torch.no_grad():
-            expected = model.forward_features(frames) + frame_embedding(2, 64)[:, None]
-        assert features.shape == (2 * ((side // 4) ** 2 + prefix), 64)
+            expected = model.forward_features(frames) + embedding(2, 64)[:, None]
+        assert features.shape == (2 * (patches + prefix), 64)
         torch.testing.assert_close(features, expected.flatten(0, 1), atol=1e-5, rtol=1e-4)
-print("same")
-"""
-
-
-def test_timm(tmp_path: Path) -> None:
-    if not _installed("timm"):
-        pytest.skip("timm is an extra")
-    paths = [str(Path(__file__).parent), str(Path(ove_codec.__file__).parents[1])]
-    code = f"import sys; sys.path[:0] = {paths!r}\n{_TIMM}"
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "same"
-
-
-def _installed(package: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(package) is not None
 
 
 # The OneVision-Encoder
