@@ -196,7 +196,7 @@ def test_settings_are_kept(tmp_path: Path) -> None:
 def test_tokenizers_without_a_vision_token() -> None:
     plain = tiny.tokenizer()
     before = len(plain)
-    p = LMMProcessor(plain, {"patch_size": P}, vision_token="<v>")
+    p = LMMProcessor(plain, {"patch_size": 7}, vision_token="<v>")
     assert p.vision_token_id == before and p.tokenizer.encode("a<v>b")[1] == before
 
 
@@ -313,6 +313,7 @@ def test_frames_are_those_of_the_library(
         ({"max_image_patches": 3}, "hold a block of 2 x 2 patches"),
         ({"min_image_patches": 5000}, "min_image_patches 5000 and max_image_patches 4096 must ascend"),
         ({"video_mode": "both"}, "video_mode must be one of codec, frames"),
+        ({"video_size": 500}, "video_size must be a multiple of the tower's patch_size 14, not 500"),
         ({"whole_frames": True}, "video_mode must be 'frames': this tower takes whole frames"),
         ({"select": {"size": 99}}, "select must not have size"),
         ({"select": {"budget": 3}}, "budget must hold a block of 2 x 2 patches, not 3"),

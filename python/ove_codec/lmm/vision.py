@@ -59,7 +59,8 @@ class VisionReader:
     min_image_patches, max_image_patches: an image keeps its shape as far as sides of whole merge blocks allow, and is
         scaled only as far as these bounds ask (bicubic, antialiased).
     video_mode: "codec" selects patches (HEVC only); "frames" takes all patches of `num_frames` uniform frames.
-    video_size, video_resize: size and resize of `ove_codec.select`, in both modes.
+    video_size, video_resize: size and resize of `ove_codec.select`, in both modes; patches right of and below the last
+        whole merge block are left out.
     num_frames: in frames mode.
     frame_slots: in frames mode, frames are spread over so many slots (`ove_codec.models.temporal_slots`), so that their
         times compare with those of a selection from so many pictures; None numbers them from 0. For 3D positions only.
@@ -111,6 +112,10 @@ class VisionReader:
             )
         if self.frame_slots is not None and self.frame_slots < 1:
             raise ValueError(f"frame_slots must be None or positive, not {self.frame_slots!r}")
+        if self.video_resize != "native" and self.video_size % self.patch_size:
+            raise ValueError(
+                f"video_size must be a multiple of the tower's patch_size {self.patch_size}, not {self.video_size}"
+            )
         if self.video_mode not in VIDEO_MODES:
             raise ValueError(f"video_mode must be one of {', '.join(VIDEO_MODES)}, not {self.video_mode!r}")
         if self.video_mode == "codec":
