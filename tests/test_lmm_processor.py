@@ -169,6 +169,8 @@ def test_long_samples() -> None:
     for length in (len(whole.input_ids) - 5, whole.input_ids.index(p.vision_token_id) + 7):
         cut = made(max_length=length).sample(turns, [tiny.picture()])
         assert cut.input_ids == whole.input_ids[:length] and cut.labels == whole.labels[:length]
+    prompt = made(max_length=8).sample(turns[:1], [tiny.picture()], add_generation_prompt=True)
+    assert len(prompt.input_ids) > 8  # prompts are not cut
     with pytest.raises(ValueError, match=r"the images and videos end at token \d+, beyond max_length 8"):
         made(max_length=8).sample(turns, [tiny.picture()])
 
