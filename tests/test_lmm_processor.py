@@ -274,6 +274,25 @@ def test_windows_of_a_video(clip: Path) -> None:
         reader.video("missing.mp4")
 
 
+def test_times_are_those_of_the_pictures(clip: Path, tmp_path: Path) -> None:
+    reader = VisionReader(patch_size=P, video_mode="frames", video_size=48, num_frames=4)
+    codec = VisionReader(
+        patch_size=P, video_size=48, select={"num_frames": 4, "budget": 144, "keep_first_frame": False}
+    )
+    for name, options in (("later.ts", ["-output_ts_offset", "7"]), ("raw.h265", ["-bsf:v", "hevc_mp4toannexb"])):
+        ffmpeg.run(["-v", "error", "-y", "-i", clip, "-c", "copy", *options, tmp_path / name])
+        pts = np.asarray(ove_codec.open(tmp_path / name).index.pts)
+        assert (pts[0] > 6) == (name == "later.ts")
+        item = reader.video(tmp_path / name)
+        assert item.seconds == tuple(pts[np.linspace(0, clips.PICTURES - 1, 4).astype(int)].tolist())
+        assert set(codec.video(tmp_path / name).seconds or ()) <= set(item.seconds)
+        late = reader.video(tmp_path / name, start=float(pts[12]))
+        assert late.seconds is not None and late.seconds[0] == pts[12]
+    ffmpeg.run(["-v", "error", "-y", "-i", clip, "-c:v", "mpeg4", "-f", "m4v", tmp_path / "raw.m4v"])
+    times = reader.video(tmp_path / "raw.m4v").seconds
+    assert times is not None and np.all(np.diff(times) > 0)
+
+
 @pytest.mark.parametrize("name", ["clip", "other codec"])
 @pytest.mark.parametrize("frames_in_a_patch", [1, 2])
 @pytest.mark.parametrize("pair", [True, False])

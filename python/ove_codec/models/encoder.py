@@ -64,10 +64,11 @@ class PackedEncoder:
         cu_seqlens: Any,
         max_seqlen: int | None,
         attention: str,
-        output_hidden_states: bool,
-        output_attentions: bool,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        pool: bool = True,
     ) -> OVEncoderOutput:
-        """What `OVEncoder.forward` does, by the backend `attention`."""
+        """What `OVEncoder.forward` does, by the backend `attention`; without the pooling head unless `pool`."""
         weight = self.embeddings.patch_embedding.weight
         patches = torch.as_tensor(patches)
         positions = torch.as_tensor(positions)
@@ -85,8 +86,9 @@ class PackedEncoder:
         x = self.layernorm_pre(self.embeddings(patches))
         x, states, attentions = self.encoder(x, cos, sin, attend, output_hidden_states, output_attentions)
         pooled = None
-        if self.layernorm_post is not None and self.head is not None:
+        if self.layernorm_post is not None:
             x = self.layernorm_post(x)
+        if self.head is not None and pool:
             pooled = self.head(x, attend)
         return OVEncoderOutput(
             x,
