@@ -345,5 +345,6 @@ def test_slots_beyond_the_trained_ones_are_warned_about() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model(patches, torch.tensor([[63, 0, 100], [0, 99, 2]]))
-    with pytest.warns(UserWarning, match="slot t = 64, beyond the 64 of rope_temporal_size"):
+    with pytest.warns(UserWarning, match="slot t = 64, beyond the 64 of rope_temporal_size") as warned:
         model(patches, torch.tensor([[64, 0, 0], [0, 0, 0]]))
+    assert warned[0].filename == __file__

@@ -72,8 +72,10 @@ class PackedEncoder:
         weight = self.embeddings.patch_embedding.weight
         patches = torch.as_tensor(patches)
         positions = torch.as_tensor(positions)
-        if patches.ndim != 2 or patches.shape[1] != config.patch_dim:
-            raise ValueError(f"patches must be (N, {config.patch_dim}), got {tuple(patches.shape)}")
+        if patches.ndim != 2 or patches.shape[1] != config.patch_dim or not patches.is_floating_point():
+            raise ValueError(
+                f"patches must be (N, {config.patch_dim}) floating point, got {patches.dtype} {tuple(patches.shape)}"
+            )
         check_positions(positions, len(patches), config.rope_temporal_size)
         sequences = packing(cu_seqlens, len(patches), None if output_attentions else max_seqlen)
         # Weights that a loader keeps elsewhere until they are used have no device of their own yet.
@@ -236,7 +238,7 @@ def check_positions(positions: Tensor, rows: int, temporal_size: int | None) -> 
         warnings.warn(
             f"positions has the slot t = {slot:g}, beyond the {temporal_size} of rope_temporal_size; "
             "map long clips onto the slots instead",
-            stacklevel=4,
+            stacklevel=6,
         )
 
 
