@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ pytest.importorskip("transformers", reason="ove_codec[lmm] is not installed")
 
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
 
-from ove_codec.lmm import LMMConfig, LMMForConditionalGeneration, order_for_merge
+from ove_codec.lmm import LMMConfig, LMMForConditionalGeneration, order_for_merge, save_tower
 from ove_codec.lmm.towers import build
 from ove_codec.models import OVEncoder
 from ove_codec.models.hf import OneVisionEncoderModel
@@ -392,7 +393,7 @@ def save_language_model(folder: Path, **text: Any) -> Any:
     return model
 
 
-def save_tower(kind: str, folder: Path) -> Any:
+def published(kind: str, folder: Path) -> Any:
     """A directory with the tower, of the kind that is published; the tower's own model."""
     torch.manual_seed(2)
     values = {k: v for k, v in tiny.TOWERS[kind.split("-")[0]].items() if k != "model_type"}
@@ -422,7 +423,7 @@ def test_made_of_pretrained_parts(kind: str, tmp_path: Path) -> None:
     from ove_codec.lmm import from_parts
 
     language = save_language_model(tmp_path / "lm", vocab_size=300)
-    tower = save_tower(kind, tmp_path / "tower")
+    tower = published(kind, tmp_path / "tower")
     model = from_parts(
         tmp_path / "tower", tmp_path / "lm", vision_token_id=310, select_layer=-2, attn_implementation="eager"
     )
@@ -444,6 +445,22 @@ def test_made_of_pretrained_parts(kind: str, tmp_path: Path) -> None:
     assert all(torch.equal(states[name], value) for name, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize("select_layer", [None, -1, -2])
+def test_the_tower_on_its_own(select_layer: int | None, tmp_path: Path) -> None:
+    model = tiny.model(select_layer=select_layer)
+    save_tower(model, tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore" if select_layer is None else "error", ".*has no weights for head")
+        encoder = OVEncoder.from_pretrained(tmp_path)
+    rows, positions = torch.randn(8, 3 * tiny.PATCH**2), grid(1, 2, 4)
+    with torch.no_grad():
+        expected = model.vision_tower(rows, positions, torch.tensor([0, 8]))
+        torch.testing.assert_close(encoder(rows, positions).last_hidden_state, expected, atol=1e-6, rtol=0)
+    with pytest.raises(ValueError, match="only an OVEncoder is saved on its own, not a Siglip2Tower"):
+        save_tower(tiny.model("siglip2"), tmp_path)
+
+
 def test_missing_and_unfit_parts(tmp_path: Path) -> None:
     from ove_codec.lmm import from_parts
 
@@ -454,7 +471,7 @@ def test_missing_and_unfit_parts(tmp_path: Path) -> None:
         from_parts(tmp_path / "lm", tmp_path / "none", 5)
     with pytest.raises(ValueError, match=r"config\.json: vision_config has the model_type 'qwen3'"):
         from_parts(tmp_path / "lm", tmp_path / "lm", 5)
-    save_tower("qwen3vl-tower", tmp_path / "tower")
+    published("qwen3vl-tower", tmp_path / "tower")
     from safetensors.torch import load_file, save_file
 
     file = tmp_path / "tower" / "model.safetensors"

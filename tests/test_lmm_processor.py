@@ -169,6 +169,8 @@ def test_long_samples() -> None:
     for length in (len(whole.input_ids) - 5, whole.input_ids.index(p.vision_token_id) + 7):
         cut = made(max_length=length).sample(turns, [tiny.picture()])
         assert cut.input_ids == whole.input_ids[:length] and cut.labels == whole.labels[:length]
+    prompt = made(max_length=8).sample(turns[:1], [tiny.picture()], add_generation_prompt=True)
+    assert len(prompt.input_ids) > 8  # prompts are not cut
     with pytest.raises(ValueError, match=r"the images and videos end at token \d+, beyond max_length 8"):
         made(max_length=8).sample(turns, [tiny.picture()])
 
@@ -196,7 +198,7 @@ def test_settings_are_kept(tmp_path: Path) -> None:
 def test_tokenizers_without_a_vision_token() -> None:
     plain = tiny.tokenizer()
     before = len(plain)
-    p = LMMProcessor(plain, {"patch_size": P}, vision_token="<v>")
+    p = LMMProcessor(plain, {"patch_size": 7}, vision_token="<v>")
     assert p.vision_token_id == before and p.tokenizer.encode("a<v>b")[1] == before
 
 
@@ -272,6 +274,25 @@ def test_windows_of_a_video(clip: Path) -> None:
         reader.video("missing.mp4")
 
 
+def test_times_are_those_of_the_pictures(clip: Path, tmp_path: Path) -> None:
+    reader = VisionReader(patch_size=P, video_mode="frames", video_size=48, num_frames=4)
+    codec = VisionReader(
+        patch_size=P, video_size=48, select={"num_frames": 4, "budget": 144, "keep_first_frame": False}
+    )
+    for name, options in (("later.ts", ["-output_ts_offset", "7"]), ("raw.h265", ["-bsf:v", "hevc_mp4toannexb"])):
+        ffmpeg.run(["-v", "error", "-y", "-i", clip, "-c", "copy", *options, tmp_path / name])
+        pts = np.asarray(ove_codec.open(tmp_path / name).index.pts)
+        assert (pts[0] > 6) == (name == "later.ts")
+        item = reader.video(tmp_path / name)
+        assert item.seconds == tuple(pts[np.linspace(0, clips.PICTURES - 1, 4).astype(int)].tolist())
+        assert set(codec.video(tmp_path / name).seconds or ()) <= set(item.seconds)
+        late = reader.video(tmp_path / name, start=float(pts[12]))
+        assert late.seconds is not None and late.seconds[0] == pts[12]
+    ffmpeg.run(["-v", "error", "-y", "-i", clip, "-c:v", "mpeg4", "-f", "m4v", tmp_path / "raw.m4v"])
+    times = reader.video(tmp_path / "raw.m4v").seconds
+    assert times is not None and np.all(np.diff(times) > 0)
+
+
 @pytest.mark.parametrize("name", ["clip", "other codec"])
 @pytest.mark.parametrize("frames_in_a_patch", [1, 2])
 @pytest.mark.parametrize("pair", [True, False])
@@ -313,6 +334,7 @@ def test_frames_are_those_of_the_library(
         ({"max_image_patches": 3}, "hold a block of 2 x 2 patches"),
         ({"min_image_patches": 5000}, "min_image_patches 5000 and max_image_patches 4096 must ascend"),
         ({"video_mode": "both"}, "video_mode must be one of codec, frames"),
+        ({"video_size": 500}, "video_size must be a multiple of the tower's patch_size 14, not 500"),
         ({"whole_frames": True}, "video_mode must be 'frames': this tower takes whole frames"),
         ({"select": {"size": 99}}, "select must not have size"),
         ({"select": {"budget": 3}}, "budget must hold a block of 2 x 2 patches, not 3"),

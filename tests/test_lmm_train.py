@@ -134,6 +134,10 @@ def test_unreadable_samples_are_counted_not_replaced(tmp_path: Path) -> None:
     assert listed[2]["id"] == "1" and listed[2]["reason"].endswith("1.png: no such image")
     assert "2.png" in listed[3]["reason"]
 
+    other = LMMTrainer(model, args, processor, data)
+    assert other.write_unreadable(tmp_path / "none", resumed=True) is None
+    assert other.write_unreadable(tmp_path, resumed=True) == file and len(other.unreadable) == 2
+
     strict = LMMTrainer(model, args, processor, data, max_unreadable=0.2)
     with pytest.raises(RuntimeError, match=r"1 of 4 samples cannot be read, more than the max_unreadable share of 0.2"):
         strict.train()

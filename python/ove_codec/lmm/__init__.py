@@ -13,7 +13,7 @@ from ove_codec.lmm.answering import Answerer, Conversation
 from ove_codec.lmm.assets import read_mosaics
 from ove_codec.lmm.config import LMMConfig
 from ove_codec.lmm.data import Collator, LlavaDataset, Unreadable
-from ove_codec.lmm.loading import from_parts
+from ove_codec.lmm.loading import from_parts, save_tower
 from ove_codec.lmm.merge import inverse_order, order_for_merge, select_blocks, whole_blocks
 from ove_codec.lmm.model import LMMForConditionalGeneration
 from ove_codec.lmm.processor import LMMProcessor, Sample
@@ -37,6 +37,7 @@ __all__ = [
     "inverse_order",
     "order_for_merge",
     "read_mosaics",
+    "save_tower",
     "select_blocks",
     "set_trainable",
     "whole_blocks",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoModelForCausalLM, PretrainedConfig
 from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLVisionConfig
@@ -21,7 +23,7 @@ from ove_codec.lmm.config import LMMConfig
 from ove_codec.lmm.model import LMMForConditionalGeneration
 from ove_codec.lmm.projector import SpatialMergeProjector
 from ove_codec.models import OVEncoder
-from ove_codec.models.checkpoint import weight_files
+from ove_codec.models.checkpoint import WEIGHTS_FILE, weight_files
 from ove_codec.models.hf import OneVisionEncoderModel
 
 _TOWER_OF = {"siglip2": "siglip2_vision_model", "qwen3_vl": "qwen3_vl_vision"}  # by the model_type of the whole
@@ -74,6 +76,29 @@ def from_parts(
     model.projector.apply(model._init_weights)
     model.generation_config = loaded.generation_config
     return model.eval()
+
+
+def save_tower(model: LMMForConditionalGeneration, directory: str | os.PathLike[str]) -> None:
+    """Writes the `OVEncoder` of a model as a checkpoint of its own, as a language-aligned encoder.
+
+    It has the blocks that the model uses, and with `select_layer` None the final norm. `OVEncoder.from_pretrained`
+    reads it; its last_hidden_state are the features that were projected. It has no pooling head: with a final norm the
+    head is initialised anew, with a warning, and without one `use_head` is false.
+
+    Raises:
+        ValueError: the model has another tower.
+    """
+    tower = model.vision_tower
+    if not isinstance(tower, towers.OVTower):
+        raise ValueError(f"only an OVEncoder is saved on its own, not a {type(tower).__name__}")
+    norm = {f"layernorm_post.{name}": value for name, value in tower.norm.state_dict().items()}
+    layers = len(tower.model.encoder.layers)
+    config = replace(tower.model.config.encoder_config(), num_hidden_layers=layers, use_head=bool(norm))
+    state = {name: value.detach().contiguous() for name, value in (tower.model.state_dict() | norm).items()}
+    root = Path(directory)
+    root.mkdir(parents=True, exist_ok=True)
+    config.save(root)
+    save_file(state, root / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
 def read_vision_config(directory: str | os.PathLike[str]) -> PretrainedConfig:

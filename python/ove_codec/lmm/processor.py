@@ -53,7 +53,8 @@ class LMMProcessor:
         timestamps: put the time of every slot of a clip before its tokens, as <1.5 seconds>.
         prompt: "chat" uses the tokenizer's chat template; "plain" leaves it out: of a human's turns only the images
             and clips stay, and a text ends with the end token, as LLaVA trains projectors.
-        max_length: longer samples lose what is behind; one whose vision tokens do not fit is an error.
+        max_length: of a sample for training; longer ones lose what is behind, and one whose images and clips do not
+            fit is an error. Prompts are never cut.
         template_arguments: further arguments of the chat template, such as enable_thinking.
     """
 
@@ -152,7 +153,7 @@ class LMMProcessor:
             OSError, ove_codec.Error: an image or video cannot be read; the message names it.
         """
         segments = list(self._segments([_plain_message(m) for m in messages], add_generation_prompt))
-        return self._encoded(segments, images, videos)
+        return self._encoded(segments, images, videos, None if add_generation_prompt else self.max_length)
 
     def __call__(
         self,
@@ -175,7 +176,7 @@ class LMMProcessor:
         for one in texts:
             taken = {mark: media[mark][: one.count(mark)] for mark in media}
             media = {mark: media[mark][len(taken[mark]) :] for mark in media}
-            samples.append(self._encoded([(one, False)], taken[IMAGE], taken[VIDEO]))
+            samples.append(self._encoded([(one, False)], taken[IMAGE], taken[VIDEO], None))
         for mark, left in media.items():
             if left:
                 raise ValueError(
@@ -240,6 +241,8 @@ class LMMProcessor:
     def _segments(self, messages: Sequence[Message], add_generation_prompt: bool) -> Iterator[tuple[str, bool]]:
         """The text of a conversation in pieces, and whether each is a target."""
         if self.prompt == "plain":
+            if getattr(self.tokenizer, "add_bos_token", False) and self.tokenizer.bos_token:
+                yield self.tokenizer.bos_token, False
             for message in messages:
                 if message["role"] == "assistant":
                     yield message["content"] + (self.tokenizer.eos_token or ""), True
@@ -270,7 +273,13 @@ class LMMProcessor:
             done = stop
         yield text[done:], False
 
-    def _encoded(self, segments: Sequence[tuple[str, bool]], images: Sequence[Any], videos: Sequence[Any]) -> Sample:
+    def _encoded(
+        self,
+        segments: Sequence[tuple[str, bool]],
+        images: Sequence[Any],
+        videos: Sequence[Any],
+        max_length: int | None,
+    ) -> Sample:
         text = "".join(piece for piece, _ in segments)
         for mark, given in ((IMAGE, images), (VIDEO, videos)):
             if text.count(mark) != len(given):
@@ -293,10 +302,10 @@ class LMMProcessor:
                 ids += new
                 labels += new if is_target else [IGNORED] * len(new)
                 needed = len(ids) if part in sources else needed
-        if self.max_length is not None and len(ids) > self.max_length:
-            if needed > self.max_length:
-                raise ValueError(f"the images and videos end at token {needed}, beyond max_length {self.max_length}")
-            ids, labels = ids[: self.max_length], labels[: self.max_length]
+        if max_length is not None and len(ids) > max_length:
+            if needed > max_length:
+                raise ValueError(f"the images and videos end at token {needed}, beyond max_length {max_length}")
+            ids, labels = ids[:max_length], labels[:max_length]
         return Sample(ids, labels, vision)
 
     def _read(self, mark: str, source: Any) -> VisionTokens:

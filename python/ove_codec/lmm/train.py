@@ -154,7 +154,7 @@ def run_stage(
         trainer.train(resume_from_checkpoint=checkpoint)
     finally:
         directory.mkdir(parents=True, exist_ok=True)
-        trainer.write_unreadable(directory)
+        trainer.write_unreadable(directory, resumed=checkpoint is not None)
     trainer.save_model(str(directory))
     trainer.save_state()
     return trainer

@@ -57,6 +57,11 @@ class LMMTrainer(Trainer):
             raise ValueError(f"learning_rates must be of parts of {', '.join(PARTS)}, not {', '.join(unknown)}")
         self.max_unreadable = max_unreadable
         self.unreadable: dict[tuple[str, int], Unreadable] = {}
+        if args.n_gpu > 1:
+            raise ValueError(
+                f"one process cannot train on {args.n_gpu} GPUs, packed patches do not divide by sample: start it with "
+                f"torchrun or accelerate launch, or show it one with CUDA_VISIBLE_DEVICES"
+            )
         args.remove_unused_columns = False  # a column of the batch is not an argument of forward
         super().__init__(
             model=model,
@@ -107,11 +112,18 @@ class LMMTrainer(Trainer):
             logs = {**logs, "unreadable": len(self.unreadable)}
         super().log(logs, *args, **kwargs)
 
-    def write_unreadable(self, directory: str | Path) -> Path | None:
-        """Lists the samples that this process could not read in `unreadable-RANK.jsonl`; None where there are none."""
+    def write_unreadable(self, directory: str | Path, *, resumed: bool = False) -> Path | None:
+        """Lists the samples that this process could not read in `unreadable-RANK.jsonl`; None where there are none.
+
+        Where a run was `resumed`, those that the file lists already stay in it.
+        """
+        file = Path(directory) / f"unreadable-{self.args.process_index}.jsonl"
+        if resumed and file.is_file():
+            for line in file.read_text(encoding="utf-8").splitlines():
+                sample = Unreadable(**json.loads(line))
+                self.unreadable.setdefault((sample.file, sample.line), sample)
         if not self.unreadable:
             return None
-        file = Path(directory) / f"unreadable-{self.args.process_index}.jsonl"
         lines = [json.dumps(sample.to_dict(), ensure_ascii=False) for sample in self.unreadable.values()]
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return file

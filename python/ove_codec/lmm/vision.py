@@ -59,7 +59,8 @@ class VisionReader:
     min_image_patches, max_image_patches: an image keeps its shape as far as sides of whole merge blocks allow, and is
         scaled only as far as these bounds ask (bicubic, antialiased).
     video_mode: "codec" selects patches (HEVC only); "frames" takes all patches of `num_frames` uniform frames.
-    video_size, video_resize: size and resize of `ove_codec.select`, in both modes.
+    video_size, video_resize: size and resize of `ove_codec.select`, in both modes; patches right of and below the last
+        whole merge block are left out.
     num_frames: in frames mode.
     frame_slots: in frames mode, frames are spread over so many slots (`ove_codec.models.temporal_slots`), so that their
         times compare with those of a selection from so many pictures; None numbers them from 0. For 3D positions only.
@@ -111,6 +112,10 @@ class VisionReader:
             )
         if self.frame_slots is not None and self.frame_slots < 1:
             raise ValueError(f"frame_slots must be None or positive, not {self.frame_slots!r}")
+        if self.video_resize != "native" and self.video_size % self.patch_size:
+            raise ValueError(
+                f"video_size must be a multiple of the tower's patch_size {self.patch_size}, not {self.video_size}"
+            )
         if self.video_mode not in VIDEO_MODES:
             raise ValueError(f"video_mode must be one of {', '.join(VIDEO_MODES)}, not {self.video_mode!r}")
         if self.video_mode == "codec":
@@ -220,10 +225,9 @@ class VisionReader:
         self, video: Video, start: float | None, end: float | None
     ) -> tuple[NDArray[np.int64], tuple[float, ...]]:
         """Display indices of uniform frames in the window, and their seconds."""
-        packets = _Pixels(video, self.threads, None).packets
-        times = _core.packet_times(video.source)[0][packets] * float(Fraction(*video.info["time_base"]))
-        times = times - times[0] if len(times) else times
-        inside = np.flatnonzero((times >= (start or 0)) & (times < (np.inf if end is None else end)))
+        times = _frame_times(video)
+        low, high = (-np.inf if start is None else start), (np.inf if end is None else end)
+        inside = np.flatnonzero((times >= low) & (times < high))
         if not len(inside):
             raise ValueError(f"{_name(video.source)}: no picture is shown from start={start} to end={end}")
         ids = np.unique(np.linspace(inside[0], inside[-1], self.num_frames, dtype=np.int64))
@@ -273,6 +277,18 @@ class VisionReader:
         columns, rows = min(columns, max(1, most // rows)), rows
         rows = min(rows, max(1, most // columns))
         return columns * unit, rows * unit
+
+
+def _frame_times(video: Video) -> NDArray[np.float64]:
+    """Seconds of every frame in display order, as ``picture.pts`` has them; by the frame rate where none are given."""
+    if video.info["codec"] == "hevc":
+        return np.asarray(video.index.pts, np.float64)
+    packets = _Pixels(video, video.threads, None).packets
+    pts = _core.packet_times(video.source)[0][packets]
+    if np.any(pts == np.iinfo(np.int64).min):
+        numerator, denominator = video.info["frame_rate"]
+        return np.arange(len(pts), dtype=np.float64) * (denominator / max(1, numerator))
+    return pts.astype(np.float64) * float(Fraction(*video.info["time_base"]))
 
 
 def load_image(image: Any) -> Image.Image:
