@@ -1,9 +1,9 @@
 """The benchmark of training: `python bench/training.py [--centres N ...] [--batch N ...] [--step] [--results FOLDER]`.
 
 Loss: time and peak memory of one step (forward, backward, update of the centres) by the number of centres and
-samples: ours, a dense softmax over all centres with a dense AdamW, and mode "legacy". Every variant runs in a process of
-its own, so that its peak is its own. Step: time and utilisation of a whole step of an encoder with clips of 2048 tokens.
-On a GPU where there is one, else on the CPU, where `--centres` and `--batch` are small unless given.
+samples: ours, a dense softmax over all centres with a dense AdamW, and mode "legacy". Every variant runs in a process
+of its own, so that its peak is its own. Step: time and utilisation of a whole step of an encoder with clips of 2048
+tokens. On a GPU where there is one, else on the CPU, where `--centres` and `--batch` are small unless given.
 """
 
 # ruff: noqa: E402
