@@ -55,7 +55,7 @@ def device_name() -> str:
 
 
 def timed(job: Callable[[], Any], runs: int) -> dict[str, float]:
-    """Median seconds of a job after two warm-up runs, and the peak of memory meanwhile beyond what was there before."""
+    """Median seconds of a job after two warm-up runs, and the most memory of the process, or of PyTorch on a GPU."""
     where = device()
     seconds = []
     for run in range(runs + 2):
@@ -107,7 +107,10 @@ def loss_step(variant: str, centres: int, batch: int, width: int, rate: float, r
             sparse.zero_grad()
             embeddings.grad = None
 
-    return {**timed(job, runs), "bytes_before": empty if where.type == "cpu" else 0.0}
+    found = timed(job, runs)
+    if where.type == "cpu":  # the interpreter and PyTorch themselves are no part of it
+        found["peak_bytes"] -= empty
+    return dict(found)
 
 
 def encoder_step(model: str, clips: int, tokens: int, runs: int) -> dict[str, Any]:
