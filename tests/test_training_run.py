@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,15 @@ from support import recipes
 
 yaml = pytest.importorskip("yaml", reason="recipes are YAML")
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Bits depend on the number of threads, and the processes that are compared must have the same."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +109,7 @@ def test_a_killed_run_goes_on_from_its_last_whole_checkpoint(data: Path, tmp_pat
             trainer.checkpoints.wait()
     ends = [tensors(tmp_path / name / f"step-{last:08}") for name in ("killed", "whole")]
     assert ends[0].keys() == ends[1].keys() and len(ends[0]) > 50
-    assert all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
+    assert [name for name, tensor in ends[0].items() if not torch.equal(tensor, ends[1][name])] == []
 
 
 def test_only_the_newest_checkpoints_stay_and_the_log_follows(data: Path, tmp_path: Path) -> None:
@@ -186,13 +196,14 @@ def test_initial_centres(data: Path, tmp_path: Path) -> None:
 def test_learning(tmp_path: Path) -> None:
     """The loop learns shapes from concepts: neighbours agree far above chance, 0.125, and above the first weights."""
     folder = tmp_path / "data"
-    synthetic.write(folder, pictures=1200, tests=80, clips=8)
+    synthetic.write(folder, pictures=1600, tests=100, clips=8)
     recipe = yaml.safe_load((Path(__file__).parents[1] / "models" / "recipes" / "tiny.yaml").read_text())
     text = json.dumps(recipe).replace("data/synthetic", str(folder)).replace("runs/tiny", str(tmp_path / "run"))
     (tmp_path / "tiny.yaml").write_text(text)
-    small = ["data.workers=0", "data.batch=32", "optimizer.ema=0.9", "output.checkpoint_every=1000"]
+    small = ["data.workers=0", "optimizer.ema=0.9", "heads.clips.weight=1", "output.checkpoint_every=1000"]
+    small += ["model.config.hidden_size=64", "model.config.intermediate_size=256", "model.config.num_attention_heads=2"]
     accuracies = []
-    for steps in (1, 240):
+    for steps in (1, 200):
         command = [
             f"--set=run.steps={steps}",
             f"--set=output.folder={tmp_path}/{steps}",
@@ -205,14 +216,14 @@ def test_learning(tmp_path: Path) -> None:
     mix = json.loads(log[-2])["token_mix"]
     assert {"image", "ocr", "codec"} <= set(mix) and sum(mix.values()) == pytest.approx(1)
 
-    assert main(["export", f"{tmp_path}/240", f"{tmp_path}/model"]) == 0
+    assert main(["export", f"{tmp_path}/200", f"{tmp_path}/model"]) == 0
     model = OVEncoder.from_pretrained(tmp_path / "model")
-    saved = tensors(tmp_path / "240" / "step-00000240")
+    saved = tensors(tmp_path / "200" / "step-00000200")
     assert all(torch.equal(p, saved[f"average.{name}"]) for name, p in model.named_parameters())
-    assert main(["export", f"{tmp_path}/240", f"{tmp_path}/last", "--no-average"]) == 0
+    assert main(["export", f"{tmp_path}/200", f"{tmp_path}/last", "--no-average"]) == 0
     last = OVEncoder.from_pretrained(tmp_path / "last")
     assert all(torch.equal(p, saved[f"backbone.{name}"]) for name, p in last.named_parameters())
-    assert main(["export", f"{tmp_path}/240", f"{tmp_path}/model"]) == 1
+    assert main(["export", f"{tmp_path}/200", f"{tmp_path}/model"]) == 1
     assert main(["export", f"{tmp_path}/data", f"{tmp_path}/other"]) == 1
 
 
