@@ -28,14 +28,17 @@ def add_commands(commands: common.Commands[Any]) -> None:
 def train(args: argparse.Namespace) -> None:
     from ove_codec.training.launch import choose_device, process_group
     from ove_codec.training.recipe import load_recipe
-    from ove_codec.training.trainer import Trainer
+    from ove_codec.training.trainer import Trainer, TrainingError
 
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
     recipe = load_recipe(args.recipe, args.set)
     device = choose_device(recipe.run.device)
     with process_group(device) as ranks:
         trainer = Trainer(recipe, ranks, device)
-        figures = trainer.run(resume=not args.no_resume)
+        try:
+            figures = trainer.run(resume=not args.no_resume)
+        except TrainingError as error:
+            raise ValueError(str(error)) from error
         if ranks.rank == 0:
             facts = {"folder": recipe.output.folder, "steps": trainer.step, **figures}
             common.print_facts(facts, args.json, list(facts.items()))

@@ -218,6 +218,7 @@ class Mixture(torch.utils.data.Dataset[PackedBatch]):
                 prefetch_factor=prefetch if workers else None,
                 pin_memory=pin_memory,
                 worker_init_fn=_one_thread,
+                generator=torch.Generator(),  # else it would draw a number from the global one, whose state is kept
             )
         )
 

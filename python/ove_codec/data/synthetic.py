@@ -62,7 +62,7 @@ def clip(direction: int, texture: int, rng: np.random.Generator, frames: int = 1
     try:
         import av
     except ImportError as error:
-        raise ImportError("clips are made with PyAV: pip install 'ove_codec[video]'") from error
+        raise ModuleNotFoundError("clips are made with PyAV: pip install 'ove_codec[video]'") from error
     ground = np.clip(rng.uniform(60, 160) + rng.normal(0, 14, (SIDE, SIDE, 3)), 0, 255)
     y, x = np.mgrid[:20, :20]
     waves = (np.sin(x), np.sin(y), np.sin(x + y), np.sin(x) * np.sin(y))[texture]

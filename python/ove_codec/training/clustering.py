@@ -160,13 +160,13 @@ def cluster_faiss(features: FeatureFiles, k: int, *, iterations: int = 20, seed:
     """The same by faiss, on one process, with all features in memory and none left out.
 
     Raises:
-        ImportError: faiss is missing.
+        ModuleNotFoundError: faiss is missing.
         ValueError: k is out of range.
     """
     try:
         import faiss
     except ImportError as error:
-        raise ImportError("k-means by faiss needs it: pip install 'ove_codec[cluster]'") from error
+        raise ModuleNotFoundError("k-means by faiss needs it: pip install 'ove_codec[cluster]'") from error
     total, width = features.shape
     if not 1 <= k <= total:
         raise ValueError(f"k must be 1 to the {total} features that there are, not {k}")

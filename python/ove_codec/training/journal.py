@@ -53,7 +53,7 @@ class Journal:
         tensorboard: write event files.
 
     Raises:
-        ImportError: TensorBoard is wanted and missing.
+        ModuleNotFoundError: TensorBoard is wanted and missing.
     """
 
     def __init__(self, folder: Path, rank: int, first: int, total: int, tensorboard: bool) -> None:
@@ -70,7 +70,7 @@ class Journal:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError as error:
                 self.bar.close()
-                raise ImportError("event files need TensorBoard: pip install 'ove_codec[train]'") from error
+                raise ModuleNotFoundError("event files need TensorBoard: pip install 'ove_codec[train]'") from error
             self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=first)
 
     def step(self) -> None:

@@ -16,15 +16,15 @@ def choose_device(name: str) -> torch.device:
     """The device of this process: its own GPU where there are some ("auto") or must be ("cuda"), or the CPU.
 
     Raises:
-        RuntimeError: there is no GPU for it.
+        ValueError: there is no GPU for it.
     """
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise RuntimeError("device cuda is wanted, but this PyTorch sees no GPU: set device to cpu")
+        raise ValueError("device cuda is wanted, but this PyTorch sees no GPU: set device to cpu")
     if local >= torch.cuda.device_count():
-        raise RuntimeError(
+        raise ValueError(
             f"process {local} of this machine has no GPU, there are {torch.cuda.device_count()}: start fewer "
             f"(torchrun --nproc-per-node)"
         )

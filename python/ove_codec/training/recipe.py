@@ -261,12 +261,12 @@ def load_recipe(file: str | os.PathLike[str], overrides: list[str] | None = None
     Raises:
         OSError: the file cannot be read.
         ValueError: a key is unknown or missing, or a value not allowed; the message names file and key.
-        ImportError: PyYAML is missing.
+        ModuleNotFoundError: PyYAML is missing.
     """
     try:
         import yaml
     except ImportError as error:
-        raise ImportError("recipes are read with PyYAML: pip install 'ove_codec[train]'") from error
+        raise ModuleNotFoundError("recipes are read with PyYAML: pip install 'ove_codec[train]'") from error
     path = Path(file)
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -269,6 +269,7 @@ class Trainer:
             ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else ""), self.device
         )
         samples = "; ".join(text for text in texts if text)
+        self.checkpoints.wait()  # all ranks are here: what was begun before is written to the end
         what = f"the loss is {loss}" if not math.isfinite(loss) else f"the norm of the gradients is {norm}"
         where = f", from the sample {samples}" if samples else ", though the loss of every sample is finite"
         raise TrainingError(

@@ -1,0 +1,334 @@
+"""Whole runs in one process: killed, not finite, with bad data, evaluated, exported; and what recipes refuse."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from ove_codec.cli import main
+from ove_codec.data import HeadData, Mixture, synthetic, write_shards
+from ove_codec.models import OVEncoder
+from ove_codec.training import checkpoint
+from ove_codec.training.evaluation import nearest_neighbours
+from ove_codec.training.launch import process_group
+from ove_codec.training.optimization import learning_rate, parameter_groups
+from ove_codec.training.recipe import Optimizer, load_recipe
+from ove_codec.training.trainer import Trainer, TrainingError
+from support import recipes
+
+yaml = pytest.importorskip("yaml", reason="recipes are YAML")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Bits depend on the number of threads, and the processes that are compared must have the same."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    recipes.make_data(folder)
+    return folder
+
+
+def run(data: Path, out: Path, **changes: Any) -> dict[str, float]:
+    with process_group(CPU) as ranks:
+        return Trainer(recipes.recipe(data, out, **changes), ranks, CPU).run()
+
+
+def write_recipe(data: Path, out: Path, file: Path, **changes: Any) -> str:
+    file.write_text(yaml.safe_dump(recipes.values(data, out, **changes)))
+    return str(file)
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    for file in sorted(path.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as part:
+            found |= {name: part.get_tensor(name) for name in part.keys()}  # noqa: SIM118 (not a mapping)
+    return found
+
+
+def _run_forever(data: str, out: str) -> None:
+    torch.set_num_threads(1)
+    run(Path(data), Path(out), run__steps=60, output__checkpoint_every=2)
+
+
+def test_a_killed_run_goes_on_from_its_last_whole_checkpoint(data: Path, tmp_path: Path) -> None:
+    """Killed at any moment, also while it writes; it ends with the bits of a run that nothing happened to."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "ove_codec.training.trainer", "ove_codec.training.checkpoint"])
+    moments = random.Random(4)
+    steps: list[int] = []
+    for _ in range(3):
+        process = context.Process(target=_run_forever, args=(str(data), str(tmp_path / "killed")))
+        process.start()
+        before = steps[-1] if steps else 0
+        end = time.monotonic() + 60
+        while not (found := checkpoint.complete(tmp_path / "killed")) or int(found[-1].name[5:]) <= before:
+            assert process.is_alive() and time.monotonic() < end
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.1))
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        left = checkpoint.complete(tmp_path / "killed")[-1]
+        checkpoint.read_state(left)
+        steps.append(int(left.name[5:]))
+    assert steps == sorted(set(steps)) and steps[0] > 0
+    last = steps[-1] + 3
+    options: dict[str, Any] = {"run__steps": 60, "output__checkpoint_every": 2}
+    for name in ("killed", "whole"):
+        with process_group(CPU) as ranks:
+            trainer = Trainer(recipes.recipe(data, tmp_path / name, **options), ranks, CPU)
+            if name == "killed":
+                trainer.load(checkpoint.complete(tmp_path / name)[-1])
+            assert not list((tmp_path / name).glob(".step-*.partial"))  # what the kill has left is gone
+            batches = trainer.mixture.batches(last)
+            while trainer.step < last:
+                trainer.update(*trainer.gradients(batches))
+            trainer.save()
+            trainer.checkpoints.wait()
+    ends = [tensors(tmp_path / name / f"step-{last:08}") for name in ("killed", "whole")]
+    assert ends[0].keys() == ends[1].keys() and len(ends[0]) > 50
+    assert [name for name, tensor in ends[0].items() if not torch.equal(tensor, ends[1][name])] == []
+
+
+def test_only_the_newest_checkpoints_stay_and_the_log_follows(data: Path, tmp_path: Path) -> None:
+    figures = run(data, tmp_path / "a", output__keep=1, output__checkpoint_every=1, run__steps=4)
+    assert [path.name for path in checkpoint.complete(tmp_path / "a")] == ["step-00000004"]
+    log = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log] == [1, 2, 3, 4] and log[-1]["loss"] == figures["loss"]
+    assert log[-1]["token_mix"] == {"image": 1.0} and log[-1]["tokens_per_second"] > 0
+    run(data, tmp_path / "a", output__keep=1, output__checkpoint_every=1, run__steps=4)  # there is nothing to do
+    run(data, tmp_path / "a", output__keep=1, run__steps=5)
+    log = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log] == [1, 2, 3, 4, 5]
+
+
+def test_a_checkpoint_that_does_not_fit(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "a", run__steps=1)
+    with pytest.raises(ValueError, match="another model"):
+        run(data, tmp_path / "a", model__config__num_hidden_layers=1)
+    with pytest.raises(ValueError, match=r"does not fit this recipe: .*head.pictures"):
+        run(data, tmp_path / "a", heads__pictures__centres=140)
+    path = checkpoint.complete(tmp_path / "a")[-1]
+    next(path.glob("*.safetensors")).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"is damaged: .*safetensors is missing or not of"):
+        run(data, tmp_path / "a")
+
+
+def test_a_loss_that_is_not_finite_stops_before_anything_is_written(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "a", run__steps=3)
+    before = tensors(tmp_path / "a" / "step-00000003")
+    with process_group(CPU) as ranks:
+        trainer = Trainer(recipes.recipe(data, tmp_path / "a", run__steps=9), ranks, CPU)
+        poisoned: list[str] = []
+        original = Mixture.__getitem__
+
+        def poison(self: Mixture, micro: int) -> Any:
+            batch = original(self, micro)
+            if micro == 4:
+                batch.patches[int(batch.cu_seqlens[2])] = float("nan")
+                poisoned.append(batch.names[2])
+            return batch
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Mixture, "__getitem__", poison)
+            with pytest.raises(TrainingError, match="step 4: the loss is nan, from the sample") as caught:
+                trainer.run()
+        assert poisoned[0] in str(caught.value) and "Nothing was updated" in str(caught.value)
+        state = {name: t for name, t in trainer.tensors().items() if name.startswith("backbone.")}
+        assert all(tensor.isfinite().all() for tensor in state.values())
+    assert [path.name for path in checkpoint.complete(tmp_path / "a")] == ["step-00000003"]
+    after = tensors(tmp_path / "a" / "step-00000003")
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+def test_bad_data_stops_with_step_and_sample(tmp_path: Path) -> None:
+    good = next(iter(synthetic.picture_samples(1, 0, False)))[1]["png"]
+    members = [(f"{n}", {"png": good, "json": json.dumps({"labels": [n]}).encode()}) for n in range(6)]
+    list(write_shards(members, tmp_path, "pictures", 1 << 20))
+    with pytest.raises(TrainingError, match=r"step \d: sample pictures-000000\.tar/5 has the label 5, outside"):
+        run(tmp_path, tmp_path / "a", heads__pictures__centres=5, data__batch=2)
+    assert not checkpoint.complete(tmp_path / "a")
+    for number in range(4):
+        members[number] = (f"{number}", {"png": b"broken", "json": b'{"labels": [0]}'})
+    list(write_shards(members, tmp_path / "broken", "pictures", 1 << 20))
+    out = tmp_path / "b"
+    with pytest.raises(TrainingError, match=r"11 of \d+ samples could not be read, more than data.max_skipped=0.1"):
+        run(tmp_path / "broken", out, data__batch=1, data__max_skipped=0.1, run__steps=40)
+    skipped = [json.loads(line) for line in (out / "skipped.jsonl").read_text().splitlines()]
+    assert len(skipped) == 11 and all(int(line["sample"][-1]) < 4 for line in skipped)
+
+
+def test_initial_centres(data: Path, tmp_path: Path) -> None:
+    bank = torch.randn(synthetic.PICTURE_CONCEPTS, 32)
+    save_file({"centres": bank}, tmp_path / "bank.safetensors")
+    np.save(tmp_path / "bank.npy", bank.numpy())
+    for name in ("bank.safetensors", "bank.npy"):
+        with process_group(CPU) as ranks:
+            recipe = recipes.recipe(data, tmp_path / "a", heads__pictures__init=str(tmp_path / name))
+            assert torch.equal(Trainer(recipe, ranks, CPU).heads["pictures"].get_parameter("weight"), bank)
+    np.save(tmp_path / "narrow.npy", bank[:, :8].numpy())
+    with pytest.raises(ValueError, match=r"shape \(128, 8\), the head wants \(128, 32\)"):
+        run(data, tmp_path / "a", heads__pictures__init=str(tmp_path / "narrow.npy"))
+
+
+def test_learning(tmp_path: Path) -> None:
+    """The loop learns shapes from concepts: neighbours agree far above chance, 0.125, and above the first weights."""
+    folder = tmp_path / "data"
+    synthetic.write(folder, pictures=1600, tests=100, clips=8)
+    recipe = yaml.safe_load((Path(__file__).parents[1] / "models" / "recipes" / "tiny.yaml").read_text())
+    text = json.dumps(recipe).replace("data/synthetic", str(folder)).replace("runs/tiny", str(tmp_path / "run"))
+    (tmp_path / "tiny.yaml").write_text(text)
+    small = ["data.workers=0", "optimizer.ema=0.9", "heads.clips.weight=1", "output.checkpoint_every=1000"]
+    small += ["model.config.hidden_size=64", "model.config.intermediate_size=256", "model.config.num_attention_heads=2"]
+    accuracies = []
+    for steps in (1, 200):
+        command = [
+            f"--set=run.steps={steps}",
+            f"--set=output.folder={tmp_path}/{steps}",
+            *(f"--set={s}" for s in small),
+        ]
+        assert main(["train", str(tmp_path / "tiny.yaml"), *command]) == 0
+        log = (tmp_path / str(steps) / "log.jsonl").read_text().splitlines()
+        accuracies.append(json.loads(log[-1])["knn_accuracy"])
+    assert accuracies[1] > max(0.5, accuracies[0] + 0.15), accuracies
+    mix = json.loads(log[-2])["token_mix"]
+    assert {"image", "ocr", "codec"} <= set(mix) and sum(mix.values()) == pytest.approx(1)
+
+    assert main(["export", f"{tmp_path}/200", f"{tmp_path}/model"]) == 0
+    model = OVEncoder.from_pretrained(tmp_path / "model")
+    saved = tensors(tmp_path / "200" / "step-00000200")
+    assert all(torch.equal(p, saved[f"average.{name}"]) for name, p in model.named_parameters())
+    assert main(["export", f"{tmp_path}/200", f"{tmp_path}/last", "--no-average"]) == 0
+    last = OVEncoder.from_pretrained(tmp_path / "last")
+    assert all(torch.equal(p, saved[f"backbone.{name}"]) for name, p in last.named_parameters())
+    assert main(["export", f"{tmp_path}/200", f"{tmp_path}/model"]) == 1
+    assert main(["export", f"{tmp_path}/data", f"{tmp_path}/other"]) == 1
+
+
+def test_bfloat16_compiled_and_checkpointed_runs(data: Path, tmp_path: Path) -> None:
+    """They begin with the loss of a plain run, and keep float32 weights."""
+    plain = run(data, tmp_path / "plain", run__steps=1)["loss"]
+    assert run(data, tmp_path / "blocks", run__steps=1, run__checkpoint_activations=True)["loss"] == plain
+    assert run(data, tmp_path / "half", run__steps=1, run__precision="bf16")["loss"] == pytest.approx(plain, rel=0.02)
+    saved = tensors(tmp_path / "half" / "step-00000001")
+    kinds = {t.dtype for name, t in saved.items() if not name.startswith("random")}
+    assert kinds == {torch.float32}
+
+
+def test_tensorboard(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="event files are written with it")
+    run(data, tmp_path / "a", run__steps=1, output__tensorboard=True)
+    assert list((tmp_path / "a" / "tensorboard").glob("events.*"))
+
+
+# Parts
+
+
+def test_learning_rates() -> None:
+    recipe = Optimizer(lr=1.0, warmup=10, schedule="cosine", final_lr=0.1)
+    rates = [learning_rate(step, 110, recipe) for step in range(110)]
+    assert rates[:10] == pytest.approx([(n + 1) / 10 for n in range(10)]) and rates[10] == 1
+    assert rates[-1] == pytest.approx(0.1) and rates[10:] == sorted(rates[10:], reverse=True)
+    half = learning_rate(60, 111, Optimizer(lr=1.0, warmup=10, schedule="polynomial", power=2))
+    assert half == pytest.approx(0.25)
+    assert learning_rate(99, 100, Optimizer(lr=1.0, warmup=0.5, schedule="constant")) == 1
+
+
+def test_what_decays() -> None:
+    model = OVEncoder.from_config("ov-encoder-base")
+    decaying, resting = (
+        {name for name, p in model.named_parameters() if any(p is q for q in group["params"])}  # type: ignore[attr-defined]
+        for group in parameter_groups(model, 0.05)
+    )
+    assert len(decaying) + len(resting) == len(list(model.parameters()))
+    assert {name.rsplit(".", 1)[-1] for name in decaying} == {"weight", "in_proj_weight"}
+    assert all("norm" in name or name.endswith(("bias", "probe")) for name in resting) and "head.probe" in resting
+
+
+def test_nearest_neighbours() -> None:
+    train = torch.tensor([[1.0, 0], [0.9, 0.1], [0, 1], [0.1, 1]])
+    classes = torch.tensor([0, 0, 1, 2])
+    test = torch.tensor([[2.0, 0.1], [0.0, 5], [0.04, 1]])
+    assert nearest_neighbours(train, classes, test, torch.tensor([0, 1, 1]), 1) == 1
+    assert nearest_neighbours(train, classes, test, torch.tensor([0, 1, 1]), 2, rows=2) == 1  # the nearer one decides
+    assert nearest_neighbours(train, classes, test, torch.tensor([1, 1, 0]), 1) == pytest.approx(1 / 3)
+
+
+# Recipes
+
+
+def test_recipes_in_the_repository() -> None:
+    found = sorted((Path(__file__).parents[1] / "models" / "recipes").glob("*.yaml"))
+    assert {"tiny.yaml", "base-stage1.yaml", "large-stage2-8gpu.yaml", "large-stage2-128gpu.yaml"} <= {
+        f.name for f in found
+    }
+    for file in found:
+        recipe = load_recipe(file)
+        patch = recipe.model.resolved().patch_size
+        for name, head in recipe.heads.items():
+            HeadData(tuple(head.shards), head.centres, head.max_labels, recipe.share(name), head.kinds())
+            assert all(kind.most_tokens(patch) <= 2048 for kind in head.kinds().values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"run__step": 4}, r"unknown key run\.step; is steps meant\?"),
+        ({"heads__pictures__inputs__image__sise": 4}, r"unknown key inputs\.image\.sise; is size meant"),
+        ({"heads__pictures__inputs": {"film": {}}}, "inputs must be of image, ocr, codec, frame, collage, not film"),
+        ({"heads__pictures__centres": "many"}, r"heads\.pictures\.centres must be of type int, not 'many'"),
+        ({"optimizer__lr": None}, r"optimizer\.lr must be of type float"),
+        ({"optimizer__schedule": "linear"}, r"optimizer\.schedule must be one of"),
+        ({"run__samples": 3.0}, "steps or samples, and not both"),
+        ({"data__batch": 0}, r"data\.batch must be 1 to"),
+        ({"model__settings__hidden": 3}, "unknown keys: hidden"),
+        ({"model__weights": "there"}, "either config, for random weights, or weights"),
+        ({"heads": {}}, "heads is empty"),
+        ({"evaluation": {"train": [], "test": []}}, r"evaluation\.input is missing"),
+    ],
+)
+def test_recipes_with_mistakes(data: Path, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    file = write_recipe(data, tmp_path / "out", tmp_path / "r.yaml", **changes)
+    with pytest.raises(ValueError, match=message):
+        load_recipe(file)
+    assert main(["train", file]) == 1 and not (tmp_path / "out").exists()
+
+
+def test_values_on_the_command_line(data: Path, tmp_path: Path) -> None:
+    file = write_recipe(data, tmp_path / "out", tmp_path / "r.yaml")
+    recipe = load_recipe(file, ["run.steps=null", "run.samples=1e4", "optimizer.lr=3e-4", "run.accumulate=2"])
+    assert recipe.optimizer.lr == 3e-4 and recipe.steps(5) == round(1e4 / (8 * 5 * 2))
+    with pytest.raises(ValueError, match="must be KEY=VALUE"):
+        load_recipe(file, ["run.steps"])
+    (tmp_path / "broken.yaml").write_text("a: [")
+    with pytest.raises(ValueError, match="is no YAML"):
+        load_recipe(tmp_path / "broken.yaml")
+
+
+def test_recipes_for_other_ranks_or_without_shards(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="made for 8 ranks, 1 run"):
+        run(data, tmp_path / "a", run__ranks=8)
+    with pytest.raises(FileNotFoundError, match="no shard fits"):
+        run(tmp_path, tmp_path / "a")
