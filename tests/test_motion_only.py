@@ -136,6 +136,8 @@ def test_reading_some(folder: Path) -> None:
     np.testing.assert_array_equal(video.index.type, [p.type for p in everything])
     np.testing.assert_array_equal(video.index.pts, [p.pts for p in everything])
     np.testing.assert_array_equal(video.index.packet, [p.packet for p in everything])
+    sizes = [len(p["data"]) for p in _core.Packets(clip(folder, "mpeg4"))]
+    np.testing.assert_array_equal(video.index.packet_bytes, np.array(sizes)[video.index.packet])
     assert video.index.random_access[0] and sorted(video.index.packet) == list(range(PICTURES))
     for chosen in (video.read([7, 3, 3]), pickle.loads(pickle.dumps(video)).read([3, 7])):
         some = list(chosen)
@@ -182,6 +184,44 @@ def test_select(folder: Path, codec: str) -> None:
         np.testing.assert_array_equal(found.heat(3), expected.heat(3))
     assert found.scores[1:].any()
     assert len(ove_codec.tokenize(path, found)) == 40
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".m4v"])
+def test_pictures_without_time_stamps(folder: Path, tmp_path: Path, suffix: str) -> None:
+    """AVI and raw streams tell no times: pictures are in the order in which they come out of the decoder."""
+    path = tmp_path / f"clip{suffix}"
+    ffmpeg.run(["-v", "error", "-i", clip(folder, "mpeg4"), "-c", "copy", path])
+    plain = list(ove_codec.open(clip(folder, "mpeg4")))
+    video: Any = ove_codec.open(path)
+    assert [p.type for p in video] == [p.type for p in plain]
+    for a, b in zip(iter(video), plain, strict=True):
+        np.testing.assert_array_equal(a.mv, b.mv)
+    assert (np.diff(video.index.pts) > 0).all()
+    shown = ove_codec.frames(clip(folder, "mpeg4"), size=56)
+    np.testing.assert_array_equal(ove_codec.frames(path, size=56), shown)
+    selection = ove_codec.select(video, **FEW)
+    for source in (video, path):
+        tokens = ove_codec.tokenize(source, selection).patches
+        np.testing.assert_array_equal(tokens, ove_codec.tokenize(clip(folder, "mpeg4"), selection).patches)
+
+
+def test_bytes_that_change(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Pictures, or an exception of the family, and not a word."""
+    rng = np.random.default_rng(1)
+    errors = 0
+    for codec in CODECS:
+        data = np.frombuffer(clip(folder, codec).read_bytes(), np.uint8)
+        for _ in range(25):
+            damaged = data.copy()
+            where = rng.integers(0, len(data), rng.integers(1, 20))
+            damaged[where] = rng.integers(0, 256, len(where))
+            try:
+                for picture in _core.ExportedMotion(damaged.tobytes(), vectors=True, max_luma_samples=1 << 20):
+                    assert picture["mv"].shape[:2] == picture["pred"].shape
+            except _core.Error:
+                errors += 1
+    assert errors > 20
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_vectors_cannot_tell(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -275,6 +275,25 @@ def test_files_cut_short(h264: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out.mp4").exists()
 
 
+def test_bytes_that_change(h264: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A video, or an exception of the family, and not a word."""
+    rng = np.random.default_rng(1)
+    data = np.frombuffer(h264.read_bytes(), np.uint8)
+    small = ove_codec.Limits(max_luma_samples=1 << 16)
+    errors = 0
+    for _ in range(30):
+        damaged = data.copy()
+        where = rng.integers(0, len(data), rng.integers(1, 20))
+        damaged[where] = rng.integers(0, 256, len(where))
+        try:
+            out = ove_codec.transcode(damaged.tobytes(), recipe=QUICK, limits=small)
+            assert len(ove_codec.open(out)) > 0
+        except _core.Error:
+            errors += 1
+    assert errors > 5
+    assert capfd.readouterr() == ("", "")
+
+
 def test_missing_codecs_are_told(h264: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {
         "preset": "fast", "crf": 23, "params": "", "pixel_formats": [], "container": "mp4", "threads": 1,
@@ -330,7 +349,6 @@ def test_progress_can_stop_it(h264: Path, tmp_path: Path) -> None:
     assert seen == [1, 2, 3] and list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.threads
 def test_other_threads_go_on(h264: Path) -> None:
     """No thread is forced to give up the GIL, so others go on only as it is given up."""
     interval = sys.getswitchinterval()

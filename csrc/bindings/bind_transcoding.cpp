@@ -111,8 +111,9 @@ class ExportedMotionIterator {
       more = decoder_.next(m, vectors_);
     }
     if (!more) throw py::stop_iteration();
-    py::dict picture("packet"_a = m.packet, "pts"_a = m.pts, "type"_a = std::string(1, m.type),
-                     "random_access"_a = m.key, "coded_width"_a = m.width, "coded_height"_a = m.height,
+    py::dict picture("packet"_a = m.packet, "packet_bytes"_a = m.packet_bytes, "pts"_a = m.pts,
+                     "type"_a = std::string(1, m.type), "random_access"_a = m.key, "coded_width"_a = m.width,
+                     "coded_height"_a = m.height,
                      "window"_a = py::make_tuple(m.window_x, m.window_y, m.window_width, m.window_height));
     if (vectors_) {
       const py::ssize_t rows = (m.height + 3) / 4, columns = (m.width + 3) / 4;

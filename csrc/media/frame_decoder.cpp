@@ -91,7 +91,7 @@ void FrameDecoder::feed() {
   if (packet.corrupt) fail(name + " is incomplete", 0);
   sent_ = packet.index;
   times_.erase(times_.begin(), times_.lower_bound(packet.index - kLongestDelay));
-  times_[packet.index] = {packet.index, packet.pts, packet.duration, packet.key, false};
+  times_[packet.index] = {packet.index, packet.pts, packet.duration, std::ssize(packet.data), packet.key, false};
   sent_dts_ = packet.dts;
   // Pictures are known by their packet, as time stamps may be missing, repeated or wrong.
   AVPacket& p = *demuxer_.impl_->packet;

@@ -23,6 +23,7 @@ struct PictureTimes {
   std::int64_t packet = -1;  // Packet::index of its packet, -1 where unknown
   std::int64_t pts = kNoTimestamp;
   std::int64_t duration = 0;
+  std::int64_t packet_bytes = 0;
   bool key = false;   // of its packet
   bool made = false;  // pts is not the container's
 };

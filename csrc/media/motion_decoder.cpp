@@ -96,6 +96,7 @@ bool MotionDecoder::next(ExportedMotion& picture, bool vectors) {
   if (!impl_->decoder.next(*impl_->frame, times)) return false;
   picture = {};
   picture.packet = times.packet;
+  picture.packet_bytes = times.packet_bytes;
   picture.pts = static_cast<double>(times.pts) * av_q2d(impl_->decoder.time_base());
   picture.key = times.key;
   picture.type = type_letter(frame.pict_type);

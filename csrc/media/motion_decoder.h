@@ -12,7 +12,8 @@ namespace ove::media {
 
 // Arrays cover the coded picture, row after row of ceil(width / 4) blocks of 4x4 luma samples.
 struct ExportedMotion {
-  std::int64_t packet = -1;                                             // Packet::index, -1 where unknown
+  std::int64_t packet = -1;  // Packet::index, -1 where unknown
+  std::int64_t packet_bytes = 0;
   double pts = 0;                                                       // seconds
   char type = 'I';                                                      // 'I', 'P' or 'B'
   bool key = false;                                                     // of its packet

@@ -34,6 +34,7 @@ class MotionPicture:
         pts: seconds.
         type: "I", "P" or "B".
         packet: number of its packet in the video stream, -1 where unknown.
+        packet_bytes: size of the packet.
         random_access: whether the container marks its packet as a key frame.
         coded_width, coded_height: in luma samples.
         window: (x, y, width, height) of what is shown.
@@ -49,6 +50,7 @@ class MotionPicture:
     pts: float
     type: str
     packet: int
+    packet_bytes: int
     random_access: bool
     coded_width: int
     coded_height: int
@@ -121,16 +123,20 @@ def lacking(name: str, codec: str, what: str) -> str:
 class MotionIndex:
     """The N pictures of a video in display order: what ``VideoIndex`` tells, without order counts.
 
-    packet (N,) int64, pts (N,) float64 seconds, type (N,) str, random_access (N,) bool.
+    packet (N,) int64, packet_bytes (N,) int64, pts (N,) float64 seconds, type (N,) str, random_access (N,) bool.
     """
 
     packet: npt.NDArray[np.int64]
+    packet_bytes: npt.NDArray[np.int64]
     pts: npt.NDArray[np.float64]
     type: npt.NDArray[np.str_]
     random_access: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.pts)
+
+    def window(self, frame_ids: Any) -> None:
+        """No window that these pictures share is told: they are read one by one."""
 
 
 class MotionVideo:
@@ -171,6 +177,7 @@ class MotionVideo:
         pictures = list(self._read(vectors=False))
         return MotionIndex(
             np.array([p["packet"] for p in pictures], np.int64),
+            np.array([p["packet_bytes"] for p in pictures], np.int64),
             np.array([p["pts"] for p in pictures], np.float64),
             np.array([p["type"] for p in pictures], "U1"),
             np.array([p["random_access"] for p in pictures], bool),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ove_codec import _core
 from ove_codec.cuda import is_cpu
 from ove_codec.limits import Limits
+from ove_codec.motion_only import MotionVideo
 from ove_codec.video import Source, Video
 
 if TYPE_CHECKING:
@@ -176,14 +177,20 @@ class _Pixels:
 
     def __init__(self, source: Any, threads: int, limits: Limits | None) -> None:
         source = getattr(source, "on_cpu", source)  # of a DeviceVideo
-        self.video = source if isinstance(source, Video) else Video(source, threads, limits)
+        self.video: Any = source if isinstance(source, Video | MotionVideo) else Video(source, threads, limits)
         self.threads = threads
         self.packets: NDArray[np.int64]
-        if self.video.info["codec"] == "hevc":
+        codec = self.video.info["codec"]
+        if codec == "hevc" or isinstance(self.video, MotionVideo):
             self.packets = np.asarray(self.video.index.packet, np.int64)
-        else:  # by the time stamps of the packets that are shown; in decoding order where there are none
-            pts, shown = _core.packet_times(self.video.source)
-            numbers = np.flatnonzero(shown)
+            return
+        # By the time stamps of the packets that are shown; where some have none, in decoding order, or as decoded.
+        pts, shown = _core.packet_times(self.video.source)
+        numbers = np.flatnonzero(shown)
+        if (pts[numbers] == np.iinfo(np.int64).min).any() and _core.exports_motion(codec):
+            decoded = MotionVideo(self.video.source, threads, self.video.limits, self.video.info)
+            self.packets = decoded.index.packet
+        else:
             self.packets = numbers[np.argsort(pts[numbers], kind="stable")]
 
     def request(self, frame_ids: NDArray[np.int64]) -> dict[str, Any]:
