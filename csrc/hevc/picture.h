@@ -120,7 +120,7 @@ class BufferPool : public std::enable_shared_from_this<BufferPool<Buffer>> {
   std::shared_ptr<Buffer> take(const Sps& sps, How... how);
 
  private:
-  const HomeProcess home_;  // the lock may be anyone's elsewhere
+  const HomeProcess home_{};  // the lock may be anyone's elsewhere
   std::mutex mutex_;
   std::vector<std::unique_ptr<Buffer>> free_;
 };

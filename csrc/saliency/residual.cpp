@@ -82,28 +82,55 @@ void CodedResidual::read(const PictureView& picture) {
   }
 }
 
-// A search with four bounds at a time, closer together among the low levels, where percentiles mostly lie.
+// A search with four bounds at a time, the first of them about the level that a sample suggests.
 double CodedResidual::percentile(double q) const {
   const std::uint64_t samples = static_cast<std::uint64_t>(window_.width) * window_.height;
-  std::uint64_t above[4];
+  const std::uint64_t uncoded = samples - levels_.size();
+  std::array<std::uint64_t, kResidualLevels> above;  // by level, where `counted`
+  std::array<bool, kResidualLevels> counted{};
   const auto at = [&](std::uint64_t k) {
-    if (k < samples - levels_.size()) return 0.0;
+    if (k < uncoded) return 0.0;
     int low = 0, high = kResidualLevels - 1;  // the level lies in low..high
-    std::array<std::uint8_t, 4> bounds = {1, 4, 10, 28};
-    while (low < high) {
-      count_above(levels_.data(), levels_.size(), bounds.data(), above);
-      for (int i = 0; i < 4; ++i) {
-        if (samples - above[i] > k) {
-          high = std::min<int>(high, bounds[i]);
-        } else {
-          low = std::max(low, bounds[i] + 1);
-        }
+    const auto narrow = [&](int level) {
+      if (samples - above[level] > k) {
+        high = std::min(high, level);
+      } else {
+        low = std::max(low, level + 1);
       }
-      for (int i = 0; i < 4; ++i) bounds[i] = static_cast<std::uint8_t>(low + (high - low) * (i + 1) / 5);
+    };
+    for (int level = 0; level < kResidualLevels; ++level) {
+      if (counted[level]) narrow(level);
+    }
+    for (bool first = true; low < high; first = false) {
+      std::array<std::uint8_t, 4> bounds;
+      const int guess = first ? suggested_level(k - uncoded) : 0;
+      for (int i = 0; i < 4; ++i) {
+        bounds[i] = static_cast<std::uint8_t>(first ? std::clamp(guess - 1 + i, low, high - 1)
+                                                    : low + (high - low) * (i + 1) / 5);
+      }
+      std::uint64_t counts[4];
+      count_above(levels_.data(), levels_.size(), bounds.data(), counts);
+      for (int i = 0; i < 4; ++i) {
+        above[bounds[i]] = counts[i];
+        counted[bounds[i]] = true;
+        narrow(bounds[i]);
+      }
     }
     return static_cast<double>(low);
   };
   return interpolate_ranks(samples, q, at);
+}
+
+// About the k-th smallest of the levels.
+int CodedResidual::suggested_level(std::uint64_t k) const {
+  constexpr std::size_t kSample = 1000;
+  const std::size_t step = levels_.size() / kSample + 1;
+  std::array<std::uint32_t, kResidualLevels> counts{};
+  for (std::size_t i = step / 2; i < levels_.size(); i += step) ++counts[levels_[i]];
+  std::uint64_t below = 0;
+  int level = 0;
+  while (level < kResidualLevels - 1 && (below += counts[level]) * step <= k) ++level;
+  return level;
 }
 
 void CodedResidual::count(ResidualHistogram& histogram) const {

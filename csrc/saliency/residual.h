@@ -39,6 +39,7 @@ class CodedResidual {
  private:
   static constexpr int kBand = 4, kChunk = 16;  // runs are the same for a band of rows, and made of whole chunks
 
+  int suggested_level(std::uint64_t k) const;
   void mark(const PictureView& picture);
   void find_runs(int columns);
 
