@@ -35,18 +35,18 @@ def spread(values: list[float]) -> float:
 def cells(result: dict[str, Any]) -> list[str]:
     """Mean and deviation over seeds of each column, and the share of tokens on the action."""
     found = [accuracies(result, column) for column in COLUMNS]
-    touching = statistics.mean(result["on_action"].values())
-    return [*(f"{statistics.mean(values):.1f} ± {spread(values):.1f}" for values in found), f"{100 * touching:.0f} %"]
+    touching = f"{100 * statistics.mean(result['on_action'].values()):.1f} %"
+    return [*(f"{statistics.mean(v):.1f} ± {spread(v):.1f}" if v else "-" for v in found), touching]
 
 
 def lines(results: list[dict[str, Any]], first: str) -> list[str]:
-    best = max(statistics.mean(accuracies(result, "overall")) for result in results)
+    means = [statistics.mean(accuracies(result, "overall") or [0]) for result in results]
     rows = []
-    for result in results:
+    for result, mean in zip(results, means, strict=True):
         label = f"`{result['label']}`" if "preset" in result["facts"] and result["facts"]["preset"] is not None else (
             result["label"])  # fmt: skip
         row = cells(result)
-        if statistics.mean(accuracies(result, "overall")) == best:
+        if mean == max(means) > 0:
             row[0] = f"**{row[0]}**"
         rows.append(report.row([label, *row]))
     head = [first, *(TITLES[column] for column in COLUMNS), "tokens on the action"]
@@ -60,7 +60,8 @@ def duration(seconds: float) -> str:
 def table(outcome: dict[str, Any]) -> str:
     setting, costs = outcome["setting"], outcome["costs"]
     grid, training = setting["grid"], setting["training"]
-    seeds = max(len(result["runs"]) for result in outcome["report"] + outcome["choice"])
+    runs = {len(result["runs"]) for result in outcome["report"] + outcome["choice"]}
+    seeds = " to ".join(map(str, sorted({min(runs), max(runs)})))
     chance = 100 / len(motion_clips.CLASSES)
     size = grid["size"] // grid["patch_size"]
     facts = outcome["machine"]
@@ -91,7 +92,7 @@ def plot(outcome: dict[str, Any], path: Path) -> None:
     plt = import_module("matplotlib.pyplot")
     # Text remains text, and nothing depends on the time or on chance.
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "ove_codec", "font.family": "sans-serif"})
-    results = outcome["report"]
+    results = [result for result in outcome["report"] if result["runs"]]
     figure, panels = plt.subplots(
         1, len(COLUMNS), figsize=(10, 1.2 + 0.28 * len(results)), sharex=True, sharey=True, layout="constrained"
     )
@@ -143,7 +144,8 @@ def finish(
     print(text)
     picture = folder / f"{name}.svg"
     try:
-        plot(outcome, picture)
+        if any(result["runs"] for result in outcome["report"]):
+            plot(outcome, picture)
     except ImportError as error:
         picture.unlink(missing_ok=True)
         print(f"\nNo plot: {error}.")
