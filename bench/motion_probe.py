@@ -218,6 +218,7 @@ class Job:
 
     def __init__(self, setting: Setting, folder: Path, workers: int, device: str) -> None:
         self.setting, self.workers, self.device = setting, workers, device
+        self.counted_until = time.monotonic()
         self.folder = folder / setting.name
         self.costs_file = self.folder / "costs.json"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -227,10 +228,12 @@ class Job:
         known = json.loads(self.costs_file.read_text()) if self.costs_file.exists() else {}
         return {"wall_seconds": 0.0, "encoding_cpu_seconds": 0.0, **known}
 
-    def add_costs(self, **seconds: float) -> None:
-        costs = self.costs()
-        for name, value in seconds.items():
-            costs[name] += value
+    def add_costs(self, encoding_cpu_seconds: float = 0.0) -> None:
+        """Adds this, and the time since the last call."""
+        costs, now = self.costs(), time.monotonic()
+        costs["wall_seconds"] += now - self.counted_until
+        costs["encoding_cpu_seconds"] += encoding_cpu_seconds
+        self.counted_until = now
         self.costs_file.write_text(json.dumps(costs), encoding="utf-8")
 
     def clips(self, data: str) -> Path:
@@ -245,16 +248,15 @@ class Job:
         print(f"encoding {len(missing)} clips of the {data} set", file=sys.stderr, flush=True)
         parts = [missing[i : i + 32] for i in range(0, len(missing), 32)]
         for seconds in pool.map(encode, parts, [folder] * len(parts)):
-            self.add_costs(encoding_cpu_seconds=seconds)
+            self.add_costs(seconds)
 
     def result_file(self, data: str, method: Method) -> Path:
         return self.folder / f"{data}-{slug(method)}.json"
 
     def run(self, data: str, methods: Iterable[Method], seeds: int, until: Callable[[], bool]) -> None:
         """Trains what is missing of these methods, as long as `until` does not say that the time is over."""
-        context = get_context("spawn")
-        begin = time.monotonic()
-        with ProcessPoolExecutor(self.workers, mp_context=context) as pool:
+        self.counted_until = time.monotonic()
+        with ProcessPoolExecutor(self.workers, mp_context=get_context("spawn")) as pool:
             self.encode(data, pool)
             waiting = list(methods)
             running: dict[Any, Method] = {}
@@ -269,7 +271,7 @@ class Job:
                     continue
                 print(f"{data}: {running.pop(done).label}", file=sys.stderr, flush=True)
                 done.result()
-        self.add_costs(wall_seconds=time.monotonic() - begin)
+                self.add_costs()
 
     def results(self, data: str, methods: Iterable[Method]) -> list[dict[str, Any]]:
         """What there is of these methods and fits the setting."""
