@@ -216,8 +216,10 @@ def slug(method: Method) -> str:
 class Job:
     """The work of one setting in one folder."""
 
-    def __init__(self, setting: Setting, folder: Path, workers: int, device: str) -> None:
-        self.setting, self.workers, self.device = setting, workers, device
+    def __init__(self, setting: Setting, folder: Path, workers: int | None, device: str) -> None:
+        self.setting, self.device = setting, device
+        self.cores = len(os.sched_getaffinity(0))
+        self.workers = workers or (self.cores if device == "cpu" else 2)
         self.counted_until = time.monotonic()
         self.folder = folder / setting.name
         self.costs_file = self.folder / "costs.json"
@@ -239,7 +241,8 @@ class Job:
     def clips(self, data: str) -> Path:
         return self.folder / f"{data}-clips-{scene_hash()}"
 
-    def encode(self, data: str, pool: ProcessPoolExecutor) -> None:
+    def encode(self, data: str) -> None:
+        """Makes the clips that are missing."""
         folder = self.clips(data)
         folder.mkdir(exist_ok=True)
         missing = [clip for clip in self.setting.clips(data) if not (folder / f"{clip.name}.mp4").exists()]
@@ -247,8 +250,9 @@ class Job:
             return
         print(f"encoding {len(missing)} clips of the {data} set", file=sys.stderr, flush=True)
         parts = [missing[i : i + 32] for i in range(0, len(missing), 32)]
-        for seconds in pool.map(encode, parts, [folder] * len(parts)):
-            self.add_costs(seconds)
+        with ProcessPoolExecutor(self.cores, mp_context=get_context("spawn")) as pool:
+            for seconds in pool.map(encode, parts, [folder] * len(parts)):
+                self.add_costs(seconds)
 
     def result_file(self, data: str, method: Method) -> Path:
         return self.folder / f"{data}-{slug(method)}.json"
@@ -256,8 +260,8 @@ class Job:
     def run(self, data: str, methods: Iterable[Method], seeds: int, until: Callable[[], bool]) -> None:
         """Trains what is missing of these methods, as long as `until` does not say that the time is over."""
         self.counted_until = time.monotonic()
+        self.encode(data)
         with ProcessPoolExecutor(self.workers, mp_context=get_context("spawn")) as pool:
-            self.encode(data, pool)
             waiting = list(methods)
             running: dict[Any, Method] = {}
             while (waiting and not until()) or running:
@@ -292,7 +296,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, help="default: 3; with 0 tokens are chosen and no encoder is trained")
     parser.add_argument("--only", default="", metavar="TEXT", help="only methods whose name holds this")
     parser.add_argument("--minutes", type=float, help="begin with no other method after so many; run again to go on")
-    parser.add_argument("--workers", type=int, help="processes; default: one a core, one with a GPU")
+    parser.add_argument("--workers", type=int, help="encoders trained at a time; default: one a core, two on a GPU")
     parser.add_argument("--device", help="default: cuda where there is one and --large, else cpu")
     parser.add_argument("--clips", type=Path, default=Path("build/bench/motion"), help="folder that keeps what is made")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="folder of motion.json and motion.svg")
@@ -301,8 +305,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.readme and not motion_report.has_marks(arguments.readme):
         parser.error(f"{arguments.readme} has no marks {' and '.join(motion_report.MARKS)}")
     device = arguments.device or ("cuda" if arguments.large and torch.cuda.is_available() else "cpu")
-    workers = arguments.workers or (len(os.sched_getaffinity(0)) if device == "cpu" else 1)
-    job = Job(SETTINGS["large" if arguments.large else "small"], arguments.clips, workers, device)
+    job = Job(SETTINGS["large" if arguments.large else "small"], arguments.clips, arguments.workers, device)
     seeds = job.setting.seeds if arguments.seeds is None else arguments.seeds
     begin = time.monotonic()
 
