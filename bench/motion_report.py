@@ -32,21 +32,26 @@ def spread(values: list[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
+def mean_and_spread(values: list[float]) -> str:
+    if len(values) < 2:
+        return f"{values[0]:.1f}" if values else "-"
+    return f"{statistics.mean(values):.1f} ± {spread(values):.1f}"
+
+
 def cells(result: dict[str, Any]) -> list[str]:
     """Mean and deviation over seeds of each column, and the share of tokens on the action."""
     found = [accuracies(result, column) for column in COLUMNS]
-    touching = statistics.mean(result["on_action"].values())
-    return [*(f"{statistics.mean(values):.1f} ± {spread(values):.1f}" for values in found), f"{100 * touching:.0f} %"]
+    touching = f"{100 * statistics.mean(result['on_action'].values()):.1f} %"
+    return [*map(mean_and_spread, found), touching]
 
 
 def lines(results: list[dict[str, Any]], first: str) -> list[str]:
-    best = max(statistics.mean(accuracies(result, "overall")) for result in results)
+    means = [statistics.mean(accuracies(result, "overall") or [0]) for result in results]
     rows = []
-    for result in results:
-        label = f"`{result['label']}`" if "preset" in result["facts"] and result["facts"]["preset"] is not None else (
-            result["label"])  # fmt: skip
+    for result, mean in zip(results, means, strict=True):
+        label = result["label"] if result["facts"]["preset"] is None else f"`{result['label']}`"
         row = cells(result)
-        if statistics.mean(accuracies(result, "overall")) == best:
+        if mean == max(means) > 0:
             row[0] = f"**{row[0]}**"
         rows.append(report.row([label, *row]))
     head = [first, *(TITLES[column] for column in COLUMNS), "tokens on the action"]
@@ -60,17 +65,18 @@ def duration(seconds: float) -> str:
 def table(outcome: dict[str, Any]) -> str:
     setting, costs = outcome["setting"], outcome["costs"]
     grid, training = setting["grid"], setting["training"]
-    seeds = max(len(result["runs"]) for result in outcome["report"] + outcome["choice"])
+    runs = {len(result["runs"]) for result in outcome["report"] + outcome["choice"]}
+    seeds = " to ".join(map(str, sorted({min(runs), max(runs)}))) + (" seed" if runs == {1} else " seeds")
     chance = 100 / len(motion_clips.CLASSES)
     size = grid["size"] // grid["patch_size"]
     facts = outcome["machine"]
     text = [
-        f"Accuracy in per cent, mean and deviation of {seeds} seeds; chance is {chance:.1f}. {grid['budget']} tokens a "
+        f"Accuracy in per cent, mean and deviation of {seeds}; chance is {chance:.1f}. {grid['budget']} tokens a "
         f"clip of {grid['num_frames']} sampled pictures of {size}x{size} patches; {training['layers']} layers of width "
         f"{training['hidden']}, {training['epochs']} epochs on {setting['train_clips']} clips, tested on "
         f"{setting['test_clips']}, a third of each kind. The last column is the share of the tokens that lie on the "
         f"acting disc while it moves. {'GPU' if outcome['device'] == 'cuda' else facts['cpu']}, {facts['cores']} "
-        f"cores: {duration(costs['wall_seconds'])}, {duration(costs['cpu_seconds'])} of CPU time.",
+        f"cores: {duration(costs['cpu_seconds'])} of CPU time, in {duration(costs['wall_seconds'])}.",
     ]
     if outcome["report"]:
         text += ["", *lines(outcome["report"], "tokens")]
@@ -91,7 +97,7 @@ def plot(outcome: dict[str, Any], path: Path) -> None:
     plt = import_module("matplotlib.pyplot")
     # Text remains text, and nothing depends on the time or on chance.
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "ove_codec", "font.family": "sans-serif"})
-    results = outcome["report"]
+    results = [result for result in outcome["report"] if result["runs"]]
     figure, panels = plt.subplots(
         1, len(COLUMNS), figsize=(10, 1.2 + 0.28 * len(results)), sharex=True, sharey=True, layout="constrained"
     )
@@ -143,7 +149,8 @@ def finish(
     print(text)
     picture = folder / f"{name}.svg"
     try:
-        plot(outcome, picture)
+        if any(result["runs"] for result in outcome["report"]):
+            plot(outcome, picture)
     except ImportError as error:
         picture.unlink(missing_ok=True)
         print(f"\nNo plot: {error}.")

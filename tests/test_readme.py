@@ -95,6 +95,7 @@ def test_presets() -> None:
 
 
 def test_places() -> None:
-    between("bench")
+    for name in ("bench", "motion-probe"):
+        between(name)
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (ROOT / target).is_file(), target

@@ -48,6 +48,14 @@ def arrays_of(picture: Any) -> dict[str, Any]:
     return {name: getattr(picture, name) for name in names} | {"intra": picture.type == "I"}
 
 
+def counted_pictures(selection: ove_codec.Selection, pictures: list[Any]) -> list[list[Any]]:
+    """Of the pictures of a video, what each sampled one counts."""
+    ids = selection.frame_ids.tolist()
+    if selection.params["accumulate"] == "none":
+        return [[pictures[i]] for i in ids]
+    return [pictures[first + 1 : i + 1] for first, i in zip([ids[0] - 1, *ids], ids, strict=False)]
+
+
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le"])
 @pytest.mark.parametrize("preset", ove_codec.PRESETS)
 @pytest.mark.parametrize("vector", ["l0_else_l1", "displacement"])
@@ -55,9 +63,10 @@ def test_scores_are_those_of_the_pictures(stream_folder: Path, pixel_format: str
     path = encoded(stream_folder, f"selection_{pixel_format}.mp4", pixel_format=pixel_format)
     selection = ove_codec.select(path, preset=preset, num_frames=6, budget=50, vector=vector)
     assert selection.frame_ids.tolist() == np.linspace(0, 12, 6).astype(int).tolist()
-    pictures = list(ove_codec.open(path))
-    for t, i in enumerate(selection.frame_ids):
-        expected = twin.canvas_heat(arrays_of(pictures[i]), (0, 0, *SIZE), 0, selection.params)
+    pictures = [arrays_of(picture) for picture in ove_codec.open(path)]
+    counted = counted_pictures(selection, pictures)
+    for t in range(len(selection.frame_ids)):
+        expected = twin.canvas_heat(counted[t], (0, 0, *SIZE), 0, selection.params)
         tolerance = 14 * 14 if preset == "probe" else 0.01
         sums = twin.patch_sums(expected, selection.params["patch_size"])
         np.testing.assert_allclose(selection.scores[t], sums, rtol=0, atol=tolerance)
@@ -75,10 +84,8 @@ def test_accumulated_scores_are_those_of_all_pictures(stream_folder: Path, prese
     intra = index.type == "I"
     assert selection.frame_ids.tolist() == twin.along_sizes(index.packet_bytes.tolist(), intra.tolist(), 4)
     pictures = [arrays_of(picture) for picture in ove_codec.open(path)]
-    begin = 0
-    for t, i in enumerate(selection.frame_ids):
-        expected = twin.canvas_heat(pictures[begin : i + 1], (0, 0, *SIZE), 0, selection.params)
-        begin = i + 1
+    for t, counted in enumerate(counted_pictures(selection, pictures)):
+        expected = twin.canvas_heat(counted, (0, 0, *SIZE), 0, selection.params)
         sums = twin.patch_sums(expected, selection.params["patch_size"])
         np.testing.assert_allclose(selection.scores[t], sums, rtol=0, atol=14 * 14 if preset == "probe" else 0.01)
     np.testing.assert_array_equal(selection.heat(2), list(selection.heats())[2])

@@ -57,18 +57,23 @@ void AccumulatedResidual::add_energies(int y, const Run& part, float scale, floa
 }
 
 double AccumulatedResidual::percentile(double q) {
-  packed_.clear();
+  // Levels and their sums are whole.
+  float most = 0;
+  std::uint64_t zeros = values_.size();
   for (int y = 0; y < window_.height; ++y) {
-    visit_row(y,
-              [&](int, std::span<const float> values) { packed_.insert(packed_.end(), values.begin(), values.end()); });
+    visit_row(y, [&](int, std::span<const float> values) {
+      most = largest(values.data(), values.size(), most);
+      zeros -= values.size();
+    });
   }
-  const std::uint64_t samples = values_.size(), zeros = samples - packed_.size();
-  return interpolate_ranks(samples, q, [&](std::uint64_t k) {
-    if (k < zeros) return 0.0;
-    const auto at = packed_.begin() + static_cast<std::ptrdiff_t>(k - zeros);
-    std::nth_element(packed_.begin(), at, packed_.end());
-    return static_cast<double>(*at);
-  });
+  counts_.assign(static_cast<std::size_t>(most) + 1, 0);
+  counts_[0] = zeros;
+  for (int y = 0; y < window_.height; ++y) {
+    visit_row(y, [&](int, std::span<const float> values) {
+      for (const float value : values) ++counts_[static_cast<std::size_t>(value)];
+    });
+  }
+  return saliency::percentile(counts_, q);
 }
 
 void AccumulatedResidual::count(MagnitudeHistogram& histogram) const {

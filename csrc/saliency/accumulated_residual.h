@@ -40,7 +40,7 @@ class AccumulatedResidual {
   int chunks_a_row_;
   std::vector<std::uint8_t> touched_;  // (height, chunks_a_row_) 1 where something was added
   std::vector<float> values_;          // (height, width)
-  std::vector<float> packed_;          // those of touched chunks, for percentiles
+  std::vector<std::uint64_t> counts_;  // of each value, for percentiles
 };
 
 }  // namespace ove::saliency

@@ -34,12 +34,15 @@ Camera translating_camera(const VectorField& field, Compensate compensate) {
 }
 
 VectorField without(const VectorField& field, std::span<const std::uint8_t> left_out) {
-  VectorField others;
+  VectorField others{std::vector<float>(field.x.size()), std::vector<float>(field.x.size())};
+  std::size_t count = 0;
   for (std::size_t i = 0; i < field.x.size(); ++i) {
-    if (left_out[i] != 0) continue;
-    others.x.push_back(field.x[i]);
-    others.y.push_back(field.y[i]);
+    others.x[count] = field.x[i];
+    others.y[count] = field.y[i];
+    count += left_out[i] == 0;
   }
+  others.x.resize(count);
+  others.y.resize(count);
   return others;
 }
 

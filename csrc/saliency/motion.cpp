@@ -125,12 +125,18 @@ void Motion::read_displacement(const PictureView& picture) {
 void Motion::mark_intra(const PictureView& picture) {
   field_.intra.clear();
   if (params_.intra_blocks == IntraBlocks::kAsCoded || picture.intra) return;
-  field_.intra.reserve(field_.lists[0].x.size());
-  for (int row = 0; row < grid_.rows; ++row) {
+  field_.intra.resize(field_.lists[0].x.size());
+  bool any = false;
+  std::uint8_t* intra = field_.intra.data();
+  for (int row = 0; row < grid_.rows; ++row, intra += grid_.columns) {
     const std::uint8_t* pred =
         picture.pred + static_cast<std::size_t>(window_.y / 4 + row) * picture.block_columns() + window_.x / 4;
-    for (int column = 0; column < grid_.columns; ++column) field_.intra.push_back(is_intra_block(pred[column]));
+    for (int column = 0; column < grid_.columns; ++column) {
+      intra[column] = is_intra_block(pred[column]);
+      any |= is_intra_block(pred[column]);
+    }
   }
+  if (!any) field_.intra.clear();
 }
 
 void Motion::measure_blocks(float* out) {

@@ -56,7 +56,8 @@ changes, so it counts as the median of the others. ``accumulate`` follows the pl
 ``vector="displacement"`` its sum is the way that was moved there, the camera's taken off picture by picture.
 
 Sources: "paper" is the formula block of the OneVision-Encoder page; "llava" and "probe" are what its LLaVA training
-pipeline and its attentive probe select; "bitcost" is the bit-cost map of its successor.
+pipeline and its attentive probe select; "bitcost" is the bit-cost map of its successor; "ove" is what
+``bench/motion_probe.py`` found better than "paper".
 """
 
 from __future__ import annotations
@@ -124,7 +125,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "static_fallback": True,
     },
     "bitcost": {"percentile": 99.0, "mv_weight": 0.0, "residual_weight": 0.0, "bits_weight": 1.0},
-    "ove": {"compensate": "median", "vector": "displacement", "accumulate": "sum"},
+    "ove": {
+        "compensate": "median",
+        "vector": "displacement",
+        "intra_blocks": "zero",
+        "i_pictures": "zero",
+        "accumulate": "sum",
+    },
 }
 
 _SWITCHES = {"local_variance": 3, "center_prior": 0.3}  # what True stands for

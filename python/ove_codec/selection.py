@@ -358,7 +358,7 @@ def select(
 
     Args:
         source: what ``ove_codec.open`` takes, or a video that it opened.
-        preset: "paper", "llava", "probe" or "bitcost".
+        preset: "paper", "llava", "probe", "bitcost" or "ove".
         device: where scores, mask and positions are made: None or "cpu"; or what PyTorch or CuPy name a GPU with,
             "cuda", a device, or a stream, on which all work is then queued. A GPU needs PyTorch.
         threads: of the decoder; 0 for all cores.
