@@ -1,4 +1,4 @@
-"""The encoder in Hugging Face's transformers: published files, round trips, attention, checkpointing, processors."""
+"""The encoder in Hugging Face's transformers: published files, round trips, attention, checkpointing."""
 
 from __future__ import annotations
 
@@ -10,108 +10,36 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ove_codec.models import OVEncoder, OVEncoderConfig
+from support.published import SIZES, write, write_weights
 
 transformers = pytest.importorskip("transformers", reason="the extra 'hf' is not installed")
 
 from ove_codec.models.hf import (  # noqa: E402
     OneVisionEncoderConfig,
-    OneVisionEncoderImageProcessor,
     OneVisionEncoderModel,
-    OneVisionEncoderVideoProcessor,
 )
 
 AutoModel, AutoConfig, AutoImageProcessor = (
     getattr(transformers, name) for name in ("AutoModel", "AutoConfig", "AutoImageProcessor")
 )
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden_model"
-SIZES: dict[str, Any] = {
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "patch_size": 14,
-}
-
 pytestmark = [
     pytest.mark.filterwarnings("ignore:flex_attention called without"),
     pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*deprecated:FutureWarning"),
 ]
 
-# As the published files are, but for the sizes.
-CONFIG = {
-    "architectures": ["OneVisionEncoderModel"],
-    "attention_dropout": 0.0,
-    "auto_map": {
-        "AutoConfig": "configuration_onevision_encoder.OneVisionEncoderConfig",
-        "AutoModel": "modeling_onevision_encoder.OneVisionEncoderModel",
-    },
-    "dtype": "bfloat16",
-    "hidden_act": "gelu",
-    "image_size": 448,
-    "initializer_range": 0.02,
-    "layer_norm_eps": 1e-06,
-    "layer_norm_type": "layer_norm",
-    "model_type": "onevision_encoder",
-    "num_channels": 3,
-    "rope_temporal_size": 64,
-    "rope_theta": 10000.0,
-    "transformers_version": "4.57.1",
-    "use_head": True,
-    **SIZES,
-}
-PREPROCESSOR = {
-    "crop_size": {"height": 448, "width": 448},
-    "do_center_crop": True,
-    "do_convert_rgb": True,
-    "do_normalize": True,
-    "do_rescale": True,
-    "do_resize": True,
-    "image_mean": [0.48145466, 0.4578275, 0.40821073],
-    "image_processor_type": "CLIPImageProcessor",
-    "image_std": [0.26862954, 0.26130258, 0.27577711],
-    "resample": 3,
-    "rescale_factor": 0.00392156862745098,
-    "size": {"shortest_edge": 448},
-}
-
-
-def write_weights(directory: Path, weights: dict[str, Tensor], shards: int = 1) -> None:
-    for old in directory.glob("model*"):
-        old.unlink()
-    if shards == 1:
-        save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
-        return
-    index: dict[str, str] = {}
-    for shard in range(shards):
-        file = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
-        part = {name: weights[name] for name in sorted(weights)[shard::shards]}
-        save_file(part, directory / file, metadata={"format": "pt"})
-        index |= dict.fromkeys(part, file)
-    size = sum(value.nbytes for value in weights.values())
-    text = json.dumps({"metadata": {"total_size": size}, "weight_map": index})
-    (directory / "model.safetensors.index.json").write_text(text)
-
 
 @pytest.fixture
 def published(tmp_path: Path) -> tuple[Path, dict[str, Tensor]]:
-    """A directory of the published form, and its weights, every one of which differs from its initial value."""
-    torch.manual_seed(0)
-    model = OVEncoder(OVEncoderConfig.from_dict(CONFIG))
-    weights = {name: (value + 0.1 * torch.randn_like(value)).bfloat16() for name, value in model.state_dict().items()}
+    """A directory of the published form, and its weights."""
     directory = tmp_path / "onevision-encoder-large"
-    directory.mkdir()
-    (directory / "config.json").write_text(json.dumps(CONFIG))
-    (directory / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
-    write_weights(directory, weights)
-    return directory, weights
+    return directory, write(directory)
 
 
 def load(directory: Path, **options: Any) -> OneVisionEncoderModel:
@@ -387,118 +315,6 @@ def test_compiles_without_graph_breaks(published: tuple[Path, dict[str, Tensor]]
     with torch.no_grad():
         expected, got = model(clips()), compiled(clips())
     torch.testing.assert_close(got.pooler_output, expected.pooler_output, atol=1e-6, rtol=0)
-
-
-# Processors -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="no ../shared/golden_model")
-def test_images_as_recorded() -> None:
-    tensors = load_file(GOLDEN / "extra" / "extra.safetensors")
-    processor = OneVisionEncoderImageProcessor(size=56, crop_size=56)
-    for name in ("160x120", "97x133"):
-        image = tensors[f"clip.{name}.image_uint8_hwc"]
-        forms: list[Any] = [image, image.numpy(), image.permute(2, 0, 1), Image.fromarray(image.numpy()), [image]]
-        for form in forms:
-            got = processor(form, return_tensors="pt")["pixel_values"]
-            assert torch.equal(got, tensors[f"clip.{name}.pixel_values"])
-
-
-@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
-@pytest.mark.parametrize("size", [(448, 448), (500, 333), (30, 61)])
-def test_images_as_transformers_makes_them(
-    published: tuple[Path, dict[str, Tensor]], mode: str, size: tuple[int, int]
-) -> None:
-    directory, _ = published
-    theirs = AutoImageProcessor.from_pretrained(directory, **({"use_fast": False} if _version() < 5 else {}))
-    if "Pil" not in type(theirs).__name__ and _version() >= 5:
-        pytest.skip("transformers takes torchvision's resize here")
-    ours = OneVisionEncoderImageProcessor.from_pretrained(directory)
-    random = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    image = Image.fromarray(random).convert(mode)
-    for options in ({}, {"size": {"height": 300, "width": 500}}, {"do_center_crop": False, "do_normalize": False}):
-        expected = theirs(image, return_tensors="np", **options)["pixel_values"]
-        np.testing.assert_array_equal(ours(image, return_tensors="np", **options)["pixel_values"], expected)
-
-
-def _version() -> int:
-    return int(transformers.__version__.split(".")[0])
-
-
-def test_image_processor_round_trip(published: tuple[Path, dict[str, Tensor]], tmp_path: Path) -> None:
-    directory, _ = published
-    processor = OneVisionEncoderImageProcessor.from_pretrained(directory, size={"shortest_edge": 100})
-    processor.save_pretrained(tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
-    again = AutoImageProcessor.from_pretrained(tmp_path)
-    assert type(again) is OneVisionEncoderImageProcessor
-    assert again.size == {"shortest_edge": 100} and again.crop_size == {"height": 448, "width": 448}
-    images = [np.full((120, 100, 3), 7, np.uint8), np.full((300, 100), 200, np.uint8)]
-    got = again(images, return_tensors="pt", crop_size=28)["pixel_values"]
-    assert got.shape == (2, 3, 28, 28)
-    mean, std = PREPROCESSOR["image_mean"], PREPROCESSOR["image_std"]
-    assert isinstance(mean, list) and isinstance(std, list)
-    torch.testing.assert_close(
-        got[1, :, 5, 5], torch.tensor([(200 / 255 - m) / s for m, s in zip(mean, std, strict=True)])
-    )
-
-
-@pytest.mark.parametrize(
-    ("images", "options", "message"),
-    [
-        (np.zeros((4, 4, 3), np.float32), {}, "uint8"),
-        (np.zeros((5, 4, 2), np.uint8), {}, "channels"),
-        (np.zeros((0, 4, 3), np.uint8), {}, "at least one sample"),
-        ([], {}, "at least one"),
-        (np.zeros((4, 4, 3), np.uint8), {"size": {"longest_edge": 3}}, "size must be"),
-        (np.zeros((4, 4, 3), np.uint8), {"crop_size": {"height": 0, "width": 3}}, "crop_size must be"),
-        (np.zeros((4, 4, 3), np.uint8), {"colour": 1}, "unknown options"),
-        (np.zeros((4, 4, 3), np.uint8), {"image_mean": [0.5]}, "image_mean"),
-        (np.zeros((4, 4, 3), np.uint8), {"input_data_format": "last"}, "input_data_format"),
-    ],
-)
-def test_bad_images_are_named(images: Any, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        OneVisionEncoderImageProcessor()(images, **options)
-
-
-def test_video_processor(published: tuple[Path, dict[str, Tensor]], tmp_path: Path) -> None:
-    directory, _ = published
-    processor = OneVisionEncoderVideoProcessor.from_pretrained(directory, num_frames=4)
-    assert processor.size == {"shortest_edge": 224} and processor.patch_size == 14
-    video = np.random.default_rng(0).integers(0, 256, (10, 60, 80, 3), np.uint8)
-    forms: list[Any] = [video, torch.from_numpy(video).permute(0, 3, 1, 2), list(video), [video], video[None]]
-    forms += [[Image.fromarray(frame) for frame in video]]
-    expected = processor(video, return_tensors="pt")
-    assert expected["pixel_values"].shape == (1, 3, 4, 224, 224)
-    assert expected["patch_positions"].shape == (1, 4 * 256, 3)
-    assert expected["patch_positions"][0, ::256, 0].tolist() == [0, 21, 42, 63]  # frames 0, 3, 6, 9 of 10
-    assert expected["patch_positions"][0, 17].tolist() == [0, 1, 1]
-    image = OneVisionEncoderImageProcessor(size=224, crop_size=224)(video[3], return_tensors="pt")["pixel_values"]
-    assert torch.equal(expected["pixel_values"][0, :, 1], image[0])
-    for form in forms:
-        got = processor(form, return_tensors="pt")
-        assert all(torch.equal(got[name], expected[name]) for name in expected)
-    with torch.no_grad():
-        assert load(directory)(**expected).pooler_output.shape == (1, 64)
-
-    processor.save_pretrained(tmp_path)
-    again = OneVisionEncoderVideoProcessor.from_pretrained(tmp_path)
-    assert torch.equal(again([video, video[::-1]], return_tensors="pt")["pixel_values"][:1], expected["pixel_values"])
-    single = again(video[:1], num_frames=1, return_tensors="pt")
-    assert not single["patch_positions"][..., 0].any()
-    assert len(again([video, video[:5]], num_frames=3)["pixel_values"]) == 2
-    with pytest.raises(ValueError, match="give num_frames"):
-        OneVisionEncoderVideoProcessor()([video, video[:5]], return_tensors="pt")
-    with pytest.raises(FileNotFoundError, match="video_preprocessor_config"):
-        OneVisionEncoderVideoProcessor.from_pretrained(tmp_path / "none")
-
-
-def test_auto_video_processor(published: tuple[Path, dict[str, Tensor]]) -> None:
-    """`transformers.AutoVideoProcessor` is there with torchvision only; the class behind it is always."""
-    from transformers.models.auto.video_processing_auto import AutoVideoProcessor
-
-    assert type(AutoVideoProcessor.from_pretrained(published[0])) is OneVisionEncoderVideoProcessor
 
 
 # Imports --------------------------------------------------------------------------------------------------------------
