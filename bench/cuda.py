@@ -1,8 +1,10 @@
 """The benchmark of the CUDA path: `python bench/cuda.py [--results FOLDER] [CLIP ...]`; needs a GPU.
 
 Kernels: time, bytes that they must move, share of the copy bandwidth measured in the same run, and the time of the same
-job written with PyTorch's operators. End to end: clips a second from files to packed tokens on the GPU, by the number
-of CPU threads, beside what the parts alone would allow. Medians of `--runs` runs after a warm-up.
+job written with PyTorch's operators. Patch embedding: what a gather fused with it could save at most. Residuals: clips
+a second where they go up as levels, and as coefficients; build/*/bench/residual_upload, built by `make bench`, tells
+what either costs the CPU. End to end: clips a second from files to packed tokens on the GPU, by the number of CPU
+threads. Medians of `--runs` runs after a warm-up.
 """
 
 # ruff: noqa: E402
@@ -11,27 +13,33 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock, patch
 
 # PyTorch and others import a package of NVIDIA's with this file's name, which must not be found in this folder.
 HERE = Path(__file__).resolve().parent
 sys.path = [folder for folder in sys.path if Path(folder or ".").resolve() != HERE]
 
+import numpy as np
 import torch
 from torch import Tensor
 
 import ove_codec
-from ove_codec import cuda, ops
+from ove_codec import _device_selection, _pictures, cuda, ops
 from ove_codec.ops import ClipPlanes
+from ove_codec.presets import resolve
 from ove_codec.tokens import CLIP_MEAN, CLIP_STD
 
 WIDTH, HEIGHT, SIZE, PATCH = 1280, 720, 224, 14
-FRAMES, TOKENS, HIDDEN = 64, 2048, 1024
+FRAMES, TOKENS, HIDDEN, CLIPS = 64, 2048, 1024, 64
+ROWS = (TOKENS, 65536)
+COPIED = 1 << 28  # bytes
 
 
 def milliseconds(job: Callable[[], Any], runs: int) -> float:
@@ -101,7 +109,7 @@ def kernels(runs: int, device: torch.device) -> dict[str, Any]:
     def whole(low: int, high: int, *shape: int, dtype: torch.dtype) -> Tensor:
         return torch.randint(low, high, shape, generator=generator, device=device, dtype=dtype)
 
-    source = torch.empty(1 << 28, dtype=torch.uint8, device=device)
+    source = torch.empty(COPIED, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     copy_ms = milliseconds(lambda: target.copy_(source), runs)
     bandwidth = 2 * source.numel() / copy_ms / 1e6  # GB/s, reading and writing
@@ -126,7 +134,7 @@ def kernels(runs: int, device: torch.device) -> dict[str, Any]:
             lambda: ops.scatter_tokens(tokens, packed, index),
             lambda: tokens.clone().index_copy_(0, index, packed))  # fmt: skip
 
-    for count in (TOKENS, 65536):
+    for count in ROWS:
         add_rows(count)
 
     planes = [whole(0, 256, FRAMES, HEIGHT, WIDTH, dtype=torch.uint8)]
@@ -160,7 +168,70 @@ def kernels(runs: int, device: torch.device) -> dict[str, Any]:
     add(f"select_arrays, {FRAMES} pictures 720p that lie there, with ranking", moved,
         lambda: ove_codec.select_arrays(both, residual, device=device, budget=TOKENS),
         lambda: torch_scores(mv, residual).flatten().topk(TOKENS))  # fmt: skip
-    return {"copy_gb_per_second": bandwidth, "kernels": rows}
+    clips = [scored_clip(whole(0, 1000, FRAMES, grid, grid, dtype=torch.int32)) for _ in range(CLIPS)]
+    params = resolve("paper", {"budget": TOKENS})
+    add(f"ranking of {CLIPS} clips in one go, against one at a time (not PyTorch)", 4 * CLIPS * FRAMES * grid * grid,
+        lambda: _device_selection.rank(clips, "paper", params),
+        lambda: [_device_selection.rank([clip], "paper", params) for clip in clips])  # fmt: skip
+    embeddings = [embedding(count, planes, every, bandwidth, runs) for count in (TOKENS, FRAMES * grid * grid)]
+    return {"copy_gb_per_second": bandwidth, "kernels": rows, "embeddings": embeddings}
+
+
+def scored_clip(scores: Tensor) -> _device_selection.ScoredClip:
+    valid, whole = np.ones(tuple(scores.shape[1:]), bool), np.zeros(len(scores), bool)
+    geometry, pictures = Mock(), Mock()
+    return _device_selection.ScoredClip(
+        np.arange(len(scores)), scores.float(), valid, whole, float(PATCH**2), geometry, pictures
+    )
+
+
+def embedding(count: int, planes: list[Tensor], every: Tensor, bandwidth: float, runs: int) -> dict[str, Any]:
+    """Times of gathering patches and of embedding them, and a bound of what one kernel for both could save: it need
+    neither write the rows nor read them again, and would have to multiply matrices as fast as cuBLAS does."""
+    device = every.device
+    chosen, bounds = every[:count], torch.tensor([0, count], dtype=torch.int32, device=device)
+    options: dict[str, Any] = {"resize": "crop", "size": SIZE, "patch_size": PATCH, "dtype": torch.bfloat16}
+    clip = [ClipPlanes(planes)]
+    weight = torch.randn(HIDDEN, 3 * PATCH**2, device=device, dtype=torch.bfloat16)
+    bias = torch.zeros(HIDDEN, device=device, dtype=torch.bfloat16)
+
+    def gather() -> Tensor:
+        return ops.gather_patches(clip, chosen, bounds, **options)
+
+    rows = gather()
+    both_ms = milliseconds(lambda: torch.nn.functional.linear(gather(), weight, bias), runs)
+    row_bytes = 2 * rows.numel() * rows.element_size()
+    return {
+        "patches": count,
+        "gather_ms": milliseconds(gather, runs),
+        "embed_ms": milliseconds(lambda: torch.nn.functional.linear(rows, weight, bias), runs),
+        "both_ms": both_ms,
+        "row_megabytes": row_bytes / 1e6,
+        "most_saved_ms": row_bytes / bandwidth / 1e6,
+        "most_saved_share": row_bytes / bandwidth / 1e6 / both_ms,
+    }
+
+
+def residual_forms(files: list[Path], runs: int, device: torch.device) -> list[dict[str, Any]]:
+    """Clips a second that one thread selects from, their residuals going up in either form."""
+
+    def clips_per_second(file: Path) -> float:
+        times = []
+        for _ in range(runs + 1):
+            begin = time.perf_counter()
+            ove_codec.select(file, device=device, threads=1, num_frames=FRAMES, budget=TOKENS)
+            torch.cuda.synchronize()
+            times.append(time.perf_counter() - begin)
+        return 1 / statistics.median(times[1:])
+
+    results = []
+    for file in files:
+        result: dict[str, Any] = {"clip": file.name}
+        for form, most_bits in (("levels", 0.0), ("coefficients", math.inf)):
+            with patch.object(_pictures, "MOST_BITS_A_SAMPLE", most_bits):
+                result[form] = clips_per_second(file)
+        results.append(result)
+    return results
 
 
 def end_to_end(files: list[Path], runs: int, device: torch.device) -> list[dict[str, Any]]:
@@ -218,6 +289,7 @@ def main() -> int:
         "device": torch.cuda.get_device_name(device),
         "torch": torch.__version__,
         **kernels(arguments.runs, device),
+        "residual_forms": residual_forms(files, max(1, arguments.runs // 5), device),
         "end_to_end": end_to_end(files, max(1, arguments.runs // 5), device),
     }
     print(report(result))
@@ -238,6 +310,16 @@ def report(result: dict[str, Any]) -> str:
             f"| {row['kernel']} | {row['megabytes']:.1f} | {row['ms']:.3f} | {row['share_of_copy']:.2f} | "
             f"{row['torch_ms']:.3f} ({row['speedup']:.1f}x) |"
         )
+    lines += ["", "| patches embedded | gather, ms | embedding, ms | both, ms | saved by fusing, ms, at most (share) |",
+              "| --- | --- | --- | --- | --- |"]  # fmt: skip
+    for row in result["embeddings"]:
+        lines.append(
+            f"| {row['patches']} | {row['gather_ms']:.3f} | {row['embed_ms']:.3f} | {row['both_ms']:.3f} | "
+            f"{row['most_saved_ms']:.3f} ({row['most_saved_share']:.2f}) |"
+        )
+    lines += ["", "| clip | clips/s, residuals as levels | as coefficients |", "| --- | --- | --- |"]
+    for row in result["residual_forms"]:
+        lines.append(f"| {row['clip']} | {row['levels']:.1f} | {row['coefficients']:.1f} |")
     lines += ["", "| CPU threads | clips/s, GPU | clips/s, CPU alone |", "| --- | --- | --- |"]
     for row in result["end_to_end"]:
         lines.append(f"| {row['workers']} | {row['clips_per_second']:.1f} | {row['cpu_clips_per_second']:.1f} |")

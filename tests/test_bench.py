@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,7 @@ import torch
 
 import ove_codec
 from ove_codec import cuda, ops
-from support import ffmpeg
+from support import ffmpeg, twin
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -175,12 +176,17 @@ def test_interpolation_on_grid(bench: ModuleType) -> None:
     assert on_sample == plane[3, 5]
 
 
-def test_what_the_kernels_are_compared_with_does_the_same_job(monkeypatch: pytest.MonkeyPatch) -> None:
+def load_cuda_bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(ROOT / "bench"))
     spec = spec_from_file_location("cuda_bench", ROOT / "bench" / "cuda.py")
     assert spec and spec.loader
     cuda_bench = module_from_spec(spec)
     spec.loader.exec_module(cuda_bench)
+    return cuda_bench
+
+
+def test_what_the_kernels_are_compared_with_does_the_same_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda_bench = load_cuda_bench(monkeypatch)
     random = np.random.default_rng(2)
     frames, height, width = 3, 90, 160
     planes = [
@@ -203,6 +209,42 @@ def test_what_the_kernels_are_compared_with_does_the_same_job(monkeypatch: pytes
     selection = ove_codec.select_arrays(mv, residual, budget=9)
     scores = cuda_bench.torch_scores(torch.from_numpy(mv), torch.from_numpy(residual))
     np.testing.assert_allclose(scores.numpy(), selection.scores, rtol=1e-3)
+
+
+def test_the_benchmark_of_the_gpu_on_the_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All its jobs run, on less of everything, once and without a clock."""
+    twin.put_in_place(monkeypatch)
+    cuda_bench = load_cuda_bench(monkeypatch)
+    small = {
+        "FRAMES": 2,
+        "TOKENS": 20,
+        "HIDDEN": 8,
+        "CLIPS": 3,
+        "ROWS": (10,),
+        "COPIED": 1 << 10,
+        "WIDTH": 320,
+        "HEIGHT": 192,
+    }
+    for name, value in small.items():
+        monkeypatch.setattr(cuda_bench, name, value)
+    ran = []
+
+    def once(job: Callable[[], object], runs: int) -> float:
+        job()
+        ran.append(runs)
+        return 1.0
+
+    monkeypatch.setattr(cuda_bench, "milliseconds", once)
+    result = {
+        "device": "none",
+        "torch": "0",
+        "residual_forms": [],
+        "end_to_end": [],
+        **cuda_bench.kernels(1, torch.device("cpu")),
+    }
+    report = cuda_bench.report(result).split("\n")
+    assert len(ran) == 1 + 2 * 6 + 2 * 3  # a copy; kernels and what they are compared with; embeddings
+    assert sum(line.startswith("| 20 |") for line in report) == 1  # patches embedded
 
 
 def test_the_benchmark_of_the_gpu_tells_why_it_cannot_run() -> None:

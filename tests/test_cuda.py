@@ -36,6 +36,9 @@ PRESETS: list[tuple[str, dict[str, Any]]] = [
     ("bitcost", {"budget": 100, "size": 98}),
     ("paper", {"budget": 200, "local_variance": 5, "compensate": "median", "vector": "both"}),
     ("probe", {"num_frames": 6, "budget": 100, "local_variance": True}),
+    ("paper", {"budget": 200, "intra_blocks": "median", "compensate": "similarity"}),
+    ("paper", {"budget": 200, "intra_blocks": "max", "vector": "both", "compensate": "mean", "local_variance": 3}),
+    ("paper", {"budget": 90, "sampling": "bits", "num_frames": 4, "intra_blocks": "zero"}),
 ]
 
 
@@ -480,6 +483,8 @@ def assert_waited(event: threading.Event) -> None:
 
 
 def test_bad_input(device: str, clips: dict[str, Path]) -> None:
+    with pytest.raises(ValueError, match="accumulate other than 'none' is known on the CPU alone"):
+        ove_codec.select(clips["b"], device=device, accumulate="sum")
     selection = ove_codec.select(clips["b"], budget=20)
     with pytest.raises(ValueError, match="dtype must be float32, float16 or bfloat16"):
         ove_codec.tokenize(clips["b"], selection, device=device, dtype=torch.float64)

@@ -46,8 +46,8 @@ class Plan {
     return py::dict("mv"_a = r.mv, "pred"_a = r.pred, "ref_poc"_a = r.ref_poc, "bits"_a = r.bits,
                     "level_blocks"_a = r.level_blocks);
   }
-  py::tuple dense(std::int32_t poc) const {
-    const cuda::RecordSizes sizes = plan_.dense_sizes(poc);
+  py::tuple dense(std::int32_t poc, bool intra) const {
+    const cuda::RecordSizes sizes = plan_.dense_sizes(poc, intra);
     const std::vector<cuda::LevelBlock> blocks = plan_.dense_blocks();
     return py::make_tuple(
         py::bytes(reinterpret_cast<const char*>(blocks.data()), blocks.size() * sizeof(cuda::LevelBlock)), sizes.levels,
@@ -122,7 +122,7 @@ void bind_heat_plan(py::module_& m) {
   plan.def_property_readonly("grid", &Plan::grid, "Rows and columns of the 4x4 blocks of a record, from the window's.");
   plan.def_property_readonly("sections", &Plan::sections, "Offsets of what a record is made of.");
   plan.def(
-      "dense", &Plan::dense, py::arg("poc"),
+      "dense", &Plan::dense, py::arg("poc"), py::arg("intra"),
       "Of a record with the levels of every sample of the window: (its level blocks, offset of the levels, bytes,\n"
       "what _cuda.take_in needs to know of them).");
   def_with_arrays<Plan, std::uintptr_t>(plan, "pack",

@@ -18,11 +18,14 @@ void fit_medians(Executor& executor, const Clip& clip) {
   const std::int64_t fields = clip.pictures * clip.tables.lists, blocks = clip.tables.blocks();
   double* const medians = clip.work.select.percentiles;
   saliency::Camera* const cameras = clip.work.cameras;
-  const ClipArrays arrays = clip.arrays;
+  const std::int64_t lists = clip.tables.lists;
   find_percentiles(
-      executor, clip.work.select, 2 * fields, blocks, static_cast<std::uint64_t>(blocks), 50.0,
+      executor, clip.work.select, 2 * fields, blocks,
+      [=] OVE_HOST_DEVICE(std::int64_t s) { return clip.counted(s / 2 / lists); }, 50.0,
       [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t i) {
-        return weighted((s % 2 == 0 ? arrays.x : arrays.y)[s / 2 * blocks + i]);
+        const std::int64_t field = s / 2;
+        const float* const components = s == 2 * field ? clip.arrays.x : clip.arrays.y;
+        return weighted(components[field * blocks + i], clip.counts(field / lists, i) ? 1 : 0);
       },
       medians);
   executor.for_each(fields, [=] OVE_HOST_DEVICE(std::int64_t f) {
@@ -41,13 +44,14 @@ void fit_means(Executor& executor, const Clip& clip) {
   auto* const parts = reinterpret_cast<double*>(clip.work.select.counts);
   static_assert(4 * kSelectBins >= 2 * kShares);
   saliency::Camera* const cameras = clip.work.cameras;
-  const ClipArrays arrays = clip.arrays;
+  const std::int64_t lists = clip.tables.lists;
   executor.for_each(fields * kShares, [=] OVE_HOST_DEVICE(std::int64_t i) {
-    const std::int64_t first = i / kShares * blocks;
+    const std::int64_t field = i / kShares, first = field * blocks;
     double x = 0, y = 0;
     for (std::int64_t k = i % kShares; k < blocks; k += kShares) {
-      x += static_cast<double>(arrays.x[first + k]);
-      y += static_cast<double>(arrays.y[first + k]);
+      if (!clip.counts(field / lists, k)) continue;
+      x += static_cast<double>(clip.arrays.x[first + k]);
+      y += static_cast<double>(clip.arrays.y[first + k]);
     }
     parts[2 * i] = x;
     parts[2 * i + 1] = y;
@@ -59,8 +63,9 @@ void fit_means(Executor& executor, const Clip& clip) {
       y += parts[2 * k + 1];
     }
     saliency::Camera camera;
-    camera.x0 = static_cast<float>(x / static_cast<double>(blocks));
-    camera.y0 = static_cast<float>(y / static_cast<double>(blocks));
+    const auto n = static_cast<double>(clip.counted(f / lists));
+    camera.x0 = n > 0 ? static_cast<float>(x / n) : 0.0f;
+    camera.y0 = n > 0 ? static_cast<float>(y / n) : 0.0f;
     cameras[f] = camera;
   });
 }
@@ -195,11 +200,50 @@ void fit_least_squares(Executor& executor, const Clip& clip) {
   });
 }
 
+// How many blocks of each picture take part.
+template <class Executor>
+void count_blocks(Executor& executor, const Clip& clip) {
+  if (clip.arrays.intra == nullptr) return;
+  executor.zero(clip.work.others, clip.pictures * static_cast<std::int64_t>(sizeof(*clip.work.others)));
+  executor.count(clip.pictures, clip.tables.blocks(), 1, clip.work.others,
+                 [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t i) {
+                   return Binned{clip.counts(p, i) ? 0 : -1, 1};
+                 });
+}
+
+// |v| of the blocks that have none, from that of the others, at their middles.
+template <class Executor>
+void fill_intra(Executor& executor, const Clip& clip) {
+  if (clip.arrays.intra == nullptr) return;
+  const saliency::IntraBlocks intra_blocks = clip.tables.params.intra_blocks;
+  const ClipWork work = clip.work;
+  if (intra_blocks == saliency::IntraBlocks::kZero) {
+    executor.for_each(clip.pictures, [=] OVE_HOST_DEVICE(std::int64_t p) { work.fills[p] = 0; });
+    return;
+  }
+  find_percentiles(
+      executor, work.select, clip.pictures, clip.tables.blocks(),
+      [=] OVE_HOST_DEVICE(std::int64_t p) { return clip.counted(p); },
+      intra_blocks == saliency::IntraBlocks::kMax ? 100.0 : 50.0,
+      [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t i) {
+        if (!clip.counts(p, i)) return Weighted{0, 0};
+        const float u = clip.at(clip.tables.centre_u)[i % clip.tables.grid.columns];
+        const float v = clip.at(clip.tables.centre_v)[i / clip.tables.grid.columns];
+        return weighted(clip.block_motion(p, i, u, v));
+      },
+      work.select.percentiles);
+  executor.for_each(clip.pictures, [=] OVE_HOST_DEVICE(std::int64_t p) {
+    const double found = work.select.percentiles[p];
+    work.fills[p] = saliency::filled_magnitude(intra_blocks, found, static_cast<float>(found));
+  });
+}
+
 // The camera of every picture and list.
 template <class Executor>
 void fit_cameras(Executor& executor, const Clip& clip) {
   using saliency::Compensate;
   const HeatTables& t = clip.tables;
+  count_blocks(executor, clip);
   switch (t.params.compensate) {
     case Compensate::kNone: {
       saliency::Camera* const cameras = clip.work.cameras;

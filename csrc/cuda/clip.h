@@ -16,6 +16,7 @@ namespace ove::cuda {
 struct ClipArrays {
   float *x = nullptr, *y = nullptr;  // vectors of blocks, samples
   std::uint8_t* used = nullptr;      // by block, where both lists count
+  std::uint8_t* intra = nullptr;     // by block, 1 for those that are filled from the others; null where none are
   std::uint8_t* levels = nullptr;    // |Y - 128| of the window
   float* bits = nullptr;             // log1p, by CTU
   // Of the blocks of the picture that is taken in, where its record has coefficients.
@@ -27,6 +28,7 @@ struct ClipArrays {
       x = arena.take<float>(pictures * t.lists * t.blocks());
       y = arena.take<float>(pictures * t.lists * t.blocks());
       if (t.lists > 1) used = arena.take<std::uint8_t>(pictures * t.blocks());
+      if (t.fills_intra()) intra = arena.take<std::uint8_t>(pictures * t.blocks());
     }
     if (t.residual) levels = arena.take<std::uint8_t>(pictures * t.samples());
     if (t.bits) bits = arena.take<float>(pictures * t.ctus());
@@ -44,6 +46,8 @@ struct ClipWork {
   float* values = nullptr;              // the map of motion, where it is kept: by block, or local variances by sample
   float* scales = nullptr;              // (pictures, 3): motion, residual, bits
   SelectWork select;
+  std::uint64_t* others = nullptr;                              // by picture, its blocks that are not filled
+  float* fills = nullptr;                                       // by picture, |v| of those that are
   float *sums_of_values = nullptr, *sums_of_squares = nullptr;  // of local variances, see variance.h
   std::uint64_t* row_samples = nullptr;                         // moving ones before each row of blocks, and in all
   saliency::Point* points = nullptr;                            // kMostPoints by picture and list
@@ -69,6 +73,10 @@ struct ClipWork {
     }
     scales = arena.take<float>(3 * pictures);
     select = SelectWork(2 * fields, arena);  // both components of the vectors
+    if (t.fills_intra()) {
+      others = arena.take<std::uint64_t>(pictures);
+      fills = arena.take<float>(pictures);
+    }
     const Compensate compensate = t.params.compensate;
     if (compensate == Compensate::kSimilarity || compensate == Compensate::kAffine) {
       row_samples = arena.take<std::uint64_t>(fields * (t.grid.rows + 1));
@@ -111,8 +119,18 @@ struct Clip {
     return (picture * tables.lists + list) * tables.blocks() + block_index;
   }
 
+  // Whether a block takes part in the camera, and has a |v| of its own.
+  OVE_HOST_DEVICE bool counts(std::int64_t picture, std::int64_t index) const {
+    return arrays.intra == nullptr || arrays.intra[picture * tables.blocks() + index] == 0;
+  }
+  // So many do.
+  OVE_HOST_DEVICE std::uint64_t counted(std::int64_t picture) const {
+    return arrays.intra == nullptr ? static_cast<std::uint64_t>(tables.blocks()) : work.others[picture];
+  }
+
   // |v| of a block less the camera, at coordinates of it.
   OVE_HOST_DEVICE float block_motion(std::int64_t picture, std::int64_t index, float u, float v) const {
+    if (!counts(picture, index)) return work.fills[picture];
     const auto measure = [&](int list) {
       const std::int64_t i = vector(picture, list, index);
       const saliency::Camera& camera = work.cameras[picture * tables.lists + list];

@@ -31,6 +31,7 @@ void take_in(Executor& executor, const HeatTables& t, const std::byte* tables, c
     const std::int64_t blocks = t.blocks(), first = picture * t.lists * blocks, first_used = picture * blocks;
     const int lists = t.lists;
     const std::int32_t poc = sizes.poc;
+    const bool intra_picture = sizes.intra != 0;
     executor.for_each(blocks, [=] OVE_HOST_DEVICE(std::int64_t i) {
       for (int list = 0; list < lists; ++list) {
         const Vector v = mode == VectorMode::kDisplacement
@@ -40,6 +41,7 @@ void take_in(Executor& executor, const HeatTables& t, const std::byte* tables, c
         arrays.y[first + list * blocks + i] = v.y;
       }
       if (lists > 1) arrays.used[first_used + i] = pred[i] & 3;
+      if (arrays.intra != nullptr) arrays.intra[first_used + i] = !intra_picture && saliency::is_intra_block(pred[i]);
     });
   }
   if (t.bits) {
@@ -68,6 +70,7 @@ void take_in(Executor& executor, const HeatTables& t, const std::byte* tables, c
 template <class Executor>
 void measure_motion(Executor& executor, const Clip& clip) {
   fit_cameras(executor, clip);
+  fill_intra(executor, clip);
   const HeatTables& t = clip.tables;
   if (t.params.local_variance > 0) return measure_variance(executor, clip);
   if (!t.motion_in_blocks) return;
@@ -106,8 +109,8 @@ void measure(Executor& executor, const Clip& clip) {
       return weighted(
           rounded(clip.motion(picture, static_cast<int>(cell % columns), static_cast<int>(cell / columns))));
     };
-    find_percentiles(executor, select, segments, pictures * n, static_cast<std::uint64_t>(pictures * n), q, value,
-                     select.percentiles);
+    find_percentiles(executor, select, segments, pictures * n, Always{static_cast<std::uint64_t>(pictures * n)}, q,
+                     value, select.percentiles);
     set_scales(executor, clip, 0, saliency::kLeastMotion);
   }
   if (t.residual) {
@@ -115,7 +118,7 @@ void measure(Executor& executor, const Clip& clip) {
     const std::int64_t n = pictures * t.samples();
     const auto value = [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t i) { return Weighted{levels[s * n + i], 1}; };
     find_percentiles(
-        executor, select, segments, n, static_cast<std::uint64_t>(n), q, 8, value,
+        executor, select, segments, n, Always{static_cast<std::uint64_t>(n)}, q, 8, value,
         [] OVE_HOST_DEVICE(std::uint32_t level) { return static_cast<double>(level); }, select.percentiles);
     set_scales(executor, clip, 1, saliency::kLeastResidual);
   }
@@ -126,8 +129,8 @@ void measure(Executor& executor, const Clip& clip) {
     const auto value = [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t i) {
       return weighted(rounded(bits[s * pictures * ctus + i]), samples[i % ctus]);
     };
-    find_percentiles(executor, select, segments, pictures * ctus, static_cast<std::uint64_t>(pictures * t.samples()), q,
-                     value, select.percentiles);
+    find_percentiles(executor, select, segments, pictures * ctus,
+                     Always{static_cast<std::uint64_t>(pictures * t.samples())}, q, value, select.percentiles);
     set_scales(executor, clip, 2, saliency::kLeastBits);
   }
 }

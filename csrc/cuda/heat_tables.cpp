@@ -30,6 +30,11 @@ constexpr int kUnknownSide = 32;
 
 std::int64_t most_blocks(int begin, int length, int side) { return (begin % side + length + side - 1) / side; }
 
+template <class T>
+void copy_all(const std::vector<T>& values, std::byte* to) {
+  if (!values.empty()) std::memcpy(to, values.data(), values.size() * sizeof(T));
+}
+
 }  // namespace
 
 template <class T>
@@ -45,10 +50,6 @@ HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const 
                    std::int64_t coded_samples)
     : ctb_size_(ctb_size) {
   check_params(params);
-  if (params.intra_blocks != IntraBlocks::kAsCoded) {
-    throw std::invalid_argument(
-        "intra_blocks other than 'as_coded' are known on the CPU alone: select with device='cpu'");
-  }
   if (params.accumulate != Accumulate::kNone) {
     throw std::invalid_argument("accumulate other than 'none' is known on the CPU alone: select with device='cpu'");
   }
@@ -103,6 +104,8 @@ HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const 
   t.motion_cells = add_cells(motion.map(), motion.rows(), t.motion_vertical, t.motion_horizontal);
   t.u = add(std::span<const float>(unit_coordinates(t.grid.width)));
   t.v = add(std::span<const float>(unit_coordinates(t.grid.height)));
+  t.centre_u = add(std::span<const float>(centre_coordinates(t.grid.columns, t.grid.phase_x, t.grid.width)));
+  t.centre_v = add(std::span<const float>(centre_coordinates(t.grid.rows, t.grid.phase_y, t.grid.height)));
   if (params.center_prior > 0) {
     t.prior_x = add(std::span<const float>(centre_bell(window.width, window, params.center_sigma)));
     t.prior_y = add(std::span<const float>(centre_bell(window.height, window, params.center_sigma)));
@@ -151,6 +154,7 @@ RecordSizes HeatPlan::pack(const PictureView& picture, const hevc::SparseResidua
   RecordSizes sizes;
   sizes.poc = picture.poc;
   sizes.bit_depth = picture.bit_depth;
+  sizes.intra = picture.intra;
   if (t.motion) pack_motion(picture, record);
   if (t.bits) {
     if (picture.ctb_size != ctb_size_) {
@@ -197,13 +201,13 @@ void HeatPlan::pack_coefficients(const hevc::SparseResidual& residual, std::byte
   const std::size_t block_bytes = residual.blocks.size() * sizeof(hevc::SparseBlock);
   sizes.sparse_blocks = std::ssize(residual.blocks);
   sizes.coded_samples = residual.samples;
-  std::memcpy(blocks, residual.blocks.data(), block_bytes);
+  copy_all(residual.blocks, blocks);
   hevc::SparseBlock end;
   end.coefficients = static_cast<std::uint32_t>(residual.coefficients.size());
   std::memcpy(blocks + block_bytes, &end, sizeof(end));
   sizes.coefficients = tables_.record.level_blocks + aligned(static_cast<std::int64_t>(block_bytes + sizeof(end)));
   const std::size_t bytes = residual.coefficients.size() * sizeof(hevc::Coefficient);
-  std::memcpy(record + sizes.coefficients, residual.coefficients.data(), bytes);
+  copy_all(residual.coefficients, record + sizes.coefficients);
   sizes.bytes = sizes.coefficients + static_cast<std::int64_t>(bytes);
 }
 
@@ -231,7 +235,7 @@ void HeatPlan::pack_levels(const PictureView& picture, std::byte* record, Record
   sizes.levels = t.record.level_blocks + aligned(sizes.level_blocks * static_cast<std::int64_t>(sizeof(LevelBlock)));
   sizes.bytes = sizes.levels + count;
   if (sizes.bytes > t.record.capacity) throw std::invalid_argument("coded blocks of a picture overlap");
-  std::memcpy(record + t.record.level_blocks, blocks.data(), blocks.size() * sizeof(LevelBlock));
+  copy_all(blocks, record + t.record.level_blocks);
   auto* levels = reinterpret_cast<std::uint8_t*>(record + sizes.levels);
   for (const LevelBlock& block : blocks) {
     const Run run{0, block.width};
@@ -243,10 +247,11 @@ void HeatPlan::pack_levels(const PictureView& picture, std::byte* record, Record
   }
 }
 
-RecordSizes HeatPlan::dense_sizes(std::int32_t poc) const {
+RecordSizes HeatPlan::dense_sizes(std::int32_t poc, bool intra) const {
   const HeatTables& t = tables_;
   RecordSizes sizes;
   sizes.poc = poc;
+  sizes.intra = intra;
   sizes.level_blocks = t.residual ? t.window.height : 0;
   sizes.levels = t.record.level_blocks + aligned(sizes.level_blocks * static_cast<std::int64_t>(sizeof(LevelBlock)));
   sizes.bytes = sizes.levels + (t.residual ? t.samples() : 0);

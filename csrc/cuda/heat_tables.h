@@ -63,6 +63,7 @@ struct HeatTables {
   AxisTable vertical, horizontal;
   CellTable motion_cells, bits_cells;
   SumsTable motion_vertical, motion_horizontal, sample_vertical, sample_horizontal, bits_vertical, bits_horizontal;
+  Table<float> centre_u, centre_v;       // those of the middles of blocks
   Table<float> u, v;                     // coordinates of Camera along the map's sides
   Table<float> prior_x, prior_y;         // bells of the centre prior
   Table<std::uint32_t> bits_samples;     // of the window, in each CTU
@@ -73,6 +74,8 @@ struct HeatTables {
   OVE_HOST_DEVICE std::int64_t samples() const { return std::int64_t{window.width} * window.height; }
   OVE_HOST_DEVICE std::int64_t ctus() const { return std::int64_t{bits_cells.columns} * bits_cells.rows; }
   OVE_HOST_DEVICE std::int64_t patches() const { return std::int64_t{rows} * columns; }
+  // Whether |v| of intra blocks comes from the other blocks.
+  OVE_HOST_DEVICE bool fills_intra() const { return motion && params.intra_blocks != saliency::IntraBlocks::kAsCoded; }
   // Whether the map of motion is computed once, or each time a sample of it is looked at.
   OVE_HOST_DEVICE bool motion_kept() const { return motion_in_blocks || params.local_variance > 0; }
   // Of what local variances are made of: the map of |v|, for the reference's integral images with its borders repeated.
@@ -98,6 +101,7 @@ struct RecordSizes {
   std::int64_t bytes = 0;                            // of the whole record
   std::int32_t poc = 0;
   std::int32_t bit_depth = 8;
+  std::int32_t intra = 0;  // 1: an I picture
 };
 
 class HeatPlan {
@@ -119,7 +123,7 @@ class HeatPlan {
   RecordSizes pack(const saliency::PictureView& picture, const hevc::SparseResidual* residual, std::byte* record) const;
 
   // A record whose every level is given, row after row of the window: its sizes, and its level blocks.
-  RecordSizes dense_sizes(std::int32_t poc) const;
+  RecordSizes dense_sizes(std::int32_t poc, bool intra) const;
   std::vector<LevelBlock> dense_blocks() const;
 
  private:

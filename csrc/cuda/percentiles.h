@@ -77,17 +77,27 @@ struct SelectWork {
         percentiles(arena.take<double>(segments)) {}
 };
 
+// As many values in every segment.
+struct Always {
+  std::uint64_t total;
+  OVE_HOST_DEVICE std::uint64_t operator()(std::int64_t) const { return total; }
+};
+
+OVE_HOST_DEVICE inline saliency::Rank rank_among(std::uint64_t total, double q) {
+  return total == 0 ? saliency::Rank() : saliency::rank_of(total, q);
+}
+
 // out[s], for each segment, is the percentile of the values whose keys, below 2^bits, value(s, i) gives for i below n,
-// and whose weights add up to `total`: exact, by counting digits of the keys, highest first. value_of(key) is the
-// value. Values are looked at once for each digit, for both of the ranks that the percentile lies between.
-template <class Executor, class Value, class ValueOf>
-void find_percentiles(Executor& executor, const SelectWork& work, std::int64_t segments, std::int64_t n,
-                      std::uint64_t total, double q, int bits, Value value, ValueOf value_of, double* out) {
-  using saliency::Rank;
+// and whose weights add up to total(s); 0 where that is 0. Exact, by counting digits of the keys, highest first.
+// value_of(key) is the value. Values are looked at once for each digit, for both of the ranks that the percentile lies
+// between.
+template <class Executor, class Total, class Value, class ValueOf>
+void find_percentiles(Executor& executor, const SelectWork& work, std::int64_t segments, std::int64_t n, Total total,
+                      double q, int bits, Value value, ValueOf value_of, double* out) {
   Query* const queries = work.queries;
   std::uint64_t *const counts = work.counts, *const groups = work.groups;
-  const Rank rank = total == 0 ? Rank() : saliency::rank_of(total, q);
   executor.for_each(2 * segments, [=] OVE_HOST_DEVICE(std::int64_t i) {
+    const saliency::Rank rank = rank_among(total(i / 2), q);
     queries[i] = {i % 2 == 0 ? rank.low : rank.high, 0};
   });
   for (int above = bits; above > 0;) {  // bits that are not known yet
@@ -126,14 +136,14 @@ void find_percentiles(Executor& executor, const SelectWork& work, std::int64_t s
   }
   executor.for_each(segments, [=] OVE_HOST_DEVICE(std::int64_t s) {
     const double low = value_of(queries[2 * s].prefix), high = value_of(queries[2 * s + 1].prefix);
-    out[s] = total == 0 ? 0.0 : saliency::between_ranks(rank, low, high);
+    out[s] = total(s) == 0 ? 0.0 : saliency::between_ranks(rank_among(total(s), q), low, high);
   });
 }
 
 // The same of floats, whose keys are their ordered bits.
-template <class Executor, class Value>
-void find_percentiles(Executor& executor, const SelectWork& work, std::int64_t segments, std::int64_t n,
-                      std::uint64_t total, double q, Value value, double* out) {
+template <class Executor, class Total, class Value>
+void find_percentiles(Executor& executor, const SelectWork& work, std::int64_t segments, std::int64_t n, Total total,
+                      double q, Value value, double* out) {
   find_percentiles(
       executor, work, segments, n, total, q, 32, value,
       [] OVE_HOST_DEVICE(std::uint32_t key) { return static_cast<double>(saliency::from_ordered_bits(key)); }, out);

@@ -141,6 +141,14 @@ std::vector<float> unit_coordinates(int length) {
   return coordinates;
 }
 
+std::vector<float> centre_coordinates(int blocks, int phase, int length) {
+  const double step = length > 1 ? 2.0 / (length - 1) : 0.0;
+  std::vector<float> coordinates(blocks);
+  for (int i = 0; i < blocks; ++i)
+    coordinates[i] = static_cast<float>(std::clamp((4 * i - phase + 1.5) * step - 1, -1.0, 1.0));
+  return coordinates;
+}
+
 Camera fit_camera(const VectorField& field, const BlockGrid& grid, Compensate compensate,
                   std::span<const std::uint8_t> left_out) {
   if (compensate == Compensate::kNone) return {};

@@ -35,6 +35,8 @@ OVE_HOST_DEVICE inline BlockSpan block_span(int i, int phase, int length) {
 
 // The coordinates u or v along a side of the map.
 std::vector<float> unit_coordinates(int length);
+// Those of the middles of blocks.
+std::vector<float> centre_coordinates(int blocks, int phase, int length);
 
 // kMedian and kMean: over all blocks, those without a vector included, unless `left_out` names them (1; empty: none).
 // kSimilarity and kAffine: least squares over at most 5000 samples whose vector is not 0, evenly strided in raster

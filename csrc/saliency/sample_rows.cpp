@@ -14,14 +14,6 @@ namespace {
 constexpr std::size_t kMostValues = 1 << 17;
 constexpr int kChunk = 32;
 
-std::vector<float> centres(int blocks, int phase, int length) {
-  const double step = length > 1 ? 2.0 / (length - 1) : 0.0;
-  std::vector<float> coordinates(blocks);
-  for (int i = 0; i < blocks; ++i)
-    coordinates[i] = static_cast<float>(std::clamp((4 * i - phase + 1.5) * step - 1, -1.0, 1.0));
-  return coordinates;
-}
-
 }  // namespace
 
 void SampleRows::Samples::resize(std::size_t n, int lists) {
@@ -49,8 +41,8 @@ SampleRows::SampleRows(const BlockGrid& grid, int local_variance, bool reference
                                     : make_local_variance(grid.width, grid.height, local_variance)),
       u_(unit_coordinates(grid.width)),
       v_(unit_coordinates(grid.height)),
-      centre_u_(centres(grid.columns, grid.phase_x, grid.width)),
-      centre_v_(centres(grid.rows, grid.phase_y, grid.height)),
+      centre_u_(centre_coordinates(grid.columns, grid.phase_x, grid.width)),
+      centre_v_(centre_coordinates(grid.rows, grid.phase_y, grid.height)),
       out_(grid.width) {}
 
 void SampleRows::begin(const MotionField& field) {

@@ -161,7 +161,7 @@ def _pack_there(
             where = getattr(array, "device", "the CPU")
             raise ValueError(f"{name} lies on {where}, and is to be selected from on {device}: move it there first")
     cuda.use(array for array in arrays.values() if hasattr(array, "device"))
-    blocks, levels_at, size, sizes = plan.dense(arrays["poc"])
+    blocks, levels_at, size, sizes = plan.dense(arrays["poc"], planes.intra)
     sections, (rows, columns) = plan.sections, plan.grid
     x, y, width, height = planes.window
     record = torch.empty(size, dtype=torch.uint8, device=device)

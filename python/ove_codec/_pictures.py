@@ -265,7 +265,7 @@ class ArrayPictures:
     def sizes(self) -> npt.NDArray[np.int64] | None:
         if "bits" not in self._arrays:
             return None
-        return np.array([int(self._whole("bits", i, np.int32).sum(dtype=np.int64)) for i in range(self._count)])
+        return np.array([int(self._whole("bits", i, np.int32).sum()) for i in range(self._count)])
 
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
         return np.array(["types" in self._arrays and str(self._arrays["types"][i]) == "I" for i in frame_ids])

@@ -132,7 +132,8 @@ def _pack(sources: Sequence[Any], made: list[tuple[Selection, Tokens]]) -> Batch
 
 def _pack_on_device(sources: Sequence[Any], made: list[Made]) -> Batch:
     for selection, tokens, event in made:
-        cuda.wait(event, [*selection.tensors(), tokens.patches, tokens.positions, tokens.cu_seqlens])
+        selection.wait()
+        cuda.wait(event, [tokens.patches, tokens.positions, tokens.cu_seqlens])
     tokens = _packed(
         [part for _, part, _ in made], lambda bounds: cuda.upload(bounds.numpy(), made[0][1].patches.device)
     )

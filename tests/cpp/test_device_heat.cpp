@@ -40,13 +40,14 @@ struct Source {
   std::vector<std::uint8_t> pred;
   std::vector<std::int32_t> ref_poc, bits;
   std::vector<CodedSquare> coded;
-  bool know_pred, know_coded;
+  bool know_pred, know_coded, intra = false;
 
   PictureView view() const {
     PictureView v;
     v.width = width;
     v.height = height;
     v.bit_depth = bit_depth;
+    v.intra = intra;
     v.mv = mv.data();
     v.pred = know_pred ? pred.data() : nullptr;
     v.ref_poc = ref_poc.data();
@@ -65,10 +66,11 @@ struct Source {
 Source random_picture(Random& random, int width, int height, int bit_depth, int ctb_size, bool know_pred,
                       bool know_coded) {
   Source s{width, height, bit_depth, ctb_size, {}, {}, {}, {}, {}, {}, know_pred, know_coded};
+  s.intra = random(0, 5) == 0;
   const int columns = (width + 3) / 4, rows = (height + 3) / 4, pan_x = random(-9, 9), pan_y = random(-9, 9);
   const int range = random.one_of({0, 2, 300});
   for (int block = 0; block < columns * rows; ++block) {
-    int pred = random(0, 5) == 0 ? 0 : random(1, 3);
+    const int pred = s.intra || random(0, 5) == 0 ? 0 : random(1, 3);
     for (int list = 0; list < 2; ++list) {
       const bool used = (pred >> list & 1) != 0;
       s.mv.push_back(static_cast<std::int16_t>(used ? pan_x + block % columns / 4 + random(-range, range) : 0));
@@ -108,6 +110,7 @@ HeatParams random_params(Random& random) {
   p.bits_weight = random.one_of({0.0, 0.7});
   if (p.mv_weight + p.residual_weight + p.bits_weight == 0) p.mv_weight = 1;
   p.reference_motion = random(0, 2) == 0;
+  p.intra_blocks = random.one_of({IntraBlocks::kAsCoded, IntraBlocks::kZero, IntraBlocks::kMedian, IntraBlocks::kMax});
   p.local_variance = random(0, 2) == 0 ? random.one_of({3, 5, 31}) : 0;
   p.center_prior = random(0, 2) == 0 ? 0.3 : 0.0;
   p.quantize = random(0, 2) == 0;
@@ -167,7 +170,8 @@ TEST_CASE("the steps of a GPU give the CPU's scores and heat") {
     const int patch = random.one_of({4, 5});
     const Geometry geometry = make_geometry(window.display_width(), window.display_height(), resize, 20, patch);
     const int bit_depth = random.one_of({8, 10});
-    const bool know_pred = random(0, 3) != 0, know_coded = random(0, 3) != 0;
+    const bool know_pred = params.intra_blocks != IntraBlocks::kAsCoded || random(0, 3) != 0,
+               know_coded = random(0, 3) != 0;
     std::vector<Source> pictures;
     for (int i = random(1, 3); i > 0; --i) {
       pictures.push_back(random_picture(random, width, height, bit_depth, ctb_size, know_pred, know_coded));
@@ -333,7 +337,7 @@ TEST_CASE("percentiles by digits are those of sorted values") {
     cuda::Arena arena(memory.data());
     const cuda::SelectWork work(segments, arena);
     cuda::HostExecutor executor;
-    const auto total = static_cast<std::uint64_t>(n);
+    const cuda::Always total{static_cast<std::uint64_t>(n)};
     std::vector<double> found(static_cast<std::size_t>(segments));
     if (whole) {
       cuda::find_percentiles(
@@ -440,6 +444,9 @@ TEST_CASE("a plan refuses parameters that make no sense, and pictures that lack 
     (missing == 0 ? view.mv : view.residual) = nullptr;
     CHECK_THROWS_AS(plan.pack(view, nullptr, record.data()), std::invalid_argument);
   }
+  params.accumulate = Accumulate::kSum;
+  CHECK_THROWS_AS(cuda::HeatPlan(params, window, geometry, 16), std::invalid_argument);
+  params.accumulate = Accumulate::kNone;
   params.local_variance = 4;
   CHECK_THROWS_AS(cuda::HeatPlan(params, window, geometry, 16), std::invalid_argument);
 }
