@@ -33,14 +33,15 @@ def peak_flops(device: torch.device, tflops: float | None) -> float | None:
 
 
 def encoder_flops(config: OVEncoderConfig, lengths: list[int]) -> float:
-    """Operations of a forward and backward pass over packed sequences, 2 for a multiply and add, 3 passes in all.
+    """Operations of a forward and backward pass over packed sequences, 2 for a multiply and add.
 
-    Matrix products only; what activation checkpointing computes twice counts once.
+    Matrix products only, three times each (there is no gradient of pixels, so the patch embedding counts twice); what
+    activation checkpointing computes again does not count.
     """
     h, tokens = config.hidden_size, sum(lengths)
     layer = tokens * (4 * h * h + 2 * h * config.intermediate_size) + 2 * h * sum(n * n for n in lengths)
-    ends = tokens * (config.patch_dim * h + 2 * h * h) + len(lengths) * 2 * h * config.intermediate_size
-    return 3 * 2.0 * (config.num_hidden_layers * layer + ends)
+    pooling = tokens * 2 * h * h + len(lengths) * 2 * h * config.intermediate_size
+    return 2.0 * (3 * (config.num_hidden_layers * layer + pooling) + 2 * tokens * config.patch_dim * h)
 
 
 class Journal:
