@@ -168,24 +168,26 @@ def with_full_disk(clips: Path, folder: Path, good: set[str], broken: set[str]) 
         }
 
 
-def measure(clips: Path, folder: Path, good: set[str], broken: set[str]) -> dict[str, Any]:
-    cores = len(os.sched_getaffinity(0))
-    result: dict[str, Any] = {
+def describe(good: set[str], broken: set[str]) -> dict[str, Any]:
+    return {
         "clips": len(good) + len(broken),
         "broken": len(broken),
         "clip": f"{WIDTH}x{HEIGHT}, {PICTURES} pictures, 4 of 5 HEVC, 1 of 5 H.264",
-        "cores": cores,
+        "cores": len(os.sched_getaffinity(0)),
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "speed": {},
         "faults": {},
     }
+
+
+def measure_speed(result: dict[str, Any], clips: Path, output: Path, good: set[str], broken: set[str]) -> None:
+    cores = max(2, result["cores"])
     engines: dict[str, dict[str, Any]] = {
         "1 worker": {"workers": 1},
-        f"{max(2, cores)} workers": {"workers": max(2, cores)},
+        f"{cores} workers": {"workers": cores},
+        "Ray, 2 workers": {"engine": "ray", "workers": 2},
     }
-    engines["Ray, 2 workers"] = {"engine": "ray", "workers": 2}
     for name, options in engines.items():
-        output = folder / "out"
         shutil.rmtree(output, ignore_errors=True)
         print(name, file=sys.stderr, flush=True)
         try:
@@ -201,6 +203,9 @@ def measure(clips: Path, folder: Path, good: set[str], broken: set[str]) -> dict
             "seconds_again": again.seconds,
             "wrong": check(output, good, broken),
         }
+
+
+def make_faults(result: dict[str, Any], clips: Path, folder: Path, good: set[str], broken: set[str]) -> None:
     for name, fault in (("workers killed", with_workers_killed), ("run killed", with_run_killed)):
         print(name, file=sys.stderr, flush=True)
         output = folder / "faults"
@@ -212,7 +217,6 @@ def measure(clips: Path, folder: Path, good: set[str], broken: set[str]) -> dict
         result["faults"]["disk full"] = with_full_disk(clips, folder, good, broken)
     except (OSError, subprocess.CalledProcessError) as error:
         result["faults"]["disk full"] = {"missing": f"no tmpfs can be mounted here: {error}"}
-    return result
 
 
 def show(result: dict[str, Any]) -> None:
@@ -238,11 +242,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--clips", type=int, default=500, help="default: %(default)s")
     parser.add_argument("--folder", type=Path, default=Path("build/bench/dataset"), help="default: %(default)s")
+    parser.add_argument("--only", choices=("speed", "faults"), help="leave the other part out")
     parser.add_argument("--results", type=Path, help="JSON file to write")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     clips, good, broken = make_clips(args.folder, args.clips)
-    result = measure(clips, args.folder, good, broken)
+    result = describe(good, broken)
+    if args.only != "faults":
+        measure_speed(result, clips, args.folder / "out", good, broken)
+    if args.only != "speed":
+        make_faults(result, clips, args.folder, good, broken)
     show(result)
     if args.results:
         args.results.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -124,6 +124,13 @@ inline const AVPixelFormat* pixel_formats(const AVCodec& encoder) {
 #endif
 }
 
+// Before FFmpeg 6 the wrapper of libx265 copies this, and loses the copies of pictures that never come out.
+inline void forget_opaque([[maybe_unused]] AVFrame& frame) {
+#if LIBAVUTIL_VERSION_MAJOR < 58
+  frame.reordered_opaque = 0;
+#endif
+}
+
 inline std::string error_text(int code) {
   char text[AV_ERROR_MAX_STRING_SIZE] = {};
   return av_strerror(code, text, sizeof text) == 0 ? text : "error " + std::to_string(code);

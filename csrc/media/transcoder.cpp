@@ -241,6 +241,7 @@ bool Transcoder::step() {
   AVFrame& fitting = self.fit(frame);
   fitting.pts = self.time_of(times);
   fitting.pict_type = AV_PICTURE_TYPE_NONE;  // the encoder is to decide
+  forget_opaque(fitting);
   self.durations[fitting.pts] = times.duration;
   self.encode(&fitting);
   ++self.facts.pictures;
