@@ -109,10 +109,11 @@ def open(source: Source, threads: int = ..., limits: Limits | None = ..., *, dev
 def open(source: Source, threads: int = 0, limits: Limits | None = None, *, device: Any = None) -> Video | DeviceVideo:
     """Opens an HEVC video: a path, bytes, or a binary file object (read whole if it cannot seek).
 
-    `threads` is the number of decoding threads, 0 for all cores. With a GPU as `device` (as for ``select``) the arrays
-    of its pictures are CUDA tensors, each of which goes up when it is asked for. Reading what exceeds the `limits`
-    (those of ``Limits()`` where None) raises UnsupportedStreamError. Raises DecodeError where nothing can be read,
-    UnsupportedStreamError where the video is not HEVC, and RuntimeError where nothing can be done on the device.
+    `threads` is the number of decoding threads with the caller's, 0 for all cores. With a GPU as `device` (as for
+    ``select``) the arrays of its pictures are CUDA tensors, each of which goes up when it is asked for. Reading what
+    exceeds the `limits` (those of ``Limits()`` where None) raises UnsupportedStreamError. Raises DecodeError where
+    nothing can be read, UnsupportedStreamError where the video is not HEVC, and RuntimeError where nothing can be done
+    on the device.
     """
     video = Video(source, threads, limits)
     if video.info["codec"] != "hevc":
