@@ -128,9 +128,9 @@ def open(
     H.264, MPEG-4, MPEG-2 and MPEG-1 give a ``MotionVideo``, whose pictures have motion vectors alone
     (``picture.motion_only``); type checkers, which cannot know, are told a ``Video``.
 
-    `threads` is the number of decoding threads, 0 for all cores. With a GPU as `device` (as for ``select``) the arrays
-    of its pictures are CUDA tensors, each of which goes up when it is asked for. Reading what exceeds the `limits`
-    (those of ``Limits()`` where None) raises UnsupportedStreamError. Raises DecodeError where nothing can be read,
+    `threads` is the number of decoding threads with the caller's, 0 for all cores. With a GPU as `device` (as for
+    ``select``) the arrays of its pictures are CUDA tensors, each of which goes up when it is asked for. Reading what
+    exceeds the `limits` (those of ``Limits()`` where None) raises UnsupportedStreamError. Raises DecodeError where nothing can be read,
     UnsupportedStreamError where the video is of yet another codec, and RuntimeError where nothing can be done on the
     device.
     """
