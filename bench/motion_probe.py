@@ -16,6 +16,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import resource
 import sys
 import time
@@ -294,7 +295,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--large", action="store_true", help="more and larger clips, a larger encoder: for a GPU")
     parser.add_argument("--ablation", action="store_true", help="also the parameters of the preset 'ove', one by one")
     parser.add_argument("--seeds", type=int, help="default: 3; with 0 tokens are chosen and no encoder is trained")
-    parser.add_argument("--only", default="", metavar="TEXT", help="only methods whose name holds this")
+    parser.add_argument("--only", default="", metavar="REGEX", help="only methods of such a name")
     parser.add_argument("--minutes", type=float, help="begin with no other method after so many; run again to go on")
     parser.add_argument("--workers", type=int, help="encoders trained at a time; default: one a core, two on a GPU")
     parser.add_argument("--device", help="default: cuda where there is one and --large, else cpu")
@@ -315,7 +316,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     wanted = [("report", compared())] + ([("choice", ablated())] if arguments.ablation else [])
     for data, methods in wanted:
         if not over():
-            job.run(data, [method for method in methods if arguments.only in method.label], seeds, over)
+            job.run(data, [method for method in methods if re.search(arguments.only, method.label)], seeds, over)
     motion_report.finish(
         job.setting,
         {data: job.results(data, methods) for data, methods in (("report", compared()), ("choice", ablated()))},
