@@ -130,9 +130,9 @@ def open(
 
     `threads` is the number of decoding threads with the caller's, 0 for all cores. With a GPU as `device` (as for
     ``select``) the arrays of its pictures are CUDA tensors, each of which goes up when it is asked for. Reading what
-    exceeds the `limits` (those of ``Limits()`` where None) raises UnsupportedStreamError. Raises DecodeError where nothing can be read,
-    UnsupportedStreamError where the video is of yet another codec, and RuntimeError where nothing can be done on the
-    device.
+    exceeds the `limits` (those of ``Limits()`` where None) raises UnsupportedStreamError. Raises DecodeError where
+    nothing can be read, UnsupportedStreamError where the video is of yet another codec, and RuntimeError where nothing
+    can be done on the device.
     """
     video: Any = Video(source, threads, limits)
     codec = video.info["codec"]
