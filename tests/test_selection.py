@@ -376,6 +376,9 @@ class PicturesOfArrays:
     def score(self, frame_ids: Sequence[int], params: Arrays, scorer: _core.Scorer | None) -> None:
         return None
 
+    def for_gpu(self) -> "PicturesOfArrays":
+        return self
+
 
 def test_changing_picture_size_is_reported() -> None:
     pictures = PicturesOfArrays(
