@@ -31,7 +31,9 @@ Result read(const char* path, ove::hevc::Detail detail) {
   std::vector<ove::saliency::CodedSquare> coded;
   std::unique_ptr<ove::cuda::HeatPlan> plan;
   const double begin = cpu_milliseconds();
-  ove::reader::VideoReader reader(ove::media::Demuxer(path), {.detail = detail});
+  ove::reader::ReaderOptions options;
+  options.detail = detail;
+  ove::reader::VideoReader reader(ove::media::Demuxer(path), options);
   ove::reader::VideoPicture picture;
   while (reader.next(picture)) {
     const ove::hevc::CodecPicture& codec = *picture.codec;
