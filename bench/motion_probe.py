@@ -47,6 +47,7 @@ CANDIDATES: tuple[dict[str, Any], ...] = (
     {"sampling": "bits"},
     {"percentile_scope": "clip"},
     {"compensate": "similarity"},
+    {"intra_blocks": "zero"},
     {"intra_blocks": "max"},
     {"accumulate": "max"},
     {"percentile": 99.0},

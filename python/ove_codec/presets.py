@@ -125,13 +125,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "static_fallback": True,
     },
     "bitcost": {"percentile": 99.0, "mv_weight": 0.0, "residual_weight": 0.0, "bits_weight": 1.0},
-    "ove": {
-        "compensate": "median",
-        "vector": "displacement",
-        "intra_blocks": "zero",
-        "i_pictures": "zero",
-        "accumulate": "sum",
-    },
+    "ove": {"compensate": "median", "vector": "displacement", "i_pictures": "zero", "accumulate": "sum"},
 }
 
 _SWITCHES = {"local_variance": 3, "center_prior": 0.3}  # what True stands for
