@@ -77,7 +77,9 @@ def load_tensors(checkpoint: Path, tensors: Mapping[str, Tensor], group: Any = N
     """
     try:
         reader = dcp.HuggingFaceStorageReader(str(checkpoint))
-        dcp.load(dict(tensors), storage_reader=reader, process_group=group, no_dist=alone)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")  # so it is, with `alone`
+            dcp.load(dict(tensors), storage_reader=reader, process_group=group, no_dist=alone)
     except dcp.api.CheckpointException as error:
         reasons = {" ".join(str(e[0] if isinstance(e, tuple) else e).split()) for e in error.failures.values()}
         raise ValueError(
