@@ -206,7 +206,7 @@ def test_shards_are_input_too(folder: Path, tmp_path: Path) -> None:
     (first / "part-000009.tar").write_bytes(b"no tar file" * 100)
     with tarfile.open(first / "part-000008.tar", "w") as tar:
         _tar.add_sample(tar, "text", {"txt": b"no video"})
-    for source in (first, first / "part-{000000..000002}.tar", first / "part-00000[0-2].tar"):
+    for source in (first, first / "part-{000000..000002}.tar"):
         shutil.rmtree(out, ignore_errors=True)
         select_dataset(source, out, workers=2, transcode=False, **FEW)
         assert len(rows(out)) == 5
