@@ -22,6 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,7 @@ def make_clips(folder: Path, count: int) -> tuple[Path, set[str], set[str]]:
 
 def check(output: Path, good: set[str], broken: set[str]) -> str:
     """What is wrong with the output; nothing where every clip is where it must be."""
-    import pyarrow.parquet as pq
-
+    pq: Any = import_module("pyarrow.parquet")
     wrong = []
     found = Counter(
         name

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("ray.data", reason="Ray is an extra: pip install 'ove_codec[ray]'")
+ray = pytest.importorskip("ray", reason="Ray is an extra: pip install 'ove_codec[ray]'")
+pytest.importorskip("ray.data")
 pq = pytest.importorskip("pyarrow.parquet")
-
-import ray  # noqa: E402
 
 from ove_codec.datasets import select_dataset  # noqa: E402
 from support import ffmpeg  # noqa: E402

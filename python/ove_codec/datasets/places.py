@@ -7,6 +7,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any, BinaryIO
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::[A-Za-z][A-Za-z0-9+.-]*)*://")
@@ -26,10 +27,10 @@ def local(place: str | os.PathLike[str]) -> str:
 def filesystem(url: str) -> tuple[Any, str]:
     """fsspec's file system of a URL, and the path in it."""
     try:
-        import fsspec
+        core = import_module("fsspec.core")
     except ImportError as error:
         raise ImportError(f"{url} needs fsspec: pip install 'ove_codec[dataset]'") from error
-    fs, path = fsspec.core.url_to_fs(url)
+    fs, path = core.url_to_fs(url)
     return fs, path
 
 

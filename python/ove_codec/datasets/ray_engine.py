@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
 from typing import Any
 
 from ove_codec.datasets.clips import Failure
@@ -26,8 +27,8 @@ def run(tasks: Iterable[Task], job: Job, workers: int | None = None, *, gpus: fl
         gpus: GPUs of each task of the second stage, with a GPU as device.
     """
     try:
-        import ray
-        import ray.data
+        ray: Any = import_module("ray")
+        import_module("ray.data")
     except ImportError as error:
         raise ImportError("engine='ray' needs Ray: pip install 'ove_codec[ray]'") from error
     started = not ray.is_initialized()
