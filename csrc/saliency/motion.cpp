@@ -80,7 +80,8 @@ const std::uint8_t* Motion::pred_row(const PictureView& picture, std::size_t blo
 
 // Whether nothing but the length of one vector a block is wanted.
 bool Motion::only_magnitudes() const {
-  return !samples_ && params_.compensate == Compensate::kNone &&
+  return !samples_ && params_.compensate == Compensate::kNone && params_.intra_blocks == IntraBlocks::kAsCoded &&
+         params_.accumulate == Accumulate::kNone &&
          (params_.vector == VectorMode::kL0 || params_.vector == VectorMode::kL0ElseL1);
 }
 
@@ -129,8 +130,8 @@ void Motion::mark_intra(const PictureView& picture) {
   bool any = false;
   std::uint8_t* intra = field_.intra.data();
   for (int row = 0; row < grid_.rows; ++row, intra += grid_.columns) {
-    const std::uint8_t* pred =
-        picture.pred + static_cast<std::size_t>(window_.y / 4 + row) * picture.block_columns() + window_.x / 4;
+    const std::size_t block = static_cast<std::size_t>(window_.y / 4 + row) * picture.block_columns() + window_.x / 4;
+    const std::uint8_t* pred = pred_row(picture, block);
     for (int column = 0; column < grid_.columns; ++column) {
       intra[column] = is_intra_block(pred[column]);
       any |= is_intra_block(pred[column]);
@@ -190,7 +191,7 @@ void check_motion(const HeatParams& params, const PictureView& picture) {
   if (params.vector == VectorMode::kDisplacement && picture.ref_poc == nullptr) {
     throw std::invalid_argument("ref_poc is missing: pass it (and poc), or choose another vector than 'displacement'");
   }
-  if (params.intra_blocks != IntraBlocks::kAsCoded && picture.pred == nullptr) {
+  if (params.intra_blocks != IntraBlocks::kAsCoded && picture.pred == nullptr && picture.ref_idx == nullptr) {
     throw std::invalid_argument("pred is missing: pass it, or set intra_blocks='as_coded'");
   }
 }
