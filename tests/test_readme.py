@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import ove_codec
-from ove_codec.cli import main
+from ove_codec.cli import main, make_parser
 from ove_codec.presets import COMMON, PRESETS
 from support import clips, ffmpeg
 
@@ -18,7 +18,11 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 COMMANDS = [
-    line.split("#")[0].strip() for language, code in BLOCKS if language == "sh" for line in code.splitlines() if line
+    line.split("#")[0].strip()
+    for language, code in BLOCKS
+    if language == "sh"
+    for line in code.replace("\\\n", "").splitlines()
+    if line
 ]
 
 needs_x265 = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 is not installed")
@@ -56,28 +60,42 @@ def test_languages() -> None:
 
 @needs_x265
 @pytest.mark.usefixtures("beside_a_clip")
-@pytest.mark.parametrize("code", [code for language, code in BLOCKS if language == "python"])
-def test_python(code: str) -> None:
+def test_python() -> None:
+    """The blocks run one after another, as a reader would type them."""
+    pytest.importorskip("transformers", reason="the extra 'hf' is not installed")
+    from support import lmm
+
+    ove_codec.models.OVEncoder.from_config("ov-encoder-large").save_pretrained("onevision-encoder-large")
+    model = lmm.model()
+    model.save_pretrained("my-lmm")
+    lmm.processor(model.config).save_pretrained("my-lmm")
     names: dict[str, Any] = {}
-    exec(compile(code, "README.md", "exec"), names)
+    for code in [code for language, code in BLOCKS if language == "python"]:
+        exec(compile(code, "README.md", "exec"), names)
     assert names["picture"].index == 59
-    n = len(names["tokens"].patches)
-    assert n == len(names["sel"].positions) == 2048
-    assert names["tokens"].patches.shape == (n, 3 * 14 * 14)
-    assert names["out"].last_hidden_state.shape == (n, 64)
-    assert names["out"].pooler_output.shape == (1, 64)
+    n = len(names["sel"].positions)
+    assert n == 2048 and names["tokens"].patches.shape == (n, 3 * 14 * 14)
+    assert len(names["batch"].cu_seqlens) == 5
+    assert names["out"].last_hidden_state.shape == ((1 + 4 + 4) * 256 + n, 64)  # image, frames, collage, tokens
+    assert names["hf_out"].last_hidden_state.shape[-1] == 64
+    assert names["answer"].shape[0] == 1
 
 
 @needs_x265
 @pytest.mark.usefixtures("beside_a_clip")
 def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ours = [shlex.split(command)[1:] for command in COMMANDS if command.startswith("ove-codec ")]
-    assert [argv[0] for argv in ours] == ["info", "framecrc", "extract", "select", "encode", "viz"]
-    for argv in ours:
+    about_one_clip = [argv for argv in ours if "clip.mp4" in argv]
+    assert [argv[0] for argv in about_one_clip] == [
+        "info", "framecrc", "extract", "select", "encode", "viz", "transcode",
+    ]  # fmt: skip
+    for argv in about_one_clip:
         assert main(argv) == 0, capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {
-        "clip.mp4", "arrays.npz", "selection.npz", "features.npz", "panels.png",
+        "clip.mp4", "arrays.npz", "selection.npz", "features.npz", "panels.png", "hevc.mp4",
     }  # fmt: skip
+    for argv in ours:  # the others want data sets: that they are written as the parser has them
+        make_parser().parse_args(argv)
 
 
 def test_verbs() -> None:
@@ -87,7 +105,7 @@ def test_verbs() -> None:
     assert {"demo", "test", "bench"} <= set(verbs)
     for verb in verbs:
         assert re.search(rf"^{verb}:", makefile, re.MULTILINE), verb
-    assert all(command.split()[0] in ("make", "ove-codec") for command in COMMANDS)
+    assert all(command.split()[0] in ("make", "ove-codec", "python") for command in COMMANDS)
 
 
 def test_presets() -> None:
@@ -95,7 +113,7 @@ def test_presets() -> None:
 
 
 def test_places() -> None:
-    for name in ("bench", "motion-probe"):
+    for name in ("bench", "encoder", "motion-probe"):
         between(name)
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (ROOT / target).is_file(), target
