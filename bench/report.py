@@ -256,10 +256,10 @@ def plot(result: dict[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def fill_readme(text: str, readme: Path) -> None:
-    before, rest = readme.read_text(encoding="utf-8").split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    readme.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}", encoding="utf-8")
+def fill_readme(text: str, readme: Path, marks: tuple[str, str] = MARKS) -> None:
+    before, rest = readme.read_text(encoding="utf-8").split(marks[0])
+    _, after = rest.split(marks[1])
+    readme.write_text(f"{before}{marks[0]}\n{text}\n{marks[1]}{after}", encoding="utf-8")
 
 
 def finish(result: dict[str, Any], folder: Path, readme: Path | None) -> None:

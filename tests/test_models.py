@@ -245,6 +245,14 @@ def test_bad_arguments_are_named(
         model(torch.zeros(patches), torch.zeros(positions), bounds)
 
 
+def test_pixels_that_are_not_normalised_are_named() -> None:
+    model = OVEncoder(small())
+    with pytest.raises(ValueError, match=r"patches must be \(N, 48\) floating point, got torch.uint8"):
+        model(torch.zeros(6, 48, dtype=torch.uint8), torch.zeros(6, 3))
+    with pytest.raises(ValueError, match="pixel_values must be normalised"):
+        encode_pixels(model, torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+
+
 @pytest.mark.parametrize(
     "changes",
     [

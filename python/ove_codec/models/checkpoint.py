@@ -48,7 +48,7 @@ def load(model_class: type[OVEncoder], directory: str | os.PathLike[str], dtype:
         try:
             with safetensors.safe_open(file, framework="pt") as tensors:
                 for key in tensors.keys():  # noqa: SIM118 (not a mapping)
-                    name = _unwrapped(key)
+                    name = unwrapped(key)
                     shapes[name] = tuple(tensors.get_slice(key).get_shape())
                     if shapes[name] == expected.get(name):
                         state[name] = tensors.get_tensor(key).to(dtype)
@@ -121,7 +121,8 @@ def has_wrapped_names(directory: str | os.PathLike[str]) -> bool:
         return False
 
 
-def _unwrapped(name: str) -> str:
+def unwrapped(name: str) -> str:
+    """The name of a tensor without the prefixes of wrappers."""
     while name.startswith(WRAPPERS):
         name = name[name.index(".") + 1 :]
     return name

@@ -24,7 +24,8 @@ class OVEncoderConfig:
     shares of 4/16 (time), 6/16 (height) and 6/16 (width). `layer_norm_type` is "layer_norm" or "rms_norm" (the
     pooling head always uses RMSNorm), `rope_layout` is "legacy" (as the published weights were trained) or
     "interleaved" (a proper rotation, for new training). `use_head=False` leaves out the final norm and the pooling
-    head. `image_size` and `rope_temporal_size` are kept for other readers of the file and change no result here.
+    head. `image_size` is kept for other readers of the file; `rope_temporal_size` is the number of time slots that were
+    trained, beyond which positions are warned about. Both change no result here.
 
     Raises:
         ValueError: a size or option is not allowed; the message names it.

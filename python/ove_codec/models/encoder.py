@@ -64,15 +64,18 @@ class PackedEncoder:
         cu_seqlens: Any,
         max_seqlen: int | None,
         attention: str,
-        output_hidden_states: bool,
-        output_attentions: bool,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        pool: bool = True,
     ) -> OVEncoderOutput:
-        """What `OVEncoder.forward` does, by the backend `attention`."""
+        """What `OVEncoder.forward` does, by the backend `attention`; without the pooling head unless `pool`."""
         weight = self.embeddings.patch_embedding.weight
         patches = torch.as_tensor(patches)
         positions = torch.as_tensor(positions)
-        if patches.ndim != 2 or patches.shape[1] != config.patch_dim:
-            raise ValueError(f"patches must be (N, {config.patch_dim}), got {tuple(patches.shape)}")
+        if patches.ndim != 2 or patches.shape[1] != config.patch_dim or not patches.is_floating_point():
+            raise ValueError(
+                f"patches must be (N, {config.patch_dim}) floating point, got {patches.dtype} {tuple(patches.shape)}"
+            )
         check_positions(positions, len(patches), config.rope_temporal_size)
         sequences = packing(cu_seqlens, len(patches), None if output_attentions else max_seqlen)
         # Weights that a loader keeps elsewhere until they are used have no device of their own yet.
@@ -85,8 +88,9 @@ class PackedEncoder:
         x = self.layernorm_pre(self.embeddings(patches))
         x, states, attentions = self.encoder(x, cos, sin, attend, output_hidden_states, output_attentions)
         pooled = None
-        if self.layernorm_post is not None and self.head is not None:
+        if self.layernorm_post is not None:
             x = self.layernorm_post(x)
+        if self.head is not None and pool:
             pooled = self.head(x, attend)
         return OVEncoderOutput(
             x,
@@ -234,7 +238,7 @@ def check_positions(positions: Tensor, rows: int, temporal_size: int | None) -> 
         warnings.warn(
             f"positions has the slot t = {slot:g}, beyond the {temporal_size} of rope_temporal_size; "
             "map long clips onto the slots instead",
-            stacklevel=4,
+            stacklevel=6,
         )
 
 

@@ -64,7 +64,9 @@ def normalize(pixels: NDArray[np.float32], mean: Sequence[float], std: Sequence[
     """(pixels - mean) / std of (H, W, 3)."""
     if len(mean) != 3 or len(std) != 3 or 0 in std:
         raise ValueError(f"image_mean and image_std must be 3 numbers, std not zero, got {mean} and {std}")
-    return (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    shift: NDArray[np.float32] = np.array(mean, np.float32)
+    scale: NDArray[np.float32] = np.array(std, np.float32)
+    return (pixels - shift) / scale
 
 
 def _check_size(name: str, size: Mapping[str, int], allowed: tuple[set[str], ...]) -> None:

@@ -42,6 +42,8 @@ def pixel_rows(
         ValueError: a shape is wrong; or, where they lie on the host, an index is outside the patches.
     """
     pixel_values = torch.as_tensor(pixel_values)
+    if not pixel_values.is_floating_point():
+        raise ValueError(f"pixel_values must be normalised, floating point pixels, got {pixel_values.dtype}")
     if pixel_values.ndim == 4:
         pixel_values = pixel_values.unsqueeze(2)
     if pixel_values.ndim != 5 or pixel_values.shape[1] != config.num_channels:

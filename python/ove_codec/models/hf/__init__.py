@@ -8,7 +8,8 @@
     out = model(**processor(images, return_tensors="pt"))
 
 No code of a checkpoint is run: directories whose `config.json` names classes of its own (`auto_map`) are read by the
-classes here, which have the same parameters. Needs `pip install 'ove_codec[hf]'`; torchvision is not used.
+classes here, which have the same parameters. Needs `pip install 'ove_codec[hf]'`. torchvision is not used; but where it
+is missing transformers hides `AutoVideoProcessor`, and videos need `OneVisionEncoderVideoProcessor.from_pretrained`.
 """
 
 try:

@@ -50,14 +50,15 @@ class OneVisionEncoderModel(PackedEncoder, PreTrainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *args: Any, **kwargs: Any
     ) -> Any:
-        """As of every model of transformers. The prefixes of torch.compile and DistributedDataParallel are taken off."""
+        """As of every model of transformers; names lose the prefixes of torch.compile and DistributedDataParallel."""
         wrapped = pretrained_model_name_or_path is not None and has_wrapped_names(pretrained_model_name_or_path)
         if wrapped:
             kwargs.setdefault("key_mapping", {rf"^(?:{'|'.join(map(re.escape, WRAPPERS))})+": ""})
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         if wrapped:
             # transformers 5 keeps the mapping, and would apply its reverse, which there is not, to what is saved.
-            vars(loaded[0] if isinstance(loaded, tuple) else loaded).pop("_weight_conversions", None)
+            model = loaded[0] if isinstance(loaded, tuple) else loaded
+            model.__dict__.pop("_weight_conversions", None)
         return loaded
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -80,7 +81,7 @@ class OneVisionEncoderModel(PackedEncoder, PreTrainedModel):
         return_dict: bool | None = None,
         *,
         patches: Tensor | None = None,
-        cu_seqlens: Tensor | None = None,
+        cu_seqlens: Any = None,
         max_seqlen: int | None = None,
     ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
         """Encodes a batch of images or clips of one size, or packed patches.

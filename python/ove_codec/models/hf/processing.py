@@ -154,9 +154,7 @@ class OneVisionEncoderVideoProcessor(_Processor):
     valid_kwargs: type = _VideoOptions
     default_edge = 224
 
-    def __init__(
-        self, num_frames: int | None = None, slots: int = SLOTS, patch_size: int = 14, **kwargs: Any
-    ) -> None:
+    def __init__(self, num_frames: int | None = None, slots: int = SLOTS, patch_size: int = 14, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_frames = num_frames
         self.slots = slots
@@ -214,8 +212,10 @@ class OneVisionEncoderVideoProcessor(_Processor):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
-        """Reads a local directory: `video_preprocessor_config.json`; where it is missing, what images and videos have in
-        common from `preprocessor_config.json`, and the patch size from `config.json`.
+        """Reads `video_preprocessor_config.json` in a local directory.
+
+        Where it is missing, what images and videos have in common is read from `preprocessor_config.json`, and the
+        patch size from `config.json`.
 
         Raises:
             FileNotFoundError: the directory has neither file.
