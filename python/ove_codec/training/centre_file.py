@@ -28,7 +28,7 @@ def load_centres(file: Path, rows: range, shape: tuple[int, int]) -> np.ndarray[
             bank = tensors.get_slice("centres")
             found = tuple(bank.get_shape())
             if found == shape:
-                return np.ascontiguousarray(bank[rows.start : rows.stop], np.float32)
+                return np.array(bank[rows.start : rows.stop], np.float32)
     else:
         raise ValueError(f"{file} is no .npy or .safetensors file")
     if found != shape:
@@ -36,4 +36,4 @@ def load_centres(file: Path, rows: range, shape: tuple[int, int]) -> np.ndarray[
             f"{file} holds centres of shape {found}, the head wants {shape}: set centres to {found[0]}; centres of "
             f"another width than the model's hidden size give labels, but cannot be the first weights"
         )
-    return np.ascontiguousarray(bank[rows.start : rows.stop], np.float32)
+    return np.array(bank[rows.start : rows.stop], np.float32)
