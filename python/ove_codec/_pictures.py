@@ -113,22 +113,20 @@ class _VideoReader:
     def for_gpu(self) -> _VideoReader:
         sizes, info = self.sizes(), self._video.info
         samples = int(info["width"]) * int(info["height"])
-        few = sizes is not None and len(sizes) and 8 * float(np.mean(sizes)) < MOST_BITS_A_SAMPLE * samples
-        return _VideoReader(self._video, bool(few))
+        few = 8 * float(np.sum(sizes)) < MOST_BITS_A_SAMPLE * samples * len(sizes)
+        return _VideoReader(self._video, few)
 
     def pts(self) -> Array | int:
         return np.asarray(self._video.index.pts, np.float64)
 
-    def sizes(self) -> npt.NDArray[np.int64] | None:
-        return None if self._video.motion_only else np.asarray(self._video.index.packet_bytes)
+    def sizes(self) -> npt.NDArray[np.int64]:
+        return np.asarray(self._video.index.packet_bytes)
 
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
         return np.asarray(self._video.index.type[list(frame_ids)] == "I")
 
     def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scores | None:
         video, rotation = self._video, self._video.info["rotation"]
-        if video.motion_only:
-            return None
         window = video.index.window(frame_ids)
         if window is None:
             return None
