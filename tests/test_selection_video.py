@@ -185,7 +185,9 @@ def test_scores_of_the_decoders_threads_are_those_of_one_picture_after_the_other
 ) -> None:
     path = encoded(stream_folder, "selection_yuv420p.mp4")
     video = ove_codec.open(path, threads=threads)
-    selection = ove_codec.select(video, preset, num_frames=9, percentile_scope=scope, i_pictures="as_coded")
+    selection = ove_codec.select(
+        video, preset, num_frames=9, percentile_scope=scope, i_pictures="as_coded", accumulate="none"
+    )
     geometry = selection.geometry
     scorer = _core.Scorer(selection.params, geometry.window, geometry.rotation)
     if selection.scales is not None:
