@@ -47,19 +47,24 @@ class Benches {
   std::vector<std::unique_ptr<Bench>> free_;
 };
 
-// Lets Python's signal handlers run now and then; what they raise ends the work.
-class SignalCheck {
+// Lets Python in now and then: its signal handlers, and `progress`, which is told how much is done. What they raise
+// ends the work.
+class Breaks {
  public:
-  void operator()() {
+  explicit Breaks(py::handle progress) : progress_(progress) {}
+
+  void operator()(std::size_t done) {
     const auto now = std::chrono::steady_clock::now();
     if (now < next_) return;
     next_ = now + kInterval;
     py::gil_scoped_acquire gil;
     if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    if (!progress_.is_none()) progress_(done);
   }
 
  private:
   static constexpr std::chrono::milliseconds kInterval{100};
+  const py::handle progress_;
   std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + kInterval;
 };
 
@@ -71,7 +76,7 @@ Scorer::Scorer(const py::dict& params, const std::array<int, 4>& window, int rot
       geometry_(geometry_of(params, window_)),
       saliency_(params_, window_, geometry_) {}
 
-py::array_t<float> Scorer::score_video(py::handle source, reader::ReaderOptions options) {
+py::array_t<float> Scorer::score_video(py::handle source, reader::ReaderOptions options, py::handle progress) {
   const std::vector<std::int64_t> ids = options.frame_ids;
   py::array_t<float> out(
       {std::ssize(ids), static_cast<py::ssize_t>(geometry_.rows), static_cast<py::ssize_t>(geometry_.columns)});
@@ -95,10 +100,10 @@ py::array_t<float> Scorer::score_video(py::handle source, reader::ReaderOptions 
       bench.saliency.score(bench.arrays.view(picture, params_), {scores + slot * patches, patches});
     });
   };
-  SignalCheck check_signals;
+  Breaks breaks(progress);
   std::size_t count = 0;
   reader::VideoReader reader(std::move(demuxer), std::move(options));
-  for (reader::VideoPicture picture; reader.next(picture); ++count) check_signals();
+  for (reader::VideoPicture picture; reader.next(picture); ++count) breaks(count);
   if (count < ids.size()) {
     throw DecodeError("the video ended before the picture of display index " + std::to_string(ids[count]));
   }

@@ -52,8 +52,10 @@ class Scorer {
   }
 
   // Scores (T, rows, columns) of the pictures that the options name, all of the size that the scorer is for, each made
-  // by the thread that decoded the picture. The GIL is free meanwhile, but for signals now and then.
-  pybind11::array_t<float> score_video(pybind11::handle source, reader::ReaderOptions options);
+  // by the thread that decoded the picture. The GIL is free meanwhile, but for signals and `progress` (None, or called
+  // with the number of pictures done) now and then.
+  pybind11::array_t<float> score_video(pybind11::handle source, reader::ReaderOptions options,
+                                       pybind11::handle progress);
 
   pybind11::array_t<bool> valid() const;
   std::tuple<float, float, float> scales() const;

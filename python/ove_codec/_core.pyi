@@ -1,6 +1,6 @@
 """Types of the C++ extension."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any, BinaryIO, final
 
@@ -232,6 +232,7 @@ class Scorer(metaclass=_Pybind11Type):
         frame_ids: Sequence[int],
         threads: int,
         limits: dict[str, int],
+        progress: Callable[[int], object] | None = None,
     ) -> NDArray[np.float32]: ...
     def heat(
         self,

@@ -137,6 +137,7 @@ class _VideoReader:
             frame_ids=frame_ids,
             threads=video.threads,
             limits=video.limits.as_dict(),
+            progress=video._progress(len(frame_ids)),
         )
         return Scores(values, scorer, window, rotation)
 

@@ -10,6 +10,10 @@ from typing import BinaryIO
 Entry = tuple[str, dict[str, tuple[int, int]]]
 
 
+class TruncatedError(tarfile.ReadError):
+    """The file ends before its last member does."""
+
+
 def split_name(name: str) -> tuple[str, str]:
     """Key and suffix of a member: `a/7.left.MP4` is `a/7` and `left.mp4`."""
     folder, _, base = name.rpartition("/")
@@ -20,8 +24,8 @@ def split_name(name: str) -> tuple[str, str]:
 def index(file: BinaryIO) -> list[Entry]:
     """Key, and by suffix offset and size of each member, of all samples. Reads headers only.
 
-    Raises tarfile.TarError where it is no uncompressed tar file or a header is damaged, and where the last member is
-    cut off.
+    Raises tarfile.TarError where it is no uncompressed tar file or a header is damaged, TruncatedError where the last
+    member is cut off.
     """
     entries: list[Entry] = []
     size = file.seek(0, io.SEEK_END)
@@ -32,7 +36,7 @@ def index(file: BinaryIO) -> list[Entry]:
                 continue
             key, suffix = split_name(member.name)
             if member.offset_data + member.size > size:
-                raise tarfile.ReadError(f"cut off inside {member.name}, at byte {size}")
+                raise TruncatedError(f"cut off inside {member.name}, at byte {size}")
             if not entries or entries[-1][0] != key:
                 entries.append((key, {}))
             entries[-1][1][suffix] = (member.offset_data, member.size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
@@ -86,6 +86,10 @@ class Video:
                 frame_ids=wanted,
             )
         )
+
+    def _progress(self, total: int) -> Callable[[int], object] | None:
+        """What is told now and then how many of `total` pictures are scored."""
+        return None
 
     def seek(
         self, *, index: int | None = None, pts: float | None = None, residual: bool = True

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,13 +21,15 @@ T = TypeVar("T")
 Commands = argparse._SubParsersAction  # the type has no public name
 
 
-def add_command(commands: Commands[Any], name: str, run: Any, summary: str, **options: Any) -> argparse.ArgumentParser:
+def add_command(
+    commands: Commands[Any], name: str, run: Any, summary: str, *, reads: str = "HEVC video", **options: Any
+) -> argparse.ArgumentParser:
     """A command that reads one video."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=summary, description=options.pop("description", f"{summary[0].upper()}{summary[1:]}."), **options
     )
     parser.set_defaults(run=run)
-    parser.add_argument("file", metavar="FILE", help="HEVC video: MP4, MOV, Matroska, MPEG-TS, raw .h265, ...")
+    parser.add_argument("file", metavar="FILE", help=f"{reads}: MP4, MOV, Matroska, MPEG-TS, raw, ...")
     return parser
 
 
@@ -55,6 +57,10 @@ class WatchedVideo(Video, os.PathLike[str]):
     def read(self, frame_ids: Iterable[int], *, residual: bool = True) -> Iterator[ove_codec.Picture]:
         wanted = list(frame_ids)
         return progress(super().read(wanted, residual=residual), len(wanted))
+
+    def _progress(self, total: int) -> Callable[[int], object]:
+        bar = tqdm(total=total, unit=" pictures", delay=0.5, leave=False, disable=None, file=sys.stderr)
+        return lambda done: bar.update(done - bar.n)
 
 
 def open_video(args: argparse.Namespace, transcode: bool | str = False) -> Any:

@@ -20,6 +20,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "transcode",
         run,
         "convert a video of any codec to HEVC",
+        reads="video",
         description="Decodes a video with libavcodec and encodes it with libx265, in this process. Time stamps, "
         "rotation and colour description stay; sound is left out. Where the file is damaged nothing is written, unless "
         "--keep-damaged is given.",

@@ -105,22 +105,12 @@ class Packer:
                 members[SELECTION] = record.selection.read_bytes()
                 Selection.load(record.selection)
             elif self.select is not None:
-                out: Any = io.BytesIO()
-                store(ove_codec.select(data, **self.select), out)
+                out = io.BytesIO()
+                ove_codec.select(data, **self.select).save(out)
                 members[SELECTION] = out.getvalue()
             elif self.check and not len(ove_codec.open(data)):
                 raise ValueError("it shows no picture")
         return members
-
-
-def store(selection: Selection, out: Any) -> None:
-    """Writes a selection to a binary file object, as `Selection.save` does to a file."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "selection.npz"
-        selection.save(path)
-        out.write(path.read_bytes())
 
 
 def _folder(source: Path) -> list[Record]:

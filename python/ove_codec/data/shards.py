@@ -20,6 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ove_codec import _tar
+from ove_codec._files import replacing
+
 SIZES_FILE = "sizes.json"
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _OPEN_SHARDS = 16  # indexes that a process keeps
@@ -63,7 +66,7 @@ class ShardSet:
             count = sizes[file.parent].get(file.name)
             counts.append(len(index_shard(file)) if count is None else count)
         self.counts = np.array(counts, np.int64)
-        self._indexes: OrderedDict[int, list[_Entry]] = OrderedDict()
+        self._indexes: OrderedDict[int, list[_tar.Entry]] = OrderedDict()
         if self.counts.sum() == 0:
             raise DataError(f"the shards {', '.join(patterns)} hold no sample")
 
@@ -99,29 +102,15 @@ class ShardSet:
         return Sample(f"{file.name}/{key}", found)
 
 
-_Entry = tuple[str, dict[str, tuple[int, int]]]
-
-
-def index_shard(file: Path) -> list[_Entry]:
-    """The samples of a shard: key, and offset and size of each member. Reads headers only."""
-    entries: list[_Entry] = []
-    size = file.stat().st_size
+def index_shard(file: Path) -> list[_tar.Entry]:
+    """``_tar.index`` of a shard; raises DataError, which names it."""
     try:
-        with tarfile.open(file, "r:") as tar:
-            for member in tar:
-                if not member.isfile():
-                    continue
-                folder, _, base = member.name.rpartition("/")
-                stem, _, suffix = base.partition(".")
-                key = f"{folder}/{stem}" if folder else stem
-                if member.offset_data + member.size > size:
-                    raise DataError(f"{file} is cut off inside {member.name}, at byte {size}: pack or copy it again")
-                if not entries or entries[-1][0] != key:
-                    entries.append((key, {}))
-                entries[-1][1][suffix.lower()] = (member.offset_data, member.size)
+        with open(file, "rb") as tar:
+            return _tar.index(tar)
+    except _tar.TruncatedError as error:
+        raise DataError(f"{file} is {error}: pack or copy it again") from error
     except tarfile.TarError as error:
         raise DataError(f"{file} is no uncompressed tar file, or damaged: {error}") from error
-    return entries
 
 
 def write_shards(
@@ -162,17 +151,13 @@ def write_shards(
                 part = folder / f".{prefix}-{len(sizes):06}.{os.getpid()}.part"
                 tar = tarfile.open(part, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115 (it stays open over many samples)
                 count = 0
-            for suffix, data in members.items():
-                info = tarfile.TarInfo(f"{key}.{suffix}")
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
+            _tar.add_sample(tar, key, members)
             count += 1
         if tar is not None:
             yield done()
         known = _sizes(folder) | sizes
-        temporary = folder / f".{SIZES_FILE}.{os.getpid()}.part"
-        temporary.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        temporary.rename(folder / SIZES_FILE)
+        with replacing(folder / SIZES_FILE) as temporary:
+            temporary.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     finally:
         if part != folder:
             part.unlink(missing_ok=True)
