@@ -208,7 +208,7 @@ def plot(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
         axes.set(title=title, xlabel="patches a clip", ylabel="top-1 after the last epoch (%)")
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
-    with matplotlib.rc_context({"svg.hashsalt": "ove_codec"}):
+    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "ove_codec"}):
         figure.savefig(path, metadata={"Date": None} if Path(path).suffix == ".svg" else None)
 
 
