@@ -70,13 +70,15 @@ def table(outcome: dict[str, Any]) -> str:
     chance = 100 / len(motion_clips.CLASSES)
     size = grid["size"] // grid["patch_size"]
     facts = outcome["machine"]
+    # Runs in pieces have no times that one command took.
+    spent = f": {duration(costs['cpu_seconds'])} of CPU time, in {duration(costs['wall_seconds'])}" if costs else ""
     text = [
         f"Accuracy in per cent, mean and deviation of {seeds}; chance is {chance:.1f}. {grid['budget']} tokens a "
         f"clip of {grid['num_frames']} sampled pictures of {size}x{size} patches; {training['layers']} layers of width "
         f"{training['hidden']}, {training['epochs']} epochs on {setting['train_clips']} clips, tested on "
         f"{setting['test_clips']}, a third of each kind. The last column is the share of the tokens that lie on the "
         f"acting disc while it moves. {'GPU' if outcome['device'] == 'cuda' else facts['cpu']}, {facts['cores']} "
-        f"cores: {duration(costs['cpu_seconds'])} of CPU time, in {duration(costs['wall_seconds'])}.",
+        f"cores{spent}.",
     ]
     if outcome["report"]:
         text += ["", *lines(outcome["report"], "tokens")]
