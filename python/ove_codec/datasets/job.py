@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import ove_codec
 from ove_codec.datasets import places, reference
 from ove_codec.datasets.clips import Clip, Failure
+from ove_codec.datasets.statistics import statistics, worker_name
 from ove_codec.presets import resolve
 from ove_codec.transcoding import in_hevc, recipe_of
 
@@ -64,7 +66,10 @@ class Job:
 
 @dataclass
 class Fetched:
-    """A clip, read: its content's key, and an HEVC video (or one with exported motion) to select from."""
+    """A clip, read: its content's key, and an HEVC video (or one with exported motion) to select from.
+
+    seconds: that it took.
+    """
 
     clip: Clip
     key: str
@@ -72,6 +77,7 @@ class Fetched:
     stamp: str
     codec: str
     video: Any
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,8 @@ class Result:
     facts: name, key (SHA-256 of its bytes), where, codec, pictures, width, height, rows, columns, patch_size, geometry
         (JSON) and tokens, the number of patches.
     arrays: for tables. files: contents by suffix or name, for shards and the reference's files.
+    statistics: for the manifest: see ``datasets.statistics``; and seconds, that the clip took, ended, the time of day
+        (Unix) when it was done, and worker, by whom.
     """
 
     clip: Clip
@@ -98,6 +106,7 @@ class Result:
     facts: dict[str, Any]
     arrays: dict[str, np.ndarray[Any, Any]]
     files: dict[str, bytes]
+    statistics: dict[str, Any] = field(default_factory=dict)
 
     @property
     def num_bytes(self) -> int:
@@ -106,6 +115,7 @@ class Result:
 
 def fetch(clip: Clip, job: Job, known: tuple[str, ...] = ()) -> Fetched | Unchanged | Failure:
     """Reads a clip and transcodes it where that is wanted. `known` are keys of this name that are finished."""
+    began = time.perf_counter()
     try:
         size, stamp = places.stamp(clip.place)
         source: Any = _read(clip, size)
@@ -113,7 +123,8 @@ def fetch(clip: Clip, job: Job, known: tuple[str, ...] = ()) -> Fetched | Unchan
         if key in known:
             return Unchanged(clip, key)
         codec = ove_codec._core.stream_info(source)["codec"]
-        return Fetched(clip, key, size, stamp, codec, in_hevc(source, job.transcode, threads=1))
+        video = in_hevc(source, job.transcode, threads=1)
+        return Fetched(clip, key, size, stamp, codec, video, time.perf_counter() - began)
     except Exception as error:  # whatever is wrong with one clip must not end the others
         return Failure.of(clip.name, clip.where, error)
 
@@ -169,6 +180,7 @@ def _key(source: Any) -> str:
 
 
 def _finish(fetched: Fetched, job: Job) -> Result:
+    began = time.perf_counter()
     clip = fetched.clip
     video = ove_codec.open(fetched.video, threads=1)
     selection: Any = ove_codec.select(video, job.preset, threads=1, device=job.device, **job.params)
@@ -204,7 +216,12 @@ def _finish(fetched: Fetched, job: Job) -> Result:
         arrays, files = {}, _members(fetched, selection, facts, arrays, job)
     elif job.format == "reference":
         arrays, files = {}, reference.files(clip, video, selection)
-    return Result(clip, fetched.size, fetched.stamp, facts, arrays, files)
+    work = {
+        "seconds": round(fetched.seconds + time.perf_counter() - began, 4),
+        "ended": round(time.time(), 3),
+        "worker": worker_name(),
+    }
+    return Result(clip, fetched.size, fetched.stamp, facts, arrays, files, {**statistics(selection), **work})
 
 
 def _members(

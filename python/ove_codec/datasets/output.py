@@ -11,9 +11,10 @@ import re
 import shutil
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ove_codec import _tar
 from ove_codec.datasets import places
@@ -21,23 +22,30 @@ from ove_codec.datasets.clips import Failure
 from ove_codec.datasets.job import Job, Result
 from ove_codec.datasets.tables import arrow, failure_table, selection_table
 
-_MANIFESTS = "_manifest"
-_SETTINGS = f"{_MANIFESTS}/job.json"
-_SUFFIX = {"parquet": ".parquet", "webdataset": ".tar", "reference": ""}
+MANIFESTS = "_manifest"
+SETTINGS = f"{MANIFESTS}/job.json"
+RUNS = f"{MANIFESTS}/runs.jsonl"
+SUFFIX = {"parquet": ".parquet", "webdataset": ".tar", "reference": ""}
 _ROW_GROUP = 1 << 26  # bytes
+_FACTS = ("codec", "pictures", "width", "height")
 FAILURES = "failures.parquet"
 
 
 class Folder:
-    """A folder of this machine, or at a URL of fsspec. Files appear in it whole, and take the place of others."""
+    """A folder of this machine, or at a URL of fsspec. Files appear in it whole, and take the place of others.
 
-    def __init__(self, place: str) -> None:
+    It is made where it is missing, or with `make` False left as it is.
+    """
+
+    def __init__(self, place: str, make: bool = True) -> None:
         self.place = place
         self._fs: Any = None
         root = place
         if places.is_url(place):
             self._fs, root = places.filesystem(place)
         self._root = root.rstrip("/") or "/"
+        if not make:
+            return
         if self._fs is None:
             os.makedirs(place, exist_ok=True)
         else:
@@ -64,6 +72,13 @@ class Folder:
             return Path(self.path(name)).read_bytes()
         data: bytes = self._fs.cat_file(self.path(name))
         return data
+
+    def open(self, name: str) -> BinaryIO:
+        """A file in it to read from, anywhere."""
+        if self._fs is None:
+            return open(self.path(name), "rb")
+        file: BinaryIO = self._fs.open(self.path(name), "rb")
+        return file
 
     def remove(self, name: str) -> None:
         if self._fs is not None:
@@ -121,8 +136,9 @@ class Folder:
 class Output:
     """What is finished in a folder, and the shard at work.
 
-    Beside the shards lies `_manifest`: the settings, and for every finished shard a file that names its clips. A shard
-    without one is left over from a run that was ended, and is taken away.
+    Beside the shards lies `_manifest`: the settings, for every finished shard a file that names its clips, and
+    runs.jsonl, what each run was and did. A shard without a file in it is left over from a run that was ended, and is
+    taken away.
 
     Raises:
         ValueError: the folder holds results of other settings, or other files. BlockingIOError: another run is at work.
@@ -142,6 +158,8 @@ class Output:
         self._lines: list[tuple[str, str]] = []
         shards = self._read_manifests()
         self._sweep(shards)
+        self._run: dict[str, Any] = {"began": round(time.time(), 3)}
+        self._runs = ""
         self._number = 1 + max((int(name[5:11]) for name in shards), default=-1)
         self._waiting: list[Result] = []
 
@@ -149,8 +167,8 @@ class Output:
 
     def _begin(self) -> None:
         existing = self.folder.names()
-        if _MANIFESTS in existing and "job.json" in self.folder.names(_MANIFESTS):
-            before = json.loads(self.folder.read(_SETTINGS))
+        if MANIFESTS in existing and "job.json" in self.folder.names(MANIFESTS):
+            before = json.loads(self.folder.read(SETTINGS))
             if before != json.loads(json.dumps(self._settings)):
                 changed = sorted(
                     name
@@ -159,16 +177,16 @@ class Output:
                 )
                 raise ValueError(
                     f"{self.folder.place} holds results of other settings ({', '.join(changed)}): choose another "
-                    f"folder, or the settings in {_SETTINGS}"
+                    f"folder, or the settings in {SETTINGS}"
                 )
-        elif foreign := [name for name in existing if not name.startswith(".") and name != _MANIFESTS]:
+        elif foreign := [name for name in existing if not name.startswith(".") and name != MANIFESTS]:
             raise ValueError(
                 f"{self.folder.place} holds other files, {foreign[0]} for one: choose a folder that is empty or new"
             )
         else:
-            self.folder.write(_SETTINGS, json.dumps(self._settings, indent=1, sort_keys=True).encode() + b"\n")
+            self.folder.write(SETTINGS, json.dumps(self._settings, indent=1, sort_keys=True).encode() + b"\n")
         if self.folder.local:
-            self._lock = open(self.folder.path(f"{_MANIFESTS}/lock"), "w")  # noqa: SIM115 (held until close)
+            self._lock = open(self.folder.path(f"{MANIFESTS}/lock"), "w")  # noqa: SIM115 (held until close)
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -179,26 +197,27 @@ class Output:
 
     def _read_manifests(self) -> set[str]:
         shards = set()
-        for name in self.folder.names(_MANIFESTS):
+        for name in self.folder.names(MANIFESTS):
             if not re.fullmatch(r"part-\d{6}\.jsonl", name):
                 continue
             shard = name.removesuffix(".jsonl")
-            entries = [json.loads(line) for line in self.folder.read(f"{_MANIFESTS}/{name}").splitlines()]
+            entries = [json.loads(line) for line in self.folder.read(f"{MANIFESTS}/{name}").splitlines()]
             shards.add(shard)
             self._note(shard, entries)
         return shards
 
     def _note(self, shard: str, entries: list[dict[str, Any]]) -> None:
         self.shards += 1
-        self._sizes[shard + _SUFFIX[self.job.format]] = len(entries)
+        self._sizes[shard + SUFFIX[self.job.format]] = len(entries)
         for entry in entries:
+            entry.pop("statistics", None)  # of no use here, and most of it
             self.finished.setdefault(entry["name"], []).append(entry)
             if "line" in entry:
                 self._lines.append((entry["name"], entry["line"]))
 
     def _sweep(self, shards: set[str]) -> None:
         """Takes away what an ended run left."""
-        suffix = _SUFFIX[self.job.format]
+        suffix = SUFFIX[self.job.format]
         kept = {entry["folder"] for entries in self.finished.values() for entry in entries if "folder" in entry}
         for name in self.folder.names():
             part = name.startswith(".") and name.endswith(".part")
@@ -206,9 +225,9 @@ class Output:
             sample = not suffix and name.startswith("sample_") and name not in kept
             if part or shard or sample:
                 self.folder.remove(name)
-        for name in self.folder.names(_MANIFESTS):
+        for name in self.folder.names(MANIFESTS):
             if name.startswith(".") and name.endswith(".part"):
-                self.folder.remove(f"{_MANIFESTS}/{name}")
+                self.folder.remove(f"{MANIFESTS}/{name}")
 
     def keys(self, name: str) -> tuple[str, ...]:
         """Keys of what is finished under the printable name of a clip."""
@@ -239,7 +258,7 @@ class Output:
             return
         results, self._waiting = self._waiting, []
         shard = f"part-{self._number:06}"
-        name = shard + _SUFFIX[self.job.format]
+        name = shard + SUFFIX[self.job.format]
         entries = [
             {
                 "name": r.facts["name"],
@@ -249,6 +268,8 @@ class Output:
                 "size": r.size,
                 "stamp": r.stamp,
                 "tokens": r.facts["tokens"],
+                "run": self._run["began"],
+                "statistics": {name: r.facts[name] for name in _FACTS} | r.statistics,
             }
             for r in results
         ]
@@ -266,7 +287,7 @@ class Output:
                 self.folder.drop(part)
                 raise
         lines = "".join(json.dumps(entry) + "\n" for entry in entries)
-        self.folder.write(f"{_MANIFESTS}/{shard}.jsonl", lines.encode())
+        self.folder.write(f"{MANIFESTS}/{shard}.jsonl", lines.encode())
         self._number += 1
         self._note(shard, entries)
 
@@ -308,6 +329,13 @@ class Output:
             self.folder.write("sizes.json", json.dumps(self._sizes, indent=1, sort_keys=True).encode() + b"\n")
         elif self.job.format == "reference":
             self.folder.write("data.jsonl", "".join(f"{line}\n" for _, line in sorted(self._lines)).encode())
+
+    def write_run(self, facts: dict[str, Any], *, first: bool = False) -> None:
+        """What this run is and did, as a line of runs.jsonl: once when it begins (`first`), and again when it ends."""
+        if first and RUNS.rpartition("/")[2] in self.folder.names(MANIFESTS):
+            self._runs = self.folder.read(RUNS).decode(errors="replace")
+        self._run |= facts
+        self.folder.write(RUNS, f"{self._runs}{json.dumps(self._run)}\n".encode())
 
     def close(self) -> None:
         if self._lock is not None:

@@ -12,6 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import ove_codec
 from ove_codec.datasets import places
 from ove_codec.datasets.clips import Clip, Failure, list_clips
 from ove_codec.datasets.job import Job, Result, Unchanged
@@ -19,6 +20,7 @@ from ove_codec.datasets.output import Output
 from ove_codec.datasets.pool import Outcome, Task
 
 ENGINES = ("local", "ray")
+_NAMED = 8  # sources that a run's record names
 
 
 @dataclass
@@ -121,13 +123,19 @@ def select_dataset(
             raise ValueError(f"{name} must be positive, not {value}")
     if timeout is not None and engine == "ray":
         raise ValueError("timeout is for engine='local': Ray has no time limits of its own")
+    if not isinstance(source, str | os.PathLike):
+        source = list(source)
     job = Job(format, preset, params, transcode, tokens, video, device)
     began = time.monotonic()
     listing = list_clips(source, column)
     summary = Summary(clips=len(listing.clips) + len(listing.failures), repeated=listing.repeated)
     target = Output(os.fspath(output), job, shard_clips, shard_bytes)
     failures = list(listing.failures)
+    cores = len(os.sched_getaffinity(0))
+    end = "stopped"
     try:
+        about = {"engine": engine, "workers": workers or (cores if engine == "local" else None), "device": device}
+        target.write_run({**about, **_origin(source)}, first=True)
         tasks: list[Task] = []
         for clip in listing.clips:
             if _finished(clip, target):
@@ -161,13 +169,28 @@ def select_dataset(
             target.write_lists()
         except OSError as error:
             raise _with_remedy(error, target) from None
+        end = "completed"
     finally:
+        summary.failed = len(failures)
+        summary.reasons = dict(Counter(failure.error for failure in failures).most_common())
+        summary.shards = target.shards
+        summary.seconds = time.monotonic() - began
+        with suppress(OSError):  # a full disk has been told of
+            target.write_run({"end": end, **summary.as_dict()})
         target.close()
-    summary.failed = len(failures)
-    summary.reasons = dict(Counter(failure.error for failure in failures).most_common())
-    summary.shards = target.shards
-    summary.seconds = time.monotonic() - began
     return summary
+
+
+def _origin(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> dict[str, Any]:
+    """What was selected from, and the folder that relative paths count from."""
+    sources = [source] if isinstance(source, str | os.PathLike) else list(source)
+    named = [places.printable(places.local(one)) for one in sources[:_NAMED]]
+    return {
+        "source": named,
+        "sources": len(sources),
+        "folder": places.printable(os.getcwd()),
+        "version": ove_codec.__version__,
+    }
 
 
 def _keep_what_is_done(target: Output, failures: list[Failure]) -> None:
