@@ -18,6 +18,7 @@ from ove_codec.cli import (
     info,
     pack,
     probe,
+    report,
     select,
     select_dataset,
     train,
@@ -40,7 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {ove_codec.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in (
-        info, extract, transcode, select, select_dataset, encode, viz, probe, cluster, pack, train, export,
+        info, extract, transcode, select, select_dataset, report, encode, viz, probe, cluster, pack, train, export,
     ):  # fmt: skip
         module.add_commands(commands)
     return parser

@@ -53,7 +53,7 @@ class Results:
                              "wrote, with _manifest in it")  # fmt: skip
         settings = self._json(SETTINGS, self.folder.read(SETTINGS), "restore it, or select into a new folder")
         self.settings: dict[str, Any] = settings if isinstance(settings, dict) else {}
-        self.format = self.settings.get("format")
+        self.format = str(self.settings.get("format"))
         if self.format not in FORMATS or not isinstance(self.settings.get("params"), dict):
             raise ValueError(f"{self.named(SETTINGS)} does not hold the settings of a run: restore it, or select into "
                              "a new folder")  # fmt: skip
@@ -127,8 +127,10 @@ class Results:
                         if len(found.rows) < limit or few:
                             found.rows.append(row)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise ValueError(f"{self.named(FAILURES)} is damaged, {' '.join(str(error).split())}: remove it, and run "
-                             "select-dataset again, which writes it anew")  # fmt: skip
+            said = " ".join(str(error).split())
+            raise ValueError(
+                f"{self.named(FAILURES)} is damaged, {said}: remove it, and run select-dataset again, which writes it"
+            ) from None
         return Failures(count, found.kinds, found.rows)
 
     def _json(self, name: str, data: bytes, remedy: str) -> Any:

@@ -57,22 +57,18 @@ def read_stored(results: Results, shard: str, entries: Iterable[dict[str, Any]])
     Raises ValueError where the shard is damaged or lacks a clip; the message names the file, the clip and the remedy.
     """
     read = {"parquet": _from_parquet, "webdataset": _from_tar, "reference": _from_files}[results.format]
+    damaged = (arrow()[0].ArrowException, tarfile.TarError, OSError, EOFError, LookupError, TypeError, ValueError)
     for entry in entries:
-        file = entry.get("folder", "") if results.format == "reference" else shard + SUFFIX[results.format]
+        file = str(entry.get("folder")) if results.format == "reference" else shard + SUFFIX[results.format]
         try:
-            yield _checked(read(results, str(file), entry))
-        except (
-            arrow()[0].ArrowException,
-            tarfile.TarError,
-            OSError,
-            EOFError,
-            LookupError,
-            TypeError,
-            ValueError,
-        ) as e:
-            said = " ".join(str(e).split()) or type(e).__name__
-            raise ValueError(f"{results.named(str(file))} is damaged at the clip {entry['name']}: {said}. To mend it, "
-                             f"{results.remedy(shard)}") from e  # fmt: skip
+            stored = _checked(read(results, file, entry))
+        except damaged as error:
+            said = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(
+                f"{results.named(file)} is damaged at the clip {entry['name']}: {said}. To mend it, "
+                f"{results.remedy(shard)}"
+            ) from error
+        yield stored
 
 
 def _checked(stored: Stored) -> Stored:
@@ -117,7 +113,8 @@ def _from_tar(results: Results, file: str, entry: dict[str, Any]) -> Stored:
         with np.load(io.BytesIO(read("npz")), allow_pickle=False) as arrays:
             frame_ids, positions, mask = (arrays[name] for name in ("frame_ids", "positions", "mask"))
         video = next((read(suffix) for suffix in members if suffix in SUFFIXES), None)
-    return Stored(frame_ids, positions, *mask.shape[1:], np.array(facts["pts"], np.float64), video)
+    rows, columns = mask.shape[1:]
+    return Stored(frame_ids, positions, rows, columns, np.array(facts["pts"], np.float64), video)
 
 
 def _from_files(results: Results, folder: str, entry: dict[str, Any]) -> Stored:

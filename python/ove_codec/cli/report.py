@@ -1,0 +1,55 @@
+"""`ove-codec report`: a page to look at what `select-dataset` wrote."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ove_codec.cli import common
+
+
+def add_commands(commands: common.Commands[Any]) -> None:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "report",
+        help="write a page about the output of select-dataset",
+        description="Writes one HTML file, which needs no network and nothing beside itself, about a folder that "
+        "select-dataset wrote: the four panels of some clips, playing, with their heat and tokens over time; budget "
+        "curves, shares kept, clips and tokens a second, and failures with their reasons. Needs pip install "
+        "'ove_codec[dataset]'.",
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("output", metavar="OUTPUT", help="the folder, or URL of one, that select-dataset wrote")
+    parser.add_argument("-o", "--out", metavar="PAGE.html", help="file to write (default: report.html in OUTPUT)")
+    parser.add_argument("--clips", type=int, default=8, metavar="N", help="clips to show (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which ones (default: %(default)s)")
+    parser.add_argument(
+        "--input", metavar="INPUT", help="where the clips lie now, if they were moved; as select-dataset takes it"
+    )
+    parser.add_argument("--column", metavar="NAME", help="of a table as --input, with paths or URLs")
+    parser.add_argument(
+        "--max-size", type=float, default=16, metavar="MB", help="of the pictures in the page (default: %(default)s)"
+    )
+    common.add_threads(parser)
+    common.add_json(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    from ove_codec.datasets import write_report
+
+    report = write_report(
+        args.output,
+        args.out,
+        clips=args.clips,
+        seed=args.seed,
+        source=args.input,
+        column=args.column,
+        max_bytes=int(args.max_size * 2**20),
+        threads=args.threads,
+        watch=lambda items, total: common.progress(items, total, " clips"),
+    )
+    lines = [
+        ("page", f"{report.page}, {report.num_bytes / 2**20:.1f} MB"),
+        ("clips", f"{report.clips}, {report.failed} failed; {report.tokens} tokens"),
+        ("shown", f"{report.shown}, {report.playing} of them playing"),
+    ]
+    common.print_facts({"output": args.output, **report.as_dict()}, args.json, lines)
