@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,18 @@ _LISTED = 12
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str, options: str = "") -> str:
-    """A table of text. A cell is HTML where it is given as such: tuples of HTML and what it is sorted by."""
+    """A table of text, which scrolls in itself where it is too wide."""
+    named = escape(caption)
     titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
-    body = "".join(
-        "<tr>"
-        + "".join(f'<td data-label="{escape(t)}"><bdi>{escape(c)}</bdi></td>' for t, c in zip(head, row, strict=True))
-        + "</tr>"
-        for row in rows
+    body = []
+    for row in rows:
+        cells = zip(head, row, strict=True)
+        body.append("".join(f'<td data-label="{escape(t)}"><bdi>{escape(cell)}</bdi></td>' for t, cell in cells))
+    lines = "".join(f"<tr>{cells}</tr>" for cells in body)
+    return (
+        f'<div class=scroll tabindex=0 role=region aria-label="{named}"><table {options}><caption>{named}</caption>'
+        f"<thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
-    return (f"<div class=scroll tabindex=0 role=region aria-label=\"{escape(caption)}\"><table {options}><caption>{escape(caption)}</caption>"
-            f"<thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>")  # fmt: skip
 
 
 def tiles(totals: Totals, failures: Failures) -> str:
@@ -71,8 +74,10 @@ def data_set(totals: Totals, sampled: Sequence[Shown]) -> str:
     charts = []
     if totals.shares:
         charts.append(_budget_curves(totals, sampled))
-        charts.append(_distribution("Heat kept", "share of the heat in the patches kept", np.array(totals.shares),
-                                    f"{totals.without_heat} clips have no heat at all." if totals.without_heat else ""))  # fmt: skip
+        none = f"{totals.without_heat} clips have no heat at all." if totals.without_heat else ""
+        charts.append(
+            _distribution("Heat kept", "share of the heat in the patches kept", np.array(totals.shares), none)
+        )
     if totals.fractions:
         charts.insert(1, _distribution("Patches kept", "share of the patches kept", np.array(totals.fractions)))
     parts.append(f"<div class=charts>{''.join(charts)}</div>")
@@ -88,8 +93,7 @@ def data_set(totals: Totals, sampled: Sequence[Shown]) -> str:
     if totals.clips > 1:
         for name, clips in (("Least heat", totals.calmest), ("Most heat", totals.busiest)):
             if clips:
-                rows = [(clip, number(heat)) for heat, clip in clips]
-                parts.append(table(("clip", "mean heat"), rows, name))  # type: ignore[arg-type]
+                parts.append(table(("clip", "mean heat"), [(clip, number(heat)) for heat, clip in clips], name))
     return "".join([*parts, "</div>"])
 
 
@@ -123,7 +127,7 @@ def _distribution(caption: str, label: str, values: np.ndarray[Any, Any], extra:
     median = float(np.median(values))
     title = f"Clips by {label}: {percent(float(values.min()))} to {percent(top)}, median {percent(median)}."
     chart = Chart(title, (0, ceiling), (0, 1.08 * int(counts.max())), label, "clips", percent)
-    names = [f"{percent(a)} to {percent(b)}" for a, b in zip(edges, edges[1:], strict=False)]
+    names = [f"{percent(a)} to {percent(b)}" for a, b in pairwise(edges)]
     chart.bars(edges.tolist(), counts.tolist(), [f"{name}: {n} clips" for name, n in zip(names, counts, strict=True)])
     chart.rule(median, label=f"median: {percent(median)}")
     note = f"Median {percent(median)}, from {percent(float(values.min()))} to {percent(top)}. {extra}".strip()
@@ -159,17 +163,21 @@ def throughput(totals: Totals, runs: Sequence[dict[str, Any]]) -> str:
         parts.append("<p>No clip has been selected from yet.</p>")
     if totals.workers:
         ranked = sorted(totals.workers.items(), key=lambda item: -item[1].clips)
-        rows = [
-            (name, number(w.clips), number(w.tokens), number(w.clips / w.seconds if w.seconds else 0.0),
-             number(w.tokens / w.seconds if w.seconds else 0.0), duration(w.seconds))
+        done = [
+            (name, number(w.clips), number(w.tokens), _rate(w.clips, w.seconds), _rate(w.tokens, w.seconds),
+             duration(w.seconds))
             for name, w in ranked[:_LISTED]
         ]  # fmt: skip
         more = len(ranked) - _LISTED
         head = ("machine/process", "clips", "tokens", "clips a second", "tokens a second", "busy")
-        parts.append(table(head, rows, "Workers" + (f", and {more} others" if more > 0 else "")))
+        parts.append(table(head, done, "Workers" + (f", and {more} others" if more > 0 else "")))
     if runs:
         parts.append(_runs(runs))
     return "".join(parts)
+
+
+def _rate(count: int, seconds: float) -> str:
+    return number(count / seconds) if seconds else "-"
 
 
 def _runs(runs: Sequence[dict[str, Any]]) -> str:
