@@ -121,7 +121,7 @@ def figure(chart: Chart, caption: str, note: str = "", rows: Sequence[Sequence[s
     if rows:
         head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in rows[0])
         body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows[1:])
-        numbers = (f"<details><summary>Numbers</summary><div class=scroll tabindex=0><table><thead><tr>{head}</tr>"
+        numbers = (f"<details><summary>Numbers</summary><div class=scroll><table><thead><tr>{head}</tr>"
                    f"</thead><tbody>{body}</tbody></table></div></details>")  # fmt: skip
     about = f"<p class=note>{note}</p>" if note else ""
     unit = f"<span class=unit>{escape(chart.y_label)}</span>" if chart.y_label else ""

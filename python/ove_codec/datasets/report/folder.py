@@ -19,6 +19,7 @@ _AGAIN = "and run select-dataset again, which selects its clips anew"
 _FAILURE_COLUMNS = ("name", "where", "error", "reason", "position", "attempts")
 _BATCH = 1024
 _AT_LEAST = 3  # failures shown of each kind
+_TAR_END = 1024  # zeros, at least, at the end of a tar file
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,31 @@ class Results:
         """Shard and line of its manifest, of every clip that is finished; one manifest at a time is in memory."""
         for shard in self.shards():
             name = f"{MANIFESTS}/{shard}.jsonl"
-            for number, line in enumerate(self.folder.read(name).splitlines(), 1):
-                remedy = self.remedy(shard)
+            lines = self.folder.read(name).splitlines()
+            self._check(shard, len(lines))
+            remedy = self.remedy(shard)
+            for number, line in enumerate(lines, 1):
                 entry = self._json(f"{name}, line {number},", line, remedy)
                 if wrong := _wrong_entry(entry):
                     raise ValueError(f"{self.named(name)}, line {number}, is damaged, {wrong}: {remedy}")
                 yield shard, entry
+
+    def _check(self, shard: str, clips: int) -> None:
+        """Raises ValueError where a shard is cut off, or does not hold so many clips; its clips are not read."""
+        if self.format == "reference":
+            return
+        pa, pq = arrow()
+        file = shard + SUFFIX[self.format]
+        try:
+            with self.folder.open(file) as data:
+                if self.format == "parquet":
+                    if (rows := pq.ParquetFile(data).metadata.num_rows) != clips:
+                        raise ValueError(f"it holds {rows} clips, not the {clips} that its manifest names")
+                elif data.seek(0, 2) < _TAR_END or data.seek(-_TAR_END, 2) % 512 or any(data.read(_TAR_END)):
+                    raise ValueError("it is cut off")
+        except (pa.ArrowException, OSError, ValueError) as error:
+            said = " ".join(str(error).split())
+            raise ValueError(f"{self.named(file)} is damaged, {said}: {self.remedy(shard)}") from error
 
     def runs(self) -> list[dict[str, Any]]:
         """What runs.jsonl tells of the runs, in their order; a line that is damaged is left out."""

@@ -101,6 +101,10 @@ if (all) {
   all.hidden = players.length === 0;
 }
 
+for (const box of document.querySelectorAll(".scroll")) {
+  if (box.scrollWidth > box.clientWidth) box.tabIndex = 0; // for the arrow keys
+}
+
 // The failures: sorted by a click on a title, and searched.
 const failed = document.getElementById("failed");
 if (failed) {

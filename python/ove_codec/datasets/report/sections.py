@@ -32,7 +32,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], caption: str, opti
         body.append("".join(f'<td data-label="{escape(t)}"><bdi>{escape(cell)}</bdi></td>' for t, cell in cells))
     lines = "".join(f"<tr>{cells}</tr>" for cells in body)
     return (
-        f'<div class=scroll tabindex=0 role=region aria-label="{named}"><table {options}><caption>{named}</caption>'
+        f'<div class=scroll role=group aria-label="{named}"><table {options}><caption>{named}</caption>'
         f"<thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
 
@@ -170,7 +170,7 @@ def throughput(totals: Totals, runs: Sequence[dict[str, Any]]) -> str:
         ]  # fmt: skip
         more = len(ranked) - _LISTED
         head = ("machine/process", "clips", "tokens", "clips a second", "tokens a second", "busy")
-        parts.append(table(head, done, "Workers" + (f", and {more} others" if more > 0 else "")))
+        parts.append(table(head, done, "Workers" + (f", and {more} others" if more > 0 else ""), "class=cards"))
     if runs:
         parts.append(_runs(runs))
     return "".join(parts)
@@ -185,7 +185,8 @@ def _runs(runs: Sequence[dict[str, Any]]) -> str:
     for run in runs[::-1][:_LISTED]:
         source = run.get("source") if isinstance(run.get("source"), list) else []
         named = ", ".join(map(str, source or [])) + (", ..." if _count(run, "sources") > len(source or []) else "")
-        engine = f"{run.get('engine')}, {run.get('workers') or 'all'} workers" if run.get("engine") else ""
+        workers = run.get("workers") or "all"
+        engine = f"{run.get('engine')}, {workers} worker{'s' if workers != 1 else ''}" if run.get("engine") else ""
         rows.append(
             (
                 _date(float(run["began"])),
@@ -200,7 +201,7 @@ def _runs(runs: Sequence[dict[str, Any]]) -> str:
         )
     head = ("began", "end", "from", "engine", "done", "done before", "failed", "time", "version")
     more = len(runs) - _LISTED
-    return table(head, rows, "Runs, the last first" + (f", and {more} before" if more > 0 else ""))
+    return table(head, rows, "Runs, the last first" + (f", and {more} before" if more > 0 else ""), "class=cards")
 
 
 def _count(run: dict[str, Any], name: str) -> float:
@@ -236,12 +237,13 @@ def failures_section(failures: Failures, file: str) -> str:
     ]
     left = failures.count - len(failures.rows)
     about = f"<p class=note>{left} more are in <bdi>{escape(file)}</bdi>.</p>" if left else ""
+    listed = table(head, rows, "Failures", 'id=failed class="cards titled"')
     return (
         f"<ul class=kinds>{kinds}</ul>"
         + (f"<p class=note>and {others} other kinds</p>" if others > 0 else "")
         + "<div class=search><label for=filter>Search the failures</label>"
         f"<input id=filter type=search autocomplete=off spellcheck=false><output for=filter>{len(rows)} of {len(rows)}"
-        f"</output></div>{table(head, rows, 'Failures', 'id=failed class=cards')}{about}"
+        f"</output></div>{listed}{about}"
     )
 
 
@@ -249,7 +251,8 @@ def settings_section(settings: dict[str, Any]) -> str:
     """The parameters of the selection, and how the shards were written."""
     rows = [(name, _value(value)) for name, value in sorted(settings.items()) if name != "params"]
     rows += [(name, _value(value)) for name, value in settings["params"].items()]
-    return table(("setting", "value"), rows, "Settings")
+    pairs = "".join(f"<div><dt>{escape(name)}</dt><dd><bdi>{escape(value)}</bdi></dd></div>" for name, value in rows)
+    return f"<dl class=settings>{pairs}</dl>"
 
 
 def _value(value: object) -> str:
