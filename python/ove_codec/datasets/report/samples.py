@@ -93,7 +93,7 @@ class Sources:
             place = spelled if places.is_url(spelled) else os.path.join(known, spelled)
             if places.is_url(place) or os.path.exists(place):
                 return _member(place, member, entry["name"]) if inside else Clip(entry["name"], place)
-        raise FileNotFoundError("the file is not there any more")
+        raise FileNotFoundError("the file is not there any more; --input names where the clips lie now")
 
 
 _CHAINS = ("simplecache", "filecache", "blockcache", "cached", "zip", "tar", "libarchive")  # URLs of fsspec in URLs
