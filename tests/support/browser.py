@@ -154,7 +154,7 @@ def browser(folder: Path) -> Iterator[Page]:
     their_in, our_out = os.pipe()
     our_in, their_out = os.pipe()
     # The browser reads from descriptor 3 and writes to 4.
-    shell = ["sh", "-c", f'exec "$@" 3<&{their_in} 4>&{their_out}', "sh", path, *options]
+    shell = ["bash", "-c", f'exec "$@" 3<&{their_in} 4>&{their_out}', "bash", path, *options]
     environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}  # a sanitizer's, maybe
     log = open(folder / "log.txt", "wb")  # noqa: SIM115 (closed below)
     process = subprocess.Popen(
