@@ -139,10 +139,10 @@ def test_panels_are_of_one_moment(page: browser.Page, path: Path) -> None:
 
     shown = [go(t) for t in range(8)]
     for panels in shown:
-        gray = panels["selected"].max(axis=2) - panels["selected"].min(axis=2)
-        kept = gray > 25  # what is not kept has no colour
-        if kept.mean() > 0.02:
+        kept = panels["selected"].mean(axis=2) > 100  # what is not kept is darker
+        if kept.any():
             assert np.abs(panels["selected"][kept] - panels["dense"][kept]).mean() < 14
+    assert sum((panels["selected"].mean(axis=2) > 100).any() for panels in shown) > 2
     # Two whole pictures are worth as many tokens: each is held for half of the time.
     for t, panels in enumerate(shown):
         np.testing.assert_array_equal(panels["sampled"], shown[0 if t < 4 else 4]["dense"])
