@@ -84,8 +84,9 @@ def select_dataset(
 
     What a run has finished, the next one into the same folder does not do again: clips are known by name and content,
     wherever they lie. A shard is there whole or not at all, and the clips of one that was being filled when a run was
-    killed are done again. What is wrong with one clip does not end the run. The engine "local" starts processes, which
-    import the script that calls it: call it under ``if __name__ == "__main__":``.
+    killed are done again. What is wrong with one clip does not end the run. Figures of each clip, and what each run was
+    and did, are noted beside the shards for ``write_report``. The engine "local" starts processes, which import the
+    script that calls it: call it under ``if __name__ == "__main__":``.
 
     Args:
         source: a folder, a pattern, a table (.csv, .jsonl, .parquet), shards (.tar) or videos, on this machine or at a

@@ -91,7 +91,7 @@ class Sources:
         for spelled in _spellings(place):
             known = self._folders.get(entry.get("run"), "")
             place = spelled if places.is_url(spelled) else os.path.join(known, spelled)
-            if places.is_url(place) or os.path.exists(place):
+            if places.is_url(place) or os.path.isfile(place):  # no pipe, no device
                 return _member(place, member, entry["name"]) if inside else Clip(entry["name"], place)
         raise FileNotFoundError("the file is not there any more; --input names where the clips lie now")
 
@@ -172,17 +172,21 @@ def film(panels: viz.Panels, max_bytes: int) -> Film | None:
     """The panels over time, in no more than so many bytes; None where they cannot be."""
     slots = list(range(0, len(panels), -(-len(panels) // _PLAYED)))
     anchors = {t: max(slot for slot in panels.sampled_slots if slot <= t) for t in slots}
-    drawn = {panel_set.t: panel_set for panel_set in panels.at(sorted({*slots, *anchors.values()}))}
+    dense, heat, selected = {}, {}, {}
+    for panel_set in panels.at(sorted({*slots, *anchors.values()})):
+        dense[panel_set.t] = panel_set.dense
+        if panel_set.t in anchors:
+            heat[panel_set.t], selected[panel_set.t] = panel_set.heat, panel_set.selected
     durations = panels.durations()
     for scale, quality, every in _LADDER:
         chosen = slots[::every]
-        dense = sorted({*chosen, *(anchors[t] for t in chosen)})
-        columns = math.ceil(math.sqrt(len(dense)))
+        needed = sorted({*chosen, *(anchors[t] for t in chosen)})
+        columns = math.ceil(math.sqrt(len(needed)))
         size = max(1, round(panels.width * scale)), max(1, round(panels.height * scale))
         sheets = {
-            "dense": _sheet([drawn[t].dense for t in dense], columns, size, quality),
-            "heat": _sheet([drawn[t].heat for t in chosen], columns, size, quality),
-            "selected": _sheet([drawn[t].selected for t in chosen], columns, size, quality),
+            "dense": _sheet([dense[t] for t in needed], columns, size, quality),
+            "heat": _sheet([heat[t] for t in chosen], columns, size, quality),
+            "selected": _sheet([selected[t] for t in chosen], columns, size, quality),
         }
         if sum(map(len, sheets.values())) > max_bytes:
             continue
@@ -193,8 +197,8 @@ def film(panels: viz.Panels, max_bytes: int) -> Film | None:
             columns,
             *size,
             slots=chosen,
-            cells=[dense.index(t) for t in chosen],
-            held=[dense.index(anchors[t]) for t in chosen],
+            cells=[needed.index(t) for t in chosen],
+            held=[needed.index(anchors[t]) for t in chosen],
             seconds=[float(panels.seconds[t]) for t in chosen],
             durations=[max(0.02, seconds / speed) for seconds in lasting],
             speed=speed,
