@@ -1,0 +1,108 @@
+"""Tables of measured figures, as Markdown, from what the commands in ``bench/`` wrote."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import report
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "bench" / "results"
+
+Column = tuple[str, Callable[[dict[str, Any]], str]]
+
+
+def table(name: str) -> str:
+    """The table that a page asks for by ``<!-- figures: NAME -->``: one of ``TABLES``, or a part of the README."""
+    if name in TABLES:
+        return TABLES[name]()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.search(f"<!-- {re.escape(name)} -->\n(.*?)<!-- /{re.escape(name)} -->", readme, re.DOTALL)
+    if not found:
+        raise ValueError(f"no figures are called {name!r}: there are {', '.join(TABLES)}, and the marks of README.md")
+    # Pictures lie elsewhere in the site, and pages show them by themselves.
+    return re.sub(r"^!\[.*?\]\(.*?\)\n+", "", found[1], flags=re.MULTILINE)
+
+
+def _speed(columns: tuple[Column, ...]) -> str:
+    """Columns of the benchmark of the CPU path, a row a clip."""
+    clips = _result("cpu.json")["clips"]
+    return _table([name for name, _ in columns], [[show(clip) for _, show in columns] for clip in clips])
+
+
+def _cell(key: str, column: str = "", sign: str = "") -> Callable[[dict[str, Any]], str]:
+    return lambda clip: report.cell(clip, key, column, sign)
+
+
+_CLIP: tuple[Column, ...] = (
+    ("clip", lambda clip: f"{clip['clip']}, {clip['kbit_per_second'] / 1000:.1f} Mbit/s"),
+    ("PyAV's decode", _cell("pyav decode 1")),
+)
+_READING: tuple[Column, ...] = (
+    *_CLIP,
+    ("motion + residual (speed over PyAV)", _cell("ove read 1", "read", "x")),
+    ("on 2 threads (speed over 1)", _cell("ove read 2", "read 2", "x")),
+    ("select (share of motion + residual)", _cell("ove select 1", "select 1")),
+)
+_TOKENS: tuple[Column, ...] = (
+    *_CLIP,
+    ("select + tokenize (share of PyAV)", _cell("ove tokens 1", "tokens 1")),
+    ("torchcodec, 64 frames (speed of ours over it)", _cell("torchcodec uniform 1", "uniform 1", "x")),
+    ("ours on 2 threads (share of PyAV's 2)", _cell("ove tokens 2", "tokens 2")),
+)
+_DECODERS: tuple[Column, ...] = (
+    *_CLIP,
+    *((report.NAMES[name], _cell(f"{name} decode 1", name)) for name in ("libavcodec", "torchcodec", "decord", "opencv")),
+)  # fmt: skip
+
+
+def _targets() -> str:
+    rows = [
+        [target["text"], target["worst"], target["clip"] or "-", "met" if target["met"] else "**missed**"]
+        for target in _result("cpu.json")["targets"]
+    ]
+    return _table(["target", "worst", "clip", ""], rows)
+
+
+def _machine() -> str:
+    result = _result("cpu.json")
+    facts, versions = result["machine"], result["versions"]
+    libraries = "; ".join(f"{report.NAMES[name]} {versions[name]}" for name in report.NAMES if name in versions)
+    return f"{facts['cpu']}, {facts['cores']} cores, {facts['system']}, Python {facts['python']}: {libraries}. Medians of {result['runs']} interleaved runs after a warm-up."  # fmt: skip
+
+
+def _loss() -> str:
+    """Time and memory of one step of the loss by variant."""
+    result = _result("training-cpu.json")
+    rows = [
+        [
+            f"`{row['variant']}`", f"{row['centres']}", f"{row['batch']}", f"{row['seconds']:.3f}",
+            f"{row['peak_bytes'] / 1e6:.0f}",
+        ]
+        for row in result["loss"]
+    ]  # fmt: skip
+    head = f"{result['device']}; PyTorch {result['torch']}; a share of {result['rate']} of the negatives is sampled.\n\n"
+    return head + _table(["loss", "centres", "batch", "seconds a step", "peak MB"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "machine": _machine,
+    "reading": lambda: _speed(_READING),
+    "tokens": lambda: _speed(_TOKENS),
+    "decoders": lambda: _speed(_DECODERS),
+    "targets": _targets,
+    "loss": _loss,
+}
+
+
+def _result(name: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((RESULTS / name).read_text(encoding="utf-8"))
+    return result
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(report.row(cells) for cells in [head, ["---"] * len(head), *rows]) + "\n"
