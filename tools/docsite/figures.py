@@ -56,8 +56,8 @@ _TOKENS: tuple[Column, ...] = (
 )
 _DECODERS: tuple[Column, ...] = (
     *_CLIP,
-    *((report.NAMES[name], _cell(f"{name} decode 1", name)) for name in ("libavcodec", "torchcodec", "decord", "opencv")),
-)  # fmt: skip
+    *((report.NAMES[name], _cell(f"{name} decode 1", name)) for name in report.NAMES if name not in ("ove", "pyav")),
+)
 
 
 def _targets() -> str:
@@ -72,7 +72,8 @@ def _machine() -> str:
     result = _result("cpu.json")
     facts, versions = result["machine"], result["versions"]
     libraries = "; ".join(f"{report.NAMES[name]} {versions[name]}" for name in report.NAMES if name in versions)
-    return f"{facts['cpu']}, {facts['cores']} cores, {facts['system']}, Python {facts['python']}: {libraries}. Medians of {result['runs']} interleaved runs after a warm-up."  # fmt: skip
+    machine = f"{facts['cpu']}, {facts['cores']} cores, {facts['system']}, Python {facts['python']}"
+    return f"{machine}: {libraries}. Medians of {result['runs']} interleaved runs after a warm-up."
 
 
 def _loss() -> str:
@@ -85,7 +86,9 @@ def _loss() -> str:
         ]
         for row in result["loss"]
     ]  # fmt: skip
-    head = f"{result['device']}; PyTorch {result['torch']}; a share of {result['rate']} of the negatives is sampled.\n\n"
+    head = (
+        f"{result['device']}; PyTorch {result['torch']}; a share of {result['rate']} of the negatives is sampled.\n\n"
+    )
     return head + _table(["loss", "centres", "batch", "seconds a step", "peak MB"], rows)
 
 

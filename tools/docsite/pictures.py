@@ -50,7 +50,7 @@ def _of_codec(clip: Path, folder: Path) -> None:
 
 
 def _arrows(background: Pixels, picture: ove_codec.Picture) -> Image.Image:
-    """List 0, or list 1 where there is none: from where a block's samples come to where they are, four times as long."""
+    """List 0, or list 1 where there is none: from where samples come to where they are, four times as long."""
     image = _enlarged(background)
     pen = ImageDraw.Draw(image)
     step = 4  # a vector each 16x16 samples

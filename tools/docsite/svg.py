@@ -40,7 +40,9 @@ class Drawing:
 
     def text(self, x: float, y: float, text: str, kind: str = "", *, anchor: str = "start") -> None:
         classes = f' class="{kind}"' if kind else ""
-        self._parts.append(f'<text{classes} x="{_number(x)}" y="{_number(y)}" text-anchor="{anchor}">{escape(text)}</text>')
+        self._parts.append(
+            f'<text{classes} x="{_number(x)}" y="{_number(y)}" text-anchor="{anchor}">{escape(text)}</text>'
+        )
 
     def write(self, path: Path) -> None:
         """Writes the file; the page that includes it adds the text that stands for it."""

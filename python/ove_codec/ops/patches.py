@@ -28,10 +28,12 @@ class ClipPlanes:
         "nv12": Y (T, H, W) and CbCr (T, h, w, 2).
         "p010": as "nv12", uint16, with the bit_depth bits of a sample in the upper bits (P010, P012, P016).
         "rgb": R'G'B' (T, H, W, 3) of full range; the fields from `matrix` to `chroma_site` mean nothing.
-    matrix: "rgb", "bt709", "bt601", "fcc", "smpte240m", "ycgco" or "bt2020" (H.273 MatrixCoefficients).
-    chroma_shift: log2 of luma samples per chroma sample, (x, y).
-    chroma_site: where a chroma sample sits among them, (x, y): 0 at the first, 1/2 midway, 1 at the last.
-    quarter_turns: clockwise, for display.
+
+    Attributes:
+        matrix: "rgb", "bt709", "bt601", "fcc", "smpte240m", "ycgco" or "bt2020" (H.273 MatrixCoefficients).
+        chroma_shift: log2 of luma samples per chroma sample, (x, y).
+        chroma_site: where a chroma sample sits among them, (x, y): 0 at the first, 1/2 midway, 1 at the last.
+        quarter_turns: clockwise, for display.
     """
 
     planes: Sequence[Any]

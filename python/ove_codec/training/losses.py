@@ -24,7 +24,12 @@ _ROWS_PER_SEED = 4096
 
 
 class ClusterOutput(NamedTuple):
-    """loss: scalar, the mean over the samples of all ranks. rows: (n,) of each sample of this rank, detached."""
+    """What a loss gives.
+
+    Attributes:
+        loss: scalar, the mean over the samples of all ranks.
+        rows: (n,) of each sample of this rank, detached.
+    """
 
     loss: Tensor
     rows: Tensor

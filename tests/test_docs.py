@@ -1,0 +1,174 @@
+"""The documentation: its code runs, its commands can be given, its links lead somewhere, and the site is whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ove_codec.cli import main, make_parser
+from support import ffmpeg
+from support.documentation import LANGUAGES, ROOT, Page, check_command
+
+DOCS = ROOT / "docs"
+PAGES = [Page(path) for path in sorted(DOCS.rglob("*.md"))]
+GENERATED = re.compile(r"(pictures/[\w-]+\.(webp|svg)|plots/[\w-]+\.svg|reference/command-line\.md)")  # by the build
+PACKAGES = ("", ".data", ".datasets", ".lmm", ".models", ".models.hf", ".ops", ".probes", ".training")
+
+needs_x265 = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 is not installed")
+needs_mkdocs = pytest.mark.skipif(
+    not (find_spec("material") and find_spec("mkdocstrings")), reason="the extra 'docs' is not installed"
+)
+
+
+def pages_with(language: str) -> list[Page]:
+    return [page for page in PAGES if any(name == language for name, _ in page.blocks)]
+
+
+def test_pages() -> None:
+    assert {"index.md", "quick-start.md", "performance.md", "comparison.md"} <= {page.path.name for page in PAGES}
+    for page in PAGES:
+        assert {language for language, _ in page.blocks} <= LANGUAGES, page
+
+
+@needs_x265
+@pytest.mark.usefixtures("beside_models")
+@pytest.mark.parametrize("page", pages_with("python"), ids=str)
+def test_python(page: Page) -> None:
+    page.run_python()
+
+
+@needs_x265
+@pytest.mark.usefixtures("beside_a_clip")
+@pytest.mark.parametrize("page", pages_with("sh"), ids=str)
+def test_commands(page: Page, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in page.commands:
+        check_command(command)
+    for argv in page.about_one_clip():
+        assert main(argv) == 0, capsys.readouterr().err
+
+
+def test_links() -> None:
+    for page in PAGES:
+        for target in page.links():
+            path = (page.path.parent / target).resolve()
+            assert path.is_file() or GENERATED.fullmatch(str(path.relative_to(DOCS))), f"{page}: {target}"
+
+
+def test_pictures_have_texts() -> None:
+    for page in PAGES:
+        for text in re.findall(r"!\[(.*?)\]\(", page.text):
+            assert len(text) > 10, f"{page}: {text!r}"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built strictly: a link or a name that leads nowhere ends the build."""
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+class _Fetches(HTMLParser):
+    """Addresses that a browser fetches by itself when it shows the page, and pictures without a text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.silent: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attributes}
+        if tag == "link" and given.get("rel") not in ("canonical", "next", "prev"):
+            self.addresses.append(given.get("href", ""))
+        self.addresses += [given[name] for name in ("src", "srcset", "poster", "data") if name in given]
+        self.addresses += re.findall(r"url\(([^)]*)\)", given.get("style", ""))
+        if tag == "img" and not given.get("alt"):
+            self.silent.append(given.get("src", ""))
+
+
+@needs_mkdocs
+@needs_x265
+def test_site_fetches_nothing_from_elsewhere(site: Path) -> None:
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > len(PAGES)
+    for path in pages:
+        found = _Fetches()
+        found.feed(path.read_text(encoding="utf-8"))
+        assert [address for address in found.addresses if re.match(r"(\w+:)?//", address)] == [], path
+        assert found.silent == [], path
+    for path in site.rglob("*.css"):
+        assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", path.read_text(encoding="utf-8")), path
+
+
+@needs_mkdocs
+@needs_x265
+def test_site_has_every_public_name(site: Path) -> None:
+    inventory = (site / "objects.inv").read_bytes().split(b"\n", 4)
+    names = {line.split(" ")[0] for line in zlib.decompress(inventory[4]).decode().splitlines()}
+    for package in PACKAGES:
+        module = f"ove_codec{package}"
+        for name in exported(module):
+            assert f"{module}.{name}" in names or (not package and name in ("cuda", "lmm", "models", "ops")), name
+    commands = (site / "reference" / "command-line.html").read_text(encoding="utf-8")
+    (action,) = [action for action in make_parser()._actions if isinstance(action.choices, dict)]
+    assert action.choices
+    for command in action.choices:
+        assert f'id="{command}"' in commands, command
+
+
+def exported(module: str) -> list[str]:
+    return list(__import__(module, fromlist=["__all__"]).__all__)
+
+
+@needs_mkdocs
+def test_docstrings_name_what_there_is() -> None:
+    """Arguments and attributes that a docstring describes are those of the function or class, several a line too."""
+    import griffe
+
+    package = griffe.load("ove_codec", search_paths=[ROOT / "python"], allow_inspection=False, resolve_aliases=False)
+    wrong = [
+        f"{thing.path}: {name}"
+        for thing in _documented(package)
+        for section in thing.docstring.parse("google", warnings=False)
+        if section.kind.value in ("parameters", "attributes")
+        for entry in section.value
+        for name in re.findall(r"\w+", f"{entry.name} {entry.annotation}" if entry.name[-1] == "," else entry.name)
+        if name not in _names_of(thing)
+    ]
+    assert wrong == []
+
+
+def _documented(thing: Any) -> Iterator[Any]:
+    for member in thing.members.values():
+        if not member.is_alias:
+            if member.docstring and (member.is_class or member.is_function):
+                yield member
+            yield from _documented(member)
+
+
+def _names_of(thing: Any) -> set[str]:
+    if thing.is_function:
+        return {parameter.name.lstrip("*") for parameter in thing.parameters}
+    made = thing.members.get("__init__")
+    given = _names_of(made) if made is not None and made.is_function else set()
+    bases = [thing.module.members.get(str(base)) for base in thing.bases]
+    inherited = [_names_of(base) for base in bases if base is not None and not base.is_alias and base.is_class]
+    return set(thing.members) | given | set().union(*inherited)
