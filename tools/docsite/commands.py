@@ -27,7 +27,7 @@ def _commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
 
 def _section(parser: argparse.ArgumentParser, level: int) -> Iterator[str]:
     yield from ("#" * level + f" {parser.prog.partition(' ')[2]}", "", _plain(parser.description), "")
-    usage = parser.format_usage().partition(":")[2].split()
+    usage = [word for word in parser.format_usage().partition(":")[2].split() if word != "[-h]"]
     options = sum(1 for word in usage if word.startswith("[-"))
     if options > 12:  # the list below tells them all
         words = " ".join(usage)
@@ -41,11 +41,12 @@ def _section(parser: argparse.ArgumentParser, level: int) -> Iterator[str]:
             if not isinstance(action, argparse._SubParsersAction | argparse._HelpAction)
         ]
         if rows:
-            yield from (f"**{(group.title or 'options').capitalize()}**", "")
+            title = "arguments" if group.title == "positional arguments" else group.title or "options"
+            yield from (f"**{title.capitalize()}**", "")
             if group.description:
                 yield from (_plain(group.description), "")
-            for names, text in rows:
-                yield from (names, f":   {text or '-'}", "")
+            yield from (f"- {names}: {text}" if text else f"- {names}" for names, text in rows)
+            yield ""
     for command in inner:
         yield from _section(command, level + 1)
 
@@ -71,7 +72,7 @@ def _plain(text: str | None) -> str:
     return re.sub(r"([*_`\[\]|])", r"\\\1", escape(" ".join((text or "").split()), quote=False))
 
 
-def _wrapped(words: list[str], width: int = 88) -> list[str]:
+def _wrapped(words: list[str], width: int = 78) -> list[str]:
     lines = [""]
     for word in words:
         if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
