@@ -117,7 +117,7 @@ def _budgets(selection: ove_codec.Selection) -> Drawing:
         heat = float(shares[round(share * len(scores))])
         drawing.dot(*at(share, heat), 4, "mark")
         x, y = at(share, heat)
-        drawing.text(x + 10, y + 5, f"{100 * share:.1f} % of the patches: {100 * heat:.0f} %")
+        drawing.text(x + 10, y + 5, f"{100 * share:.1f} %: {100 * heat:.0f} %")
     return drawing
 
 

@@ -17,7 +17,7 @@ class Docstrings(griffe.Extension):
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         module, _core, name = obj.path.partition("._core.")
-        if not name or obj.docstring:
+        if not name or obj.docstring or obj.name.startswith("__"):
             return
         native: Any = import_module(f"{module}._core")
         for part in name.split("."):
@@ -30,6 +30,11 @@ class Docstrings(griffe.Extension):
             obj.docstring = griffe.Docstring(text, parent=obj)
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        native = [member for member in pkg["_core"].members.values() if not member.is_alias and member.is_class]
+        for kind in native:
+            made = kind.members.get("__init__")
+            if made and any(str(parameter.annotation) == "Never" for parameter in made.parameters):
+                kind.del_member("__init__")  # nobody is to call it
         join_names(pkg)
 
 
