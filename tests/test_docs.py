@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -130,15 +132,32 @@ def test_site_has_every_public_name(site: Path) -> None:
         module = f"ove_codec{package}"
         for name in exported(module):
             assert f"{module}.{name}" in names or (not package and name in ("cuda", "lmm", "models", "ops")), name
-    commands = (site / "reference" / "command-line.html").read_text(encoding="utf-8")
-    (action,) = [action for action in make_parser()._actions if isinstance(action.choices, dict)]
-    assert action.choices
-    for command in action.choices:
-        assert f'id="{command}"' in commands, command
+
+
+@needs_mkdocs
+@needs_x265
+def test_site_has_every_command(site: Path) -> None:
+    page = (site / "reference" / "command-line.html").read_text(encoding="utf-8")
+    sections = dict(re.findall(r'<h[23] id="([\w-]+)">(.*?)(?=<h[23] id=|</article>)', page, re.DOTALL))
+    commands = list(commands_of(make_parser()))
+    assert len(commands) > 12
+    for name, parser in commands:
+        assert name in sections, name
+        for option in [option for action in parser._actions for option in action.option_strings]:
+            assert option in ("-h", "--help") or f"<code>{option}" in sections[name], f"{name} {option}"
+
+
+def commands_of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Every command and every action of one, by its place on the page."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield command.prog.partition(" ")[2].replace(" ", "-"), command
+                yield from commands_of(command)
 
 
 def exported(module: str) -> list[str]:
-    return list(__import__(module, fromlist=["__all__"]).__all__)
+    return list(import_module(module).__all__)
 
 
 @needs_mkdocs
@@ -159,15 +178,30 @@ def test_docstrings_name_what_there_is() -> None:
     assert wrong == []
 
 
+@needs_mkdocs
+def test_docstrings_are_markdown() -> None:
+    """No section that Google's style does not have, and no table or role of reStructuredText."""
+    import griffe
+
+    package = griffe.load("ove_codec", search_paths=[ROOT / "python"], allow_inspection=False, resolve_aliases=False)
+    for thing in [package, *_documented(package)]:
+        sections = thing.docstring.parse("google", warnings=False)
+        assert [section.title for section in sections if section.kind.value == "admonition"] == [], thing.path
+        for text in [section.value for section in sections if section.kind.value == "text"]:
+            assert not re.search(r"^ *=+(  =+)+$|::$|:\w+:`", text, re.MULTILINE), thing.path
+
+
 def _documented(thing: Any) -> Iterator[Any]:
     for member in thing.members.values():
         if not member.is_alias:
-            if member.docstring and (member.is_class or member.is_function):
+            if member.docstring:
                 yield member
             yield from _documented(member)
 
 
 def _names_of(thing: Any) -> set[str]:
+    if not thing.is_function and not thing.is_class:
+        return set(thing.members)
     if thing.is_function:
         return {parameter.name.lstrip("*") for parameter in thing.parameters}
     made = thing.members.get("__init__")

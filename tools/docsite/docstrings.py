@@ -49,7 +49,7 @@ def join_names(obj: griffe.Object) -> None:
                 if entry.name.endswith(","):
                     entry.name = f"{entry.name} {entry.annotation}"
                     entry.annotation = _common(obj.members, entry.name, "annotation")
-        elif section.kind is griffe.DocstringSectionKind.parameters and isinstance(obj, griffe.Function):
+        elif section.kind is griffe.DocstringSectionKind.parameters and isinstance(obj, griffe.Class | griffe.Function):
             for entry in section.value:
                 if ", " in entry.name:
                     entry.annotation = _common(obj.parameters, entry.name, "annotation")

@@ -47,7 +47,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
     from ove_codec.cli import make_parser
 
-    generated = {f"pictures/{path.name}": path for path in sorted(pictures().glob("*.webp"))}
+    generated = {f"pictures/{path.name}": path for path in sorted(drawn().glob("*.webp"))}
     generated |= {f"plots/{path.name}": path for path in sorted((ROOT / "bench" / "results").glob("*.svg"))}
     for name, path in generated.items():
         files.append(File.generated(config, name, abs_src_path=str(path)))
@@ -65,7 +65,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return _DRAWING.sub(lambda found: drawing(found[2], found[1]), markdown)
 
 
-def pictures() -> Path:
+def drawn() -> Path:
     """The folder of the pictures, drawn anew where the library or what draws has changed."""
     sources = [*sorted(HERE.glob("*.py")), HERE.parent / "demo.py", *sorted(PACKAGE.rglob("*.py"))]
     key = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
@@ -102,6 +102,6 @@ def exported(source: Path) -> list[str]:
 
 def drawing(name: str, text: str) -> str:
     """A drawing with the text that stands for it where it cannot be seen."""
-    svg = (pictures() / f"{name}.svg").read_text(encoding="utf-8")
+    svg = (drawn() / f"{name}.svg").read_text(encoding="utf-8")
     svg = svg.replace('role="img"', f'role="img" aria-label="{escape(text)}"', 1)
     return f'<div class="drawing-box">\n{svg}</div>\n'
