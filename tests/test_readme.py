@@ -40,7 +40,8 @@ def test_languages() -> None:
 @needs_x265
 @pytest.mark.usefixtures("beside_models")
 def test_python() -> None:
-    names = README.run_python()
+    names, missing = README.run_python()
+    assert missing == []
     assert names["picture"].index == 59
     n = len(names["sel"].positions)
     assert n == 2048 and names["tokens"].patches.shape == (n, 3 * 14 * 14)

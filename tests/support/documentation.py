@@ -51,12 +51,21 @@ class Page:
         """Arguments of every command that begins with `ove-codec`."""
         return [shlex.split(command)[1:] for command in self.commands if command.startswith("ove-codec ")]
 
-    def run_python(self) -> dict[str, Any]:
-        """Runs the `python` blocks one after another, as a reader would type them; returns what they have named."""
+    def run_python(self) -> tuple[dict[str, Any], list[str]]:
+        """Runs the `python` blocks one after another, as a reader would type them.
+
+        Returns what they have named, and the packages that are not installed: a block that imports one is left out.
+        """
         names: dict[str, Any] = {"__name__": "__main__"}
+        missing = []
         for code in [code for language, code in self.blocks if language == "python"]:
-            exec(compile(code, str(self), "exec"), names)
-        return names
+            try:
+                exec(compile(code, str(self), "exec"), names)
+            except ModuleNotFoundError as error:
+                if not error.name or find_spec(error.name.partition(".")[0]):
+                    raise
+                missing.append(error.name)
+        return names, missing
 
     def about_one_clip(self) -> list[list[str]]:
         """Those of `our_commands` that can be run beside a clip.mp4."""

@@ -77,7 +77,7 @@ def _machine() -> str:
 
 
 def _loss() -> str:
-    """Time and memory of one step of the loss by variant."""
+    """Time and memory of one step of the loss by variant, and of a whole step of an encoder."""
     result = _result("training-cpu.json")
     rows = [
         [
@@ -86,10 +86,13 @@ def _loss() -> str:
         ]
         for row in result["loss"]
     ]  # fmt: skip
-    head = (
-        f"{result['device']}; PyTorch {result['torch']}; a share of {result['rate']} of the negatives is sampled.\n\n"
+    step = result["step"]
+    head = f"{result['device']}; PyTorch {result['torch']}; a share of {result['rate']} of the centres is drawn.\n\n"
+    foot = (
+        f"\nA whole step of {step['model']}, forwards, backwards and update, on {step['clips']} x {step['tokens']} "
+        f"tokens: {step['seconds']:.2f} s, {step['peak_bytes'] / 1e6:.0f} MB.\n"
     )
-    return head + _table(["loss", "centres", "batch", "seconds a step", "peak MB"], rows)
+    return head + _table(["loss", "centres", "batch", "seconds a step", "peak MB"], rows) + foot
 
 
 TABLES: dict[str, Callable[[], str]] = {
