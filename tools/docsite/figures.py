@@ -35,7 +35,7 @@ def _speed(columns: tuple[Column, ...]) -> str:
 
 
 def _cell(key: str, column: str = "", sign: str = "") -> Callable[[dict[str, Any]], str]:
-    return lambda clip: report.cell(clip, key, column, sign)
+    return lambda clip: report.cell(clip, key, column, sign).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 _CLIP: tuple[Column, ...] = (
