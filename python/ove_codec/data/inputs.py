@@ -64,8 +64,7 @@ class Input(ABC):
         """The tokens of a sample.
 
         Raises:
-            ove_codec.Error, OSError, ValueError: it cannot be read.
-            DataError: the recipe does not fit the data.
+            ove_codec.Error, OSError, ValueError: it cannot be read; DataError: the recipe does not fit the data.
         """
 
 

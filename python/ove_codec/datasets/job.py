@@ -26,13 +26,12 @@ _IN_MEMORY = 1 << 28  # bytes of a remote clip, above which it is read piece by 
 class Job:
     """The settings of a run: plain values, which are kept beside the results.
 
-    Attributes:
-        format: "parquet", "webdataset" or "reference".
-        preset, params: of ``select``.
-        transcode: as with ``select``.
-        tokens: dtype of the patches that are kept too, "float16" or "float32"; None for none.
-        video: whether the shards hold the (transcoded) clips themselves, for format "webdataset".
-        device: as with ``select``, for scores and patches; None for the CPU.
+    format: "parquet", "webdataset" or "reference".
+    preset, params: of ``select``.
+    transcode: as with ``select``.
+    tokens: dtype of the patches that are kept too, "float16" or "float32"; None for none.
+    video: whether the shards hold the (transcoded) clips themselves, for format "webdataset".
+    device: as with ``select``, for scores and patches; None for the CPU.
     """
 
     format: str = "parquet"
@@ -87,12 +86,10 @@ class Unchanged:
 class Result:
     """What came of a clip.
 
-    Attributes:
-        size, stamp: of its place, to know it again without reading it.
-        facts: name, key (SHA-256 of its bytes), where, codec, pictures, width, height, rows, columns, patch_size,
-            geometry (JSON) and tokens, the number of patches.
-        arrays: for tables.
-        files: contents by suffix or name, for shards and the reference's files.
+    size, stamp: of its place, to know it again without reading it.
+    facts: name, key (SHA-256 of its bytes), where, codec, pictures, width, height, rows, columns, patch_size, geometry
+        (JSON) and tokens, the number of patches.
+    arrays: for tables. files: contents by suffix or name, for shards and the reference's files.
     """
 
     clip: Clip
