@@ -6,10 +6,13 @@ The stub of `ove_codec._core` has the types, the built module the texts; so neit
 from __future__ import annotations
 
 import inspect
+import re
 from importlib import import_module
 from typing import Any
 
 import griffe
+
+_SEVERAL = re.compile(r"^ +[*\w]+(, [*\w]+)+: ", re.MULTILINE)
 
 
 class Docstrings(griffe.Extension):
@@ -43,7 +46,8 @@ def join_names(obj: griffe.Object) -> None:
 
     For griffe the names of attributes are a name and its type, and those of arguments have no type.
     """
-    for section in obj.docstring.parsed if obj.docstring else ():
+    # Others are read where they are shown, and complained of then.
+    for section in obj.docstring.parsed if obj.docstring and _SEVERAL.search(obj.docstring.value) else ():
         if section.kind is griffe.DocstringSectionKind.attributes:
             for entry in section.value:
                 if entry.name.endswith(","):
