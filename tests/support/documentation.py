@@ -58,9 +58,10 @@ class Page:
         """
         names: dict[str, Any] = {"__name__": "__main__"}
         missing = []
-        for code in [code for language, code in self.blocks if language == "python"]:
+        for block in re.finditer(r"^```python\n(.*?)^```$", self.text, re.DOTALL | re.MULTILINE):
+            above = "\n" * self.text.count("\n", 0, block.start(1))  # so that tracebacks show the page's lines
             try:
-                exec(compile(code, str(self), "exec"), names)
+                exec(compile(above + block[1], str(self.path), "exec"), names)
             except ModuleNotFoundError as error:
                 if not error.name or find_spec(error.name.partition(".")[0]):
                     raise
