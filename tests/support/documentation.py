@@ -57,7 +57,7 @@ class Page:
         Returns what they have named, and the packages that are not installed: a block that imports one is left out.
         """
         names: dict[str, Any] = {"__name__": "__main__"}
-        missing = []
+        missing: set[str] = set()
         for block in re.finditer(r"^```python\n(.*?)^```$", self.text, re.DOTALL | re.MULTILINE):
             above = "\n" * self.text.count("\n", 0, block.start(1))  # so that tracebacks show the page's lines
             try:
@@ -65,8 +65,8 @@ class Page:
             except ModuleNotFoundError as error:
                 if not error.name or find_spec(error.name.partition(".")[0]):
                     raise
-                missing.append(error.name)
-        return names, missing
+                missing.add(error.name)
+        return names, sorted(missing)
 
     def about_one_clip(self) -> list[list[str]]:
         """Those of `our_commands` that can be run beside a clip.mp4."""
