@@ -79,20 +79,23 @@ def _machine() -> str:
 def _loss() -> str:
     """Time and memory of one step of the loss by variant, and of a whole step of an encoder."""
     result = _result("training-cpu.json")
-    rows = [
-        [
-            f"`{row['variant']}`", f"{row['centres']}", f"{row['batch']}", f"{row['seconds']:.3f}",
-            f"{row['peak_bytes'] / 1e6:.0f}",
-        ]
-        for row in result["loss"]
-    ]  # fmt: skip
+    ways = list(dict.fromkeys(row["variant"] for row in result["loss"]))
+    sizes = sorted({(row["centres"], row["width"], row["batch"]) for row in result["loss"]})
+    cells = {(row["centres"], row["width"], row["batch"], row["variant"]): _cost(row) for row in result["loss"]}
+    rows = [[*(f"{number:,}" for number in size), *(cells.get((*size, way), "-") for way in ways)] for size in sizes]
     step = result["step"]
     head = f"{result['device']}; PyTorch {result['torch']}; a share of {result['rate']} of the centres is drawn.\n\n"
     foot = (
         f"\nA whole step of {step['model']}, forwards, backwards and update, on {step['clips']} x {step['tokens']} "
         f"tokens: {step['seconds']:.2f} s, {step['peak_bytes'] / 1e6:.0f} MB.\n"
     )
-    return head + _table(["loss", "centres", "batch", "seconds a step", "peak MB"], rows) + foot
+    return head + _table(["centres", "width", "samples", *(f"`{way}`" for way in ways)], rows) + foot
+
+
+def _cost(row: dict[str, Any]) -> str:
+    if "error" in row:
+        return "out of memory" if "memory" in row["error"] else "failed"
+    return f"{row['seconds']:.3f} s, {row['peak_bytes'] / 1e6:.0f} MB".replace(" ", "\N{NO-BREAK SPACE}", 1)
 
 
 TABLES: dict[str, Callable[[], str]] = {
