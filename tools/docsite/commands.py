@@ -27,6 +27,7 @@ def _commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
 
 def _section(parser: argparse.ArgumentParser, level: int) -> Iterator[str]:
     yield from ("#" * level + f" {parser.prog.partition(' ')[2]}", "", _plain(parser.description), "")
+    parser.color = False  # type: ignore[attr-defined]  # of Python 3.14, on terminals
     usage = [word for word in parser.format_usage().partition(":")[2].split() if word != "[-h]"]
     options = sum(1 for word in usage if word.startswith("[-"))
     if options > 12:  # the list below tells them all
