@@ -141,7 +141,8 @@ class Output:
     taken away.
 
     Raises:
-        ValueError: the folder holds results of other settings, or other files. BlockingIOError: another run is at work.
+        ValueError: the folder holds results of other settings, or other files.
+        BlockingIOError: another run is at work.
     """
 
     def __init__(self, place: str, job: Job, shard_clips: int, shard_bytes: int) -> None:
