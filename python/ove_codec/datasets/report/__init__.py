@@ -101,7 +101,7 @@ def write_report(
     else:
         with replacing(page) as part:
             part.write_bytes(data)
-    where = results.named(PAGE) if page is None else os.fspath(page)
+    where = f"{results.place.rstrip('/')}/{PAGE}" if page is None else os.fspath(page)
     playing = sum(one.film is not None for one in shown)
     return Report(where, len(data), totals.clips, failures.count, len(shown), playing, totals.tokens)
 

@@ -106,8 +106,8 @@ class Chart:
         axes.append(f'<text class="label" x="{middle}" y="{self.height - 5}" text-anchor="middle">'
                     f"{escape(self.x_label)}</text>")  # fmt: skip
         return (
-            f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(self.title)}" '
-            f'data-left="{_LEFT}" data-right="{right}">{"".join(axes)}{"".join(self.marks)}</svg>'
+            f'<svg viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(self.title)}">'
+            f"{''.join(axes)}{''.join(self.marks)}</svg>"
         )
 
     def _path(self, xs: Sequence[float], ys: Sequence[float]) -> str:

@@ -37,6 +37,7 @@ class Results:
     Attributes:
         settings: of the run, as ``Job.as_dict`` gave them.
         format: of the shards.
+        place, shown: the folder, and its name for people.
 
     Raises:
         FileNotFoundError: there is no such folder. ValueError: it is none that ``select_dataset`` wrote, or a file in
@@ -45,7 +46,7 @@ class Results:
 
     def __init__(self, place: str) -> None:
         self.place = places.local(place)
-        shown = places.printable(self.place)
+        self.shown = shown = places.printable(self.place).rstrip("/") or "/"
         if not places.is_folder(self.place):
             raise FileNotFoundError(f"{shown}: there is no such folder; name the one that select-dataset wrote")
         self.folder = Folder(self.place, make=False)
@@ -61,7 +62,7 @@ class Results:
 
     def named(self, name: str) -> str:
         """A file in the folder, for people."""
-        return f"{places.printable(self.place).rstrip('/')}/{name}"
+        return f"{self.shown}/{name}"
 
     def remedy(self, shard: str) -> str:
         """What to do about a shard that cannot be read."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib.resources import files
 from typing import Any
@@ -18,6 +18,11 @@ from ove_codec.datasets.report.samples import Shown
 from ove_codec.datasets.report.text import escape
 from ove_codec.datasets.report.totals import Totals
 
+_PANELS = (
+    "The panels: all sampled pictures (dense); whole pictures worth as many tokens as are kept, each held until the "
+    "next (sampled); the heat, dark to light; the patches that are kept (selected)."
+)
+
 
 def page(
     results: Results,
@@ -28,7 +33,7 @@ def page(
     seed: int,
 ) -> bytes:
     """The whole page, in UTF-8."""
-    title = f"Selections in {results.place.rstrip('/').rpartition('/')[2] or results.place}"
+    title = f"Selections in {results.shown.rpartition('/')[2] or results.shown}"
     script, style = (_asset(name) for name in ("page.js", "page.css"))
     # Should anything ever get past the escapes: no other script runs, and nothing is fetched.
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -58,7 +63,7 @@ def page(
 <body>
 <header>
 <h1><bdi>{escape(title)}</bdi></h1>
-<p class=where><bdi>{escape(results.place)}</bdi></p>
+<p class=where><bdi>{escape(results.shown)}</bdi></p>
 {sections.tiles(totals, failures)}
 <nav aria-label="Sections"><ul>{links}</ul></nav>
 <noscript><p class=warning>Panels play, and failures can be searched, where JavaScript is on.</p></noscript>
@@ -76,10 +81,9 @@ def _clips(totals: Totals, sampled: Sequence[Shown], seed: int) -> str:
         return "<p>No clip has been selected from yet.</p>"
     if not sampled:
         return f"<p>None of the {totals.clips} clips was asked for.</p>"
-    # One after the other, so that a page of many clips is put together once only.
-    clips: Iterable[str] = (clip_section(shown, index) for index, shown in enumerate(sampled))
+    clips = "".join(clip_section(shown, index) for index, shown in enumerate(sampled))
     about = f"{len(sampled)} of {totals.clips} clips, by chance (seed {seed})."
-    return f"<p>{about} <button type=button id=all hidden>Pause all</button></p>{''.join(clips)}"
+    return f"<p>{about} <button type=button id=all hidden>Pause all</button></p><p class=note>{_PANELS}</p>{clips}"
 
 
 def _asset(name: str) -> str:

@@ -110,7 +110,8 @@ def _budget_curves(totals: Totals, sampled: Sequence[Shown]) -> str:
     chart.dot(fraction, share, f"kept: {percent(fraction)} of the patches, {percent(share)} of the heat")
     note = (
         "The line is the median of the clips, the band holds 8 of 10; the faint lines are the sampled ones. The dot is "
-        f"what was kept: {escape(percent(fraction))} of the patches, with {escape(percent(share))} of the heat."
+        f"what was kept: {escape(percent(fraction))} of the patches, with {escape(percent(share))} of the heat. "
+        "It is below the line as far as patches are kept whatever their heat, such as those of a whole first picture."
     )
     rows = [("patches kept", "1 in 10 below", "median", "1 in 10 above")]
     rows += [
