@@ -19,8 +19,14 @@ _FAILURES = 1000  # rows of the table
 class Report:
     """What a page tells of.
 
-    page: path or URL of it. num_bytes: its size. clips: selected from. failed: in the last run. shown: sampled clips.
-    playing: those of them that could be read again. tokens: of all clips.
+    Attributes:
+        page: path or URL of it.
+        num_bytes: its size.
+        clips: selected from.
+        failed: clips without a result in the last run.
+        shown: sampled clips.
+        playing: those of them that could be read again.
+        tokens: of all clips.
     """
 
     page: str
@@ -52,8 +58,9 @@ def write_report(
     It shows the four panels of ``ove_codec.viz`` of some clips over time, their heat and tokens per frame, budget
     curves, what share of patches and of heat is kept, clips and tokens a second, and the failures with their reasons.
     Figures of the whole data set come from the manifests, of which one at a time is in memory, with 32 bytes a clip;
-    shards are read for the sampled clips only. Those are also read from where they were selected from; where that
-    cannot be, the page says why, and shows what the shards and manifests tell.
+    shards are read for the sampled clips, and of the others only whether they are whole. Sampled clips are also read
+    from where they were selected from; where that cannot be, the page says why, and shows what the shards and manifests
+    tell.
 
     Args:
         output: folder, or URL of one, that ``select_dataset`` wrote. A run may be at work in it.
@@ -68,9 +75,11 @@ def write_report(
         watch: gets the clips to draw and their number, and gives them back one by one: for a progress bar.
 
     Raises:
-        FileNotFoundError: there is no such folder. ValueError: ``select_dataset`` did not write it, a file in it is
-        damaged or missing (the message names it, and the remedy), or an argument cannot be. OSError: the page cannot
-        be written. ImportError: an extra is missing.
+        FileNotFoundError: there is no such folder.
+        ValueError: ``select_dataset`` did not write it, a file in it is damaged or missing (the message names it, and
+            the remedy), or an argument cannot be.
+        OSError: the page cannot be written.
+        ImportError: an extra is missing.
     """
     from ove_codec.datasets.report import page as html
     from ove_codec.datasets.report.folder import Results

@@ -40,8 +40,9 @@ class Results:
         place, shown: the folder, and its name for people.
 
     Raises:
-        FileNotFoundError: there is no such folder. ValueError: it is none that ``select_dataset`` wrote, or a file in
-        it is damaged; here or later, when that file is read.
+        FileNotFoundError: there is no such folder.
+        ValueError: it is none that ``select_dataset`` wrote, or a file in it is damaged; here or later, when that file
+            is read.
     """
 
     def __init__(self, place: str) -> None:
