@@ -134,10 +134,9 @@ def draw(shown: Shown, settings: dict[str, Any], sources: Sources, max_bytes: in
             video = _fetched(shown.entry, sources, job)
         with closing(video) if hasattr(video, "close") else nullcontext():
             shown.film = _film_of(video, job, shown, max_bytes, threads)
-    except (ove_codec.Error, OSError, ValueError, TypeError, KeyError, ImportError) as error:
+    except Exception as error:  # whatever is wrong with one clip must not end the others
         said = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
-        said = places.printable(said or type(error).__name__).rstrip(".")
-        shown.notes.append(f"No panels: the clip cannot be read again ({said}).")
+        shown.notes.append(f"No panels: the clip cannot be read again ({(said or type(error).__name__).rstrip('.')}).")
         return
     if shown.film is None:
         shown.notes.append("No panels: its pictures take more room than the page may. A larger limit gives them room.")
