@@ -48,8 +48,7 @@ class Clip:
         return places.printable(self.place if self.member is None else f"{self.place}::{self.name}.{self.member[2]}")
 
     def read(self, size: int | None = None) -> Any:
-        """What ``ove_codec.open`` takes: a local file's path, the bytes of others, a file object (to be closed) of large
-        remote ones.
+        """What ``ove_codec.open`` takes: a local path, the bytes of others, a file object of large ones (close it).
 
         Args:
             size: of the file, where it is known.
