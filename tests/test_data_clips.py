@@ -244,7 +244,12 @@ def test_batches_move_whole(table: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert moved.names == batch.names and moved.max_seqlen == batch.max_seqlen
     # Without a GPU nothing can be pinned: what a DataLoader's thread does is done with a stand-in.
     pinned: list[torch.Tensor] = []
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: pinned.append(self) or self.clone())
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        pinned.append(tensor)
+        return tensor.clone()
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
     from torch.utils.data._utils.pin_memory import pin_memory
 
     twin = pin_memory(batch)

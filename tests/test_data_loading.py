@@ -73,7 +73,7 @@ def flat(batches: list[list[int]]) -> list[int]:
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
 @pytest.mark.parametrize("split", [{"batch_size": 4}, {"max_tokens": 30}, {"max_tokens": 30, "batch_size": 3}])
 @pytest.mark.parametrize("uneven", ["keep", "drop", "repeat"])
-def test_every_clip_exactly_once_over_all_ranks(world: int, split: dict[str, int], uneven: str) -> None:
+def test_every_clip_exactly_once_over_all_ranks(world: int, split: dict[str, Any], uneven: str) -> None:
     lengths = np.random.default_rng(1).integers(1, 30, 43).tolist()
     dataset = Counts([10, 0, 3, 12, 9, 9], lengths)
     plans = [ClipSampler(dataset, rank=r, world=world, uneven=uneven, **split) for r in range(world)]

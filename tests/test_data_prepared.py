@@ -66,11 +66,12 @@ def test_prepared_is_raw(table: Path, outputs: Any, format: str, tokens: str | N
     dtype = torch.float16 if tokens == "float16" else torch.float32
     assert_same(samples(prepared), samples(ClipDataset(table, dtype=dtype, **FEW)))
     assert prepared.counts.tolist() == [3, 3, 3, 2]
-    assert prepared.lengths.tolist() == [4 * (4 + n % 3) for n in range(COUNT)]
+    assert isinstance(prepared.lengths, np.ndarray) and prepared.lengths.tolist() == [
+        4 * (4 + n % 3) for n in range(COUNT)
+    ]
     assert prepared.settings["params"]["budget"] == 24 and prepared.settings["tokens"] == tokens
-    for sample, other in zip(
-        samples(prepared), samples(PreparedDataset(prepared_at, dtype=torch.float64)), strict=True
-    ):
+    others = samples(PreparedDataset(prepared_at, dtype=torch.float64))
+    for sample, other in zip(samples(prepared), others, strict=True):
         assert torch.equal(other.tokens.patches, sample.tokens.patches.double())
 
 
@@ -106,7 +107,8 @@ def test_other_codecs_are_transcoded_again(tmp_path: Path) -> None:
 
     (tmp_path / "other.mp4").write_bytes(other_codec())
     raw = samples(ClipDataset(tmp_path / "other.mp4", transcode=True, **FEW))
-    for n, job in enumerate(({}, {"format": "webdataset"}, {"format": "webdataset", "video": True})):
+    jobs: list[dict[str, Any]] = [{}, {"format": "webdataset"}, {"format": "webdataset", "video": True}]
+    for n, job in enumerate(jobs):
         prepare(tmp_path / "other.mp4", tmp_path / f"out{n}", **job)
         assert_same(samples(PreparedDataset(tmp_path / f"out{n}")), raw)
     (tmp_path / "other.mp4").unlink()
