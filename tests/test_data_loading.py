@@ -248,9 +248,10 @@ def test_other_numbers_of_workers_go_on(prepared: PreparedDataset, style: Any) -
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_spawned_workers_that_persist(prepared: PreparedDataset, style: Any) -> None:
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_workers_that_persist(prepared: PreparedDataset, style: Any, start: str) -> None:
     plan = style(prepared, 2, seed=1)
-    loader = loader_of(plan, 2, persistent_workers=True, multiprocessing_context="spawn")
+    loader = loader_of(plan, 2, persistent_workers=True, multiprocessing_context=start)
     for epoch in (0, 1, 4):
         plan.set_epoch(epoch)
         assert_same(list(loader), list(self_loaded(style(prepared, 2, seed=1), epoch)))
