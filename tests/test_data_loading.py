@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import pickle
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,6 +25,7 @@ from ove_codec.data import (
     ClipSampler,
     ClipStream,
     DataError,
+    Entry,
     Place,
     PreparedDataset,
     TokenDataset,
@@ -54,8 +56,19 @@ class Counts(TokenDataset):
     """Clips that are nothing but their numbers of tokens, for plans without reading."""
 
     def __init__(self, counts: list[int], lengths: list[int] | int | None) -> None:
-        super().__init__(np.array(counts), None, None, "raise")
-        self.lengths = np.array(lengths) if isinstance(lengths, list) else lengths
+        super().__init__(np.array(counts), np.array(lengths) if isinstance(lengths, list) else lengths)
+
+    def called(self, shard: int, number: int) -> str:
+        return f"{shard}/{number}"
+
+    def read(self, shard: int, number: int) -> Entry:
+        return Entry(self.called(shard, number), {"label": shard}, number)
+
+    def tokens(self, entry: Entry) -> ove_codec.Tokens:
+        n = entry.content + 1
+        return ove_codec.Tokens(
+            torch.full((n, 12), float(n)), torch.zeros(n, 3, dtype=torch.int64), torch.tensor([0, n])
+        )
 
 
 def planned(plan: BatchPlan, epoch: int) -> list[list[int]]:
@@ -153,6 +166,21 @@ def test_bad_settings(options: dict[str, Any], message: str) -> None:
         ClipSampler(Counts([8], 10), **options)
     with pytest.raises(ValueError, match="budget, not tau"):
         ClipSampler(Counts([8], None), max_tokens=99)
+
+
+def test_data_sets_of_ones_own() -> None:
+    batches = list(loader_of(ClipStream(Counts([2, 3], 3), max_tokens=6, shuffle=False), 0))
+    assert [batch.names for batch in batches] == [("0/0", "0/1"), ("1/0", "1/1"), ("1/2",)]
+    assert [batch.labels.tolist() for batch in batches] == [[0, 0], [1, 1], [1]]
+    assert [batch.cu_seqlens.tolist() for batch in batches] == [[0, 1, 3], [0, 1, 3], [0, 3]]
+
+
+def test_plans_can_be_pickled() -> None:
+    stream = ClipStream(Counts([20], 3), 4, seed=1)
+    stream.set_epoch(2)
+    copy = pickle.loads(pickle.dumps(stream))
+    stream.set_epoch(3)
+    assert copy.epoch == 2 and planned(copy, 3) == planned(stream, 3)
 
 
 def test_ranks_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

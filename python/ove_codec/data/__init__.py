@@ -6,7 +6,7 @@ the batches of a rank, for a DataLoader with ``collate``; ``ClipStream`` gives t
 """
 
 from ove_codec.data.batch import ClipBatch, ClipSample, Place, SkippedClip, collate
-from ove_codec.data.clips import ClipDataset, TokenDataset
+from ove_codec.data.clips import ClipDataset, Entry, TokenDataset
 from ove_codec.data.inputs import KINDS, CodecInput, CollageInput, FrameInput, ImageInput, Input, OcrInput
 from ove_codec.data.mixture import HeadData, Mixture, PackedBatch
 from ove_codec.data.order import Order
@@ -27,6 +27,7 @@ __all__ = [
     "CodecInput",
     "CollageInput",
     "DataError",
+    "Entry",
     "FrameInput",
     "HeadData",
     "ImageInput",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
@@ -28,40 +29,47 @@ ON_ERROR = ("raise", "skip")
 logger = logging.getLogger("ove_codec.data")
 
 
-@dataclass
-class Read:
-    """A clip's entry, found: what it is called, what its table says of it, and what its tokens are made of."""
+@dataclass(frozen=True)
+class Entry:
+    """A clip's entry, read.
+
+    name: what the clip is called.
+    row: what its table says of it beside the video.
+    content: what ``TokenDataset.tokens`` makes tokens of.
+    """
 
     name: str
     row: dict[str, Any]
     content: Any = field(repr=False)
 
 
-class TokenDataset(torch.utils.data.Dataset["ClipSample | SkippedClip"]):
-    """What the data sets of this module have in common.
+class TokenDataset(torch.utils.data.Dataset["ClipSample | SkippedClip"], ABC):
+    """Tokens of clips by their numbers: what all data sets have in common, and what one of your own is made from.
 
     Reading a clip decodes in the calling thread alone, and leaves no file open beyond a few shards, which each process
     opens for itself: workers may be forked or spawned, and persist.
 
-    Attributes:
-        counts: (S,) int64, clips of each shard, in the order of their numbers.
-        lengths: the most tokens that a clip has, (len(self),) int64 or one number for all; None where it is not known.
-        on_error: "raise" or "skip".
-    """
+    Args:
+        counts: (S,) int64, clips of each shard, in the order of their numbers; a shard is what is best read at a time.
+        lengths: the most tokens that a clip has, (N,) int64 or one number for all; None where it is not known.
+        label, transform, on_error: as with ``ClipDataset``.
 
-    counts: NDArray[np.int64]
-    lengths: NDArray[np.int64] | int | None
+    Attributes:
+        counts, lengths, on_error: as given.
+    """
 
     def __init__(
         self,
         counts: NDArray[np.int64],
-        label: str | Callable[[dict[str, Any]], Any] | None,
-        transform: Callable[[ClipSample], ClipSample] | None,
-        on_error: str,
+        lengths: NDArray[np.int64] | int | None = None,
+        *,
+        label: str | Callable[[dict[str, Any]], Any] | None = "label",
+        transform: Callable[[ClipSample], ClipSample] | None = None,
+        on_error: str = "raise",
     ) -> None:
         if on_error not in ON_ERROR:
             raise ValueError(f"on_error must be one of {', '.join(ON_ERROR)}, not {on_error!r}")
-        self.counts, self.on_error = counts, on_error
+        self.counts, self.lengths, self.on_error = counts, lengths, on_error
         self._label, self._transform = label, transform
         self._starts = np.cumsum(counts) - counts
 
@@ -81,11 +89,11 @@ class TokenDataset(torch.utils.data.Dataset["ClipSample | SkippedClip"]):
             raise IndexError(f"clip {number} is not in the data set, which has {len(self)}")
         number %= len(self)
         shard = int(np.searchsorted(self._starts, number, side="right")) - 1
-        name = self._place(shard, number - int(self._starts[shard]))
+        name = self.called(shard, number - int(self._starts[shard]))
         try:
-            read = self._read(shard, number - int(self._starts[shard]))
-            name = read.name
-            tokens = self._tokens(read)
+            entry = self.read(shard, number - int(self._starts[shard]))
+            name = entry.name
+            tokens = self.tokens(entry)
             if not len(tokens):
                 raise UnreadableSample("no patch of it is selected")
         except DataError:
@@ -95,7 +103,7 @@ class TokenDataset(torch.utils.data.Dataset["ClipSample | SkippedClip"]):
                 raise DataError(f"{name} cannot be read: {reason_of(error)}; on_error='skip' leaves it out") from error
             logger.warning("%s is skipped: %s", name, reason_of(error))
             return SkippedClip(name, reason_of(error))
-        sample = ClipSample(name, tokens, self._label_of(read), read.row)
+        sample = ClipSample(name, tokens, self._label_of(entry), entry.row)
         return sample if self._transform is None else self._transform(sample)
 
     def __getitems__(self, indices: Sequence[int]) -> list[ClipSample | SkippedClip]:
@@ -103,25 +111,31 @@ class TokenDataset(torch.utils.data.Dataset["ClipSample | SkippedClip"]):
         place = indices.place if isinstance(indices, BatchIndices) else None
         return [replace(self[index], place=place) for index in indices]
 
-    def _label_of(self, read: Read) -> Any:
+    @abstractmethod
+    def called(self, shard: int, number: int) -> str:
+        """What an entry is called before it is read."""
+
+    @abstractmethod
+    def read(self, shard: int, number: int) -> Entry:
+        """The entry `number` of a shard.
+
+        Raises:
+            DataError: no entry of the shard can be read. Other errors are of this one, and skipped if so wanted.
+        """
+
+    @abstractmethod
+    def tokens(self, entry: Entry) -> Tokens:
+        """The tokens of an entry, one sequence. Raises as ``read``."""
+
+    def _label_of(self, entry: Entry) -> Any:
         if callable(self._label):
             try:
-                return self._label({"name": read.name, **read.row})
+                return self._label({"name": entry.name, **entry.row})
             except Exception as error:
-                raise DataError(f"the label of {read.name} cannot be had from {read.row}: {error!r}") from error
+                raise DataError(f"the label of {entry.name} cannot be had from {entry.row}: {error!r}") from error
         if self._label is None:
             return None
-        return _number(read.row.get(self._label), self._label, read.name)
-
-    def _place(self, shard: int, number: int) -> str:
-        """What an entry is called before it is read."""
-        raise NotImplementedError
-
-    def _read(self, shard: int, number: int) -> Read:
-        raise NotImplementedError
-
-    def _tokens(self, read: Read) -> Tokens:
-        raise NotImplementedError
+        return _number(entry.row.get(self._label), self._label, entry.name)
 
 
 class ClipDataset(TokenDataset):
@@ -171,7 +185,7 @@ class ClipDataset(TokenDataset):
         on_error: str = "raise",
         **params: Any,
     ) -> None:
-        self.lengths = resolve(preset, params)["budget"]
+        budget = resolve(preset, params)["budget"]
         self.preset, self.params, self.transcode = preset, params, transcode
         self._opening: dict[str, Any] = {"threads": threads, "limits": limits}
         self._pixels: dict[str, Any] = {"threads": threads, "dtype": dtype, "mean": mean, "std": std}
@@ -189,19 +203,20 @@ class ClipDataset(TokenDataset):
             self._entries = listing.clips
         elif not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
             raise TypeError(f"source must be places of clips, or a sequence of rows, not a {type(source).__name__}")
-        super().__init__(np.array([len(self._entries)], np.int64), label, transform, on_error)
+        counts = np.array([len(self._entries)], np.int64)
+        super().__init__(counts, budget, label=label, transform=transform, on_error=on_error)
         if not len(self):
             raise ValueError("source holds no clip")
 
-    def _place(self, shard: int, number: int) -> str:
+    def called(self, shard: int, number: int) -> str:
         return f"clip {number}"
 
-    def _read(self, shard: int, number: int) -> Read:
+    def read(self, shard: int, number: int) -> Entry:
         entry = self._entries[number]
         if isinstance(entry, Clip):
-            return Read(places.printable(entry.name), entry.row, entry)
+            return Entry(places.printable(entry.name), entry.row, entry)
         if isinstance(entry, bytes | bytearray | memoryview):
-            return Read(f"clip {number}", {}, entry)
+            return Entry(f"clip {number}", {}, entry)
         if not isinstance(entry, Mapping):
             raise DataError(f"clip {number} is a {type(entry).__name__}: rows are dicts, paths, or bytes")
         column = self._column or next((name for name in COLUMNS if name in entry), None)
@@ -215,10 +230,10 @@ class ClipDataset(TokenDataset):
         given = [entry[key] for key in NAMES if key != column and entry.get(key) not in (None, "")]
         named = given or ([os.fspath(where)] if isinstance(where, str | os.PathLike) else [])
         row = {key: value for key, value in entry.items() if key != column}
-        return Read(places.printable(str(named[0])) if named else f"clip {number}", row, video)
+        return Entry(places.printable(str(named[0])) if named else f"clip {number}", row, video)
 
-    def _tokens(self, read: Read) -> Tokens:
-        source = _source(read.content)
+    def tokens(self, entry: Entry) -> Tokens:
+        source = _source(entry.content)
         with closing(source) if hasattr(source, "close") else nullcontext():
             video = ove_codec.open(in_hevc(source, self.transcode, **self._opening), **self._opening)
             selection = ove_codec.select(video, self.preset, **self._opening, **self.params)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -44,7 +45,7 @@ def reason_of(error: BaseException) -> str:
 
 
 @dataclass(frozen=True)
-class Input:
+class Input(ABC):
     """What all kinds have: their weight beside the other kinds of a head."""
 
     weight: float = 1.0
@@ -64,17 +65,17 @@ class Input:
         have = ", ".join(sorted(sample.members)) or "nothing"
         raise UnreadableSample(f"it has no .{', .'.join(self.media)}, only {have}")
 
+    @abstractmethod
     def most_tokens(self, patch_size: int) -> int:
         """The most tokens that a sample gives."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tokens(self, sample: Sample, patch_size: int, rng: np.random.Generator) -> Tokens:
         """The tokens of a sample.
 
         Raises:
             ove_codec.Error, OSError, ValueError: it cannot be read; DataError: the recipe does not fit the data.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

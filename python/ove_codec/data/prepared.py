@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import ove_codec
 from ove_codec.data.batch import ClipSample
-from ove_codec.data.clips import Read, TokenDataset
+from ove_codec.data.clips import Entry, TokenDataset
 from ove_codec.data.inputs import SELECTION, UnreadableSample
 from ove_codec.data.parquet import ParquetRows
 from ove_codec.data.shards import DataError, ShardSet, name_of
@@ -99,7 +99,7 @@ class PreparedDataset(TokenDataset):
         if not any(shards.values()):
             raise ValueError(f"{place} holds no clip: did select-dataset end, and find any?")
         files = [places.join(place, name) for name in shards]
-        counts = [len(lengths) for lengths in shards.values()]
+        counts = [len(tokens) for tokens in shards.values()]
         self._stored = stored and self.settings["tokens"] is not None
         self._dtype = dtype
         self._opening: dict[str, Any] = {"threads": threads, "limits": limits}
@@ -116,13 +116,13 @@ class PreparedDataset(TokenDataset):
                 f"{place} is of the format {self.settings['format']!r}, which has no shards: select with format "
                 f"'parquet' or 'webdataset', or read its videos with ClipDataset"
             )
-        self.lengths = np.concatenate([np.array(lengths, np.int64) for lengths in shards.values()])
-        super().__init__(np.array(counts, np.int64), label, transform, on_error)
+        lengths = np.concatenate([np.array(tokens, np.int64) for tokens in shards.values()])
+        super().__init__(np.array(counts, np.int64), lengths, label=label, transform=transform, on_error=on_error)
 
-    def _place(self, shard: int, number: int) -> str:
+    def called(self, shard: int, number: int) -> str:
         return f"{name_of(self._shards.files[shard])}, clip {number}"
 
-    def _read(self, shard: int, number: int) -> Read:
+    def read(self, shard: int, number: int) -> Entry:
         if isinstance(self._shards, ParquetRows):
             stored = _of_row(self._shards.read(shard, number))
         else:
@@ -130,10 +130,10 @@ class PreparedDataset(TokenDataset):
             stored = _of_members(self._shards.read(shard, number, wanted).members)
         name = stored.facts["name"]
         clip = None if self._clips is None else self._clips.get(name)
-        return Read(name, {**stored.facts["row"], **({} if clip is None else clip.row)}, stored)
+        return Entry(name, {**stored.facts["row"], **({} if clip is None else clip.row)}, stored)
 
-    def _tokens(self, read: Read) -> Tokens:
-        stored: _Stored = read.content
+    def tokens(self, entry: Entry) -> Tokens:
+        stored: _Stored = entry.content
         if not self._stored:
             return self._decoded(stored)
         if stored.patches is None or len(stored.patches) != len(stored.selection.positions):

@@ -22,7 +22,7 @@ class BatchPlan:
     """The batches of one rank, by epoch and number, and the position among them.
 
     An epoch is a permutation of all clips (see ``Order``), cut into one run for each rank, which it cuts into batches:
-    shards are read by one rank, but for those at the ends of a run. The batches do not depend on workers.
+    shards are read by one rank, but for the windows at the ends of a run. The batches do not depend on workers.
 
     Args:
         dataset: a ``ClipDataset`` or ``PreparedDataset``.
