@@ -17,7 +17,12 @@ from ove_codec.tokens import Tokens
 
 
 class Place(NamedTuple):
-    """Where a batch stands: its epoch, and its number among the batches of a rank in it."""
+    """Where a batch stands.
+
+    Attributes:
+        epoch: counted from 0.
+        number: of the batch among those of its rank in the epoch.
+    """
 
     epoch: int
     number: int
@@ -33,11 +38,12 @@ class BatchIndices(list[int]):
 class ClipSample:
     """The tokens of one clip.
 
-    name: what the clip is called.
-    tokens: its patches and positions, one sequence.
-    label: a number, or a list of numbers; None where there is none.
-    row: what its table says of it beside the video.
-    place: of the batch that it is read for, where a ``ClipSampler`` asked for it.
+    Attributes:
+        name: what the clip is called.
+        tokens: its patches and positions, one sequence.
+        label: a number, or a list of numbers; None where there is none.
+        row: what its table says of it beside the video.
+        place: of the batch that it is read for, where a ``ClipSampler`` asked for it.
     """
 
     name: str
@@ -49,7 +55,13 @@ class ClipSample:
 
 @dataclass(frozen=True)
 class SkippedClip:
-    """A clip that could not be read. reason: the kind of error and its message."""
+    """A clip that could not be read.
+
+    Attributes:
+        name: what the clip is called.
+        reason: the kind of error, and its message.
+        place: as of a ``ClipSample``.
+    """
 
     name: str
     reason: str
@@ -63,10 +75,11 @@ class ClipBatch(Packed):
     Clips that were skipped are not among the B clips, and where all of them were there are no rows: `len(batch)` is 0,
     and no model takes it.
 
-    max_seqlen: tokens of the longest clip.
-    labels: (B, ...) int64, or float32, on the device of the patches; None where no clip has one.
-    rows: (B,) what the clips' table says of each beside the video.
-    place: epoch and number of the batch, for ``state_dict``; None of batches that other samplers make.
+    Attributes:
+        max_seqlen: tokens of the longest clip.
+        labels: (B, ...) int64, or float32; None where no clip has one.
+        rows: (B,) what the clips' table says of each beside the video.
+        place: epoch and number of the batch, for ``state_dict``; None of batches that other samplers make.
     """
 
     max_seqlen: int

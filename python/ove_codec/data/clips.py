@@ -33,9 +33,10 @@ logger = logging.getLogger("ove_codec.data")
 class Entry:
     """A clip's entry, read.
 
-    name: what the clip is called.
-    row: what its table says of it beside the video.
-    content: what ``TokenDataset.tokens`` makes tokens of.
+    Attributes:
+        name: what the clip is called.
+        row: what its table says of it beside the video.
+        content: what ``TokenDataset.tokens`` makes tokens of.
     """
 
     name: str

@@ -26,11 +26,12 @@ LABELS = "json"
 class HeadData:
     """Where the samples of a head come from.
 
-    shards: patterns, as for `ShardSet`.
-    centres: of the head's bank; labels are 0 to centres - 1.
-    max_labels: most labels of a sample.
-    share: samples of a micro-batch of one rank, 1.5 being one and two in turns.
-    inputs: kinds of input with their settings; each takes its weight's share of the samples.
+    Attributes:
+        shards: patterns, as for `ShardSet`.
+        centres: of the head's bank; labels are 0 to centres - 1.
+        max_labels: most labels of a sample.
+        share: samples of a micro-batch of one rank, 1.5 being one and two in turns.
+        inputs: kinds of input with their settings; each takes its weight's share of the samples.
     """
 
     shards: tuple[str, ...]
@@ -44,11 +45,12 @@ class HeadData:
 class PackedBatch(Packed):
     """A micro-batch of one rank: the samples of all heads, head by head, as one packed sequence of tokens.
 
-    For what was skipped (see ``Packed``) stands one patch of zeros, without labels.
+    For what was skipped stands one patch of zeros, without labels.
 
-    labels: for every head (n, max_labels) int64, -1 for none; B is the sum of n over heads.
-    kinds: (B,) the kinds of input.
-    error: why training cannot go on with this data; None where it can.
+    Attributes:
+        labels: for every head (n, max_labels) int64, -1 for none; B is the sum of n over heads.
+        kinds: (B,) the kinds of input.
+        error: why training cannot go on with this data; None where it can.
     """
 
     micro: int
@@ -87,7 +89,7 @@ class Mixture(torch.utils.data.Dataset[PackedBatch]):
         dtype: of patches.
 
     Raises:
-        What `ShardSet` raises, and DataError for a setting that cannot be.
+        DataError: a setting cannot be; and what `ShardSet` raises.
     """
 
     def __init__(

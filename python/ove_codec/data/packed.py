@@ -16,9 +16,10 @@ _P = TypeVar("_P", bound="Packed")
 class Packed:
     """Clips of one batch, or other samples, as one packed sequence of tokens.
 
-    patches: (N, 3*p*p), positions: (N, 3) int64, cu_seqlens: (B + 1,) int32, as of `ove_codec.Tokens`.
-    names: (B,) what the samples are called.
-    skipped: (name, reason) of samples that could not be read.
+    Attributes:
+        patches, positions, cu_seqlens: (N, 3*p*p), (N, 3) int64 and (B + 1,) int32, as of `ove_codec.Tokens`.
+        names: (B,) what the samples are called.
+        skipped: (name, reason) of samples that could not be read.
     """
 
     patches: Tensor
