@@ -67,6 +67,7 @@ OVE_HOST_DEVICE inline Weighted weighted(float value, std::uint32_t weight = 1) 
 struct Query {
   std::uint64_t rank;
   std::uint32_t prefix;
+  std::uint32_t unused = 0;  // no byte of it is left open
 };
 constexpr int kSelectBits = 11, kSelectBins = 1 << kSelectBits;
 constexpr int kGroupBins = 64, kGroups = kSelectBins / kGroupBins;
