@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import ove_codec
-from ove_codec import _core, _device_selection, _device_tokens, _jobs, _pictures, cuda, ops
+from ove_codec import _core, _device_scoring, _device_tokens, _jobs, _pictures, cuda, ops
 from ove_codec import selection as selection_module
 from ove_codec._device_selection import DeviceSelection
 from ove_codec.ops import patches as patch_ops
@@ -39,6 +39,17 @@ PRESETS: list[tuple[str, dict[str, Any]]] = [
     ("paper", {"budget": 200, "intra_blocks": "median", "compensate": "similarity"}),
     ("paper", {"budget": 200, "intra_blocks": "max", "vector": "both", "compensate": "mean", "local_variance": 3}),
     ("paper", {"budget": 90, "sampling": "bits", "num_frames": 4, "intra_blocks": "zero"}),
+    ("ove", {"budget": 300}),
+    ("ove", {"num_frames": 4, "budget": 90}),
+    ("ove", {"num_frames": 3, "tau": 0.25, "accumulate": "max"}),
+    ("ove", {"num_frames": 3, "budget": 90, "percentile_scope": "clip", "bits_weight": 0.4, "i_pictures": "keep"}),
+    ("ove", {"num_frames": 3, "budget": 90, "percentile_scope": "clip", "bits_weight": 0.4, "accumulate": "max"}),
+    ("ove", {"frame_ids": [1, 4], "budget": 50, "vector": "both", "compensate": "similarity", "intra_blocks": "max"}),
+    ("ove", {"start": 0.05, "end": 0.19, "num_frames": 2, "budget": 50, "fuse": "max", "intra_blocks": "median"}),
+    ("ove", {"num_frames": 3, "budget": 60, "sampling": "bits", "local_variance": 3, "i_pictures": "as_coded"}),
+    ("probe", {"num_frames": 3, "budget": 60, "accumulate": "sum", "local_variance": 3}),
+    ("llava", {"num_frames": 2, "budget": 700, "accumulate": "max"}),
+    ("bitcost", {"num_frames": 3, "budget": 100, "size": 98, "accumulate": "sum"}),
 ]
 
 
@@ -88,7 +99,7 @@ def test_selections(device: str, clips: dict[str, Path], clip: str, preset: str,
 
 
 @pytest.mark.parametrize("scope", ["frame", "clip"])
-@pytest.mark.parametrize("preset", ["paper", "probe"])
+@pytest.mark.parametrize("preset", ["paper", "probe", "ove"])
 def test_heat(device: str, clips: dict[str, Path], preset: str, scope: str) -> None:
     there = ove_codec.select(clips["b"], preset, device=device, num_frames=6, budget=50, percentile_scope=scope)
     here = there.cpu()
@@ -99,17 +110,35 @@ def test_heat(device: str, clips: dict[str, Path], preset: str, scope: str) -> N
         there.heat(len(here.frame_ids))
 
 
-def test_pictures_in_several_parts(device: str, clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_device_selection, "_MOST_BYTES", 1)  # one picture at a time
-    same(ove_codec.select(clips["b"], device=device, budget=90), ove_codec.select(clips["b"], budget=90))
+@pytest.mark.parametrize("most_bytes", [1, 1_000_000], ids=["one at a time", "some"])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"preset": "ove", "num_frames": 4},
+        {"preset": "ove", "num_frames": 4, "accumulate": "max", "bits_weight": 0.4},
+        {"preset": "ove", "num_frames": 4, "percentile_scope": "clip", "compensate": "affine"},
+    ],
+    ids=str,
+)
+def test_pictures_in_several_parts(
+    device: str, clips: dict[str, Path], params: dict[str, Any], most_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_device_scoring, "_MOST_BYTES", most_bytes)
+    there = ove_codec.select(clips["b"], device=device, budget=90, **params)
+    here = ove_codec.select(clips["b"], budget=90, **params)
+    same(there, here)
+    np.testing.assert_allclose(there.heat(2).cpu().numpy(), here.heat(2), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("most_bits", [0.0, 1e9], ids=["levels", "coefficients"])
 @pytest.mark.parametrize("clip", ["b", "odd", "ten", "lossless", "skip"])
+@pytest.mark.parametrize("accumulate", ["none", "sum", "max"])
 def test_residuals_in_either_form(
     device: str,
     stream_folder: Path,
     clips: dict[str, Path],
+    accumulate: str,
     clip: str,
     most_bits: float,
     monkeypatch: pytest.MonkeyPatch,
@@ -118,8 +147,11 @@ def test_residuals_in_either_form(
     monkeypatch.setattr(_pictures, "MOST_BITS_A_SAMPLE", most_bits)
     options = {"lossless": "lossless=1:bframes=2", "skip": "tskip=1:qp=12:bframes=2:scaling-list=default"}
     source = clips[clip] if clip in clips else make_clip(stream_folder, clip, (96, 80), 5, x265=options[clip])
-    there = ove_codec.select(source, device=device, budget=90, mv_weight=0.0)
-    here = ove_codec.select(source, budget=90, mv_weight=0.0)
+    params: dict[str, Any] = {"budget": 90, "mv_weight": 0.0, "accumulate": accumulate}
+    if accumulate != "none":
+        params["num_frames"] = 3
+    there = ove_codec.select(source, device=device, **params)
+    here = ove_codec.select(source, **params)
     same(there, here)
     np.testing.assert_array_equal(there.cpu().scores, here.scores)
     np.testing.assert_array_equal(there.heat(2).cpu().numpy(), here.heat(2))
@@ -127,8 +159,11 @@ def test_residuals_in_either_form(
 
 def test_intra_pictures_only(device: str, stream_folder: Path) -> None:
     clip = make_clip(stream_folder, "intra", (96, 64), 4, x265="keyint=1")
-    for preset in ("paper", "probe"):
-        same(ove_codec.select(clip, preset, device=device, budget=60), ove_codec.select(clip, preset, budget=60))
+    for preset in ("paper", "probe", "ove"):
+        there = ove_codec.select(clip, preset, device=device, budget=60, num_frames=3)
+        here = ove_codec.select(clip, preset, budget=60, num_frames=3)
+        same(there, here)
+        np.testing.assert_allclose(there.heat(1).cpu().numpy(), here.heat(1), rtol=1e-5, atol=1e-5)
 
 
 def test_arrays(device: str) -> None:
@@ -140,6 +175,69 @@ def test_arrays(device: str) -> None:
     same(ove_codec.select_arrays(mv, residual, device=device, **arguments), here)
 
 
+def random_arrays(random: np.random.Generator) -> dict[str, Any]:
+    """A few pictures that pan, of objects in some of them, with what is to be known of them."""
+    count, height, width = (int(n) for n in random.integers((1, 20, 20), (10, 70, 70)))
+    depth, ctb_size = int(random.choice([8, 10])), int(random.choice([16, 32]))
+    blocks = (-(-height // 4), -(-width // 4))
+    mv = random.integers(-3, 4, (count, *blocks, 2, 2)) + random.integers(-40, 41, (count, 1, 1, 2, 2))
+    mv[:, : blocks[0] // 2, : blocks[1] // 3] += random.integers(-90, 91, (count, 1, 1, 2, 2))
+    residual = random.integers(-300, 301, (count, height, width)) * (random.random((count, height, width)) < 0.1)
+    ctus = (-(-height // ctb_size), -(-width // ctb_size))
+    return {
+        "mv": mv.astype(np.int16),
+        "residual": (residual << (depth - 8)).astype(np.int16),
+        "pred": random.choice(4, (count, *blocks), p=[0.1, 0.4, 0.3, 0.2]).astype(np.uint8),
+        "ref_poc": random.integers(-4, 14, (count, *blocks, 2), dtype=np.int32),
+        "poc": np.arange(count),
+        "bits": random.integers(0, 4000, (count, *ctus), dtype=np.int32),
+        "ctb_size": ctb_size,
+        "bit_depth": depth,
+        "types": "".join(random.choice(list("IPPB"), count)),
+        "pts": np.arange(count) / 25,
+    }
+
+
+CHOICES: dict[str, list[Any]] = {
+    "preset": list(ove_codec.PRESETS),
+    "accumulate": ["none", "sum", "sum", "max"],
+    "i_pictures": ["as_coded", "zero", "keep"],
+    "percentile_scope": ["frame", "clip"],
+    "percentile": [50.0, 95.0, 100.0],
+    "compensate": ["none", "median", "mean", "similarity", "affine"],
+    "vector": ["l0", "l0_else_l1", "both", "displacement"],
+    "motion_map": ["exact", "reference"],
+    "intra_blocks": ["as_coded", "zero", "median", "max"],
+    "sampling": ["time", "bits"],
+    "num_frames": [1, 2, 3, 64],
+    "fuse": ["weighted", "max", "sum", "geomean"],
+    "residual_weight": [0.0, 0.5],
+    "bits_weight": [0.0, 0.7],
+    "local_variance": [0, 0, 3],
+    "resize": ["crop", "letterbox", "stretch", "native"],
+    "padding": ["exclude", "zero"],
+    "center_prior": [0.0, 0.3],
+    "start": [None, None, 0.02],
+}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_mixes(device: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(seed)
+    monkeypatch.setattr(_device_scoring, "_MOST_BYTES", [1, 200_000, 1 << 28][seed % 3])
+    arrays = random_arrays(random)
+    params = {name: values[random.integers(len(values))] for name, values in CHOICES.items() if random.random() < 0.7}
+    if len(arrays["pts"]) == 1:
+        params.pop("start", None)
+    params = {"mv_weight": 0.5, **params, "size": 42, "patch_size": 7, "budget": int(random.integers(1, 60))}
+    here = ove_codec.select_arrays(**arrays, **params)
+    there = ove_codec.select_arrays(**arrays, **params, device=device)
+    same(there, here)
+    t = int(random.integers(len(here.frame_ids)))
+    atol = 1.0 if here.params["quantize"] else 1e-5
+    np.testing.assert_allclose(there.heat(t).cpu().numpy(), here.heat(t), rtol=1e-5, atol=atol)
+
+
 @pytest.mark.parametrize("producer", ["torch", "cupy"])
 @pytest.mark.parametrize(
     "params",
@@ -148,6 +246,8 @@ def test_arrays(device: str) -> None:
         {"vector": "displacement", "bits_weight": 0.4, "fuse": "max"},
         {"residual_weight": 0.0, "compensate": "similarity", "motion_map": "reference"},
         {"mv_weight": 0.0, "quantize": True},
+        {"mv_weight": 0.0, "vector": "displacement"},
+        {"preset": "ove", "num_frames": 2, "bits_weight": 0.4},
     ],
     ids=str,
 )
@@ -186,6 +286,21 @@ def test_arrays_there(device: str, params: dict[str, Any], producer: str, monkey
     same(ove_codec.select_arrays(**there, **arguments, **params, device=device), here)
     with pytest.raises(ValueError, match="lie on a GPU"):
         ove_codec.select_arrays(**there, **arguments, **params)
+    wrong: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+        ("mv is missing", {"mv": None}, {}),
+        ("residual is missing", {"residual": None}, {}),
+        ("pred is missing", {"pred": None}, {"intra_blocks": "zero"}),
+        ("ref_poc is missing", {"ref_poc": None}, {"vector": "displacement"}),
+        ("bits are missing", {"bits": None}, {"bits_weight": 1}),
+        ("bits has 3x4 CTUs of 16 samples, too few", {"bits": there["bits"][:, :, :4]}, {"bits_weight": 1}),
+        ("pred must have the shape", {"pred": there["pred"][:, :, :4]}, {}),
+        ("fewer than its display window needs", {}, {"window": (8, 2, 60, 44)}),
+        ("bit_depth must lie in 8..16", {}, {"bit_depth": 7}),
+    ]
+    for message, instead, more in wrong:
+        arguments_then = {**there, **arguments, "ctb_size": 16, **instead, **more}
+        with pytest.raises(ValueError, match=message):
+            ove_codec.select_arrays(**arguments_then, device=device)
     with pytest.raises(ValueError, match="mv must be int16 on a GPU"):
         ove_codec.select_arrays(there["mv"].astype("int32") if producer == "cupy" else there["mv"].int(),
                                 there["residual"], size=42, device=device)  # fmt: skip
@@ -432,6 +547,8 @@ def test_batches_read_no_further_than_they_need(clips: dict[str, Path]) -> None:
         {"preset": "probe", "budget": 60, "static_level": 0.9, "local_variance": 3},
         {"preset": "probe", "budget": 10, "static_level": 0.1},
         {"budget": 7, "i_pictures": "keep"},
+        {"preset": "ove", "budget": 60, "num_frames": 4},
+        {"preset": "ove", "budget": 60, "num_frames": 3, "accumulate": "max", "percentile_scope": "clip"},
     ],
     ids=str,
 )
@@ -483,8 +600,6 @@ def assert_waited(event: threading.Event) -> None:
 
 
 def test_bad_input(device: str, clips: dict[str, Path]) -> None:
-    with pytest.raises(ValueError, match="accumulate other than 'none' is known on the CPU alone"):
-        ove_codec.select(clips["b"], device=device, accumulate="sum")
     selection = ove_codec.select(clips["b"], budget=20)
     with pytest.raises(ValueError, match="dtype must be float32, float16 or bfloat16"):
         ove_codec.tokenize(clips["b"], selection, device=device, dtype=torch.float64)
