@@ -292,7 +292,7 @@ def test_arrays_there(device: str, params: dict[str, Any], producer: str, monkey
         ("pred is missing", {"pred": None}, {"intra_blocks": "zero"}),
         ("ref_poc is missing", {"ref_poc": None}, {"vector": "displacement"}),
         ("bits are missing", {"bits": None}, {"bits_weight": 1}),
-        ("bits has 3x4 CTUs of 16 samples, too few", {"bits": there["bits"][:, :, :4]}, {"bits_weight": 1}),
+        ("bits has 3x3 CTUs of 16 samples, too few", {"bits": there["bits"][:, :, :3]}, {"bits_weight": 1}),
         ("pred must have the shape", {"pred": there["pred"][:, :, :4]}, {}),
         ("fewer than its display window needs", {}, {"window": (8, 2, 60, 44)}),
         ("bit_depth must lie in 8..16", {}, {"bit_depth": 7}),
