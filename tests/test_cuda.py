@@ -442,14 +442,15 @@ def test_rows(operators: str, dtype: torch.dtype, shape: tuple[int, ...]) -> Non
 
 
 @pytest.mark.cuda
-def test_two_streams_at_once(clips: dict[str, Path]) -> None:
+@pytest.mark.parametrize("preset", ["probe", "ove"])
+def test_two_streams_at_once(clips: dict[str, Path], preset: str) -> None:
     names = ["b", "odd", "ten"] * 4
-    here = {name: ove_codec.select(clips[name], "probe", budget=90) for name in clips}
+    here = {name: ove_codec.select(clips[name], preset, budget=90, num_frames=4) for name in clips}
     pixels = {name: ove_codec.tokenize(clips[name], here[name]).patches for name in clips}
 
     def work(name: str) -> tuple[str, DeviceSelection, torch.Tensor]:
         stream = torch.cuda.Stream()
-        there = ove_codec.select(clips[name], "probe", device=stream, budget=90)
+        there = ove_codec.select(clips[name], preset, device=stream, budget=90, num_frames=4)
         tokens = ove_codec.tokenize(clips[name], there, device=stream)
         stream.synchronize()
         return name, there, tokens.patches
