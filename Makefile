@@ -34,9 +34,12 @@ $(VENV)/.build-tools: constraints.txt Makefile | system
 	touch $@
 
 # A regular install, not an editable one: tests see the package as a user gets it, whatever PYTHONPATH other checkouts use.
+# timm comes without what it depends on: its torchvision has no build for the PyTorch of constraints.txt, and no model
+# here needs it.
 install: system $(VENV)/.build-tools
 	$(PIP) install -c constraints.txt --no-build-isolation -C build-dir=$(BUILD) -C cmake.define.OVE_TESTS=ON \
 	  $(DEFINES) ".[$(EXTRAS)]"
+	$(PIP) install -c constraints.txt --no-deps "timm>=1.0.9"
 
 format: install
 	$(VENV)/bin/clang-format -i $(SOURCES)
