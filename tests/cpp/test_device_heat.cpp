@@ -255,6 +255,21 @@ TEST_CASE("the steps of a GPU give the CPU's scores and heat") {
   CHECK(exact > trials * 0.99);
 }
 
+TEST_CASE("values add up in the order of the pictures") {
+  // 3 is lost beside 1e8, 6 is not.
+  const float values[] = {3, 1e8f, 3, 3, 9};
+  float sum[2] = {3, 0};
+  std::uint8_t most[1] = {5};
+  cuda::HostExecutor executor({std::as_writable_bytes(std::span(sum)), std::as_writable_bytes(std::span(most))});
+  cuda::accumulate_values<float>(executor, Accumulate::kSum, {1, 4}, 2, sum,
+                                 [&](std::int64_t p, std::int64_t) { return values[p]; });
+  CHECK(sum[0] == 1e8f);
+  CHECK(sum[1] == 1e8f);
+  cuda::accumulate_values<float>(executor, Accumulate::kMax, {2, 5}, 1, most,
+                                 [&](std::int64_t p, std::int64_t) { return values[p]; });
+  CHECK(most[0] == 9);
+}
+
 TEST_CASE("steps whose parts race are told") {
   std::vector<int> values(8);
   cuda::HostExecutor executor({std::as_writable_bytes(std::span(values))});
