@@ -1,5 +1,6 @@
 # Verbs for people, pre-commit and CI. They work in $(VENV) and build/, and install what is missing there.
 #   make test                  everything from a fresh machine to the last test; ARGS="-k rope" goes to pytest
+#   make docs                  the documentation, into build/docs; ARGS=serve shows it at http://localhost:8000
 #   make demo VIDEO=clip.mp4   the whole way on one clip (without VIDEO on a clip that it makes)
 
 PYTHON ?= python3
@@ -20,7 +21,7 @@ SCRIPTS := $(foreach d,python tests tools bench,$(if $(shell find $d -name '*.py
 comma := ,
 export CMAKE_CXX_COMPILER_LAUNCHER ?= $(shell command -v ccache)
 
-.PHONY: all install format lint test bench demo asan tsan fuzz clean system
+.PHONY: all install format lint test bench docs demo asan tsan fuzz clean system
 
 all: format lint test
 
@@ -65,6 +66,11 @@ bench: EXTRAS := dev,bench
 bench: DEFINES := -C cmake.define.OVE_BENCH=ON
 bench: install
 	$(PY) bench/run.py $(ARGS)
+
+# Strict: what a page or docstring refers to is there. Nothing is fetched, neither by the build nor by readers' browsers.
+docs: EXTRAS := docs
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs $(or $(ARGS),build) --strict
 
 demo: install
 	$(PY) tools/demo.py $(if $(VIDEO),"$(VIDEO)") $(ARGS)

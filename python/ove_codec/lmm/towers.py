@@ -27,9 +27,10 @@ from ove_codec.models.hf import OneVisionEncoderModel
 class VisionTower(nn.Module, ABC):
     """The interface of a tower.
 
-    row_size: values in a patch row, C * p * p, times the frames in a patch.
-    feature_size: channels of a feature.
-    merged: m where one feature stands for m x m patches of the input, else 1.
+    Attributes:
+        row_size: values in a patch row, C * p * p, times the frames in a patch.
+        feature_size: channels of a feature.
+        merged: m where one feature stands for m x m patches of the input, else 1.
     """
 
     row_size: int

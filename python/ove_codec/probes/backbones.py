@@ -304,7 +304,8 @@ def preprocessing(directory: Path, optional: bool = False) -> tuple[Color, Color
     is no file.
 
     Raises:
-        FileNotFoundError: there is no such file. ValueError: a value is missing or not known.
+        FileNotFoundError: there is no such file.
+        ValueError: a value is missing or not known.
     """
     config = _json(directory / "config.json") or {}
     processor = _json(directory / "processor_config.json") or {}
