@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import zipfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -32,6 +33,15 @@ SELECTION = "npz"
 
 class UnreadableSample(ValueError):
     """A sample that lacks what its input needs; it is skipped."""
+
+
+# What a sample may be wrong about; it can be skipped. Anything else, and DataError, is wrong about more.
+UNREADABLE = (ove_codec.Error, OSError, EOFError, ValueError, KeyError, SyntaxError, MemoryError, zipfile.BadZipFile)
+
+
+def reason_of(error: BaseException) -> str:
+    """What is wrong with a sample, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ SUFFIXES = frozenset(
 )
 COLUMNS = ("video", "path", "file", "filename", "url", "video_path")
 NAMES = ("id", "name", "key")
+_IN_MEMORY = 1 << 28  # bytes of a remote clip, above which it is read piece by piece
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -46,6 +47,32 @@ class Clip:
     def where(self) -> str:
         """Where it lies, for people."""
         return places.printable(self.place if self.member is None else f"{self.place}::{self.name}.{self.member[2]}")
+
+    def read(self, size: int | None = None) -> Any:
+        """What ``ove_codec.open`` takes: a local path, the bytes of others, a file object of large ones (close it).
+
+        Args:
+            size: of the file, where it is known.
+
+        Raises:
+            OSError: it is not there any more, or ends inside the clip.
+        """
+        if self.member is not None:
+            offset, length, _ = self.member
+            data = places.read_range(self.place, offset, length)
+            if len(data) < length:
+                raise OSError(
+                    f"{places.printable(self.place)} ends inside the clip: it has changed since it was listed"
+                )
+            return data
+        if not places.is_url(self.place):
+            return self.place
+        size = places.stamp(self.place)[0] if size is None else size
+        file = places.open_binary(self.place)
+        if size > _IN_MEMORY:
+            return file
+        with file:
+            return file.read()
 
 
 @dataclass(frozen=True)
@@ -82,7 +109,12 @@ class Listing:
     repeated: int = 0
 
 
-def list_clips(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], column: str | None = None) -> Listing:
+def list_clips(
+    source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    column: str | None = None,
+    *,
+    keep_repeated: bool = False,
+) -> Listing:
     """The clips of `source`.
 
     Args:
@@ -93,6 +125,7 @@ def list_clips(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
             that fsspec knows.
         column: of the tables, with the places; the first of video, path, file, filename, url and video_path where None.
             A column id, name or key gives the clips' names.
+        keep_repeated: keep what is listed twice, too.
 
     Raises:
         FileNotFoundError: nothing is there.
@@ -105,7 +138,7 @@ def list_clips(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
         for item in _list(places.local(one), column):
             if isinstance(item, Failure):
                 listing.failures.append(item)
-            elif (item.name, item.place, item.member) in seen:
+            elif not keep_repeated and (item.name, item.place, item.member) in seen:
                 listing.repeated += 1
             else:
                 seen.add((item.name, item.place, item.member))
