@@ -1,11 +1,14 @@
 # Verbs for people, pre-commit and CI. They work in $(VENV) and build/, and install what is missing there.
 #   make test                  everything from a fresh machine to the last test; ARGS="-k rope" goes to pytest
 #   make demo VIDEO=clip.mp4   the whole way on one clip (without VIDEO on a clip that it makes)
+#   make wheel PYTHONS="3.12"  wheels with an FFmpeg of their own (without PYTHONS for every CPython that is found)
 
 PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= dev
 VIDEO ?=
+PYTHONS ?=
+FFMPEG_SOURCE ?=
 ARGS ?=
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?= nal file
@@ -14,13 +17,14 @@ CLANGXX ?= $(notdir $(lastword clang++ $(wildcard /usr/bin/clang++-*) $(wildcard
 
 BUILD := build/release
 PY := $(VENV)/bin/python
+REFERENCE ?= $(PY)
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 SOURCES = $(shell find csrc tests/cpp tests/fuzz bench -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 SCRIPTS := $(foreach d,python tests tools bench,$(if $(shell find $d -name '*.py' -print -quit 2>/dev/null),$d))
 comma := ,
 export CMAKE_CXX_COMPILER_LAUNCHER ?= $(shell command -v ccache)
 
-.PHONY: all install format lint test bench demo asan tsan fuzz clean system
+.PHONY: all install format lint test bench demo wheel asan tsan fuzz clean system
 
 all: format lint test
 
@@ -65,6 +69,12 @@ bench: install
 
 demo: install
 	$(PY) tools/demo.py $(if $(VIDEO),"$(VIDEO)") $(ARGS)
+
+# Compared with the build on the system's FFmpeg; REFERENCE= leaves that out, where the system has none.
+wheel: $(if $(REFERENCE),install)
+	tools/install-system-packages --wheel $(PYTHON)
+	$(PYTHON) tools/build_wheels.py $(PYTHONS:%=--python %) --ffmpeg "$(FFMPEG_SOURCE)" \
+	  $(if $(REFERENCE),--reference $(REFERENCE)) $(DEFINES) $(ARGS)
 
 # $(call sanitized,FOLDER,SANITIZERS): configures build/FOLDER, with GCC, whose run-time libraries run-sanitized loads.
 sanitized = cmake -S . -B build/$1 -G Ninja -DCMAKE_BUILD_TYPE=None "-DCMAKE_CXX_FLAGS=-O1 -g1" \
