@@ -93,10 +93,11 @@ def choose(asked: Sequence[str]) -> list[Interpreter]:
     chosen, missing = [], []
     for name in asked or VERSIONS:
         found = describe(Path(name)) if os.sep in name else find(name)
+        version = name if isinstance(found, str) else found.version
+        if os.sep not in version and version not in VERSIONS:
+            raise SystemExit(f"error: {name}: wheels are built for CPython {', '.join(VERSIONS)}")
         if isinstance(found, str):
             missing.append(f"CPython {name}: {found}")
-        elif found.version not in VERSIONS:
-            missing.append(f"{name} is CPython {found.version}, and wheels are for {', '.join(VERSIONS)}")
         else:
             chosen.append(found)
     advice = (
