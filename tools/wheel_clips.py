@@ -29,7 +29,8 @@ CLIPS: list[tuple[str, str, str, dict[str, str]]] = [
     ("vp9.webm", "libvpx-vp9", "yuv420p", VPX),
     ("vp9.ivf", "libvpx-vp9", "yuv420p", VPX),
     ("av1.mp4", "libsvtav1", "yuv420p", {"preset": "12"}),
-    ("mpeg4.avi", "mpeg4", "yuv420p", {"bf": "2", "g": "12"}),
+    # Without B pictures: of direct blocks FFmpeg 5 exports vectors that were left in memory, FFmpeg 7 none.
+    ("mpeg4.avi", "mpeg4", "yuv420p", {"g": "12"}),
     ("mpeg2.mpg", "mpeg2video", "yuv420p", {"bf": "2", "g": "12"}),
     ("mpeg1.mpg", "mpeg1video", "yuv420p", {"g": "12"}),
     ("mjpeg.mov", "mjpeg", "yuvj420p", {}),
