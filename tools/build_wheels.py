@@ -132,7 +132,7 @@ def build_wheel(
     shutil.rmtree(work, ignore_errors=True)
     requires = run([tools, "-c", "import build, sys; print(*build.ProjectBuilder(sys.argv[1]).build_system_requires)",
                     source]).split()  # fmt: skip
-    requires += [name for name in ("cmake", "ninja") if not shutil.which(name)]
+    requires += ["pip>=23.1", *(name for name in ("cmake", "ninja") if not shutil.which(name))]
     python = make_environment(interpreter.path, work / "venv", *requires, constraints=ROOT / "constraints.txt")
     env = {
         "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
