@@ -1,5 +1,6 @@
 # Verbs for people, pre-commit and CI. They work in $(VENV) and build/, and install what is missing there.
 #   make test                  everything from a fresh machine to the last test; ARGS="-k rope" goes to pytest
+#   make docs                  the documentation, into build/docs; ARGS=serve shows it at http://localhost:8000
 #   make demo VIDEO=clip.mp4   the whole way on one clip (without VIDEO on a clip that it makes)
 #   make wheel PYTHONS="3.12"  wheels with an FFmpeg of their own (without PYTHONS for every CPython that is found)
 
@@ -24,7 +25,7 @@ SCRIPTS := $(foreach d,python tests tools bench,$(if $(shell find $d -name '*.py
 comma := ,
 export CMAKE_CXX_COMPILER_LAUNCHER ?= $(shell command -v ccache)
 
-.PHONY: all install format lint test bench demo wheel asan tsan fuzz clean system
+.PHONY: all install format lint test bench docs demo wheel asan tsan fuzz clean system
 
 all: format lint test
 
@@ -38,9 +39,12 @@ $(VENV)/.build-tools: constraints.txt Makefile | system
 	touch $@
 
 # A regular install, not an editable one: tests see the package as a user gets it, whatever PYTHONPATH other checkouts use.
+# timm comes without what it depends on: its torchvision has no build for the PyTorch of constraints.txt, and no model
+# here needs it.
 install: system $(VENV)/.build-tools
 	$(PIP) install -c constraints.txt --no-build-isolation -C build-dir=$(BUILD) -C cmake.define.OVE_TESTS=ON \
 	  $(DEFINES) ".[$(EXTRAS)]"
+	$(PIP) install -c constraints.txt --no-deps "timm>=1.0.9"
 
 format: install
 	$(VENV)/bin/clang-format -i $(SOURCES)
@@ -66,6 +70,11 @@ bench: EXTRAS := dev,bench
 bench: DEFINES := -C cmake.define.OVE_BENCH=ON
 bench: install
 	$(PY) bench/run.py $(ARGS)
+
+# Strict: what a page or docstring refers to is there. Nothing is fetched, neither by the build nor by readers' browsers.
+docs: EXTRAS := docs
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs $(or $(ARGS),build) --strict
 
 demo: install
 	$(PY) tools/demo.py $(if $(VIDEO),"$(VIDEO)") $(ARGS)

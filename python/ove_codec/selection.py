@@ -374,7 +374,8 @@ def select(
         ``DeviceSelection``, whose arrays are tensors there; with ``budget`` nothing waits for the GPU.
 
     Raises:
-        ValueError: an unknown preset or a bad value; TypeError: an unknown parameter.
+        ValueError: an unknown preset or a bad value.
+        TypeError: an unknown parameter.
         RuntimeError: no kernel can run on the device; the message says why.
         UnsupportedStreamError: the picture size changes among the sampled pictures; and what ``ove_codec.open`` raises.
     """

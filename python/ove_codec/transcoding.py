@@ -21,11 +21,12 @@ _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 class Recipe:
     """How libx265 encodes.
 
-    preset: one of libx265's own, "ultrafast" to "placebo".
-    crf: constant rate factor, 0 to 51; lower is better and larger.
-    params: more of its parameters, "name=value:name=value"; those that it does not know, libavcodec leaves out.
-    pixel_formats: FFmpeg's names; the nearest of them comes out, the source's own where these are empty and libx265
-        takes it.
+    Attributes:
+        preset: one of libx265's own, "ultrafast" to "placebo".
+        crf: constant rate factor, 0 to 51; lower is better and larger.
+        params: more of its parameters, "name=value:name=value"; those that it does not know, libavcodec leaves out.
+        pixel_formats: FFmpeg's names; the nearest of them comes out, the source's own where these are empty and libx265
+            takes it.
     """
 
     preset: str = "fast"

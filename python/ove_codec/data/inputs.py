@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -34,7 +35,7 @@ class UnreadableSample(ValueError):
 
 
 @dataclass(frozen=True)
-class Input:
+class Input(ABC):
     """What all kinds have: their weight beside the other kinds of a head."""
 
     weight: float = 1.0
@@ -54,17 +55,17 @@ class Input:
         have = ", ".join(sorted(sample.members)) or "nothing"
         raise UnreadableSample(f"it has no .{', .'.join(self.media)}, only {have}")
 
+    @abstractmethod
     def most_tokens(self, patch_size: int) -> int:
         """The most tokens that a sample gives."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tokens(self, sample: Sample, patch_size: int, rng: np.random.Generator) -> Tokens:
         """The tokens of a sample.
 
         Raises:
             ove_codec.Error, OSError, ValueError: it cannot be read; DataError: the recipe does not fit the data.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

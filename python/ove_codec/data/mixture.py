@@ -29,11 +29,12 @@ _UNREADABLE = (ove_codec.Error, OSError, EOFError, ValueError, KeyError, SyntaxE
 class HeadData:
     """Where the samples of a head come from.
 
-    shards: patterns, as for `ShardSet`.
-    centres: of the head's bank; labels are 0 to centres - 1.
-    max_labels: most labels of a sample.
-    share: samples of a micro-batch of one rank, 1.5 being one and two in turns.
-    inputs: kinds of input with their settings; each takes its weight's share of the samples.
+    Attributes:
+        shards: patterns, as for `ShardSet`.
+        centres: of the head's bank; labels are 0 to centres - 1.
+        max_labels: most labels of a sample.
+        share: samples of a micro-batch of one rank, 1.5 being one and two in turns.
+        inputs: kinds of input with their settings; each takes its weight's share of the samples.
     """
 
     shards: tuple[str, ...]
@@ -47,11 +48,12 @@ class HeadData:
 class PackedBatch:
     """A micro-batch of one rank: the samples of all heads, head by head, as one packed sequence of tokens.
 
-    patches: (N, 3*p*p), positions: (N, 3) int64, cu_seqlens: (B + 1,) int32, as of `ove_codec.Tokens`.
-    labels: for every head (n, max_labels) int64, -1 for none; B is the sum of n over heads.
-    names, kinds: (B,) what the samples are called, and their kinds of input.
-    skipped: (name, reason) of samples that could not be read: one patch of zeros stands for each, without labels.
-    error: why training cannot go on with this data; None where it can.
+    Attributes:
+        patches, positions, cu_seqlens: (N, 3*p*p), (N, 3) int64 and (B + 1,) int32, as of `ove_codec.Tokens`.
+        labels: for every head (n, max_labels) int64, -1 for none; B is the sum of n over heads.
+        names, kinds: (B,) what the samples are called, and their kinds of input.
+        skipped: (name, reason) of samples that could not be read: one patch of zeros stands for each, without labels.
+        error: why training cannot go on with this data; None where it can.
     """
 
     micro: int
@@ -108,7 +110,7 @@ class Mixture(torch.utils.data.Dataset[PackedBatch]):
         dtype: of patches.
 
     Raises:
-        What `ShardSet` raises, and DataError for a setting that cannot be.
+        DataError: a setting cannot be; and what `ShardSet` raises.
     """
 
     def __init__(

@@ -72,10 +72,11 @@ def read_records(source: Path) -> list[Record]:
 class Packer:
     """Makes the samples of records.
 
-    check: pictures are decoded, and videos opened, before they go in.
-    select: parameters of a selection that is made of every HEVC video and stored beside it; None for none. A record's
-        own selection goes before it.
-    skipped: (file, reason) of what was left out; grows while samples are taken.
+    Attributes:
+        check: pictures are decoded, and videos opened, before they go in.
+        select: parameters of a selection that is made of every HEVC video and stored beside it; None for none. A
+            record's own selection goes before it.
+        skipped: (file, reason) of what was left out; grows while samples are taken.
     """
 
     check: bool

@@ -30,10 +30,11 @@ _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 class Clip:
     """A clip to select from.
 
-    name: what it is called in the results: where it lies from the folder or table on, or its `id`.
-    place: path or URL; of a member of a tar file, that file.
-    member: its bytes [offset, offset + size) there, and its suffix; None for a whole file.
-    row: the other columns of its table.
+    Attributes:
+        name: what it is called in the results: where it lies from the folder or table on, or its `id`.
+        place: path or URL; of a member of a tar file, that file.
+        member: its bytes [offset, offset + size) there, and its suffix; None for a whole file.
+        row: the other columns of its table.
     """
 
     name: str
@@ -51,8 +52,11 @@ class Clip:
 class Failure:
     """A clip, or a line of a table, that gave no result.
 
-    error: the kind, as the exception is called. reason: its message. position: byte offset in the clip, where known.
-    attempts: how often it was tried.
+    Attributes:
+        error: the kind, as the exception is called.
+        reason: its message.
+        position: byte offset in the clip, where known.
+        attempts: how often it was tried.
     """
 
     name: str
@@ -91,8 +95,8 @@ def list_clips(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
             A column id, name or key gives the clips' names.
 
     Raises:
-        FileNotFoundError: nothing is there. ValueError: there is no clip, or a table cannot be read or lacks the
-        column.
+        FileNotFoundError: nothing is there.
+        ValueError: there is no clip, or a table cannot be read or lacks the column.
     """
     sources = [source] if isinstance(source, str | os.PathLike) else list(source)
     listing = Listing()

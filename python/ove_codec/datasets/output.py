@@ -125,7 +125,8 @@ class Output:
     without one is left over from a run that was ended, and is taken away.
 
     Raises:
-        ValueError: the folder holds results of other settings, or other files. BlockingIOError: another run is at work.
+        ValueError: the folder holds results of other settings, or other files.
+        BlockingIOError: another run is at work.
     """
 
     def __init__(self, place: str, job: Job, shard_clips: int, shard_bytes: int) -> None:
