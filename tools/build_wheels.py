@@ -198,6 +198,7 @@ def main() -> int:
         lines.append(f"{out / wheel.name}: {size:.1f} MB, built in {built - start:.0f} s, tried out in "
                      f"{time.monotonic() - built:.0f} s")  # fmt: skip
     # Who gives the libraries away gives their source away at the same place.
+    shutil.rmtree(out / "source", ignore_errors=True)
     for archive in (build / "ffmpeg" / "source").iterdir():
         (out / "source").mkdir(exist_ok=True)
         shutil.copy2(archive, out / "source")
