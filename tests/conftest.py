@@ -37,6 +37,14 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(params=["twin", pytest.param("gpu", marks=pytest.mark.cuda)])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A GPU, and its twin on the CPU: what to pass as `device`."""
+    from support import twin
+
+    return twin.put_in_place(monkeypatch) if request.param == "twin" else "cuda"
+
+
 @pytest.fixture
 def beside_a_clip(stream_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, which has a clip.mp4; named encoders are small."""

@@ -360,8 +360,7 @@ def select(
         source: what ``ove_codec.open`` takes, or a video that it opened.
         preset: "paper", "llava", "probe", "bitcost" or "ove".
         device: where scores, mask and positions are made: None or "cpu"; or what PyTorch or CuPy name a GPU with,
-            "cuda", a device, or a stream, on which all work is then queued. A GPU needs PyTorch, and
-            knows no ``accumulate``.
+            "cuda", a device, or a stream, on which all work is then queued. A GPU needs PyTorch.
         threads: of the decoder; 0 for all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; a video opened by it has its own.
         transcode: True to convert to HEVC in memory what is of another codec, or the name of a recipe (or a ``Recipe``)
