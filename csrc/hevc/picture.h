@@ -7,11 +7,12 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <type_traits>
 #include <vector>
 
 #include "common/process.h"
-#include "common/zeroed_allocator.h"
+#include "common/slabs.h"
 #include "hevc/coefficients.h"
 #include "hevc/nal_unit_type.h"
 #include "hevc/slice_header.h"
@@ -84,31 +85,45 @@ void fill_block(T* out, std::ptrdiff_t stride, int width, int height, T value) {
 // as decoding a still picture.
 struct PictureBuffers {
   // by 4x4 block, row by row
-  std::vector<std::array<Mv, 2>> mv;
-  std::vector<std::array<std::int8_t, 2>> ref_idx;  // -1 before the block is decoded
+  std::span<std::array<Mv, 2>> mv;
+  std::span<std::array<std::int8_t, 2>> ref_idx;  // -1 before the block is decoded
   // by smallest coding block
-  std::vector<std::int8_t> qp;
-  std::vector<std::uint8_t> log2_cb, cu_skip;  // cu_skip: cu_skip_flag
+  std::span<std::int8_t> qp;
+  std::span<std::uint8_t> log2_cb, cu_skip;  // cu_skip: cu_skip_flag
   // by CTB, raster scan
-  std::vector<std::int32_t> bits;
-  std::vector<std::uint16_t> slice_idx;  // index into CodecPicture::slices, kNoSlice where nothing was decoded
+  std::span<std::int32_t> bits;
+  std::span<std::uint16_t> slice_idx;  // index into CodecPicture::slices, kNoSlice where nothing was decoded
 
   static constexpr std::uint16_t kNoSlice = 0xFFFF;
 
+  PictureBuffers() = default;
+  PictureBuffers(const PictureBuffers&) = delete;
+  PictureBuffers& operator=(const PictureBuffers&) = delete;
+
   // Clears what decoding does not write everywhere.
-  void prepare(const Sps& sps);
+  void prepare(const Sps& sps, Slabs& slabs);
+
+ private:
+  std::shared_ptr<std::byte> memory_;  // of all these
 };
 
 // The residual is most of a picture's storage, and no other picture needs it: it comes back sooner, still in the cache.
 struct ResidualBuffer {
-  std::vector<std::int16_t, ZeroedAllocator<std::int16_t>> samples;  // by luma sample; zero outside `coded`
+  std::span<std::int16_t> samples;  // by luma sample; zero outside `coded`
   int width = 0;
   std::vector<CodedBlock> coded;
   // The coefficients instead, where they are asked for: `samples` and `coded` then mean nothing.
   bool as_coefficients = false;
   SparseResidual sparse;
 
-  void prepare(const Sps& sps, bool coefficients);
+  ResidualBuffer() = default;
+  ResidualBuffer(const ResidualBuffer&) = delete;
+  ResidualBuffer& operator=(const ResidualBuffer&) = delete;
+
+  void prepare(const Sps& sps, Slabs& slabs, bool coefficients);
+
+ private:
+  std::shared_ptr<std::byte> memory_;  // of `samples`
 };
 
 // Prepared buffers, which come back to the pool with their last owner (or are freed if the pool is gone).
@@ -121,6 +136,7 @@ class BufferPool : public std::enable_shared_from_this<BufferPool<Buffer>> {
 
  private:
   const HomeProcess home_{};  // the lock may be anyone's elsewhere
+  Slabs slabs_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Buffer>> free_;
 };
