@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <type_traits>
+#include <utility>
 
 #include "common/simd.h"
 
@@ -40,21 +41,23 @@ void PictureBuffers::prepare(const Sps& sps, Slabs& slabs) {
   std::fill(slice_idx.begin(), slice_idx.end(), kNoSlice);
 }
 
-void ResidualBuffer::prepare(const Sps& sps, Slabs& slabs, bool coefficients) {
-  as_coefficients = coefficients;
+void ResidualBuffer::prepare(const Sps& sps, Slabs& slabs, ResidualForm wanted) {
+  const ResidualForm before = std::exchange(form, wanted);
   sparse.clear();
-  if (coefficients) return;
+  if (form == ResidualForm::kCoefficients) return;
+  packed = 0;
   const auto count = static_cast<std::size_t>(sps.width) * static_cast<std::size_t>(sps.height);
-  if (samples.size() == count && width == sps.width) {
+  const bool fits = samples.size() == count && width == sps.width;
+  if (!fits || (form == ResidualForm::kPlane && before != ResidualForm::kPlane)) {
+    memory_ = slabs.take(count * sizeof(std::int16_t));
+    samples = {reinterpret_cast<std::int16_t*>(memory_.get()), count};
+    width = sps.width;
+  } else if (form == ResidualForm::kPlane) {
     for (const CodedBlock& b : coded) {
       const int size = b.size4 * 4;
       std::int16_t* at = samples.data() + static_cast<std::ptrdiff_t>(b.y4) * 4 * sps.width + b.x4 * 4;
       fill_block(at, sps.width, size, size, std::int16_t{0});
     }
-  } else {
-    memory_ = slabs.take(count * sizeof(std::int16_t));
-    samples = {reinterpret_cast<std::int16_t*>(memory_.get()), count};
-    width = sps.width;
   }
   coded.clear();
 }
@@ -82,7 +85,7 @@ std::shared_ptr<Buffer> BufferPool<Buffer>::take(const Sps& sps, How... how) {
 }
 
 template std::shared_ptr<PictureBuffers> BufferPool<PictureBuffers>::take(const Sps&);
-template std::shared_ptr<ResidualBuffer> BufferPool<ResidualBuffer>::take(const Sps&, bool);
+template std::shared_ptr<ResidualBuffer> BufferPool<ResidualBuffer>::take(const Sps&, ResidualForm);
 
 namespace {
 

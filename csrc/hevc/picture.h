@@ -107,20 +107,24 @@ struct PictureBuffers {
   std::shared_ptr<std::byte> memory_;  // of all these
 };
 
+enum class ResidualForm : std::uint8_t { kPlane, kPacked, kCoefficients };
+
 // The residual is most of a picture's storage, and no other picture needs it: it comes back sooner, still in the cache.
 struct ResidualBuffer {
-  std::span<std::int16_t> samples;  // by luma sample; zero outside `coded`
+  ResidualForm form = ResidualForm::kPlane;
+  // By luma sample, zero outside `coded`; or, packed, only the first `packed` samples: of one coded block behind the
+  // other, each row by row.
+  std::span<std::int16_t> samples;
   int width = 0;
-  std::vector<CodedBlock> coded;
-  // The coefficients instead, where they are asked for: `samples` and `coded` then mean nothing.
-  bool as_coefficients = false;
-  SparseResidual sparse;
+  std::size_t packed = 0;
+  std::vector<CodedBlock> coded;  // in decoding order
+  SparseResidual sparse;          // as coefficients, with which the above means nothing
 
   ResidualBuffer() = default;
   ResidualBuffer(const ResidualBuffer&) = delete;
   ResidualBuffer& operator=(const ResidualBuffer&) = delete;
 
-  void prepare(const Sps& sps, Slabs& slabs, bool coefficients);
+  void prepare(const Sps& sps, Slabs& slabs, ResidualForm wanted);
 
  private:
   std::shared_ptr<std::byte> memory_;  // of `samples`
@@ -146,8 +150,15 @@ struct BufferPools {
   std::shared_ptr<BufferPool<ResidualBuffer>> residuals = std::make_shared<BufferPool<ResidualBuffer>>();
 };
 
-// How much of a picture to decode; with kCoefficients, what the residual is made of in its place.
-enum class Detail : std::uint8_t { kHeaders, kMotion, kCoefficients, kResidual };
+// How much of a picture to decode; with kCoefficients, what the residual is made of in its place; with kPacked, the
+// samples of its coded blocks without the plane.
+enum class Detail : std::uint8_t { kHeaders, kMotion, kCoefficients, kPacked, kResidual };
+
+constexpr ResidualForm residual_form(Detail detail) {
+  return detail == Detail::kCoefficients ? ResidualForm::kCoefficients
+         : detail == Detail::kPacked     ? ResidualForm::kPacked
+                                         : ResidualForm::kPlane;
+}
 
 // What the caller knows of an access unit, found again on the picture that begins in it.
 struct AccessUnitTag {
@@ -171,9 +182,8 @@ struct CodecPicture {
   std::vector<Slice> slices;
   std::vector<std::int64_t> references, collocated;  // decode_index of the pictures that its slices refer to
   Detail detail = Detail::kResidual;
-  std::shared_ptr<PictureBuffers> buffers;  // null after decoding headers only
-  std::shared_ptr<ResidualBuffer>
-      residual;  // with kCoefficients and kResidual, until the picture's last user is done with it
+  std::shared_ptr<PictureBuffers> buffers;   // null after decoding headers only
+  std::shared_ptr<ResidualBuffer> residual;  // from kCoefficients on, until the picture's last user is done with it
 
   int width() const { return sps->width; }
   int height() const { return sps->height; }

@@ -342,15 +342,20 @@ void SliceDataParser::residual_coding(const CodingUnit& cu, const ResidualBlock&
                           .rotate = rotate,
                           .dst = cu.intra && log2_size == 2,
                           .rdpcm = rdpcm};
-  if (residual_->as_coefficients) {
+  if (residual_->form == ResidualForm::kCoefficients) {
     return keep_coefficients(coefficients_, mode, block.x >> 2, block.y >> 2, residual_->sparse);
   }
   const auto size4 = static_cast<std::uint16_t>(1 << (log2_size - 2));
   residual_->coded.push_back(
       {static_cast<std::uint16_t>(block.x >> 2), static_cast<std::uint16_t>(block.y >> 2), size4});
+  std::int16_t* const samples = residual_->samples.data();
+  if (residual_->form == ResidualForm::kPacked) {
+    reconstruct_residual(transforms_, coefficients_, mode, samples + residual_->packed, std::ptrdiff_t{1} << log2_size);
+    residual_->packed += std::size_t{1} << 2 * log2_size;
+    return;
+  }
   reconstruct_residual(transforms_, coefficients_, mode,
-                       residual_->samples.data() + static_cast<std::ptrdiff_t>(block.y) * sps_.width + block.x,
-                       sps_.width);
+                       samples + static_cast<std::ptrdiff_t>(block.y) * sps_.width + block.x, sps_.width);
 }
 
 }  // namespace ove::hevc

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "common/simd.h"
 #include "saliency/formulas.h"
@@ -155,6 +156,46 @@ void add_level_energies(const std::uint8_t* __restrict levels, std::span<const R
     float* sum = out + (begin - part.begin);
     for (int i = 0; i < n; ++i) sum[i] += energy(static_cast<float>(level[i]), scale, weight);
     levels += run.end - run.begin;
+  }
+}
+
+OVE_VECTOR_CLONES
+void add_block_energies(const std::uint8_t* levels, std::span<const LevelBlock> blocks, const RowSums& rows,
+                        const Run& part, float scale, std::size_t stride, float* out) {
+  for (const LevelBlock& block : blocks) {
+    const std::uint8_t* const level = levels;
+    levels += block.width * block.height;
+    if (block.x >= part.end || block.x + block.width <= part.begin) continue;
+    // Sums ascend or descend along the rows.
+    const auto top = static_cast<std::size_t>(block.y), bottom = top + static_cast<std::size_t>(block.height) - 1;
+    const int lowest = std::min(rows.lowest[top], rows.lowest[bottom]);
+    const int highest = std::max(rows.highest[top], rows.highest[bottom]);
+    for (int i = lowest; i <= highest; ++i) {
+      const RowSums::Sum& sum = rows.sums[static_cast<std::size_t>(i)];
+      const int begin = std::max(block.y, sum.begin);
+      const int end = std::min(block.y + block.height, sum.begin + static_cast<int>(sum.weights.size()));
+      if (begin >= end) continue;
+      const float* const weights = sum.weights.data() + (begin - sum.begin);
+      const std::uint8_t* const first = level + (begin - block.y) * block.width;
+      float* const row = out + static_cast<std::size_t>(i) * stride + block.x;
+      // Some columns of all rows at a time, whose sums stay in registers.
+      const auto add = [=](int x, auto columns) __attribute__((always_inline)) {
+        float so_far[columns];
+        std::memcpy(so_far, row + x, sizeof(so_far));
+        for (int y = 0; y < end - begin; ++y) {
+          const float weight = weights[y];
+          if (weight == 0.0f) continue;
+          const std::uint8_t* const l = first + y * block.width + x;
+          for (int k = 0; k < columns; ++k) so_far[k] += energy(static_cast<float>(l[k]), scale, weight);
+        }
+        std::memcpy(row + x, so_far, sizeof(so_far));
+      };
+      int x = 0;
+      for (; x + 16 <= block.width; x += 16) add(x, std::integral_constant<int, 16>());
+      if (x + 8 <= block.width) add(x, std::integral_constant<int, 8>()), x += 8;
+      if (x + 4 <= block.width) add(x, std::integral_constant<int, 4>()), x += 4;
+      for (; x < block.width; ++x) add(x, std::integral_constant<int, 1>());
+    }
   }
 }
 
