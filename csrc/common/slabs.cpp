@@ -1,7 +1,9 @@
 #include "common/slabs.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 
 #if defined(__linux__)
@@ -33,37 +35,69 @@ std::shared_ptr<std::byte> from_heap(std::size_t size) {
 constexpr bool kMaps = true;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
-// A mapping that begins on a boundary of huge pages.
-std::shared_ptr<std::byte> map(std::size_t size) {
+// A mapping that begins on a boundary of huge pages; null where there is no memory.
+std::byte* map(std::size_t size) {
   const std::size_t reserved = size + kHugePage;
-  if (reserved < size) throw std::bad_alloc();
+  if (reserved < size) return nullptr;
   void* const memory = mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) throw std::bad_alloc();
+  if (memory == MAP_FAILED) return nullptr;
   auto* const begin = static_cast<std::byte*>(memory);
   const std::size_t before = (kHugePage - reinterpret_cast<std::size_t>(begin) % kHugePage) % kHugePage;
   if (before > 0) munmap(begin, before);
   if (before < kHugePage) munmap(begin + before + size, kHugePage - before);
   madvise(begin + before, size, MADV_HUGEPAGE);  // where it is refused, small pages do
-  return {begin + before, [size](std::byte* p) { munmap(p, size); }};
+  return begin + before;
 }
+
+void unmap(std::byte* memory, std::size_t size) { munmap(memory, size); }
 #else
 constexpr bool kMaps = false;
-std::shared_ptr<std::byte> map(std::size_t) { throw std::bad_alloc(); }
+std::byte* map(std::size_t) { return nullptr; }
+void unmap(std::byte*, std::size_t) {}
 #endif
+
+// Free slabs of the process, a few: what was given back goes to the reader of the next video, as the heap does with
+// small memory. Nobody ever waits for the lock, which a process that is forked may find locked for good.
+class SpareSlabs {
+ public:
+  std::byte* take() {
+    const std::unique_lock lock(mutex_, std::try_to_lock);
+    return lock && count_ > 0 ? slabs_[--count_] : nullptr;
+  }
+
+  void give(std::byte* slab) {
+    if (const std::unique_lock lock(mutex_, std::try_to_lock); lock && count_ < slabs_.size()) {
+      slabs_[count_++] = slab;
+    } else {
+      unmap(slab, kSlab);
+    }
+  }
+
+ private:
+  std::mutex mutex_;
+  std::array<std::byte*, 8> slabs_{};
+  std::size_t count_ = 0;
+};
+constinit SpareSlabs spare_slabs;
 
 }  // namespace
 
 std::shared_ptr<std::byte> Slabs::take(std::size_t size) {
   if (!kMaps || size < kLeastPiece) return from_heap(size);
-  const std::size_t piece = round_up(size, Slabs::kAlignment);
+  const std::size_t piece = round_up(size, kAlignment);
   const std::lock_guard lock(mutex_);
   if (size_ - used_ < piece) {
     const std::size_t wanted = std::max(kSlab, round_up(piece, kPage));
-    slab_ = map(wanted);
+    std::byte* const spare = wanted == kSlab ? spare_slabs.take() : nullptr;
+    std::byte* const memory = spare ? spare : map(wanted);
+    if (!memory) throw std::bad_alloc();
+    slab_.reset(memory, [wanted](std::byte* p) { wanted == kSlab ? spare_slabs.give(p) : unmap(p, wanted); });
     size_ = wanted;
     used_ = 0;
+    zero_ = !spare;
   }
   std::byte* const begin = slab_.get() + used_;
+  if (!zero_) std::memset(begin, 0, piece);
   used_ += piece;
   return {slab_, begin};
 }

@@ -42,8 +42,10 @@ void Saliency::add_rows() {
   energy_.resize(width);
   const bool packed = use_residual_ && residual_.packed();
   if (packed) {
-    add_block_energies(residual_.block_levels(), residual_.blocks(), residual_rows_, {begin, end}, scales_.residual,
-                       width, accumulator_.data());
+    const std::span<const std::uint8_t> levels = residual_.block_levels();
+    if (block_energies_.size() < levels.size()) block_energies_.resize(levels.size());
+    level_energies(levels.data(), levels.size(), scales_.residual, block_energies_.data());
+    add_blocks(block_energies_.data(), residual_.blocks(), residual_rows_, {begin, end}, width, accumulator_.data());
   }
   for (int y = 0; y < window_.height && !packed; ++y) {
     if (row_weights_[y].empty() || begin == end) continue;

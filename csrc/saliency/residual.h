@@ -29,7 +29,7 @@ class CodedResidual {
   // block_levels(), of one behind the other.
   bool packed() const { return packed_; }
   std::span<const LevelBlock> blocks() const { return blocks_; }
-  const std::uint8_t* block_levels() const { return levels_.data(); }
+  std::span<const std::uint8_t> block_levels() const { return levels_; }
 
   // Row y of the window: runs, ascending and apart, and their levels, one run behind the other.
   std::span<const Run> runs(int y) const {

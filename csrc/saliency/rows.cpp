@@ -4,7 +4,6 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <type_traits>
 
 #include "common/simd.h"
 #include "saliency/formulas.h"
@@ -160,11 +159,37 @@ void add_level_energies(const std::uint8_t* __restrict levels, std::span<const R
 }
 
 OVE_VECTOR_CLONES
-void add_block_energies(const std::uint8_t* levels, std::span<const LevelBlock> blocks, const RowSums& rows,
-                        const Run& part, float scale, std::size_t stride, float* out) {
+void level_energies(const std::uint8_t* __restrict levels, std::size_t n, float scale, float* __restrict out) {
+  for (std::size_t i = 0; i < n; ++i) out[i] = energy(static_cast<float>(levels[i]), scale, 1.0f);
+}
+
+namespace {
+
+typedef float Values4 __attribute__((vector_size(16)));
+typedef float Values8 __attribute__((vector_size(32)));
+
+// Weighted sums of some columns of a block, which stay in a register from row to row.
+template <class Values>
+[[gnu::always_inline]] inline void add_block_columns(const float* values, int stride, const float* weights, int rows,
+                                                     float* sums) {
+  Values sum;
+  std::memcpy(&sum, sums, sizeof(sum));
+  for (int y = 0; y < rows; ++y, values += stride) {
+    Values value;
+    std::memcpy(&value, values, sizeof(value));
+    sum += weights[y] * value;
+  }
+  std::memcpy(sums, &sum, sizeof(sum));
+}
+
+}  // namespace
+
+OVE_VECTOR_CLONES
+void add_blocks(const float* values, std::span<const LevelBlock> blocks, const RowSums& rows, const Run& part,
+                std::size_t stride, float* out) {
   for (const LevelBlock& block : blocks) {
-    const std::uint8_t* const level = levels;
-    levels += block.width * block.height;
+    const float* const block_values = values;
+    values += block.width * block.height;
     if (block.x >= part.end || block.x + block.width <= part.begin) continue;
     // Sums ascend or descend along the rows.
     const auto top = static_cast<std::size_t>(block.y), bottom = top + static_cast<std::size_t>(block.height) - 1;
@@ -176,25 +201,15 @@ void add_block_energies(const std::uint8_t* levels, std::span<const LevelBlock> 
       const int end = std::min(block.y + block.height, sum.begin + static_cast<int>(sum.weights.size()));
       if (begin >= end) continue;
       const float* const weights = sum.weights.data() + (begin - sum.begin);
-      const std::uint8_t* const first = level + (begin - block.y) * block.width;
+      const float* const first = block_values + (begin - block.y) * block.width;
       float* const row = out + static_cast<std::size_t>(i) * stride + block.x;
-      // Some columns of all rows at a time, whose sums stay in registers.
-      const auto add = [=](int x, auto columns) __attribute__((always_inline)) {
-        float so_far[columns];
-        std::memcpy(so_far, row + x, sizeof(so_far));
-        for (int y = 0; y < end - begin; ++y) {
-          const float weight = weights[y];
-          if (weight == 0.0f) continue;
-          const std::uint8_t* const l = first + y * block.width + x;
-          for (int k = 0; k < columns; ++k) so_far[k] += energy(static_cast<float>(l[k]), scale, weight);
-        }
-        std::memcpy(row + x, so_far, sizeof(so_far));
-      };
+      const int n = end - begin;
       int x = 0;
-      for (; x + 16 <= block.width; x += 16) add(x, std::integral_constant<int, 16>());
-      if (x + 8 <= block.width) add(x, std::integral_constant<int, 8>()), x += 8;
-      if (x + 4 <= block.width) add(x, std::integral_constant<int, 4>()), x += 4;
-      for (; x < block.width; ++x) add(x, std::integral_constant<int, 1>());
+      for (; x + 8 <= block.width; x += 8) add_block_columns<Values8>(first + x, block.width, weights, n, row + x);
+      for (; x + 4 <= block.width; x += 4) add_block_columns<Values4>(first + x, block.width, weights, n, row + x);
+      for (; x < block.width; ++x) {
+        for (int y = 0; y < n; ++y) row[x] += weights[y] * first[y * block.width + x];
+      }
     }
   }
 }

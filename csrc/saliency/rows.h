@@ -63,11 +63,12 @@ void count_above(const std::uint8_t* values, std::size_t n, const std::uint8_t* 
 // levels are those of all the runs, one behind the other.
 void add_level_energies(const std::uint8_t* levels, std::span<const Run> runs, const Run& part, float scale,
                         float weight, float* out);
-// out[i * stride + x] += w * min(scale * level, 1) at sample x of each row of the blocks that adds to sum i with weight
-// w, for blocks that reach into the columns `part`. The levels are those of one block behind the other, each row by
-// row.
-void add_block_energies(const std::uint8_t* levels, std::span<const LevelBlock> blocks, const RowSums& rows,
-                        const Run& part, float scale, std::size_t stride, float* out);
+// out = min(scale * level, 1)
+void level_energies(const std::uint8_t* levels, std::size_t n, float scale, float* out);
+// out[i * stride + x] += w * value at sample x of each row of the blocks that adds to sum i with weight w, for blocks
+// that reach into the columns `part`. The values are those of one block behind the other, each row by row.
+void add_blocks(const float* values, std::span<const LevelBlock> blocks, const RowSums& rows, const Run& part,
+                std::size_t stride, float* out);
 // out += weight * min(scale * value, 1)
 void add_energies(const float* values, std::size_t n, float scale, float weight, float* out);
 // so_far = accumulated(accumulate, so_far, value)

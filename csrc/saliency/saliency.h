@@ -125,7 +125,7 @@ class Saliency {
   std::vector<float> prior_x_, prior_y_;                         // factors of the centre prior's bell
 
   std::vector<double> sums_;  // of patches, along the axes of the coded picture
-  std::vector<float> accumulator_, energy_, line_, canvas_row_;
+  std::vector<float> accumulator_, energy_, block_energies_, line_, canvas_row_;
 
   std::vector<std::int32_t> line_first_;  // horizontal.first as an index into line_, which begins `taps` samples early
 
