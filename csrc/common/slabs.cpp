@@ -10,12 +10,22 @@
 #include <sys/mman.h>
 #endif
 
+// AddressSanitizer finds what is written past a piece only on the heap.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define OVE_CHECKS_ADDRESSES 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define OVE_CHECKS_ADDRESSES 1
+#endif
+
 namespace ove {
 
 namespace {
 
-constexpr std::size_t kPage = 4096;
-constexpr std::size_t kSlab = std::size_t{8} << 20;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+constexpr std::size_t kSlab = 4 * kHugePage;
 // Below it a huge page would mostly stay empty.
 constexpr std::size_t kLeastPiece = std::size_t{64} << 10;
 
@@ -30,10 +40,8 @@ std::shared_ptr<std::byte> from_heap(std::size_t size) {
   return {owner, static_cast<std::byte*>(std::align(Slabs::kAlignment, size, aligned, space))};
 }
 
-// AddressSanitizer finds what is written past a piece only on the heap.
-#if defined(MADV_HUGEPAGE) && !defined(__SANITIZE_ADDRESS__)
+#if defined(MADV_HUGEPAGE) && !defined(OVE_CHECKS_ADDRESSES)
 constexpr bool kMaps = true;
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 // A mapping that begins on a boundary of huge pages; null where there is no memory.
 std::byte* map(std::size_t size) {
@@ -87,7 +95,7 @@ std::shared_ptr<std::byte> Slabs::take(std::size_t size) {
   const std::size_t piece = round_up(size, kAlignment);
   const std::lock_guard lock(mutex_);
   if (size_ - used_ < piece) {
-    const std::size_t wanted = std::max(kSlab, round_up(piece, kPage));
+    const std::size_t wanted = std::max(kSlab, round_up(piece, kHugePage));
     std::byte* const spare = wanted == kSlab ? spare_slabs.take() : nullptr;
     std::byte* const memory = spare ? spare : map(wanted);
     if (!memory) throw std::bad_alloc();
