@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <iterator>
 #include <type_traits>
 #include <utility>
 
@@ -65,21 +66,24 @@ void ResidualBuffer::prepare(const Sps& sps, Slabs& slabs, ResidualForm wanted) 
 template <class Buffer>
 template <class... How>
 std::shared_ptr<Buffer> BufferPool<Buffer>::take(const Sps& sps, How... how) {
+  const std::thread::id thread = std::this_thread::get_id();
   std::unique_ptr<Buffer> buffers;
   {
     const std::lock_guard lock(mutex_);
     if (!free_.empty()) {
-      buffers = std::move(free_.back());
-      free_.pop_back();
+      auto found = std::find_if(free_.rbegin(), free_.rend(), [&](const auto& free) { return free.first == thread; });
+      if (found == free_.rend()) found = free_.rbegin();
+      buffers = std::move(found->second);
+      free_.erase(std::next(found).base());
     }
   }
   if (!buffers) buffers = std::make_unique<Buffer>();
   buffers->prepare(sps, slabs_, how...);
-  return {buffers.release(), [pool = this->weak_from_this()](Buffer* returned) {
+  return {buffers.release(), [pool = this->weak_from_this(), thread](Buffer* returned) {
             std::unique_ptr<Buffer> owned(returned);
             if (const auto alive = pool.lock(); alive && alive->home_.is_here()) {
               const std::lock_guard lock(alive->mutex_);
-              alive->free_.push_back(std::move(owned));
+              alive->free_.emplace_back(thread, std::move(owned));
             }
           }};
 }

@@ -8,7 +8,9 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "common/process.h"
@@ -130,7 +132,8 @@ struct ResidualBuffer {
   std::shared_ptr<std::byte> memory_;  // of `samples`
 };
 
-// Prepared buffers, which come back to the pool with their last owner (or are freed if the pool is gone).
+// Prepared buffers, which come back to the pool with their last owner (or are freed if the pool is gone). A thread gets
+// those that it had, as long as there are any: they are in the cache of its core, or at least in that of no other.
 template <class Buffer>
 class BufferPool : public std::enable_shared_from_this<BufferPool<Buffer>> {
  public:
@@ -142,7 +145,7 @@ class BufferPool : public std::enable_shared_from_this<BufferPool<Buffer>> {
   const HomeProcess home_{};  // the lock may be anyone's elsewhere
   Slabs slabs_;
   std::mutex mutex_;
-  std::vector<std::unique_ptr<Buffer>> free_;
+  std::vector<std::pair<std::thread::id, std::unique_ptr<Buffer>>> free_;  // with the thread that took it
 };
 
 struct BufferPools {
