@@ -1,11 +1,15 @@
 # Verbs for people, pre-commit and CI. They work in $(VENV) and build/, and install what is missing there.
 #   make test                  everything from a fresh machine to the last test; ARGS="-k rope" goes to pytest
+#   make docs                  the documentation, into build/docs; ARGS=serve shows it at http://localhost:8000
 #   make demo VIDEO=clip.mp4   the whole way on one clip (without VIDEO on a clip that it makes)
+#   make wheel PYTHONS="3.12"  wheels with an FFmpeg of their own (without PYTHONS for every CPython that is found)
 
 PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= dev
 VIDEO ?=
+PYTHONS ?=
+FFMPEG_SOURCE ?=
 ARGS ?=
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?= nal file
@@ -14,13 +18,14 @@ CLANGXX ?= $(notdir $(lastword clang++ $(wildcard /usr/bin/clang++-*) $(wildcard
 
 BUILD := build/release
 PY := $(VENV)/bin/python
+REFERENCE ?= $(PY)
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 SOURCES = $(shell find csrc tests/cpp tests/fuzz bench -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 SCRIPTS := $(foreach d,python tests tools bench,$(if $(shell find $d -name '*.py' -print -quit 2>/dev/null),$d))
 comma := ,
 export CMAKE_CXX_COMPILER_LAUNCHER ?= $(shell command -v ccache)
 
-.PHONY: all install format lint test bench demo asan tsan fuzz clean system
+.PHONY: all install format lint test bench docs demo wheel asan tsan fuzz clean system
 
 all: format lint test
 
@@ -34,9 +39,12 @@ $(VENV)/.build-tools: constraints.txt Makefile | system
 	touch $@
 
 # A regular install, not an editable one: tests see the package as a user gets it, whatever PYTHONPATH other checkouts use.
+# timm comes without what it depends on: its torchvision has no build for the PyTorch of constraints.txt, and no model
+# here needs it.
 install: system $(VENV)/.build-tools
 	$(PIP) install -c constraints.txt --no-build-isolation -C build-dir=$(BUILD) -C cmake.define.OVE_TESTS=ON \
 	  $(DEFINES) ".[$(EXTRAS)]"
+	$(PIP) install -c constraints.txt --no-deps "timm>=1.0.9"
 
 format: install
 	$(VENV)/bin/clang-format -i $(SOURCES)
@@ -63,8 +71,19 @@ bench: DEFINES := -C cmake.define.OVE_BENCH=ON
 bench: install
 	$(PY) bench/run.py $(ARGS)
 
+# Strict: what a page or docstring refers to is there. Nothing is fetched, neither by the build nor by readers' browsers.
+docs: EXTRAS := docs
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs $(or $(ARGS),build) --strict
+
 demo: install
 	$(PY) tools/demo.py $(if $(VIDEO),"$(VIDEO)") $(ARGS)
+
+# Compared with the build on the system's FFmpeg; REFERENCE= leaves that out, where the system has none.
+wheel: $(if $(REFERENCE),install)
+	tools/install-system-packages --wheel $(PYTHON)
+	$(PYTHON) tools/build_wheels.py $(PYTHONS:%=--python %) --ffmpeg "$(FFMPEG_SOURCE)" \
+	  $(if $(REFERENCE),--reference $(REFERENCE)) $(DEFINES) $(ARGS)
 
 # $(call sanitized,FOLDER,SANITIZERS): configures build/FOLDER, with GCC, whose run-time libraries run-sanitized loads.
 sanitized = cmake -S . -B build/$1 -G Ninja -DCMAKE_BUILD_TYPE=None "-DCMAKE_CXX_FLAGS=-O1 -g1" \

@@ -1,10 +1,11 @@
 """The benchmark of the CUDA path: `python bench/cuda.py [--results FOLDER] [CLIP ...]`; needs a GPU.
 
 Kernels: time, bytes that they must move, share of the copy bandwidth measured in the same run, and the time of the same
-job written with PyTorch's operators. Patch embedding: what a gather fused with it could save at most. Residuals: clips
-a second where they go up as levels, and as coefficients; build/*/bench/residual_upload, built by `make bench`, tells
-what either costs the CPU. End to end: clips a second from files to packed tokens on the GPU, by the number of CPU
-threads. Medians of `--runs` runs after a warm-up.
+job written with PyTorch's operators. Patch embedding: what a gather fused with it could save at most, see
+fused_embedding.py. Residuals: clips a second where they go up as levels, and as coefficients;
+build/*/bench/residual_upload, built by `make bench`, tells what either costs the CPU. End to end: clips a second from
+files to packed tokens on the GPU, by the preset and the number of CPU threads. Medians of `--runs` runs, after a
+warm-up.
 """
 
 # ruff: noqa: E402
@@ -12,6 +13,7 @@ threads. Medians of `--runs` runs after a warm-up.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import statistics
@@ -36,10 +38,19 @@ from ove_codec.ops import ClipPlanes
 from ove_codec.presets import resolve
 from ove_codec.tokens import CLIP_MEAN, CLIP_STD
 
-WIDTH, HEIGHT, SIZE, PATCH = 1280, 720, 224, 14
+sys.path.append(str(HERE))
+import clips as own
+import fused_embedding
+
+sys.path.remove(str(HERE))
+
+WIDTH, HEIGHT, SIZE, PATCH = 1280, 720, fused_embedding.SIZE, fused_embedding.PATCH
 FRAMES, TOKENS, HIDDEN, CLIPS = 64, 2048, 1024, 64
 ROWS = (TOKENS, 65536)
+SAMPLED = 8  # pictures, of those that "ove" adds up
+EMBEDDED, WIDTHS = fused_embedding.PATCHES, tuple(fused_embedding.MODELS.values())
 COPIED = 1 << 28  # bytes
+MULTIPLIED = 8192  # side of matrices
 
 
 def milliseconds(job: Callable[[], Any], runs: int) -> float:
@@ -88,16 +99,30 @@ def torch_patches(planes: list[Tensor], positions: Tensor, dtype: torch.dtype) -
 
 
 def torch_scores(mv: Tensor, residual: Tensor) -> Tensor:
-    """The "paper" scores of pictures by PyTorch: energies, exact percentiles, heat, resize, sums of patches."""
+    """The "paper" scores of pictures by PyTorch, from vectors of list 0 and residuals of 8 bits."""
+    return torch_sums((mv.float() / 4).square().sum(-1).sqrt(), residual.float().clamp(-128, 127).abs())
+
+
+def torch_accumulated_scores(mv: Tensor, residual: Tensor, last: Tensor) -> Tensor:
+    """The "ove" scores of the pictures `last`, ascending, likewise; vectors are those since the picture before."""
     vectors = mv.float() / 4
-    motion = vectors.square().sum(-1).sqrt()
+    vectors = vectors - torch.quantile(vectors.flatten(1, 2), 0.5, dim=1)[:, None, None]
+    sums = []
+    for value in (vectors.square().sum(-1).sqrt(), residual.float().clamp(-128, 127).abs()):
+        so_far = value[: last[-1] + 1].cumsum(0)[last]
+        sums.append(torch.cat([value[last[:1]], so_far.diff(dim=0)]))  # the first one counts alone
+    return torch_sums(*sums)
+
+
+def torch_sums(motion: Tensor, levels: Tensor) -> Tensor:
+    """Sums of patches by PyTorch, from |v| and |Y - 128|: energies, exact percentiles, heat, resize."""
     energies = [
         (value / torch.quantile(value.flatten(1), 0.95, dim=1).clamp(min=least)[:, None, None]).clamp(max=1)
-        for value, least in ((motion, 1e-6), (residual.float().clamp(-128, 127).abs(), 1.0))
+        for value, least in ((motion, 1e-6), (levels, 1.0))
     ]
     motion_energy = energies[0].repeat_interleave(4, 1).repeat_interleave(4, 2)
-    heat = 0.5 * motion_energy[:, : residual.shape[1], : residual.shape[2]] + 0.5 * energies[1]
-    width = round(residual.shape[2] * SIZE / residual.shape[1])
+    heat = 0.5 * motion_energy[:, : levels.shape[1], : levels.shape[2]] + 0.5 * energies[1]
+    width = round(levels.shape[2] * SIZE / levels.shape[1])
     small = torch.nn.functional.interpolate(heat[:, None], (SIZE, width), mode="bilinear")
     left = (width - SIZE) // 2
     return torch.nn.functional.avg_pool2d(small[..., left : left + SIZE], PATCH)[:, 0] * PATCH**2
@@ -146,8 +171,7 @@ def kernels(runs: int, device: torch.device) -> dict[str, Any]:
         chosen = every[torch.randperm(len(every), generator=generator, device=device)[:count].sort().values]
         bounds = torch.tensor([0, count], dtype=torch.int32, device=device)
         clip = [ClipPlanes(planes)]
-        area = (HEIGHT * PATCH // SIZE) ** 2 * 3 // 2  # samples of the planes under a patch
-        moved = count * (area + 3 * PATCH * PATCH * 2 + 24)
+        moved = count * (fused_embedding.PLANE_BYTES + 3 * PATCH * PATCH * 2 + 24)
         add(f"gather_patches, {count} patches of {FRAMES} pictures 720p to bf16", moved,
             lambda: ops.gather_patches(clip, chosen, bounds, resize="crop", size=SIZE, patch_size=PATCH,
                                        dtype=torch.bfloat16),
@@ -168,13 +192,26 @@ def kernels(runs: int, device: torch.device) -> dict[str, Any]:
     add(f"select_arrays, {FRAMES} pictures 720p that lie there, with ranking", moved,
         lambda: ove_codec.select_arrays(both, residual, device=device, budget=TOKENS),
         lambda: torch_scores(mv, residual).flatten().topk(TOKENS))  # fmt: skip
+    sampled = torch.linspace(0, FRAMES - 1, SAMPLED).long().tolist()
+    previous = torch.arange(-1, FRAMES - 1, dtype=torch.int32, device=device)[:, None, None, None]
+    options: dict[str, Any] = {
+        "ref_poc": previous.expand(*both.shape[:4]).contiguous(), "poc": np.arange(FRAMES),
+        "pred": torch.ones(both.shape[:3], dtype=torch.uint8, device=device),
+        "preset": "ove", "frame_ids": sampled, "device": device, "budget": TOKENS // 8,
+    }  # fmt: skip
+    last = torch.tensor(sampled, device=device)
+    add(f'the same by "ove" for {SAMPLED} of them, sums of all', moved + 9 * both.numel() // 4,
+        lambda: ove_codec.select_arrays(both, residual, **options),
+        lambda: torch_accumulated_scores(mv, residual, last).flatten().topk(TOKENS // 8))  # fmt: skip
     clips = [scored_clip(whole(0, 1000, FRAMES, grid, grid, dtype=torch.int32)) for _ in range(CLIPS)]
     params = resolve("paper", {"budget": TOKENS})
     add(f"ranking of {CLIPS} clips in one go, against one at a time (not PyTorch)", 4 * CLIPS * FRAMES * grid * grid,
         lambda: _device_selection.rank(clips, "paper", params),
         lambda: [_device_selection.rank([clip], "paper", params) for clip in clips])  # fmt: skip
-    embeddings = [embedding(count, planes, every, bandwidth, runs) for count in (TOKENS, FRAMES * grid * grid)]
-    return {"copy_gb_per_second": bandwidth, "kernels": rows, "embeddings": embeddings}
+    matrix = torch.randn(MULTIPLIED, MULTIPLIED, device=device, dtype=torch.bfloat16)
+    rate = 2 * MULTIPLIED**3 / milliseconds(lambda: matrix @ matrix, runs) / 1e9  # TFLOP/s
+    embeddings = [embedding(n, width, planes, every, bandwidth, rate, runs) for width in WIDTHS for n in EMBEDDED]
+    return {"copy_gb_per_second": bandwidth, "product_tflops": rate, "kernels": rows, "embeddings": embeddings}
 
 
 def scored_clip(scores: Tensor) -> _device_selection.ScoredClip:
@@ -185,30 +222,32 @@ def scored_clip(scores: Tensor) -> _device_selection.ScoredClip:
     )
 
 
-def embedding(count: int, planes: list[Tensor], every: Tensor, bandwidth: float, runs: int) -> dict[str, Any]:
-    """Times of gathering patches and of embedding them, and a bound of what one kernel for both could save: it need
-    neither write the rows nor read them again, and would have to multiply matrices as fast as cuBLAS does."""
+def embedding(
+    count: int, width: int, planes: list[Tensor], every: Tensor, bandwidth: float, rate: float, runs: int
+) -> dict[str, Any]:
+    """Times of gathering patches and of embedding them, and the least that one kernel for both could take."""
     device = every.device
-    chosen, bounds = every[:count], torch.tensor([0, count], dtype=torch.int32, device=device)
+    chosen = every[:count]
+    bounds = torch.tensor([0, len(chosen)], dtype=torch.int32, device=device)
     options: dict[str, Any] = {"resize": "crop", "size": SIZE, "patch_size": PATCH, "dtype": torch.bfloat16}
     clip = [ClipPlanes(planes)]
-    weight = torch.randn(HIDDEN, 3 * PATCH**2, device=device, dtype=torch.bfloat16)
-    bias = torch.zeros(HIDDEN, device=device, dtype=torch.bfloat16)
+    weight = torch.randn(width, 3 * PATCH**2, device=device, dtype=torch.bfloat16)
+    bias = torch.zeros(width, device=device, dtype=torch.bfloat16)
 
     def gather() -> Tensor:
         return ops.gather_patches(clip, chosen, bounds, **options)
 
     rows = gather()
     both_ms = milliseconds(lambda: torch.nn.functional.linear(gather(), weight, bias), runs)
-    row_bytes = 2 * rows.numel() * rows.element_size()
+    fused_ms = fused_embedding.seconds(len(rows), width, 1e9 * bandwidth, 1e12 * rate).fused * 1e3
     return {
-        "patches": count,
+        "patches": len(rows),
+        "width": width,
         "gather_ms": milliseconds(gather, runs),
         "embed_ms": milliseconds(lambda: torch.nn.functional.linear(rows, weight, bias), runs),
         "both_ms": both_ms,
-        "row_megabytes": row_bytes / 1e6,
-        "most_saved_ms": row_bytes / bandwidth / 1e6,
-        "most_saved_share": row_bytes / bandwidth / 1e6 / both_ms,
+        "fused_ms": fused_ms,
+        "most_saved_share": 1 - fused_ms / both_ms,
     }
 
 
@@ -250,25 +289,22 @@ def end_to_end(files: list[Path], runs: int, device: torch.device) -> list[dict[
         return len(sources) / statistics.median(times[1:])
 
     results = []
-    for workers in (1, 4, 16):
+    for preset, workers in itertools.product(("paper", "ove"), (1, 4, 16)):
         sources = files * max(1, 2 * workers // len(files) + 1)
         results.append({
+            "preset": preset,
             "workers": workers,
-            "clips_per_second": clips_per_second(sources, workers=workers, device=device),
-            "cpu_clips_per_second": clips_per_second(sources, workers=workers),
+            "clips_per_second": clips_per_second(sources, preset=preset, workers=workers, device=device),
+            "cpu_clips_per_second": clips_per_second(sources, preset=preset, workers=workers),
         })  # fmt: skip
     return results
 
 
 def own_clips() -> list[Path]:
-    sys.path.append(str(HERE))
-    import clips
-
-    sys.path.remove(str(HERE))
-    own = [clip for clip in clips.ALL if clip.size == "720p" and clip.seconds == clips.SECONDS]
+    chosen = [clip for clip in own.ALL if clip.size == "720p" and clip.seconds == own.SECONDS]
     folder = HERE.parent / "build" / "bench"
-    clips.encode(own, folder)
-    return [clip.path(folder) for clip in own]
+    own.encode(chosen, folder)
+    return [clip.path(folder) for clip in chosen]
 
 
 def main() -> int:
@@ -310,19 +346,21 @@ def report(result: dict[str, Any]) -> str:
             f"| {row['kernel']} | {row['megabytes']:.1f} | {row['ms']:.3f} | {row['share_of_copy']:.2f} | "
             f"{row['torch_ms']:.3f} ({row['speedup']:.1f}x) |"
         )
-    lines += ["", "| patches embedded | gather, ms | embedding, ms | both, ms | saved by fusing, ms, at most (share) |",
-              "| --- | --- | --- | --- | --- |"]  # fmt: skip
+    lines += ["", f"Products of matrices at {result['product_tflops']:.0f} TFLOP/s.", "",
+              "| patches embedded | width | gather, ms | embedding, ms | both, ms | fused, ms, at least (saved) |",
+              "| --- | --- | --- | --- | --- | --- |"]  # fmt: skip
     for row in result["embeddings"]:
         lines.append(
-            f"| {row['patches']} | {row['gather_ms']:.3f} | {row['embed_ms']:.3f} | {row['both_ms']:.3f} | "
-            f"{row['most_saved_ms']:.3f} ({row['most_saved_share']:.2f}) |"
+            f"| {row['patches']} | {row['width']} | {row['gather_ms']:.4f} | {row['embed_ms']:.4f} | "
+            f"{row['both_ms']:.4f} | {row['fused_ms']:.4f} ({row['most_saved_share']:.2f}) |"
         )
     lines += ["", "| clip | clips/s, residuals as levels | as coefficients |", "| --- | --- | --- |"]
     for row in result["residual_forms"]:
         lines.append(f"| {row['clip']} | {row['levels']:.1f} | {row['coefficients']:.1f} |")
-    lines += ["", "| CPU threads | clips/s, GPU | clips/s, CPU alone |", "| --- | --- | --- |"]
+    lines += ["", "| preset | CPU threads | clips/s, GPU | clips/s, CPU alone |", "| --- | --- | --- | --- |"]
     for row in result["end_to_end"]:
-        lines.append(f"| {row['workers']} | {row['clips_per_second']:.1f} | {row['cpu_clips_per_second']:.1f} |")
+        gpu, cpu = row["clips_per_second"], row["cpu_clips_per_second"]
+        lines.append(f"| {row['preset']} | {row['workers']} | {gpu:.1f} | {cpu:.1f} |")
     return "\n".join(lines)
 
 

@@ -3,7 +3,8 @@
 Loss: time and peak memory of one step (forward, backward, update of the centres) by the number of centres and
 samples: ours, a dense softmax over all centres with a dense AdamW, and mode "legacy". Every variant runs in a process
 of its own, so that its peak is its own. Step: time and utilisation of a whole step of an encoder with clips of 2048
-tokens. On a GPU where there is one, else on the CPU, where `--centres` and `--batch` are small unless given.
+tokens. On a GPU where there is one, else on the CPU, where `--centres` and `--batch` are small unless given. Results of
+other sizes from the same machine stay in the file.
 """
 
 # ruff: noqa: E402
@@ -150,6 +151,11 @@ def apart(*arguments: Any) -> dict[str, Any]:
     return {"error": lines[-1] if lines else f"ended with status {done.returncode} (out of memory?)"}
 
 
+def size(loss: dict[str, Any]) -> tuple[Any, ...]:
+    """What tells one measurement of the loss from another."""
+    return loss["width"], loss["centres"], loss["batch"], loss["variant"]
+
+
 def main() -> None:
     sizes: dict[str, Any] = GPU_SIZES if torch.cuda.is_available() else CPU_SIZES
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[1])
@@ -178,13 +184,21 @@ def main() -> None:
                 losses.append({"variant": variant, "centres": centres, "batch": batch, "width": args.width, **found})
                 shown = found.get("error") or f"{found['seconds']:.4f} s, {found['peak_bytes'] / 2**20:.0f} MiB at most"
                 print(f"{variant:>10}, {centres} centres, batch {batch}: {shown}", flush=True)
-    results: dict[str, Any] = {"device": device_name(), "torch": torch.__version__, "rate": args.rate, "loss": losses}
+    file = args.results / f"training-{device().type}.json"
+    results: dict[str, Any] = {"device": device_name(), "torch": torch.__version__, "rate": args.rate}
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if {name: before.get(name) for name in results} != results:
+        before = {}
+    again = [size(loss) for loss in losses]
+    results["loss"] = [loss for loss in before.get("loss", []) if size(loss) not in again] + losses
+    results["loss"].sort(key=lambda loss: size(loss)[:3])
+    if "step" in before:
+        results["step"] = before["step"]
     if args.step:
         results["step"] = {"model": args.model, "clips": args.clips, "tokens": args.tokens}
         results["step"] |= apart("step", args.model, args.clips, args.tokens, args.runs)
         print(results["step"])
     args.results.mkdir(parents=True, exist_ok=True)
-    file = args.results / f"training-{device().type}.json"
     file.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(file)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import ove_codec
 from ove_codec import cuda
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -34,3 +35,40 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("../shared is not there")
     return SHARED
+
+
+@pytest.fixture(params=["twin", pytest.param("gpu", marks=pytest.mark.cuda)])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A GPU, and its twin on the CPU: what to pass as `device`."""
+    from support import twin
+
+    return twin.put_in_place(monkeypatch) if request.param == "twin" else "cuda"
+
+
+@pytest.fixture
+def beside_a_clip(stream_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, which has a clip.mp4; named encoders are small."""
+    from support import clips
+
+    config = ove_codec.models.OVEncoderConfig
+    small = config(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=2, patch_size=14)
+    monkeypatch.setattr(config, "named", classmethod(lambda cls, name: {"ov-encoder-large": small}[name]))
+    clip = clips.moving_clip(stream_folder, frames=60, name="readme.mp4")
+    (tmp_path / "clip.mp4").write_bytes(clip.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def beside_models(beside_a_clip: Path) -> Path:
+    """The same folder with the directories of models that pages name."""
+    pytest.importorskip("transformers", reason="the extra 'hf' is not installed")
+    from support import lmm
+
+    ove_codec.models.OVEncoder.from_config("ov-encoder-large").save_pretrained("onevision-encoder-large")
+    model = lmm.model()
+    model.save_pretrained("my-lmm")
+    lmm.processor(model.config).save_pretrained("my-lmm")
+    model.language_model.save_pretrained("language-model")
+    lmm.tokenizer().save_pretrained("language-model")
+    return beside_a_clip

@@ -210,14 +210,29 @@ def test_what_the_kernels_are_compared_with_does_the_same_job(monkeypatch: pytes
     scores = cuda_bench.torch_scores(torch.from_numpy(mv), torch.from_numpy(residual))
     np.testing.assert_allclose(scores.numpy(), selection.scores, rtol=1e-3)
 
+    mv, residual = (np.concatenate([a, a[::-1] // 2, a // 3]) for a in (mv, residual))
+    both = np.stack([mv, np.zeros_like(mv)], 3)
+    previous = np.broadcast_to(np.arange(-1, 5, dtype=np.int32)[:, None, None, None], both.shape[:4])
+    accumulated = ove_codec.select_arrays(
+        both, residual, ref_poc=previous, poc=np.arange(6), pred=np.ones(both.shape[:3], np.uint8), preset="ove",
+        frame_ids=[1, 2, 5], budget=9,
+    )  # fmt: skip
+    sums = cuda_bench.torch_accumulated_scores(
+        torch.from_numpy(mv), torch.from_numpy(residual), torch.tensor([1, 2, 5])
+    )
+    np.testing.assert_allclose(sums.numpy(), accumulated.scores, rtol=1e-3)
+
 
 def test_the_benchmark_of_the_gpu_on_the_twin(monkeypatch: pytest.MonkeyPatch) -> None:
     """All its jobs run, on less of everything, once and without a clock."""
     twin.put_in_place(monkeypatch)
     cuda_bench = load_cuda_bench(monkeypatch)
     small = {
-        "FRAMES": 2,
+        "FRAMES": 3,
         "TOKENS": 20,
+        "SAMPLED": 2,
+        "EMBEDDED": (20, 5000),
+        "MULTIPLIED": 16,
         "HIDDEN": 8,
         "CLIPS": 3,
         "ROWS": (10,),
@@ -243,8 +258,24 @@ def test_the_benchmark_of_the_gpu_on_the_twin(monkeypatch: pytest.MonkeyPatch) -
         **cuda_bench.kernels(1, torch.device("cpu")),
     }
     report = cuda_bench.report(result).split("\n")
-    assert len(ran) == 1 + 2 * 6 + 2 * 3  # a copy; kernels and what they are compared with; embeddings
-    assert sum(line.startswith("| 20 |") for line in report) == 1  # patches embedded
+    # A copy and a product; kernels and what they are compared with; embeddings of two numbers of patches by two models.
+    assert len(ran) == 2 + 2 * 7 + 4 * 3
+    embedded = [line.split(" | ")[:2] for line in report if line.startswith(("| 20 |", "| 768 |"))]
+    assert embedded == [[f"| {n}", width] for width in ("768", "1024") for n in (20, 768)]  # all there are
+
+
+def test_the_bound_of_what_fusing_could_save(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    import fused_embedding
+
+    assert fused_embedding.MODELS == {"base": 768, "large": 1024} and fused_embedding.PLANE_BYTES == 45 * 45 * 3 // 2
+    # Without products: planes, rows twice, weights and values; without memory: the products.
+    memory = fused_embedding.seconds(10, 4, 1.0, float("inf"))
+    assert memory.apart == 30370 + 4 * 5880 + 4704 + 80
+    assert memory.apart_cached == memory.fused == 30370 + 4704 + 80
+    products = fused_embedding.seconds(10, 4, float("inf"), 1.0)
+    assert products.apart == products.apart_cached == products.fused == 2 * 10 * 588 * 4
+    assert len(fused_embedding.table().split("\n")) == 2 + 2 * 2 * 4
 
 
 def test_the_benchmark_of_the_gpu_tells_why_it_cannot_run() -> None:

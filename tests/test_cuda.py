@@ -15,12 +15,12 @@ import pytest
 import torch
 
 import ove_codec
-from ove_codec import _core, _device_selection, _device_tokens, _jobs, _pictures, cuda, ops
-from ove_codec import selection as selection_module
+from ove_codec import _core, _device_scoring, _device_tokens, _jobs, _pictures, cuda, ops
 from ove_codec._device_selection import DeviceSelection
 from ove_codec.ops import patches as patch_ops
 from ove_codec.ops import rows as row_ops
 from support import ffmpeg, scenes, twin
+from support.twin import same
 
 PRESETS: list[tuple[str, dict[str, Any]]] = [
     ("paper", {"budget": 300}),
@@ -39,6 +39,17 @@ PRESETS: list[tuple[str, dict[str, Any]]] = [
     ("paper", {"budget": 200, "intra_blocks": "median", "compensate": "similarity"}),
     ("paper", {"budget": 200, "intra_blocks": "max", "vector": "both", "compensate": "mean", "local_variance": 3}),
     ("paper", {"budget": 90, "sampling": "bits", "num_frames": 4, "intra_blocks": "zero"}),
+    ("ove", {"budget": 300}),
+    ("ove", {"num_frames": 4, "budget": 90}),
+    ("ove", {"num_frames": 3, "tau": 0.25, "accumulate": "max"}),
+    ("ove", {"num_frames": 3, "budget": 90, "percentile_scope": "clip", "bits_weight": 0.4, "i_pictures": "keep"}),
+    ("ove", {"num_frames": 3, "budget": 90, "percentile_scope": "clip", "bits_weight": 0.4, "accumulate": "max"}),
+    ("ove", {"frame_ids": [1, 4], "budget": 50, "vector": "both", "compensate": "similarity", "intra_blocks": "max"}),
+    ("ove", {"start": 0.05, "end": 0.19, "num_frames": 2, "budget": 50, "fuse": "max", "intra_blocks": "median"}),
+    ("ove", {"num_frames": 3, "budget": 60, "sampling": "bits", "local_variance": 3, "i_pictures": "as_coded"}),
+    ("probe", {"num_frames": 3, "budget": 60, "accumulate": "sum", "local_variance": 3}),
+    ("llava", {"num_frames": 2, "budget": 700, "accumulate": "max"}),
+    ("bitcost", {"num_frames": 3, "budget": 100, "size": 98, "accumulate": "sum"}),
 ]
 
 
@@ -51,11 +62,6 @@ def make_clip(
     return path
 
 
-@pytest.fixture(params=["twin", pytest.param("gpu", marks=pytest.mark.cuda)])
-def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    return twin.put_in_place(monkeypatch) if request.param == "twin" else "cuda"
-
-
 @pytest.fixture(scope="module")
 def clips(stream_folder: Path) -> dict[str, Path]:
     return {
@@ -63,20 +69,6 @@ def clips(stream_folder: Path) -> dict[str, Path]:
         "odd": make_clip(stream_folder, "odd", (150, 86), 6),
         "ten": make_clip(stream_folder, "ten", (128, 96), 5, "yuv420p10le"),
     }
-
-
-def same(there: DeviceSelection, here: ove_codec.Selection) -> None:
-    assert isinstance(there, DeviceSelection)
-    assert there.positions.dtype == torch.int32 and there.scores.dtype == torch.float32
-    assert there.mask.dtype == torch.bool and there.valid.dtype == torch.bool
-    back = there.cpu()
-    np.testing.assert_array_equal(back.frame_ids, here.frame_ids)
-    np.testing.assert_allclose(back.scores, here.scores, rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(back.mask, here.mask)
-    np.testing.assert_array_equal(back.positions, here.positions)
-    np.testing.assert_array_equal(back.valid, here.valid)
-    assert (back.geometry, back.preset, back.params) == (here.geometry, here.preset, here.params)
-    assert len(there) == len(here)
 
 
 @pytest.mark.parametrize(("preset", "params"), PRESETS, ids=lambda p: str(p)[:60])
@@ -88,7 +80,7 @@ def test_selections(device: str, clips: dict[str, Path], clip: str, preset: str,
 
 
 @pytest.mark.parametrize("scope", ["frame", "clip"])
-@pytest.mark.parametrize("preset", ["paper", "probe"])
+@pytest.mark.parametrize("preset", ["paper", "probe", "ove"])
 def test_heat(device: str, clips: dict[str, Path], preset: str, scope: str) -> None:
     there = ove_codec.select(clips["b"], preset, device=device, num_frames=6, budget=50, percentile_scope=scope)
     here = there.cpu()
@@ -99,17 +91,35 @@ def test_heat(device: str, clips: dict[str, Path], preset: str, scope: str) -> N
         there.heat(len(here.frame_ids))
 
 
-def test_pictures_in_several_parts(device: str, clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_device_selection, "_MOST_BYTES", 1)  # one picture at a time
-    same(ove_codec.select(clips["b"], device=device, budget=90), ove_codec.select(clips["b"], budget=90))
+@pytest.mark.parametrize("most_bytes", [1, 1_000_000], ids=["one at a time", "some"])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"preset": "ove", "num_frames": 4},
+        {"preset": "ove", "num_frames": 4, "accumulate": "max", "bits_weight": 0.4},
+        {"preset": "ove", "num_frames": 4, "percentile_scope": "clip", "compensate": "affine"},
+    ],
+    ids=str,
+)
+def test_pictures_in_several_parts(
+    device: str, clips: dict[str, Path], params: dict[str, Any], most_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_device_scoring, "_MOST_BYTES", most_bytes)
+    there = ove_codec.select(clips["b"], device=device, budget=90, **params)
+    here = ove_codec.select(clips["b"], budget=90, **params)
+    same(there, here)
+    np.testing.assert_allclose(there.heat(2).cpu().numpy(), here.heat(2), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("most_bits", [0.0, 1e9], ids=["levels", "coefficients"])
 @pytest.mark.parametrize("clip", ["b", "odd", "ten", "lossless", "skip"])
+@pytest.mark.parametrize("accumulate", ["none", "sum", "max"])
 def test_residuals_in_either_form(
     device: str,
     stream_folder: Path,
     clips: dict[str, Path],
+    accumulate: str,
     clip: str,
     most_bits: float,
     monkeypatch: pytest.MonkeyPatch,
@@ -118,8 +128,11 @@ def test_residuals_in_either_form(
     monkeypatch.setattr(_pictures, "MOST_BITS_A_SAMPLE", most_bits)
     options = {"lossless": "lossless=1:bframes=2", "skip": "tskip=1:qp=12:bframes=2:scaling-list=default"}
     source = clips[clip] if clip in clips else make_clip(stream_folder, clip, (96, 80), 5, x265=options[clip])
-    there = ove_codec.select(source, device=device, budget=90, mv_weight=0.0)
-    here = ove_codec.select(source, budget=90, mv_weight=0.0)
+    params: dict[str, Any] = {"budget": 90, "mv_weight": 0.0, "accumulate": accumulate}
+    if accumulate != "none":
+        params["num_frames"] = 3
+    there = ove_codec.select(source, device=device, **params)
+    here = ove_codec.select(source, **params)
     same(there, here)
     np.testing.assert_array_equal(there.cpu().scores, here.scores)
     np.testing.assert_array_equal(there.heat(2).cpu().numpy(), here.heat(2))
@@ -127,94 +140,11 @@ def test_residuals_in_either_form(
 
 def test_intra_pictures_only(device: str, stream_folder: Path) -> None:
     clip = make_clip(stream_folder, "intra", (96, 64), 4, x265="keyint=1")
-    for preset in ("paper", "probe"):
-        same(ove_codec.select(clip, preset, device=device, budget=60), ove_codec.select(clip, preset, budget=60))
-
-
-def test_arrays(device: str) -> None:
-    random = np.random.default_rng(5)
-    mv = random.integers(-40, 40, (4, 12, 17, 2), dtype=np.int16)
-    residual = random.integers(-90, 90, (4, 48, 68), dtype=np.int16)
-    arguments: dict[str, Any] = {"size": 42, "budget": 11, "window": (1, 2, 60, 44), "rotation": 90}
-    here = ove_codec.select_arrays(mv, residual, **arguments)
-    same(ove_codec.select_arrays(mv, residual, device=device, **arguments), here)
-
-
-@pytest.mark.parametrize("producer", ["torch", "cupy"])
-@pytest.mark.parametrize(
-    "params",
-    [
-        {},
-        {"vector": "displacement", "bits_weight": 0.4, "fuse": "max"},
-        {"residual_weight": 0.0, "compensate": "similarity", "motion_map": "reference"},
-        {"mv_weight": 0.0, "quantize": True},
-    ],
-    ids=str,
-)
-def test_arrays_there(device: str, params: dict[str, Any], producer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Arrays that lie on the GPU stay there."""
-    twinned = twin.in_place()
-    if producer == "cupy":
-        if twinned:
-            pytest.skip("CuPy's arrays lie on a GPU")
-        cupy = pytest.importorskip("cupy")
-    if twinned:
-        monkeypatch.setattr(cuda, "lies_on_gpu", lambda array: isinstance(array, torch.Tensor))
-        monkeypatch.setattr(selection_module, "lies_on_gpu", cuda.lies_on_gpu)
-    random = np.random.default_rng(5)
-    arrays: dict[str, Any] = {
-        "mv": random.integers(-40, 40, (4, 12, 17, 2, 2), dtype=np.int16),
-        "residual": random.integers(-400, 400, (4, 47, 66), dtype=np.int16),
-        "pred": random.integers(0, 4, (4, 12, 17), dtype=np.uint8),
-        "ref_poc": random.integers(-4, 4, (4, 12, 17, 2), dtype=np.int32),
-        "bits": random.integers(0, 4000, (4, 3, 5), dtype=np.int32),
-    }
-    poc = np.arange(4)
-    there: dict[str, Any] = {
-        name: cupy.asarray(a) if producer == "cupy" else torch.from_numpy(a).to("cpu" if twinned else "cuda")
-        for name, a in arrays.items()
-    }
-    arguments: dict[str, Any] = {
-        "poc": poc,
-        "bit_depth": 10,
-        "size": 42,
-        "budget": 11,
-        "window": (1, 2, 60, 44),
-        "rotation": 90,
-    }
-    here = ove_codec.select_arrays(**arrays, **arguments, **params)
-    same(ove_codec.select_arrays(**there, **arguments, **params, device=device), here)
-    with pytest.raises(ValueError, match="lie on a GPU"):
-        ove_codec.select_arrays(**there, **arguments, **params)
-    with pytest.raises(ValueError, match="mv must be int16 on a GPU"):
-        ove_codec.select_arrays(there["mv"].astype("int32") if producer == "cupy" else there["mv"].int(),
-                                there["residual"], size=42, device=device)  # fmt: skip
-
-
-class OnlyDlpack:
-    """What a library that is not known gives."""
-
-    def __init__(self, array: np.ndarray[Any, Any]) -> None:
-        self._array = array
-
-    def __dlpack__(self, **options: Any) -> Any:
-        return self._array.__dlpack__(**options)
-
-    def __dlpack_device__(self) -> Any:
-        return self._array.__dlpack_device__()
-
-    def __len__(self) -> int:
-        return len(self._array)
-
-
-def test_arrays_of_other_libraries() -> None:
-    random = np.random.default_rng(5)
-    mv = random.integers(-40, 40, (4, 12, 17, 2), dtype=np.int16)
-    residual = random.integers(-90, 90, (4, 48, 68), dtype=np.int16)
-    here = ove_codec.select_arrays(mv, residual, size=42, budget=11)
-    for kind in (torch.from_numpy, OnlyDlpack):
-        other = ove_codec.select_arrays(kind(mv), kind(residual), size=42, budget=11)
-        np.testing.assert_array_equal(other.scores, here.scores)
+    for preset in ("paper", "probe", "ove"):
+        there = ove_codec.select(clip, preset, device=device, budget=60, num_frames=3)
+        here = ove_codec.select(clip, preset, budget=60, num_frames=3)
+        same(there, here)
+        np.testing.assert_allclose(there.heat(1).cpu().numpy(), here.heat(1), rtol=1e-5, atol=1e-5)
 
 
 def test_results_go_on_without_copies(device: str, clips: dict[str, Path]) -> None:
@@ -327,14 +257,15 @@ def test_rows(operators: str, dtype: torch.dtype, shape: tuple[int, ...]) -> Non
 
 
 @pytest.mark.cuda
-def test_two_streams_at_once(clips: dict[str, Path]) -> None:
+@pytest.mark.parametrize("preset", ["probe", "ove"])
+def test_two_streams_at_once(clips: dict[str, Path], preset: str) -> None:
     names = ["b", "odd", "ten"] * 4
-    here = {name: ove_codec.select(clips[name], "probe", budget=90) for name in clips}
+    here = {name: ove_codec.select(clips[name], preset, budget=90, num_frames=4) for name in clips}
     pixels = {name: ove_codec.tokenize(clips[name], here[name]).patches for name in clips}
 
     def work(name: str) -> tuple[str, DeviceSelection, torch.Tensor]:
         stream = torch.cuda.Stream()
-        there = ove_codec.select(clips[name], "probe", device=stream, budget=90)
+        there = ove_codec.select(clips[name], preset, device=stream, budget=90, num_frames=4)
         tokens = ove_codec.tokenize(clips[name], there, device=stream)
         stream.synchronize()
         return name, there, tokens.patches
@@ -432,6 +363,8 @@ def test_batches_read_no_further_than_they_need(clips: dict[str, Path]) -> None:
         {"preset": "probe", "budget": 60, "static_level": 0.9, "local_variance": 3},
         {"preset": "probe", "budget": 10, "static_level": 0.1},
         {"budget": 7, "i_pictures": "keep"},
+        {"preset": "ove", "budget": 60, "num_frames": 4},
+        {"preset": "ove", "budget": 60, "num_frames": 3, "accumulate": "max", "percentile_scope": "clip"},
     ],
     ids=str,
 )
@@ -483,8 +416,6 @@ def assert_waited(event: threading.Event) -> None:
 
 
 def test_bad_input(device: str, clips: dict[str, Path]) -> None:
-    with pytest.raises(ValueError, match="accumulate other than 'none' is known on the CPU alone"):
-        ove_codec.select(clips["b"], device=device, accumulate="sum")
     selection = ove_codec.select(clips["b"], budget=20)
     with pytest.raises(ValueError, match="dtype must be float32, float16 or bfloat16"):
         ove_codec.tokenize(clips["b"], selection, device=device, dtype=torch.float64)

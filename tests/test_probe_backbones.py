@@ -323,7 +323,7 @@ PROCESSOR = {"image_mean": list(MEAN), "image_std": list(STD)}
     [
         ("resnet", {}, "no backbone is named 'resnet'; there are clip, siglip"),
         ("clip", {}, "no directory with a config.json.*download"),
-        ("clip", {"config": "{"}, "config.json is no JSON file"),
+        ("clip", {"config": "{"}, "config.json is not a JSON file"),
         ("clip", {"config": []}, "must hold a JSON object"),
         ("clip", {"config": {"model_type": "siglip"}}, "'siglip'; CLIP is 'clip' or 'clip_vision_model'"),
         ("ov-encoder", {"config": {"architecture": "vit", "pretrained_cfg": {}}}, "holds a model of timm"),

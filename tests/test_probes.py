@@ -4,63 +4,28 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from safetensors.torch import load_file
 
 from ove_codec.probes import (
     AttentiveHead,
-    FeatureBatch,
     HeadStack,
     Recipe,
     Setting,
     TensorFeatures,
     Trained,
-    evaluate,
     load_heads,
-    sweep,
     train_heads,
 )
 from probe_twin import TwinHead, clusters, train_alone
-
-HIDDEN, CLASSES = 128, 5
-SETTINGS = sweep([1e-3, 3e-4], [0.0, 10.0])
-RECIPE = Recipe(settings=SETTINGS, epochs=3, batch_size=8)
-
-
-def train_set(clips: int = 30) -> TensorFeatures:
-    return TensorFeatures(*clusters(CLASSES, clips, HIDDEN, seed=1))
-
-
-def val_set(clips: int = 23) -> TensorFeatures:
-    return TensorFeatures(*clusters(CLASSES, clips, HIDDEN, seed=2))
-
-
-class Recording:
-    """A feature set that keeps the numbers and views asked for; after `fails_after` batches it raises."""
-
-    def __init__(self, features: TensorFeatures, fails_after: int | None = None, views: int = 1) -> None:
-        self._features = features
-        self.fails_after = fails_after
-        self.batches: list[list[int]] = []
-        self.asked_views: list[int] = []
-        self.labels, self.hidden_size, self.views = features.labels, features.hidden_size, views
-        self.fingerprint = features.fingerprint
-
-    def batch(self, indices: Sequence[int], views: Sequence[int] | None = None) -> FeatureBatch:
-        if len(self.batches) == self.fails_after:
-            raise KeyboardInterrupt
-        self.batches.append(list(indices))
-        self.asked_views += views or []
-        return self._features.batch(indices)
-
+from support.probe_checks import CHECKS, CLASSES, HIDDEN, RECIPE, SETTINGS, Recording, train_set, val_set
+from support.workers import Workers
 
 # The head
 
@@ -287,55 +252,21 @@ def test_checkpoint_of_another_training(tmp_path: Path) -> None:
 # Several processes
 
 
-def in_processes(work: Callable[..., None], count: int, *arguments: Any) -> None:
-    mp.start_processes(_process, (count, work, arguments), count, start_method="spawn")
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    group = Workers("support.probe_checks", 2, tmp_path_factory.mktemp("probe"))
+    yield group
+    group.close()
 
 
-def _process(rank: int, count: int, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    torch.set_num_threads(1)
-    store = arguments[0] / "store"
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=count)
-    try:
-        work(rank, *arguments)
-    finally:
-        dist.destroy_process_group()
+@pytest.mark.parametrize("check", CHECKS)
+def test_two_processes(workers: Workers, check: str) -> None:
+    assert workers.report(check) == ""
 
 
-def _train_in_process(rank: int, folder: Path) -> None:
-    # 30 clips in batches of 8 and 23 to evaluate: shares of two processes differ in both; a batch of one clip is empty
-    # for one of them.
-    val = Recording(val_set())
-    one_left = train_set(25)
-    torch.save(
-        [
-            [a.correct for a in train_heads(train_set(), val, CLASSES, RECIPE, seed=4).history],
-            train_heads(one_left, val, CLASSES, RECIPE, seed=4).losses,
-            [i for batch in val.batches[:2] for i in batch],
-        ],
-        folder / f"{rank}.pt",
-    )
-    checkpoint = folder / f"{rank}.safetensors"  # one process has it, the other has not
-    try:
-        train_heads(train_set(), val_set(), CLASSES, replace(RECIPE, epochs=1), checkpoint=folder / "0.safetensors")
-        train_heads(train_set(), val_set(), CLASSES, replace(RECIPE, epochs=1), checkpoint=checkpoint)
-    except RuntimeError as error:
-        assert "do not see the same checkpoint" in str(error)  # noqa: PT017
-    else:
-        raise AssertionError("different checkpoints went unnoticed")
-    heads = HeadStack([AttentiveHead(HIDDEN, CLASSES)])
-    if rank == 1:
-        val = Recording(val_set(22))
-    try:
-        evaluate(heads, val)
-    except RuntimeError as error:
-        assert "sets of the processes differ" in str(error)  # noqa: PT017 (each process sees its own half of the truth)
-    else:
-        raise AssertionError("different sets went unnoticed")
-
-
-def test_two_processes_are_as_one(trained: tuple[Trained, list[list[int]]], tmp_path: Path) -> None:
-    in_processes(_train_in_process, 2, tmp_path)
-    results = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+def test_two_processes_are_as_one(workers: Workers, trained: tuple[Trained, list[list[int]]]) -> None:
+    assert workers.report("as_one") == ""
+    results = [torch.load(workers.folder / "as_one" / f"{rank}.pt", weights_only=True) for rank in range(2)]
     assert results[0][:2] == results[1][:2]
     shares = [result[2] for result in results]
     assert sorted(shares[0] + shares[1]) == list(range(23))

@@ -429,12 +429,6 @@ def test_accumulated_ctus_of_several_sizes_are_refused() -> None:
         scorer.accumulate(**rest, bits=np.ones((1, 1), np.int32), ctb_size=64)
 
 
-@pytest.mark.parametrize("params", [{"accumulate": "max"}, {"accumulate": "sum"}])
-def test_what_a_gpu_does_not_know_is_refused(params: Arrays) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(params))}.*CPU alone.*device='cpu'"):
-        _core.HeatPlan(resolve("paper", params), (0, 0, 64, 64), 0, 0)
-
-
 @pytest.mark.threads
 def test_scorers_take_turns_between_threads() -> None:
     arrays = clip_arrays(np.random.default_rng(25), frames=1, height=256, width=256)

@@ -92,7 +92,7 @@ def test_ranges_and_counting(folder: Path, tmp_path: Path) -> None:
     for n in (8, 9, 10):
         (tmp_path / f"x-{n:02}.tar").write_bytes((folder / "pictures-000000.tar").read_bytes())
     shards = ShardSet([f"{tmp_path}/x-{{08..10}}.tar"])  # no sizes.json: they are counted
-    assert [file.name for file in shards.files] == ["x-08.tar", "x-09.tar", "x-10.tar"]
+    assert [Path(file).name for file in shards.files] == ["x-08.tar", "x-09.tar", "x-10.tar"]
     assert len(set(shards.counts.tolist())) == 1 and shards.counts[0] > 3
 
 

@@ -108,17 +108,29 @@ T record_of(const py::bytes& bytes, const char* what) {
 
 cuda::HeatTables tables_of(const py::bytes& bytes) { return record_of<cuda::HeatTables>(bytes, "tables"); }
 
-using MemoryArgument = std::tuple<Address, Address, Address, std::int64_t>;
+using MemoryArgument = std::tuple<Address, Address, Address, Address, std::int64_t, std::int64_t>;
 
 cuda::ClipMemory memory_of(const MemoryArgument& memory) {
-  const auto& [block, arrays, work, capacity] = memory;
-  return {pointer<const std::byte>(block), pointer<std::byte>(arrays), pointer<std::byte>(work), capacity};
+  const auto& [block, arrays, sums, work, pictures, sampled] = memory;
+  return {pointer<const std::byte>(block),
+          pointer<std::byte>(arrays),
+          pointer<std::byte>(sums),
+          pointer<std::byte>(work),
+          pictures,
+          sampled};
 }
 
 void take_in(const py::bytes& tables, const MemoryArgument& memory, const py::bytes& sizes, Address record,
              std::int64_t picture, Address stream) {
   cuda::take_in(tables_of(tables), memory_of(memory), record_of<cuda::RecordSizes>(sizes, "sizes"),
                 pointer<const std::byte>(record), picture, stream_at(stream));
+}
+
+void accumulate(const py::bytes& tables, const MemoryArgument& memory, const std::vector<std::int64_t>& sampled,
+                Address stream) {
+  const cuda::HeatTables t = tables_of(tables);
+  const py::gil_scoped_release unlocked;
+  cuda::accumulate(t, memory_of(memory), sampled, stream_at(stream));
 }
 
 void score(const py::bytes& tables, const MemoryArgument& memory, std::int64_t pictures, Address scores,
@@ -196,18 +208,29 @@ PYBIND11_MODULE(_cuda, m) {
         "Normalised patches (count, 3*p*p) to `rows`. Addresses are of device memory: clip_descriptors one after the\n"
         "other, cu_seqlens (clip_count + 1,) int32, positions (count, 3) int64.");
   const auto* memory =
-      "memory is (address of HeatPlan.block, of arrays_bytes, of heat_work_bytes, pictures for which\n"
-      "there is room), all on the device.";
+      "memory is (address of HeatPlan.block, of arrays_bytes, of sums_bytes, of heat_work_bytes, pictures taken in\n"
+      "and sampled ones for which there is room), all on the device.";
   m.def(
       "arrays_bytes", [](const py::bytes& t, std::int64_t n) { return ove::cuda::arrays_bytes(tables_of(t), n); },
       arg("tables"), arg("pictures"), "Bytes of the arrays of so many pictures.");
   m.def(
-      "heat_work_bytes", [](const py::bytes& t, std::int64_t n) { return ove::cuda::heat_work_bytes(tables_of(t), n); },
-      arg("tables"), arg("pictures"), "Bytes to work in.");
+      "sums_bytes", [](const py::bytes& t, std::int64_t n) { return ove::cuda::sums_bytes(tables_of(t), n); },
+      arg("tables"), arg("sampled"),
+      "Bytes of the sums of so many sampled pictures, zeros at first; none unless pictures accumulate.");
+  m.def(
+      "heat_work_bytes",
+      [](const py::bytes& t, std::int64_t pictures, std::int64_t sampled) {
+        return ove::cuda::heat_work_bytes(tables_of(t), pictures, sampled);
+      },
+      arg("tables"), arg("pictures"), arg("sampled"),
+      "Bytes to work in, for so many pictures taken in at a time and sampled ones; as many unless they accumulate.");
   m.def("rank_work_bytes", &ove::cuda::rank_work_bytes, arg("patches"), arg("clips"),
         "Bytes for rank_patches to work in.");
   m.def("take_in", &take_in, arg("tables"), arg("memory"), arg("sizes"), arg("record"), arg("picture"), arg("stream"),
         memory);
+  m.def("accumulate", &accumulate, arg("tables"), arg("memory"), arg("sampled"), arg("stream"),
+        "Picture i of those taken in counts for number sampled[i] of the sums, ascending; they are taken in anew from\n"
+        "number 0 on behind that.");
   m.def("score", &score, arg("tables"), arg("memory"), arg("pictures"), arg("scores"), arg("stream"), memory);
   m.def("render", &render, arg("tables"), arg("memory"), arg("pictures"), arg("picture"), arg("canvas"), arg("stream"),
         memory);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <set>
 #include <string>
 
 #include "bindings/bindings.h"
@@ -46,8 +47,27 @@ class Plan {
     return py::dict("mv"_a = r.mv, "pred"_a = r.pred, "ref_poc"_a = r.ref_poc, "bits"_a = r.bits,
                     "level_blocks"_a = r.level_blocks);
   }
-  py::tuple dense(std::int32_t poc, bool intra) const {
-    const cuda::RecordSizes sizes = plan_.dense_sizes(poc, intra);
+  py::tuple dense(const std::set<std::string>& given, int width, int height, std::int32_t poc,
+                  std::array<int, 2> bits_shape, int ctb_size, int bit_depth, bool intra) const {
+    PictureView picture;
+    picture.width = width;
+    picture.height = height;
+    picture.bit_depth = bit_depth;
+    picture.intra = intra;
+    picture.poc = poc;
+    const auto elsewhere = [&]<class T>(const char* name, const T*& array) {
+      static const T nothing{};
+      if (given.contains(name)) array = &nothing;
+    };
+    elsewhere("mv", picture.mv);
+    elsewhere("pred", picture.pred);
+    elsewhere("ref_poc", picture.ref_poc);
+    elsewhere("residual", picture.residual);
+    elsewhere("bits", picture.bits);
+    picture.bits_rows = bits_shape[0];
+    picture.bits_columns = bits_shape[1];
+    picture.ctb_size = ctb_size;
+    const cuda::RecordSizes sizes = plan_.dense_sizes(picture);
     const std::vector<cuda::LevelBlock> blocks = plan_.dense_blocks();
     return py::make_tuple(
         py::bytes(reinterpret_cast<const char*>(blocks.data()), blocks.size() * sizeof(cuda::LevelBlock)), sizes.levels,
@@ -122,9 +142,10 @@ void bind_heat_plan(py::module_& m) {
   plan.def_property_readonly("grid", &Plan::grid, "Rows and columns of the 4x4 blocks of a record, from the window's.");
   plan.def_property_readonly("sections", &Plan::sections, "Offsets of what a record is made of.");
   plan.def(
-      "dense", &Plan::dense, py::arg("poc"), py::arg("intra"),
-      "Of a record with the levels of every sample of the window: (its level blocks, offset of the levels, bytes,\n"
-      "what _cuda.take_in needs to know of them).");
+      "dense", &Plan::dense, py::arg("given"), py::kw_only(), py::arg("width"), py::arg("height"), py::arg("poc"),
+      py::arg("bits_shape"), py::arg("ctb_size"), py::arg("bit_depth"), py::arg("intra"),
+      "Of a record with the levels of every sample of the window, of a picture whose `given` arrays (their names) lie\n"
+      "elsewhere: (its level blocks, offset of the levels, bytes, what _cuda.take_in needs to know of them).");
   def_with_arrays<Plan, std::uintptr_t>(plan, "pack",
                                         py::overload_cast<std::uintptr_t, const PictureView&>(&Plan::pack, py::const_),
                                         "Writes a picture to `record_bytes` at this address; (bytes written, what\n"

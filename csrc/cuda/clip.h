@@ -1,4 +1,5 @@
-// A clip at work: its pictures as they were taken in, what is computed of them, and the formulas of single samples.
+// A clip at work: its pictures as they were taken in, or the sums of several, what is computed of them, and the
+// formulas of single samples.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +19,7 @@ struct ClipArrays {
   std::uint8_t* used = nullptr;      // by block, where both lists count
   std::uint8_t* intra = nullptr;     // by block, 1 for those that are filled from the others; null where none are
   std::uint8_t* levels = nullptr;    // |Y - 128| of the window
-  float* bits = nullptr;             // log1p, by CTU
+  std::int32_t* bits = nullptr;      // by CTU
   // Of the blocks of the picture that is taken in, where its record has coefficients.
   std::int16_t *coefficients = nullptr, *intermediate = nullptr;
 
@@ -31,7 +32,7 @@ struct ClipArrays {
       if (t.fills_intra()) intra = arena.take<std::uint8_t>(pictures * t.blocks());
     }
     if (t.residual) levels = arena.take<std::uint8_t>(pictures * t.samples());
-    if (t.bits) bits = arena.take<float>(pictures * t.ctus());
+    if (t.bits) bits = arena.take<std::int32_t>(pictures * t.ctus());
     if (t.residual && t.coded_samples > 0) {
       coefficients = arena.take<std::int16_t>(t.coded_samples);
       intermediate = arena.take<std::int16_t>(t.coded_samples);
@@ -39,40 +40,61 @@ struct ClipArrays {
   }
 };
 
-// What is computed of them.
+// Values of sampled pictures that count those before them too, each the sum or the largest of several pictures': zeros
+// at first, added to by accumulate(). Arrays are by sampled picture.
+struct ClipSums {
+  float* motion = nullptr;         // by cell of the map
+  float* residual = nullptr;       // sums of levels, which are whole; null where the largest are taken,
+  std::uint8_t* levels = nullptr;  // which are levels too
+  std::int64_t* bits = nullptr;    // by CTU
+
+  ClipSums() = default;
+  ClipSums(const HeatTables& t, std::int64_t sampled, Arena& arena) {
+    if (!t.accumulates()) return;
+    if (t.motion) motion = arena.take<float>(sampled * t.cells());
+    if (t.residual && t.params.accumulate == saliency::Accumulate::kSum) {
+      residual = arena.take<float>(sampled * t.samples());
+    } else if (t.residual) {
+      levels = arena.take<std::uint8_t>(sampled * t.samples());
+    }
+    if (t.bits) bits = arena.take<std::int64_t>(sampled * t.ctus());
+  }
+};
+
+// What is computed of pictures taken in, and of sampled ones.
 struct ClipWork {
-  std::int64_t segments = 0;            // of percentiles: pictures, or one clip
-  saliency::Camera* cameras = nullptr;  // by picture and list
-  float* values = nullptr;              // the map of motion, where it is kept: by block, or local variances by sample
-  float* scales = nullptr;              // (pictures, 3): motion, residual, bits
   SelectWork select;
-  std::uint64_t* others = nullptr;                              // by picture, its blocks that are not filled
-  float* fills = nullptr;                                       // by picture, |v| of those that are
+  // By picture taken in.
+  saliency::Camera* cameras = nullptr;  // and list
+  float* values = nullptr;              // the map of motion, where it is kept: by block, or local variances by sample
+  std::uint64_t* others = nullptr;      // its blocks that are not filled
+  float* fills = nullptr;               // |v| of those that are
   float *sums_of_values = nullptr, *sums_of_squares = nullptr;  // of local variances, see variance.h
   std::uint64_t* row_samples = nullptr;                         // moving ones before each row of blocks, and in all
-  saliency::Point* points = nullptr;                            // kMostPoints by picture and list
+  saliency::Point* points = nullptr;                            // kMostPoints, and list
   saliency::Point* kept = nullptr;                              // likewise
   std::uint64_t *keys = nullptr, *sorted = nullptr;
-  saliency::PointSums* lane_sums = nullptr;          // kFitLanes by picture and list
+  saliency::PointSums* lane_sums = nullptr;          // kFitLanes, and list
   saliency::PointProducts* lane_products = nullptr;  // likewise
-  saliency::PointSums* means = nullptr;              // by picture and list
-  float* columns = nullptr;                          // sums down the rows of each patch row
-  double* sums = nullptr;                            // by patch, along the axes of the coded picture
-  double* row_sums = nullptr;                        // of each row of canvas samples of each patch
+  saliency::PointSums* means = nullptr;              // and list
+  // By sampled picture.
+  float* bits = nullptr;       // values, by CTU
+  float* scales = nullptr;     // of motion, residual and bits
+  float* columns = nullptr;    // sums down the rows of each patch row
+  double* sums = nullptr;      // by patch, along the axes of the coded picture
+  double* row_sums = nullptr;  // of each row of canvas samples of each patch
 
-  ClipWork(const HeatTables& t, std::int64_t pictures, Arena& arena) {
+  // `pictures` taken in, `sampled` ones: the same number unless they accumulate.
+  ClipWork(const HeatTables& t, std::int64_t pictures, std::int64_t sampled, Arena& arena) {
     using saliency::Compensate;
     const std::int64_t fields = pictures * t.lists;
-    segments = t.params.clip_scope ? 1 : pictures;
+    select = SelectWork(2 * fields > sampled ? 2 * fields : sampled, arena);  // both components of the vectors
     cameras = arena.take<saliency::Camera>(fields);
-    if (t.motion && t.motion_kept())
-      values = arena.take<float>(pictures * t.motion_cells.columns * t.motion_cells.rows);
+    if (t.motion && t.motion_kept()) values = arena.take<float>(pictures * t.cells());
     if (t.motion && t.params.local_variance > 0) {
       sums_of_values = arena.take<float>(pictures * t.variance_samples());
       if (t.params.reference_motion) sums_of_squares = arena.take<float>(pictures * t.variance_samples());
     }
-    scales = arena.take<float>(3 * pictures);
-    select = SelectWork(2 * fields, arena);  // both components of the vectors
     if (t.fills_intra()) {
       others = arena.take<std::uint64_t>(pictures);
       fills = arena.take<float>(pictures);
@@ -88,11 +110,13 @@ struct ClipWork {
       lane_products = arena.take<saliency::PointProducts>(fields * saliency::kFitLanes);
       means = arena.take<saliency::PointSums>(fields);
     }
-    sums = arena.take<double>(pictures * t.patches());
+    if (t.bits) bits = arena.take<float>(sampled * t.ctus());
+    scales = arena.take<float>(3 * sampled);
+    sums = arena.take<double>(sampled * t.patches());
     if (t.linear) {
-      columns = arena.take<float>(pictures * most_columns(t));
+      columns = arena.take<float>(sampled * most_columns(t));
     } else {
-      row_sums = arena.take<double>(pictures * t.patches() * t.patch);
+      row_sums = arena.take<double>(sampled * t.patches() * t.patch);
     }
   }
 
@@ -102,13 +126,30 @@ struct ClipWork {
   }
 };
 
-// A clip at work: everything that a step reads.
+// A clip at work: everything that a step reads. Its pictures are those taken in; of sampled(), those that count them.
 struct Clip {
   HeatTables tables;
   const std::byte* block;  // the tables' memory
   ClipArrays arrays;
   ClipWork work;
   std::int64_t pictures;
+  const float* residual_sums = nullptr;    // by sample, in place of levels
+  const std::int64_t* bit_sums = nullptr;  // by CTU, in place of bits
+
+  // The sampled pictures of a clip that accumulates.
+  Clip sampled(const ClipSums& sums, std::int64_t count) const {
+    Clip clip = *this;
+    clip.arrays = ClipArrays();
+    clip.arrays.levels = sums.levels;
+    clip.work.values = sums.motion;
+    clip.pictures = count;
+    clip.residual_sums = sums.residual;
+    clip.bit_sums = sums.bits;
+    return clip;
+  }
+
+  // Of percentiles: a picture each, or the whole clip.
+  OVE_HOST_DEVICE std::int64_t segments() const { return tables.params.clip_scope ? 1 : pictures; }
 
   template <class T>
   OVE_HOST_DEVICE const T* at(const Table<T>& table) const {
@@ -152,10 +193,16 @@ struct Clip {
 
   // Of a cell of the map, which is a block or a sample.
   OVE_HOST_DEVICE float motion(std::int64_t picture, int column, int row) const {
-    if (!tables.motion_kept()) return sample_motion(picture, column, row);
+    if (work.values == nullptr) return sample_motion(picture, column, row);
     const CellTable& cells = tables.motion_cells;
     return work.values[(picture * cells.rows + row) * cells.columns + column];
   }
+
+  // |Y - 128| of sample i of the window of all pictures, one behind the other; bits of a CTU likewise.
+  OVE_HOST_DEVICE float residual(std::int64_t i) const {
+    return residual_sums != nullptr ? residual_sums[i] : static_cast<float>(arrays.levels[i]);
+  }
+  OVE_HOST_DEVICE std::int64_t bits(std::int64_t i) const { return bit_sums != nullptr ? bit_sums[i] : arrays.bits[i]; }
 
   // Of a sample of the window.
   OVE_HOST_DEVICE float motion_energy(std::int64_t picture, int x, int y, float weight) const {
@@ -163,13 +210,13 @@ struct Clip {
     return saliency::energy(motion(picture, column, row), work.scales[3 * picture], weight);
   }
   OVE_HOST_DEVICE float residual_energy(std::int64_t picture, int x, int y, float weight) const {
-    const std::uint8_t level = arrays.levels[picture * tables.samples() + std::int64_t{y} * tables.window.width + x];
-    return saliency::energy(static_cast<float>(level), work.scales[3 * picture + 1], weight);
+    const float value = residual(picture * tables.samples() + std::int64_t{y} * tables.window.width + x);
+    return saliency::energy(value, work.scales[3 * picture + 1], weight);
   }
   OVE_HOST_DEVICE float bits_energy(std::int64_t picture, int x, int y, float weight) const {
     const CellTable& cells = tables.bits_cells;
     const std::int64_t ctu = std::int64_t{at(cells.row_of)[y]} * cells.columns + at(cells.column_of)[x];
-    return saliency::energy(arrays.bits[picture * tables.ctus() + ctu], work.scales[3 * picture + 2], weight);
+    return saliency::energy(work.bits[picture * tables.ctus() + ctu], work.scales[3 * picture + 2], weight);
   }
 
   // The fused heat of a sample of the window.

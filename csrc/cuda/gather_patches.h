@@ -14,8 +14,7 @@ enum class TokenType : std::uint8_t { kFloat32, kFloat16, kBfloat16 };
 // The taps of a patch lie in shared memory, which holds so many.
 inline constexpr int kMaxPatch = 512;
 
-// A kernel that embedded the patches too would save no more than writing the rows once and reading them once,
-// and would have to multiply matrices as cuBLAS does: bench/cuda.py measures what that bound is worth.
+// Patches are not embedded here too: bench/cuda.py tells what that could save, and measures it.
 //
 // All pointers are to memory of the current device. clip c has the rows cu_seqlens[c] to cu_seqlens[c + 1] of
 // `positions` (count, 3): frame, patch row, patch column; every row of `rows` is (3, patch, patch), flattened.

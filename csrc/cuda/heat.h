@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "common/host_device.h"
 #include "cuda/cameras.h"
@@ -45,8 +46,8 @@ void take_in(Executor& executor, const HeatTables& t, const std::byte* tables, c
     });
   }
   if (t.bits) {
-    const auto* bits = reinterpret_cast<const float*>(record + t.record.bits);
-    float* const to = arrays.bits + picture * t.ctus();
+    const auto* bits = reinterpret_cast<const std::int32_t*>(record + t.record.bits);
+    std::int32_t* const to = arrays.bits + picture * t.ctus();
     executor.for_each(t.ctus(), [=] OVE_HOST_DEVICE(std::int64_t i) { to[i] = bits[i]; });
   }
   if (t.residual) {
@@ -80,30 +81,83 @@ void measure_motion(Executor& executor, const Clip& clip) {
   });
 }
 
+// Pictures [first, end) that were taken in, one after the other in display order.
+struct Run {
+  std::int64_t first, end;
+};
+
+// The values of `n` places after the pictures of a run, from what they were before: value(picture, place). They are
+// added in the order of the pictures, as Sum.
+template <class Sum, class Executor, class T, class Value>
+void accumulate_values(Executor& executor, saliency::Accumulate accumulate, const Run& run, std::int64_t n, T* so_far,
+                       Value value) {
+  const std::int64_t first = run.first, end = run.end;
+  executor.for_each(n, [=] OVE_HOST_DEVICE(std::int64_t i) {
+    auto sum = static_cast<Sum>(so_far[i]);
+    for (std::int64_t p = first; p < end; ++p) sum = saliency::accumulated(accumulate, sum, value(p, i));
+    so_far[i] = static_cast<T>(sum);
+  });
+}
+
+// Has pictures that were taken in count for sampled ones: picture i for number sampled[i] of the sums, ascending. All
+// of them are measured at once.
+template <class Executor>
+void accumulate(Executor& executor, const Clip& clip, const ClipSums& sums, std::span<const std::int64_t> sampled) {
+  const HeatTables& t = clip.tables;
+  const saliency::Accumulate how = t.params.accumulate;
+  const std::int64_t cells = t.cells(), samples = t.samples(), ctus = t.ctus();
+  if (t.motion) measure_motion(executor, clip);
+  Run run{0, 0};
+  for (; run.first < clip.pictures; run.first = run.end) {
+    const std::int64_t to = sampled[static_cast<std::size_t>(run.first)];
+    for (run.end = run.first; run.end < clip.pictures && sampled[static_cast<std::size_t>(run.end)] == to;) ++run.end;
+    if (t.motion) {
+      accumulate_values<float>(executor, how, run, cells, sums.motion + to * cells,
+                               [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t i) {
+                                 const std::int64_t columns = clip.tables.motion_cells.columns;
+                                 return clip.motion(p, static_cast<int>(i % columns), static_cast<int>(i / columns));
+                               });
+    }
+    if (t.residual) {
+      const auto level = [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t i) { return clip.residual(p * samples + i); };
+      if (sums.residual != nullptr) {
+        accumulate_values<float>(executor, how, run, samples, sums.residual + to * samples, level);
+      } else {
+        accumulate_values<float>(executor, how, run, samples, sums.levels + to * samples, level);
+      }
+    }
+    if (t.bits) {
+      accumulate_values<std::int64_t>(
+          executor, how, run, ctus, sums.bits + to * ctus,
+          [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t i) { return clip.bits(p * ctus + i); });
+    }
+  }
+}
+
 // The scale of one energy in every picture, from the percentiles found last.
 template <class Executor>
 void set_scales(Executor& executor, const Clip& clip, int energy, double floor) {
   const ClipWork work = clip.work;
-  const std::int64_t pictures = clip.pictures / work.segments;  // of a segment
+  const std::int64_t pictures = clip.pictures / clip.segments();  // of a segment
   executor.for_each(clip.pictures, [=] OVE_HOST_DEVICE(std::int64_t p) {
     work.scales[3 * p + energy] = saliency::scale_of(work.select.percentiles[p / pictures], floor);
   });
 }
 
-// With clip_scope, vectors and bits count to 17 significant bits (saliency::MagnitudeHistogram).
+// The scales of all energies. With clip_scope, all values but levels count to 17 significant bits
+// (saliency::MagnitudeHistogram).
 template <class Executor>
-void measure(Executor& executor, const Clip& clip) {
+void find_scales(Executor& executor, const Clip& clip) {
   const HeatTables& t = clip.tables;
   const SelectWork& select = clip.work.select;
-  const std::int64_t segments = clip.work.segments, pictures = clip.pictures / segments;
+  const std::int64_t segments = clip.segments(), pictures = clip.pictures / segments;
   const bool clip_scope = t.params.clip_scope;
   const double q = t.params.percentile;
   const auto rounded = [=] OVE_HOST_DEVICE(float value) {
     return clip_scope ? saliency::magnitude_of_bin(saliency::magnitude_bin(value)) : value;
   };
   if (t.motion) {
-    measure_motion(executor, clip);
-    const std::int64_t columns = t.motion_cells.columns, n = columns * t.motion_cells.rows;
+    const std::int64_t columns = t.motion_cells.columns, n = t.cells();
     const auto value = [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t i) {
       const std::int64_t picture = s * pictures + i / n, cell = i % n;
       return weighted(
@@ -113,9 +167,17 @@ void measure(Executor& executor, const Clip& clip) {
                      value, select.percentiles);
     set_scales(executor, clip, 0, saliency::kLeastMotion);
   }
-  if (t.residual) {
+  const std::int64_t n = pictures * t.samples();
+  if (t.residual && clip.residual_sums != nullptr) {
+    const float* const sums = clip.residual_sums;
+    const auto value = [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t i) {
+      return weighted(rounded(sums[s * n + i]));
+    };
+    find_percentiles(executor, select, segments, n, Always{static_cast<std::uint64_t>(n)}, q, value,
+                     select.percentiles);
+    set_scales(executor, clip, 1, saliency::kLeastResidual);
+  } else if (t.residual) {
     const std::uint8_t* const levels = clip.arrays.levels;
-    const std::int64_t n = pictures * t.samples();
     const auto value = [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t i) { return Weighted{levels[s * n + i], 1}; };
     find_percentiles(
         executor, select, segments, n, Always{static_cast<std::uint64_t>(n)}, q, 8, value,
@@ -123,7 +185,9 @@ void measure(Executor& executor, const Clip& clip) {
     set_scales(executor, clip, 1, saliency::kLeastResidual);
   }
   if (t.bits) {
-    const float* const bits = clip.arrays.bits;
+    float* const bits = clip.work.bits;
+    executor.for_each(clip.pictures * t.ctus(),
+                      [=] OVE_HOST_DEVICE(std::int64_t i) { bits[i] = saliency::value_of_bits(clip.bits(i)); });
     const std::uint32_t* const samples = clip.at(t.bits_samples);
     const std::int64_t ctus = t.ctus();
     const auto value = [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t i) {
@@ -133,6 +197,13 @@ void measure(Executor& executor, const Clip& clip) {
                      Always{static_cast<std::uint64_t>(pictures * t.samples())}, q, value, select.percentiles);
     set_scales(executor, clip, 2, saliency::kLeastBits);
   }
+}
+
+// All that scores of pictures taken in are made with.
+template <class Executor>
+void measure(Executor& executor, const Clip& clip) {
+  if (clip.tables.motion) measure_motion(executor, clip);
+  find_scales(executor, clip);
 }
 
 // sums += weight * (vertical . E . horizontal^T) with E = at(picture, row, column), which it may add to a sum itself:
@@ -168,7 +239,7 @@ template <class Executor>
 void sum_linear(Executor& executor, const Clip& clip) {
   const HeatTables& t = clip.tables;
   executor.zero(clip.work.sums, clip.pictures * t.patches() * static_cast<std::int64_t>(sizeof(double)));
-  if (t.motion && t.motion_in_blocks) {
+  if (t.motion && t.motion_in_map) {
     add_products(executor, clip, t.motion_vertical, t.motion_horizontal, t.motion_cells.columns, t.params.mv_weight,
                  [=] OVE_HOST_DEVICE(float& sum, std::int64_t picture, int column, int row, float weight) {
                    const float scale = clip.work.scales[3 * picture];
@@ -180,12 +251,12 @@ void sum_linear(Executor& executor, const Clip& clip) {
                  [=] OVE_HOST_DEVICE(float& sum, std::int64_t picture, int column, int row, float weight) {
                    const HeatTables& tables = clip.tables;
                    const float bits =
-                       clip.arrays.bits[picture * tables.ctus() + row * tables.bits_cells.columns + column];
+                       clip.work.bits[picture * tables.ctus() + row * tables.bits_cells.columns + column];
                    sum += weight * saliency::energy(bits, clip.work.scales[3 * picture + 2], 1.0f);
                  });
   }
-  if (t.residual || (t.motion && !t.motion_in_blocks)) {
-    const bool motion = t.motion && !t.motion_in_blocks;
+  if (t.residual || (t.motion && !t.motion_in_map)) {
+    const bool motion = t.motion && !t.motion_in_map;
     const auto mv_weight = static_cast<float>(t.params.mv_weight);
     const auto residual_weight = static_cast<float>(t.params.residual_weight);
     add_products(executor, clip, t.sample_vertical, t.sample_horizontal, t.window.width, 1.0,
@@ -218,7 +289,8 @@ void sum_canvas(Executor& executor, const Clip& clip) {
   });
 }
 
-// Scores of all pictures of the clip, (pictures, rows, columns) in display orientation, after measure().
+// Scores of all pictures of the clip, (pictures, rows, columns) in display orientation, after measure() or, of sampled
+// pictures that accumulate, find_scales().
 template <class Executor>
 void score(Executor& executor, const Clip& clip, float* scores) {
   clip.tables.linear ? sum_linear(executor, clip) : sum_canvas(executor, clip);
@@ -231,7 +303,7 @@ void score(Executor& executor, const Clip& clip, float* scores) {
   });
 }
 
-// The heat of one picture on the canvas, in display orientation, after measure().
+// The heat of one of these pictures on the canvas, in display orientation.
 template <class Executor>
 void render(Executor& executor, const Clip& clip, std::int64_t picture, float* canvas) {
   const std::int64_t width = std::int64_t{clip.tables.columns} * clip.tables.patch;

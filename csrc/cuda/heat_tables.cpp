@@ -47,12 +47,8 @@ Table<T> HeatPlan::add(std::span<const T> values) {
 }
 
 HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const Geometry& geometry, int ctb_size,
-                   std::int64_t coded_samples)
-    : ctb_size_(ctb_size) {
+                   std::int64_t coded_samples) {
   check_params(params);
-  if (params.accumulate != Accumulate::kNone) {
-    throw std::invalid_argument("accumulate other than 'none' is known on the CPU alone: select with device='cpu'");
-  }
   if (window.width > kMostSide || window.height > kMostSide) {
     throw std::invalid_argument("pictures on a GPU have at most " + std::to_string(kMostSide) + " samples a side");
   }
@@ -100,7 +96,8 @@ HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const 
 
   const Motion motion(params, window);
   t.grid = motion.grid();
-  t.motion_in_blocks = motion.in_map();
+  t.motion_in_blocks = motion.in_blocks();
+  t.motion_in_map = motion.in_map();
   t.motion_cells = add_cells(motion.map(), motion.rows(), t.motion_vertical, t.motion_horizontal);
   t.u = add(std::span<const float>(unit_coordinates(t.grid.width)));
   t.v = add(std::span<const float>(unit_coordinates(t.grid.height)));
@@ -111,9 +108,9 @@ HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const 
     t.prior_y = add(std::span<const float>(centre_bell(window.height, window, params.center_sigma)));
   }
   if (t.bits) {
-    const CtuCells cells(window, ctb_size);
-    t.bits_cells = add_cells(cells.map, cells.rows, t.bits_vertical, t.bits_horizontal);
-    std::vector<std::uint32_t> samples(cells.samples.begin(), cells.samples.end());
+    ctus_.emplace(window, ctb_size);
+    t.bits_cells = add_cells(ctus_->map, ctus_->rows, t.bits_vertical, t.bits_horizontal);
+    std::vector<std::uint32_t> samples(ctus_->samples.begin(), ctus_->samples.end());
     t.bits_samples = add(std::span<const std::uint32_t>(samples));
   }
 
@@ -129,7 +126,7 @@ HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const 
   RecordLayout& record = t.record;
   record.pred = aligned(t.motion ? t.blocks() * 8 : 0);
   record.ref_poc = record.pred + aligned(t.motion ? t.blocks() : 0);
-  record.bits = record.ref_poc + aligned(params.vector == VectorMode::kDisplacement ? t.blocks() * 8 : 0);
+  record.bits = record.ref_poc + aligned(t.motion && params.vector == VectorMode::kDisplacement ? t.blocks() * 8 : 0);
   record.level_blocks = record.bits + aligned(t.ctus() * 4);
   // Coded blocks are of at least 4x4 samples.
   const std::int64_t squares = most_blocks(window.x, window.width, 4) * most_blocks(window.y, window.height, 4);
@@ -156,14 +153,7 @@ RecordSizes HeatPlan::pack(const PictureView& picture, const hevc::SparseResidua
   sizes.bit_depth = picture.bit_depth;
   sizes.intra = picture.intra;
   if (t.motion) pack_motion(picture, record);
-  if (t.bits) {
-    if (picture.ctb_size != ctb_size_) {
-      throw std::invalid_argument("ctb_size changes inside the clip: select from pictures of one sequence");
-    }
-    BitCost bits(window);
-    bits.read(picture);
-    std::memcpy(record + t.record.bits, bits.map().values.data(), bits.map().values.size() * 4);
-  }
+  if (t.bits) pack_bits(picture, record);
   if (!t.residual) {
     sizes.levels = sizes.bytes = t.record.level_blocks;
   } else if (residual != nullptr) {
@@ -192,6 +182,22 @@ void HeatPlan::pack_motion(const PictureView& picture, std::byte* record) const 
     if (t.params.vector == VectorMode::kDisplacement) {
       std::memcpy(record + t.record.ref_poc + to * 8, picture.ref_poc + from * 2, columns * 8);
     }
+  }
+}
+
+void HeatPlan::check_ctus(const PictureView& picture) const {
+  check_bits(picture);
+  if (picture.ctb_size != ctus_->side) {
+    throw std::invalid_argument("ctb_size changes inside the clip: select from pictures of one sequence");
+  }
+  ctus_->check(picture);
+}
+
+void HeatPlan::pack_bits(const PictureView& picture, std::byte* record) const {
+  check_ctus(picture);
+  auto* to = reinterpret_cast<std::int32_t*>(record + tables_.record.bits);
+  for (int row = 0; row < ctus_->rows; ++row) {
+    for (const std::int32_t bits : ctus_->row(picture, row)) *to++ = std::max(0, bits);
   }
 }
 
@@ -247,11 +253,14 @@ void HeatPlan::pack_levels(const PictureView& picture, std::byte* record, Record
   }
 }
 
-RecordSizes HeatPlan::dense_sizes(std::int32_t poc, bool intra) const {
+RecordSizes HeatPlan::dense_sizes(const PictureView& picture) const {
   const HeatTables& t = tables_;
+  check_picture(t.params, t.window, picture);
+  if (t.motion) check_motion(t.params, picture);
+  if (t.bits) check_ctus(picture);
   RecordSizes sizes;
-  sizes.poc = poc;
-  sizes.intra = intra;
+  sizes.poc = picture.poc;
+  sizes.intra = picture.intra;
   sizes.level_blocks = t.residual ? t.window.height : 0;
   sizes.levels = t.record.level_blocks + aligned(sizes.level_blocks * static_cast<std::int64_t>(sizeof(LevelBlock)));
   sizes.bytes = sizes.levels + (t.residual ? t.samples() : 0);

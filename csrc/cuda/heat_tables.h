@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "common/geometry.h"
 #include "common/host_device.h"
 #include "hevc/coefficients.h"
+#include "saliency/bits.h"
 #include "saliency/camera.h"
 #include "saliency/params.h"
 #include "saliency/picture.h"
@@ -40,7 +42,7 @@ struct CellTable {  // saliency::ValueMap, without its values
   Table<std::int32_t> column_of, row_of;
 };
 
-// A picture as it goes up: vectors (and what tells which count) of the window's blocks, log1p of the bits of its CTUs,
+// A picture as it goes up: vectors (and what tells which count) of the window's blocks, the bits of its CTUs (int32),
 // and its residual: LevelBlocks and the levels of these blocks, |Y - 128| one a byte; or hevc::SparseBlocks, one more
 // than there are, and hevc::Coefficients. Sections begin at multiples of 16 bytes.
 struct RecordLayout {
@@ -56,7 +58,8 @@ struct HeatTables {
   std::int32_t lists = 1;                         // of vectors that count
   std::int32_t energies = 0;                      // in use
   bool swapped = false, linear = false, motion = false, residual = false, bits = false;
-  bool motion_in_blocks = false;
+  bool motion_in_blocks = false;  // |v| is the same all over a 4x4 block
+  bool motion_in_map = false;     // its energies are added up cell by cell of its map
   double full_score = 0;
   std::int64_t coded_samples = 0;  // of a picture whose coefficients can be taken in; 0: only levels
 
@@ -72,11 +75,14 @@ struct HeatTables {
 
   OVE_HOST_DEVICE std::int64_t blocks() const { return std::int64_t{grid.columns} * grid.rows; }
   OVE_HOST_DEVICE std::int64_t samples() const { return std::int64_t{window.width} * window.height; }
+  OVE_HOST_DEVICE std::int64_t cells() const { return std::int64_t{motion_cells.columns} * motion_cells.rows; }
   OVE_HOST_DEVICE std::int64_t ctus() const { return std::int64_t{bits_cells.columns} * bits_cells.rows; }
   OVE_HOST_DEVICE std::int64_t patches() const { return std::int64_t{rows} * columns; }
   // Whether |v| of intra blocks comes from the other blocks.
   OVE_HOST_DEVICE bool fills_intra() const { return motion && params.intra_blocks != saliency::IntraBlocks::kAsCoded; }
-  // Whether the map of motion is computed once, or each time a sample of it is looked at.
+  // Whether pictures count for the next sampled one.
+  OVE_HOST_DEVICE bool accumulates() const { return params.accumulate != saliency::Accumulate::kNone; }
+  // Whether the map of motion of a picture is computed once, or each time a sample of it is looked at.
   OVE_HOST_DEVICE bool motion_kept() const { return motion_in_blocks || params.local_variance > 0; }
   // Of what local variances are made of: the map of |v|, for the reference's integral images with its borders repeated.
   OVE_HOST_DEVICE std::int64_t variance_samples() const {
@@ -122,20 +128,23 @@ class HeatPlan {
   // view only where it is null. Throws std::invalid_argument for what saliency::Saliency does.
   RecordSizes pack(const saliency::PictureView& picture, const hevc::SparseResidual* residual, std::byte* record) const;
 
-  // A record whose every level is given, row after row of the window: its sizes, and its level blocks.
-  RecordSizes dense_sizes(std::int32_t poc, bool intra) const;
+  // A record whose every level is given, row after row of the window: its sizes, and its level blocks. The picture's
+  // arrays lie elsewhere: their pointers only tell which there are. Throws what pack() does.
+  RecordSizes dense_sizes(const saliency::PictureView& picture) const;
   std::vector<LevelBlock> dense_blocks() const;
 
  private:
   template <class T>
   Table<T> add(std::span<const T> values);
   void pack_motion(const saliency::PictureView& picture, std::byte* record) const;
+  void check_ctus(const saliency::PictureView& picture) const;
+  void pack_bits(const saliency::PictureView& picture, std::byte* record) const;
   void pack_levels(const saliency::PictureView& picture, std::byte* record, RecordSizes& sizes) const;
   void pack_coefficients(const hevc::SparseResidual& residual, std::byte* record, RecordSizes& sizes) const;
 
   HeatTables tables_;
   std::vector<std::byte> block_;
-  int ctb_size_;
+  std::optional<saliency::CtuCells> ctus_;  // where bits count
 };
 
 }  // namespace ove::cuda

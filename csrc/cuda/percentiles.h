@@ -10,6 +10,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <utility>
 
 #include "common/host_device.h"
 #include "saliency/formulas.h"
@@ -19,11 +21,16 @@ namespace ove::cuda {
 // Hands out parts of a block of memory, or only counts, from a null pointer on.
 class Arena {
  public:
+  // Gives memory of just so many bytes; tests have their tools watch its ends.
+  using Allocate = std::function<std::byte*(std::int64_t)>;
+
   explicit Arena(std::byte* memory) : memory_(memory) {}
+  explicit Arena(Allocate allocate) : allocate_(std::move(allocate)) {}
 
   template <class T>
   T* take(std::int64_t count) {
     constexpr std::int64_t kAlignment = 256;
+    if (allocate_) return reinterpret_cast<T*>(allocate_(count * static_cast<std::int64_t>(sizeof(T))));
     T* const part = memory_ ? reinterpret_cast<T*>(memory_ + used_) : nullptr;
     used_ += (count * static_cast<std::int64_t>(sizeof(T)) + kAlignment - 1) / kAlignment * kAlignment;
     return part;
@@ -31,7 +38,8 @@ class Arena {
   std::int64_t used() const { return used_; }
 
  private:
-  std::byte* memory_;
+  std::byte* memory_ = nullptr;
+  Allocate allocate_;
   std::int64_t used_ = 0;
 };
 
@@ -59,6 +67,7 @@ OVE_HOST_DEVICE inline Weighted weighted(float value, std::uint32_t weight = 1) 
 struct Query {
   std::uint64_t rank;
   std::uint32_t prefix;
+  std::uint32_t unused = 0;  // no byte of it is left open
 };
 constexpr int kSelectBits = 11, kSelectBins = 1 << kSelectBits;
 constexpr int kGroupBins = 64, kGroups = kSelectBins / kGroupBins;

@@ -26,7 +26,8 @@ CodecPtr make_decoder(const AVCodecParameters& parameters, const std::string& na
   const AVCodec* decoder = avcodec_find_decoder(parameters.codec_id);
   if (!decoder) {
     throw UnsupportedStreamError(name + ": this libavcodec has no decoder for " +
-                                 avcodec_get_name(parameters.codec_id) + "; install an FFmpeg that has one");
+                                 avcodec_get_name(parameters.codec_id) +
+                                 "; build ove_codec with an FFmpeg that has one");
   }
   const std::int64_t samples = std::int64_t{parameters.width} * parameters.height;
   if (samples > max_luma_samples) {

@@ -32,12 +32,22 @@ AVPixelFormat without_range(AVPixelFormat format) {
   }
 }
 
+// Where there is no encoder, what the source is does not matter.
+const AVCodec* find_encoder(const std::string& encoder, const std::string& name) {
+  if (const AVCodec* found = avcodec_find_encoder_by_name(encoder.c_str())) return found;
+  throw UnsupportedStreamError(
+      name + ": this libavcodec (" + avcodec_license() + ") has no encoder " + encoder +
+      " to transcode with; that of wheels is under the LGPL, which libx265 is not. Build ove_codec with an FFmpeg that "
+      "has it, as those of Debian and Ubuntu do: pip install --no-binary ove_codec ove_codec; or convert the video "
+      "beforehand: ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4");
+}
+
 }  // namespace
 
 struct Transcoder::Impl {
   Options options;
-  FrameDecoder decoder;
   const AVCodec* encoder_type;
+  FrameDecoder decoder;
   CodecPtr encoder;  // from the first picture on
   ScalerPtr scaler;  // where samples have to be converted
   Muxer muxer;
@@ -60,16 +70,11 @@ struct Transcoder::Impl {
 
 Transcoder::Impl::Impl(Demuxer demuxer, std::unique_ptr<ByteSink> sink, Options o)
     : options(std::move(o)),
+      encoder_type(find_encoder(options.encoder, demuxer.name())),
       decoder(std::move(demuxer), FrameDecoder::Wanted::kSamples, options.max_luma_samples),
-      encoder_type(avcodec_find_encoder_by_name(options.encoder.c_str())),
       muxer(std::move(sink), options.container) {
   if (!frame || !converted || !packet) throw std::bad_alloc();
   if (options.threads < 0) throw std::invalid_argument("threads must not be negative");
-  if (!encoder_type) {
-    throw UnsupportedStreamError(name() + ": this libavcodec has no encoder " + options.encoder +
-                                 " to transcode with; install an FFmpeg that is built with it (Debian's and Ubuntu's "
-                                 "are), or give videos that are HEVC already");
-  }
 }
 
 AVPixelFormat Transcoder::Impl::choose_format(AVPixelFormat source) const {

@@ -1,7 +1,6 @@
 #include "saliency/bits.h"
 
 #include <algorithm>
-#include <cmath>
 #include <stdexcept>
 #include <string>
 
@@ -27,9 +26,21 @@ CtuCells::CtuCells(const DisplayWindow& window, int ctb_size) : side(ctb_size) {
   }
 }
 
-void BitCost::read(const PictureView& picture) {
+void check_bits(const PictureView& picture) {
   if (picture.bits == nullptr)
     throw std::invalid_argument("bits are missing: pass them (and ctb_size), or set bits_weight=0");
+}
+
+void CtuCells::check(const PictureView& picture) const {
+  if (first_row + rows > picture.bits_rows || first_column + map.columns > picture.bits_columns) {
+    throw std::invalid_argument("bits has " + std::to_string(picture.bits_rows) + "x" +
+                                std::to_string(picture.bits_columns) + " CTUs of " + std::to_string(side) +
+                                " samples, too few for the picture; give its ctb_size");
+  }
+}
+
+void BitCost::read(const PictureView& picture) {
+  check_bits(picture);
   if (accumulate_ == Accumulate::kNone) clear();
   if (!cells_ || cells_->side != picture.ctb_size) {
     if (!bits_.empty()) {
@@ -40,20 +51,15 @@ void BitCost::read(const PictureView& picture) {
     cells_.emplace(window_, picture.ctb_size);
   }
   CtuCells& c = *cells_;
-  if (c.first_row + c.rows > picture.bits_rows || c.first_column + c.map.columns > picture.bits_columns) {
-    throw std::invalid_argument("bits has " + std::to_string(picture.bits_rows) + "x" +
-                                std::to_string(picture.bits_columns) + " CTUs of " + std::to_string(c.side) +
-                                " samples, too few for the picture; give its ctb_size");
-  }
+  c.check(picture);
   bits_.resize(c.samples.size());
   c.map.values.clear();
   weighted_.clear();
-  for (int row = c.first_row; row < c.first_row + c.rows; ++row) {
-    for (int column = c.first_column; column < c.first_column + c.map.columns; ++column) {
-      const std::int32_t bits = picture.bits[static_cast<std::size_t>(row) * picture.bits_columns + column];
+  for (int row = 0; row < c.rows; ++row) {
+    for (const std::int32_t bits : c.row(picture, row)) {
       std::int64_t& so_far = bits_[weighted_.size()];
       so_far = accumulated<std::int64_t>(accumulate_, so_far, std::max(0, bits));
-      const float value = static_cast<float>(std::log1p(so_far));
+      const float value = value_of_bits(so_far);
       weighted_.emplace_back(value, c.samples[weighted_.size()]);
       c.map.values.push_back(value);
     }

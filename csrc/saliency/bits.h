@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -13,10 +14,21 @@
 
 namespace ove::saliency {
 
+// Throws std::invalid_argument where a picture has no bits.
+void check_bits(const PictureView& picture);
+
 // The CTUs that touch the window, row after row.
 struct CtuCells {
   // Throws std::invalid_argument for a side that is not positive.
   CtuCells(const DisplayWindow& window, int side);
+
+  // Throws std::invalid_argument where the picture's bits do not cover the window.
+  void check(const PictureView& picture) const;
+  // Bits of the CTUs of one row of cells.
+  std::span<const std::int32_t> row(const PictureView& picture, int row) const {
+    return {picture.bits + static_cast<std::size_t>(first_row + row) * picture.bits_columns + first_column,
+            static_cast<std::size_t>(map.columns)};
+  }
 
   int side, first_row, first_column, rows;
   ValueMap map;                        // its values are left empty

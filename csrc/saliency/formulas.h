@@ -139,6 +139,11 @@ OVE_HOST_DEVICE inline T accumulated(Accumulate accumulate, T so_far, T next) {
   return accumulate == Accumulate::kMax ? (so_far < next ? next : so_far) : so_far + next;
 }
 
+// What bits of a CTU, those of one picture or of several, count as.
+OVE_HOST_DEVICE inline float value_of_bits(std::int64_t bits) {
+  return static_cast<float>(std::log1p(static_cast<double>(bits)));
+}
+
 // |Y - 128| of a residual scaled to 8 bits.
 OVE_HOST_DEVICE inline int residual_level(int sample) {
   return sample < 0 ? (sample < -128 ? 128 : -sample) : (sample > 127 ? 127 : sample);

@@ -31,6 +31,8 @@ class Motion {
   // 4x4 block: one a block. With a camera that turns or zooms and with a local variance there is one a sample.
   bool in_map() const { return !samples_ || params_.accumulate != Accumulate::kNone; }
   const BlockGrid& grid() const { return grid_; }
+  // Whether values are the same all over a 4x4 block, and so one a block is told.
+  bool in_blocks() const { return !samples_; }
   // Of the map of values: blocks or samples.
   int rows() const { return samples_ ? samples_->rows() : grid_.rows; }
   const ValueMap& map() const { return map_; }

@@ -278,7 +278,18 @@ class HeatPlan(metaclass=_Pybind11Type):
     def grid(self) -> list[int]: ...
     @property
     def sections(self) -> dict[str, int]: ...
-    def dense(self, poc: int, intra: bool) -> tuple[bytes, int, int, bytes]: ...
+    def dense(
+        self,
+        given: set[str],
+        *,
+        width: int,
+        height: int,
+        poc: int,
+        bits_shape: Sequence[int],
+        ctb_size: int,
+        bit_depth: int,
+        intra: bool,
+    ) -> tuple[bytes, int, int, bytes]: ...
     def pack(
         self,
         record: int,

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 class Batch:
     """Clips of one batch.
 
-    tokens: of all clips, packed (see ``Tokens``).
-    sources: the clips, in the order of ``tokens.cu_seqlens``.
-    selections: what was selected of each.
+    Attributes:
+        tokens: of all clips, packed (see ``Tokens``).
+        sources: the clips, in the order of ``tokens.cu_seqlens``.
+        selections: what was selected of each.
     """
 
     tokens: Tokens
@@ -68,7 +69,8 @@ def batches(
 
     Raises:
         ValueError: batch_size, workers or prefetch are too small.
-        What ``select`` and ``tokenize`` raise, at the batch of the clip at fault, which messages name.
+        Error: and whatever else ``select`` and ``tokenize`` raise, at the batch of the clip at fault, which messages
+            name.
     """
     if batch_size < 1 or workers < 1 or prefetch < 0:
         raise ValueError(

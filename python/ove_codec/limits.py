@@ -15,14 +15,15 @@ class Limits:
 
     The defaults take every level of H.265 up to 6.2. Raises ValueError for a limit that is not positive or too high.
 
-    max_width, max_height: of a coded picture, in luma samples.
-    max_luma_samples: of a coded picture.
-    max_dpb_pictures: decoded pictures held at a time for reference and output, the current one included.
-    max_dpb_luma_samples: of these pictures together; memory is about three bytes a sample.
-    max_slice_segments: of a picture.
-    max_parameter_set_bytes: of one parameter set.
-    max_packet_bytes: of a packet, which holds one picture.
-    max_nal_units: of a packet.
+    Attributes:
+        max_width, max_height: of a coded picture, in luma samples.
+        max_luma_samples: of a coded picture.
+        max_dpb_pictures: decoded pictures held at a time for reference and output, the current one included.
+        max_dpb_luma_samples: of these pictures together; memory is about three bytes a sample.
+        max_slice_segments: of a picture.
+        max_parameter_set_bytes: of one parameter set.
+        max_packet_bytes: of a packet, which holds one picture.
+        max_nal_units: of a packet.
     """
 
     max_width: int = _DEFAULTS["max_width"]

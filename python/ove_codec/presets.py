@@ -2,52 +2,47 @@
 
 ``COMMON`` names every parameter with the value that a preset has unless it says otherwise:
 
-=====================  =================================================================================================
-``num_frames``         pictures to sample, every picture once
-``sampling``           where they lie: "time": ``numpy.linspace(first, last, num_frames)`` truncated; "bits": evenly
-                       along the cumulative sizes of the packets (see below)
-``frame_ids``          display indices to take instead, ``None`` to sample; sorted, every picture once
-``start``, ``end``     seconds on the time axis of ``picture.pts``; samples lie in ``start <= pts < end``
-``size``               side of the square canvas in samples (not for ``resize="native"``)
-``patch_size``         side of a patch in canvas samples
-``resize``             "crop" (shorter side to ``size``, centre), "letterbox" (longer side, padded), "stretch", "native"
-``interpolation``      of the heat onto the canvas: "bilinear" or "cubic" (a = -3/4), without antialiasing
-``percentile``         p of E = clip(x / p, 0, 1), 0..100
-``percentile_scope``   "frame": a percentile for each picture; "clip": one over the sampled pictures (a second pass;
-                       vectors and bits then count to 17 significant bits)
-``compensate``         camera motion taken off the vectors: "none", "median", "mean", "similarity", "affine"; the last
-                       two are evaluated at each sample instead of each 4x4 block
-``vector``             "l0", "l0_else_l1", "both" (the longer one after compensation), "displacement" (both lists
-                       divided by poc - ref_poc, averaged: samples per unit of POC); 0 where a block has no such vector
-``motion_map``         "exact": every vector where its block lies. "reference", as the reference implementation has it:
-                       the 4x4 blocks that lie wholly in the display window, spread over it evenly (the same where its
-                       sides are multiples of 4), and a local variance from integral images in single precision, whose
-                       rounding is part of it
-``intra_blocks``       |v| of blocks without any vector in P and B pictures: "as_coded" (that of a vector of 0); or they
-                       have no part in the camera, and |v| is "zero", or the "median" or the largest ("max") of what it
-                       is, less the camera, in the middles of the picture's other blocks
-``i_pictures``         "as_coded", "zero" (no heat), "keep" (whole, before the patches of other pictures)
-``accumulate``         "none": a sampled picture counts alone; "sum", "max": |v|, |Y - 128| and bits at each place are
-                       summed, or the largest taken, over all pictures since the previously sampled one, before
-                       percentiles; every picture is read then
-``fuse``               "weighted": sum of weight * E; "max", "sum" (clipped to 1), "geomean": of the E whose weight is
-                       not 0
-``mv_weight``          of E_mv, |v| in luma samples; 0 leaves the vectors out
-``residual_weight``    of E_res, |Y - 128| = |residual scaled to 8 bits, clipped to -128..127|; 0 leaves it out
-``bits_weight``        of E_bits, log1p of the CTU's bits on each of its samples; 0 leaves them out
-``tau``                keep a patch when the mean of its heat is above (quantised heat counts as heat / 255); or
-``budget``             keep so many patches of the clip: score descending, then (t, h, w) ascending
-``keep_first_frame``   the first sampled picture is kept whole and counts in the budget
-``padding``            patches not wholly inside the picture: "exclude" never keeps them, "zero" ranks them last (and
-                       keeps them in pictures kept whole)
-``local_variance``     odd side of a window: the variance of |v| in it takes the place of |v|; 0 for |v|, True for 3
-``center_prior``       strength s of clip(heat * (1 + s * exp(-d^2 / 2 sigma^2)), 0, 1); 0 for none, True for 0.3
-``center_sigma``       its sigma over the shorter side of the picture
-``quantize``           heat as an 8-bit picture: floor(255 * heat), rounded again after the resize
-``static_fallback``    a clip whose 95th percentile of patch means is below ``static_level``, or below twice of it and
-                       not ``static_contrast`` above the median (relative), keeps ``static_frames`` uniform pictures
-                       before ranking the rest
-=====================  =================================================================================================
+- ``num_frames``: pictures to sample, every picture once
+- ``sampling``: where they lie: "time": ``numpy.linspace(first, last, num_frames)`` truncated; "bits": evenly along the
+  cumulative sizes of the packets (see below)
+- ``frame_ids``: display indices to take instead, ``None`` to sample; sorted, every picture once
+- ``start``, ``end``: seconds on the time axis of ``picture.pts``; samples lie in ``start <= pts < end``
+- ``size``: side of the square canvas in samples (not for ``resize="native"``)
+- ``patch_size``: side of a patch in canvas samples
+- ``resize``: "crop" (shorter side to ``size``, centre), "letterbox" (longer side, padded), "stretch", "native"
+- ``interpolation``: of the heat onto the canvas: "bilinear" or "cubic" (a = -3/4), without antialiasing
+- ``percentile``: p of E = clip(x / p, 0, 1), 0..100
+- ``percentile_scope``: "frame": a percentile for each picture; "clip": one over the sampled pictures (a second pass;
+  vectors and bits then count to 17 significant bits)
+- ``compensate``: camera motion taken off the vectors: "none", "median", "mean", "similarity", "affine"; the last two
+  are evaluated at each sample instead of each 4x4 block
+- ``vector``: "l0", "l0_else_l1", "both" (the longer one after compensation), "displacement" (both lists divided by
+  poc - ref_poc, averaged: samples per unit of POC); 0 where a block has no such vector
+- ``motion_map``: "exact": every vector where its block lies. "reference", as the reference implementation has it: the
+  4x4 blocks that lie wholly in the display window, spread over it evenly (the same where its sides are multiples of 4),
+  and a local variance from integral images in single precision, whose rounding is part of it
+- ``intra_blocks``: |v| of blocks without any vector in P and B pictures: "as_coded" (that of a vector of 0); or they
+  have no part in the camera, and |v| is "zero", or the "median" or the largest ("max") of what it is, less the camera,
+  in the middles of the picture's other blocks
+- ``i_pictures``: "as_coded", "zero" (no heat), "keep" (whole, before the patches of other pictures)
+- ``accumulate``: "none": a sampled picture counts alone; "sum", "max": |v|, |Y - 128| and bits at each place are
+  summed, or the largest taken, over all pictures since the previously sampled one, before percentiles; every picture is
+  read then
+- ``fuse``: "weighted": sum of weight * E; "max", "sum" (clipped to 1), "geomean": of the E whose weight is not 0
+- ``mv_weight``: of E_mv, |v| in luma samples; 0 leaves the vectors out
+- ``residual_weight``: of E_res, |Y - 128| = |residual scaled to 8 bits, clipped to -128..127|; 0 leaves it out
+- ``bits_weight``: of E_bits, log1p of the CTU's bits on each of its samples; 0 leaves them out
+- ``tau``: keep a patch when the mean of its heat is above (quantised heat counts as heat / 255); or
+- ``budget``: keep so many patches of the clip: score descending, then (t, h, w) ascending
+- ``keep_first_frame``: the first sampled picture is kept whole and counts in the budget
+- ``padding``: patches not wholly inside the picture: "exclude" never keeps them, "zero" ranks them last (and keeps them
+  in pictures kept whole)
+- ``local_variance``: odd side of a window: the variance of |v| in it takes the place of |v|; 0 for |v|, True for 3
+- ``center_prior``: strength s of clip(heat * (1 + s * exp(-d^2 / 2 sigma^2)), 0, 1); 0 for none, True for 0.3
+- ``center_sigma``: its sigma over the shorter side of the picture
+- ``quantize``: heat as an 8-bit picture: floor(255 * heat), rounded again after the resize
+- ``static_fallback``: a clip whose 95th percentile of patch means is below ``static_level``, or below twice of it and
+  not ``static_contrast`` above the median (relative), keeps ``static_frames`` uniform pictures before ranking the rest
 
 With ``sampling="bits"`` a picture of b bytes has the share min(1, c * b), the first and the last the share 1, and c is
 such that the shares add up to ``num_frames``; pictures are sampled where shares reach 1/2, 3/2, 5/2, ..., summed up in

@@ -360,8 +360,7 @@ def select(
         source: what ``ove_codec.open`` takes, or a video that it opened.
         preset: "paper", "llava", "probe", "bitcost" or "ove".
         device: where scores, mask and positions are made: None or "cpu"; or what PyTorch or CuPy name a GPU with,
-            "cuda", a device, or a stream, on which all work is then queued. A GPU needs PyTorch, and
-            knows no ``accumulate``.
+            "cuda", a device, or a stream, on which all work is then queued. A GPU needs PyTorch.
         threads: of the decoder; 0 for all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; a video opened by it has its own.
         transcode: True to convert to HEVC in memory what is of another codec, or the name of a recipe (or a ``Recipe``)
@@ -374,7 +373,8 @@ def select(
         ``DeviceSelection``, whose arrays are tensors there; with ``budget`` nothing waits for the GPU.
 
     Raises:
-        ValueError: an unknown preset or a bad value; TypeError: an unknown parameter.
+        ValueError: an unknown preset or a bad value.
+        TypeError: an unknown parameter.
         RuntimeError: no kernel can run on the device; the message says why.
         UnsupportedStreamError: the picture size changes among the sampled pictures; and what ``ove_codec.open`` raises.
     """

@@ -32,10 +32,11 @@ CLIP_STD: Color = _core.CLIP_STD
 class Tokens:
     """Patches of one or more clips, packed one clip after the other.
 
-    patches: (N, 3*p*p) tensor, a row being the patch's samples (channel, row, column), flattened as the weight of a
-        patch embedding is; R'G'B' as coded, scaled to [0, 1], normalised with mean and std.
-    positions: (N, 3) int64 tensor: slot of the frame in its clip, patch row, patch column.
-    cu_seqlens: (clips + 1,) int32 tensor: clip i has the rows cu_seqlens[i] to cu_seqlens[i + 1].
+    Attributes:
+        patches: (N, 3*p*p) tensor, a row being the patch's samples (channel, row, column), flattened as the weight of a
+            patch embedding is; R'G'B' as coded, scaled to [0, 1], normalised with mean and std.
+        positions: (N, 3) int64 tensor: slot of the frame in its clip, patch row, patch column.
+        cu_seqlens: (clips + 1,) int32 tensor: clip i has the rows cu_seqlens[i] to cu_seqlens[i + 1].
     """
 
     patches: torch.Tensor

@@ -1,4 +1,4 @@
-"""Videos of any codec to HEVC, by the libavcodec and libx265 that the system has."""
+"""Videos of any codec to HEVC, by libavcodec and libx265, which the FFmpeg of wheels lacks."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 class Recipe:
     """How libx265 encodes.
 
-    preset: one of libx265's own, "ultrafast" to "placebo".
-    crf: constant rate factor, 0 to 51; lower is better and larger.
-    params: more of its parameters, "name=value:name=value"; those that it does not know, libavcodec leaves out.
-    pixel_formats: FFmpeg's names; the nearest of them comes out, the source's own where these are empty and libx265
-        takes it.
+    Attributes:
+        preset: one of libx265's own, "ultrafast" to "placebo".
+        crf: constant rate factor, 0 to 51; lower is better and larger.
+        params: more of its parameters, "name=value:name=value"; those that it does not know, libavcodec leaves out.
+        pixel_formats: FFmpeg's names; the nearest of them comes out, the source's own where these are empty and libx265
+            takes it.
     """
 
     preset: str = "fast"
@@ -99,7 +100,7 @@ def transcode(
     keep_damaged: bool = False,
     progress: Callable[[int], Any] | None = None,
 ) -> bytes | dict[str, Any]:
-    """Converts a video of any codec that the system's libavcodec decodes to HEVC.
+    """Converts a video of any codec that libavcodec decodes to HEVC.
 
     The video stream alone is taken. Time stamps (of variable frame rates and of edit lists too, and where they begin),
     rotation, colour description, sample aspect ratio and HDR metadata stay as they are; Matroska keeps time stamps to
@@ -124,7 +125,8 @@ def transcode(
 
     Raises:
         ValueError: an unknown recipe or suffix, or a recipe that libx265 refuses for these pictures.
-        UnsupportedStreamError: libavcodec has no decoder for the source, or no libx265.
+        UnsupportedStreamError: libavcodec has no decoder for the source, or no libx265, as in wheels, whose FFmpeg is
+            under the LGPL.
         DecodeError: the source cannot be read, or is damaged; with its byte position. Nothing is left at `target`.
         OSError: the target cannot be written.
     """

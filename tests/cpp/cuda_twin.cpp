@@ -61,8 +61,18 @@ void gather(const tokens::ClipPlanes* clips, int clip_count, int patch, const st
 
 Clip clip_of(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures) {
   Arena arrays(memory.arrays), work(memory.work);
-  const ClipArrays clip_arrays(tables, memory.capacity, arrays);
-  return {tables, memory.block, clip_arrays, ClipWork(tables, pictures, work), pictures};
+  const ClipArrays clip_arrays(tables, memory.pictures, arrays);
+  return {tables, memory.block, clip_arrays, ClipWork(tables, memory.pictures, memory.sampled, work), pictures};
+}
+
+ClipSums sums_of(const HeatTables& tables, const ClipMemory& memory) {
+  Arena arena(memory.sums);
+  return ClipSums(tables, memory.sampled, arena);
+}
+
+Clip sampled_of(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures) {
+  const Clip clip = clip_of(tables, memory, pictures);
+  return tables.accumulates() ? clip.sampled(sums_of(tables, memory), pictures) : clip;
 }
 
 }  // namespace
@@ -112,9 +122,15 @@ std::int64_t arrays_bytes(const HeatTables& tables, std::int64_t pictures) {
   return arena.used();
 }
 
-std::int64_t heat_work_bytes(const HeatTables& tables, std::int64_t pictures) {
+std::int64_t sums_bytes(const HeatTables& tables, std::int64_t sampled) {
   Arena arena(nullptr);
-  const ClipWork work(tables, pictures, arena);
+  const ClipSums sums(tables, sampled, arena);
+  return arena.used();
+}
+
+std::int64_t heat_work_bytes(const HeatTables& tables, std::int64_t pictures, std::int64_t sampled) {
+  Arena arena(nullptr);
+  const ClipWork work(tables, pictures, sampled, arena);
   return arena.used();
 }
 
@@ -128,20 +144,26 @@ void take_in(const HeatTables& tables, const ClipMemory& memory, const RecordSiz
              std::int64_t picture, cudaStream_t) {
   Arena arena(memory.arrays);
   HostExecutor executor;
-  take_in(executor, tables, memory.block, sizes, record, ClipArrays(tables, memory.capacity, arena), picture);
+  take_in(executor, tables, memory.block, sizes, record, ClipArrays(tables, memory.pictures, arena), picture);
+}
+
+void accumulate(const HeatTables& tables, const ClipMemory& memory, std::span<const std::int64_t> sampled,
+                cudaStream_t) {
+  HostExecutor executor;
+  accumulate(executor, clip_of(tables, memory, std::ssize(sampled)), sums_of(tables, memory), sampled);
 }
 
 void score(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures, float* scores, cudaStream_t) {
   HostExecutor executor;
-  const Clip clip = clip_of(tables, memory, pictures);
-  measure(executor, clip);
+  const Clip clip = sampled_of(tables, memory, pictures);
+  tables.accumulates() ? find_scales(executor, clip) : measure(executor, clip);
   score(executor, clip, scores);
 }
 
 void render(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures, std::int64_t picture,
             float* canvas, cudaStream_t) {
   HostExecutor executor;
-  render(executor, clip_of(tables, memory, pictures), picture, canvas);
+  render(executor, sampled_of(tables, memory, pictures), picture, canvas);
 }
 
 void rank_patches(const Ranking& ranking, std::byte* work, std::uint8_t* mask, std::int32_t* positions, cudaStream_t) {

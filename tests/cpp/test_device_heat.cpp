@@ -1,11 +1,10 @@
-// The GPU's way to scores and patches, run on the CPU, against the CPU's own.
+// The GPU's way to scores, run on the CPU, against the CPU's own.
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <optional>
-#include <random>
 #include <span>
 #include <utility>
 #include <vector>
@@ -13,26 +12,16 @@
 #include "common/geometry.h"
 #include "cuda/heat.h"
 #include "cuda/heat_tables.h"
-#include "cuda/rank.h"
 #include "hevc/transform.h"
 #include "host_executor.h"
+#include "random.h"
 #include "saliency/order_statistics.h"
-#include "saliency/ranking.h"
 #include "saliency/saliency.h"
 
 using namespace ove;
 using namespace ove::saliency;
 
 namespace {
-
-struct Random {
-  std::mt19937 engine;
-  int operator()(int low, int high) { return std::uniform_int_distribution(low, high)(engine); }
-  template <class T>
-  T one_of(std::initializer_list<T> values) {
-    return values.begin()[(*this)(0, static_cast<int>(values.size()) - 1)];
-  }
-};
 
 struct Source {
   int width, height, bit_depth, ctb_size;
@@ -109,6 +98,8 @@ HeatParams random_params(Random& random) {
   p.residual_weight = random.one_of({0.0, 0.3, 0.5});
   p.bits_weight = random.one_of({0.0, 0.7});
   if (p.mv_weight + p.residual_weight + p.bits_weight == 0) p.mv_weight = 1;
+  p.accumulate = random.one_of({Accumulate::kNone, Accumulate::kSum, Accumulate::kMax});
+  p.zero_intra_pictures = random(0, 2) == 0;
   p.reference_motion = random(0, 2) == 0;
   p.intra_blocks = random.one_of({IntraBlocks::kAsCoded, IntraBlocks::kZero, IntraBlocks::kMedian, IntraBlocks::kMax});
   p.local_variance = random(0, 2) == 0 ? random.one_of({3, 5, 31}) : 0;
@@ -121,37 +112,75 @@ struct DeviceResult {
   std::vector<float> scores, heat;  // heat of the last picture
 };
 
+// A picture that counts for sampled picture number `sampled`.
+struct Counted {
+  const Source* picture;
+  std::int64_t sampled;
+};
+
+// Whether the heat of a picture is 0 whatever it holds.
+bool is_off(const HeatParams& params, const Source& picture) { return params.zero_intra_pictures && picture.intra; }
+
+// Scores of the `sampled` pictures that `counted` has, taken in up to `room` at a time where they accumulate.
 DeviceResult device_scores(const HeatParams& params, const DisplayWindow& window, const Geometry& geometry,
-                           const std::vector<Source>& pictures) {
-  const cuda::HeatPlan plan(params, window, geometry, pictures[0].ctb_size);
+                           const std::vector<Counted>& counted, std::int64_t sampled, std::int64_t room, bool watch) {
+  const cuda::HeatPlan plan(params, window, geometry, counted[0].picture->ctb_size);
   const cuda::HeatTables& tables = plan.tables();
-  const auto count = static_cast<std::int64_t>(pictures.size());
-  cuda::HostExecutor executor;
-
-  cuda::Arena counting(nullptr);
-  const cuda::ClipArrays unused_arrays(tables, count, counting);
-  std::vector<std::byte> arrays_memory(static_cast<std::size_t>(counting.used()), std::byte{0xA5});
-  cuda::Arena arena(arrays_memory.data());
-  const cuda::ClipArrays arrays(tables, count, arena);
-  std::vector<std::byte> record(static_cast<std::size_t>(tables.record.capacity));
-  for (std::int64_t i = 0; i < count; ++i) {
-    const cuda::RecordSizes sizes = plan.pack(pictures[static_cast<std::size_t>(i)].view(), nullptr, record.data());
-    REQUIRE(sizes.bytes <= tables.record.capacity);
-    cuda::take_in(executor, tables, plan.block().data(), sizes, record.data(), arrays, i);
-  }
-
-  cuda::Arena counting_work(nullptr);
-  const cuda::ClipWork unused_work(tables, count, counting_work);
-  std::vector<std::byte> work_memory(static_cast<std::size_t>(counting_work.used()), std::byte{0x5A});
-  cuda::Arena work_arena(work_memory.data());
-  const cuda::Clip clip{tables, plan.block().data(), arrays, cuda::ClipWork(tables, count, work_arena), count};
+  if (!tables.accumulates()) room = sampled;
+  cuda::HostMemory memory(std::byte{0xA5});
+  cuda::Arena arena = memory.arena();
+  const cuda::ClipArrays arrays(tables, room, arena);
+  const cuda::ClipWork work(tables, room, sampled, arena);
+  const std::size_t sums_begin = memory.parts().size();
+  const cuda::ClipSums sums(tables, sampled, arena);
   DeviceResult result;
-  result.scores.resize(static_cast<std::size_t>(count * tables.patches()));
+  result.scores.resize(static_cast<std::size_t>(sampled * tables.patches()));
   result.heat.resize(static_cast<std::size_t>(geometry.canvas_width()) * geometry.canvas_height());
-  cuda::measure(executor, clip);
+  for (const auto& part : std::span(memory.parts()).subspan(sums_begin)) std::ranges::fill(part, std::byte{0});
+
+  std::vector<std::span<std::byte>> written = memory.parts();
+  for (std::vector<float>* out : {&result.scores, &result.heat}) {
+    written.push_back(std::as_writable_bytes(std::span(*out)));
+  }
+  cuda::HostExecutor executor = watch ? cuda::HostExecutor(written) : cuda::HostExecutor();
+  cuda::Clip clip{tables, plan.block().data(), arrays, work, sampled};
+  std::vector<std::int64_t> waiting;
+  const auto accumulate_waiting = [&] {
+    clip.pictures = std::ssize(waiting);
+    cuda::accumulate(executor, clip, sums, waiting);
+    waiting.clear();
+  };
+  for (const auto& [picture, slot] : counted) {
+    std::int64_t place = slot;
+    if (tables.accumulates()) {
+      if (std::ssize(waiting) == room) accumulate_waiting();
+      place = std::ssize(waiting);
+      waiting.push_back(slot);
+    }
+    std::vector<std::byte> record(static_cast<std::size_t>(tables.record.capacity));
+    const cuda::RecordSizes sizes = plan.pack(picture->view(), nullptr, record.data());
+    REQUIRE(sizes.bytes <= tables.record.capacity);
+    record.resize(static_cast<std::size_t>(sizes.bytes));
+    record.shrink_to_fit();
+    cuda::take_in(executor, tables, plan.block().data(), sizes, record.data(), arrays, place);
+  }
+  if (tables.accumulates()) {
+    accumulate_waiting();
+    clip = clip.sampled(sums, sampled);
+    cuda::find_scales(executor, clip);
+  } else {
+    cuda::measure(executor, clip);
+  }
   cuda::score(executor, clip, result.scores.data());
-  cuda::render(executor, clip, count - 1, result.heat.data());
+  cuda::render(executor, clip, sampled - 1, result.heat.data());
   return result;
+}
+
+// Has `saliency` read the pictures, the last of them by `read`.
+template <class Read>
+void read_all(Saliency& saliency, const std::vector<Source>& pictures, Read read) {
+  for (std::size_t i = 0; i + 1 < pictures.size(); ++i) saliency.accumulate(pictures[i].view());
+  read(pictures.back().view());
 }
 
 }  // namespace
@@ -159,7 +188,7 @@ DeviceResult device_scores(const HeatParams& params, const DisplayWindow& window
 TEST_CASE("the steps of a GPU give the CPU's scores and heat") {
   Random random{std::mt19937(7)};
   int exact = 0, trials = 0;
-  for (int trial = 0; trial < 400; ++trial) {
+  for (int trial = 0; trial < 500; ++trial) {
     CAPTURE(trial);
     const int width = random(13, 90), height = random(13, 70), ctb_size = random.one_of({16, 32, 64});
     DisplayWindow window{random(0, 4), random(0, 4), 0, 0, random(0, 3)};
@@ -172,30 +201,53 @@ TEST_CASE("the steps of a GPU give the CPU's scores and heat") {
     const int bit_depth = random.one_of({8, 10});
     const bool know_pred = params.intra_blocks != IntraBlocks::kAsCoded || random(0, 3) != 0,
                know_coded = random(0, 3) != 0;
-    std::vector<Source> pictures;
+    const bool several = params.accumulate != Accumulate::kNone;
+    std::vector<std::vector<Source>>
+        sampled;  // the pictures that count for each sampled one, which is the last of them
     for (int i = random(1, 3); i > 0; --i) {
-      pictures.push_back(random_picture(random, width, height, bit_depth, ctb_size, know_pred, know_coded));
+      sampled.emplace_back();
+      for (int k = several ? random(1, 4) : 1; k > 0; --k) {
+        sampled.back().push_back(random_picture(random, width, height, bit_depth, ctb_size, know_pred, know_coded));
+      }
     }
+    std::vector<Counted> counted;  // what the GPU is given: sampled pictures without heat are left out
+    std::int64_t hot = 0;
+    for (const auto& pictures : sampled) {
+      const std::size_t before = counted.size();
+      for (const Source& picture : pictures) {
+        if (!is_off(params, picture)) counted.push_back({&picture, hot});
+      }
+      hot += counted.size() > before;
+    }
+    if (hot == 0) continue;
 
-    const DeviceResult device = device_scores(params, window, geometry, pictures);
+    const DeviceResult device = device_scores(params, window, geometry, counted, hot, random(1, 5), trial % 10 == 0);
 
     Saliency saliency(params, window, geometry);
-    if (params.clip_scope) {
-      for (const Source& picture : pictures) saliency.measure(picture.view());
-    }
     const std::size_t patches = static_cast<std::size_t>(geometry.rows) * geometry.columns;
     std::vector<float> scores(patches), heat(device.heat.size());
-    for (std::size_t i = 0; i < pictures.size(); ++i) {
-      saliency.score(pictures[i].view(), scores);
-      for (std::size_t k = 0; k < patches; ++k) {
-        const float got = device.scores[i * patches + k];
+    if (params.clip_scope) {
+      for (const auto& pictures : sampled) {
+        read_all(saliency, pictures, [&](const PictureView& view) { saliency.measure(view); });
+      }
+    }
+    const float* got = device.scores.data();
+    const std::vector<Source>* last = nullptr;
+    for (const auto& pictures : sampled) {
+      read_all(saliency, pictures, [&](const PictureView& view) { saliency.score(view, scores); });
+      if (std::ranges::all_of(pictures, [&](const Source& picture) { return is_off(params, picture); })) {
+        REQUIRE(std::ranges::count(scores, 0.0f) == std::ssize(scores));
+        continue;
+      }
+      last = &pictures;
+      for (std::size_t k = 0; k < patches; ++k, ++got) {
         // Where least squares add up in another order, the last bits of a camera may differ.
-        REQUIRE(std::abs(got - scores[k]) <= 1e-5 * std::abs(scores[k]) + 1e-5 * saliency.full_score() / 20);
-        exact += got == scores[k];
+        REQUIRE(std::abs(*got - scores[k]) <= 1e-5 * std::abs(scores[k]) + 1e-5 * saliency.full_score() / 20);
+        exact += *got == scores[k];
         ++trials;
       }
     }
-    saliency.heat(pictures.back().view(), heat);
+    read_all(saliency, *last, [&](const PictureView& view) { saliency.heat(view, heat); });
     for (std::size_t k = 0; k < heat.size(); ++k) {
       REQUIRE(std::abs(device.heat[k] - heat[k]) <= (params.quantize ? 1.0f : 1e-5f));
     }
@@ -203,120 +255,27 @@ TEST_CASE("the steps of a GPU give the CPU's scores and heat") {
   CHECK(exact > trials * 0.99);
 }
 
-namespace {
-
-// A clip of a batch, and what the CPU keeps of it.
-struct ScoredClip {
-  int frames, rows, columns;
-  std::vector<float> scores;
-  std::vector<std::uint8_t> valid, classes, uniform, kept;
-  std::int64_t selectable = 0;
-
-  int patches() const { return rows * columns; }
-  std::int64_t num_kept() const { return std::count(kept.begin(), kept.end(), 1); }
-};
-
-constexpr double kFullScore = 2.0;
-
-ScoredClip random_scores(Random& random, const RankingParams& params) {
-  ScoredClip c{random(1, 6), random(1, 5), random(1, 6), {}, {}, {}, {}, {}};
-  for (int i = 0; i < c.frames * c.patches(); ++i) c.scores.push_back(static_cast<float>(random(-1, 8)) / 4);
-  const int holes = random(0, 9) == 0 ? 0 : 4;  // of some clips no patch is whole
-  for (int i = 0; i < c.patches(); ++i) c.valid.push_back(random(0, holes) != 0);
-  std::vector<std::uint8_t> whole;
-  for (int i = 0; i < c.frames; ++i) whole.push_back(random(0, 4) == 0);
-  const ScoreView view{c.scores, c.frames, c.patches(), kFullScore, c.valid, whole};
-  c.classes = classify(view, params, false);
-  c.uniform = classify(view, params, true);
-  c.kept = keep_patches(view, params);
-  c.selectable = params.pad ? c.patches() : std::count(c.valid.begin(), c.valid.end(), 1);
-  return c;
+TEST_CASE("values add up in the order of the pictures") {
+  // 3 is lost beside 1e8, 6 is not.
+  const float values[] = {3, 1e8f, 3, 3, 9};
+  float sum[2] = {3, 0};
+  std::uint8_t most[1] = {5};
+  cuda::HostExecutor executor({std::as_writable_bytes(std::span(sum)), std::as_writable_bytes(std::span(most))});
+  cuda::accumulate_values<float>(executor, Accumulate::kSum, {1, 4}, 2, sum,
+                                 [&](std::int64_t p, std::int64_t) { return values[p]; });
+  CHECK(sum[0] == 1e8f);
+  CHECK(sum[1] == 1e8f);
+  cuda::accumulate_values<float>(executor, Accumulate::kMax, {2, 5}, 1, most,
+                                 [&](std::int64_t p, std::int64_t) { return values[p]; });
+  CHECK(most[0] == 9);
 }
 
-RankingParams random_ranking(Random& random) {
-  RankingParams params;
-  if (random(0, 2) == 0) {
-    params.tau = random(0, 10) / 10.0;
-  } else {
-    params.budget = random(0, 9) == 0 ? 0 : random(1, 200);
-  }
-  params.keep_first_frame = random(0, 1) == 1;
-  params.pad = random(0, 1) == 1;
-  params.static_fallback = random(0, 1) == 1;
-  params.static_level = random(0, 10) / 10.0;
-  params.static_contrast = 0.4;
-  params.static_frames = random(1, 4);
-  return params;
-}
-
-// What the steps keep of all clips together: mask and positions.
-std::pair<std::vector<std::uint8_t>, std::vector<std::int32_t>> device_kept(const std::vector<ScoredClip>& clips,
-                                                                            const RankingParams& params) {
-  std::vector<cuda::RankedClip> ranked;
-  cuda::Ranking r;
-  for (const ScoredClip& clip : clips) {
-    cuda::RankedClip c;
-    c.scores = clip.scores.data();
-    c.valid = clip.valid.data();
-    c.classes = clip.classes.data();
-    c.static_classes = params.static_fallback ? clip.uniform.data() : nullptr;
-    c.first = r.total;
-    c.first_kept = r.kept;
-    c.frames = clip.frames;
-    c.patches = clip.patches();
-    c.columns = clip.columns;
-    c.selectable = clip.selectable;
-    c.kept = std::min<std::int64_t>(params.budget.value_or(0), c.counted());
-    c.full_score = kFullScore;
-    r.total += c.frames * c.patches;
-    r.kept += c.kept;
-    ranked.push_back(c);
-  }
-  r.clips = ranked.data();
-  r.clip_count = std::ssize(ranked);
-  r.pad = params.pad;
-  r.may_be_static = params.static_fallback;
-  r.static_level = params.static_level;
-  r.static_contrast = params.static_contrast;
-  r.by_tau = params.tau.has_value();
-  r.tau = params.tau.value_or(0);
-  cuda::Arena counting(nullptr);
-  const cuda::RankWork unused(r.total, r.clip_count, counting);
-  std::vector<std::byte> memory(static_cast<std::size_t>(counting.used()), std::byte{0x5A});
-  cuda::Arena arena(memory.data());
-  const cuda::RankWork work(r.total, r.clip_count, arena);
-  std::vector<std::uint8_t> mask(static_cast<std::size_t>(r.total), 9);
-  std::vector<std::int32_t> positions(static_cast<std::size_t>(3 * r.kept), -1);
-  cuda::HostExecutor executor;
-  cuda::rank_patches(executor, r, work, mask.data(), positions.data());
-  return {mask, positions};
-}
-
-}  // namespace
-
-TEST_CASE("the steps of a GPU keep the patches that the CPU keeps, of one clip and of many") {
-  Random random{std::mt19937(11)};
-  for (int trial = 0; trial < 600; ++trial) {
-    CAPTURE(trial);
-    const RankingParams params = random_ranking(random);
-    std::vector<ScoredClip> clips;
-    for (int i = trial == 0 ? 4096 : random.one_of({1, 1, 2, 7, 40}); i > 0; --i) {
-      clips.push_back(random_scores(random, params));
-    }
-    const auto [mask, positions] = device_kept(clips, params);
-    std::vector<std::uint8_t> expected;
-    std::vector<std::int32_t> places;
-    for (const ScoredClip& clip : clips) {
-      expected.insert(expected.end(), clip.kept.begin(), clip.kept.end());
-      for (int i = 0; i < static_cast<int>(clip.kept.size()); ++i) {
-        if (clip.kept[static_cast<std::size_t>(i)] == 0) continue;
-        places.insert(places.end(),
-                      {i / clip.patches(), i % clip.patches() / clip.columns, i % clip.patches() % clip.columns});
-      }
-    }
-    REQUIRE(mask == expected);
-    if (!params.tau) REQUIRE(positions == places);
-  }
+TEST_CASE("steps whose parts race are told") {
+  std::vector<int> values(8);
+  cuda::HostExecutor executor({std::as_writable_bytes(std::span(values))});
+  executor.for_each(8, [&](std::int64_t i) { values[static_cast<std::size_t>(i)] = static_cast<int>(i); });
+  CHECK(values[7] == 7);
+  CHECK_THROWS_AS(executor.for_each(8, [&](std::int64_t i) { values[0] = static_cast<int>(i); }), std::logic_error);
 }
 
 TEST_CASE("percentiles by digits are those of sorted values") {
@@ -331,12 +290,10 @@ TEST_CASE("percentiles by digits are those of sorted values") {
       const auto level = static_cast<float>(random(0, 5) == 0 ? random(0, 128) : 0);
       values.push_back(whole ? level : std::ldexp(static_cast<float>(random(-1 << 20, 1 << 20)), random(-30, 4)));
     }
-    cuda::Arena counting(nullptr);
-    const cuda::SelectWork unused(segments, counting);
-    std::vector<std::byte> memory(static_cast<std::size_t>(counting.used()), std::byte{0x5A});
-    cuda::Arena arena(memory.data());
+    cuda::HostMemory memory(std::byte{0x5A});
+    cuda::Arena arena = memory.arena();
     const cuda::SelectWork work(segments, arena);
-    cuda::HostExecutor executor;
+    cuda::HostExecutor executor(memory.parts());
     const cuda::Always total{static_cast<std::uint64_t>(n)};
     std::vector<double> found(static_cast<std::size_t>(segments));
     if (whole) {
@@ -412,12 +369,10 @@ TEST_CASE("the levels made of coefficients are those of the residual that the CP
     const cuda::RecordSizes sizes = plan.pack(view, &sparse, record.data());
     REQUIRE(sizes.bytes == std::ssize(record));
 
-    cuda::Arena counting(nullptr);
-    const cuda::ClipArrays unused(tables, 2, counting);
-    std::vector<std::byte> memory(static_cast<std::size_t>(counting.used()), std::byte{0xA5});
-    cuda::Arena arena(memory.data());
+    cuda::HostMemory memory(std::byte{0xA5});
+    cuda::Arena arena = memory.arena();
     const cuda::ClipArrays arrays(tables, 2, arena);
-    cuda::HostExecutor executor;
+    cuda::HostExecutor executor(memory.parts());
     cuda::take_in(executor, tables, plan.block().data(), sizes, record.data(), arrays, 1);
     for (int y = 0; y < window.height; ++y) {
       for (int x = 0; x < window.width; ++x) {
@@ -444,9 +399,17 @@ TEST_CASE("a plan refuses parameters that make no sense, and pictures that lack 
     (missing == 0 ? view.mv : view.residual) = nullptr;
     CHECK_THROWS_AS(plan.pack(view, nullptr, record.data()), std::invalid_argument);
   }
-  params.accumulate = Accumulate::kSum;
-  CHECK_THROWS_AS(cuda::HeatPlan(params, window, geometry, 16), std::invalid_argument);
-  params.accumulate = Accumulate::kNone;
+  PictureView bare = picture.view();
+  bare.bits = nullptr;
+  params.bits_weight = 1;
+  const cuda::HeatPlan with_bits(params, window, geometry, 16);
+  CHECK_THROWS_AS(with_bits.dense_sizes(bare), std::invalid_argument);
+  bare = picture.view();
+  CHECK(with_bits.dense_sizes(bare).level_blocks == 32);
+  bare.bits_rows -= 1;
+  CHECK_THROWS_AS(with_bits.dense_sizes(bare), std::invalid_argument);
+  bare.ctb_size = 32;
+  CHECK_THROWS_AS(with_bits.dense_sizes(bare), std::invalid_argument);
   params.local_variance = 4;
   CHECK_THROWS_AS(cuda::HeatPlan(params, window, geometry, 16), std::invalid_argument);
 }

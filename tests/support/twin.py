@@ -8,10 +8,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+import ove_codec
 from ove_codec import cuda, selection
+from ove_codec._device_selection import DeviceSelection
 
 FOLDER = Path(
     os.environ.get("OVE_TEST_MODULES", Path(__file__).resolve().parents[2] / "build" / "dev" / "tests" / "cpp")
@@ -57,3 +60,18 @@ def put_in_place(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def in_place() -> bool:
     return cuda.pinned.__module__ != cuda.__name__
+
+
+def same(there: DeviceSelection, here: ove_codec.Selection) -> None:
+    """The selection made on a GPU is that of the CPU: the same patches in the same order, scores but for rounding."""
+    assert isinstance(there, DeviceSelection)
+    assert there.positions.dtype == torch.int32 and there.scores.dtype == torch.float32
+    assert there.mask.dtype == torch.bool and there.valid.dtype == torch.bool
+    back = there.cpu()
+    np.testing.assert_array_equal(back.frame_ids, here.frame_ids)
+    np.testing.assert_allclose(back.scores, here.scores, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(back.mask, here.mask)
+    np.testing.assert_array_equal(back.positions, here.positions)
+    np.testing.assert_array_equal(back.valid, here.valid)
+    assert (back.geometry, back.preset, back.params) == (here.geometry, here.preset, here.params)
+    assert len(there) == len(here)

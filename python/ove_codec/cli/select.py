@@ -45,14 +45,11 @@ def add_commands(commands: common.Commands[Any]) -> None:
 
 
 def parameter_help() -> dict[str, str]:
-    """What every parameter is, from the table in the documentation of `ove_codec.presets`."""
-    rows = (presets.__doc__ or "").partition("===\n")[2].partition("\n===")[0].splitlines()
-    texts: dict[str, str] = {}
-    names: list[str] = []
-    for row in rows:
-        names = re.findall(r"``(\w+)``", row[:22]) or names
-        for name in names:
-            texts[name] = f"{texts.get(name, '')} {row[22:].strip()}".replace("``", "").strip()
+    """What every parameter is, from the list in the documentation of `ove_codec.presets`."""
+    items = re.findall(r"^- (``.*?``): (.*(?:\n  .*)*)", presets.__doc__ or "", re.MULTILINE)
+    texts = {
+        name: " ".join(text.replace("``", "").split()) for names, text in items for name in re.findall(r"\w+", names)
+    }
     for name in presets.COMMON.keys() - texts.keys():  # told where another parameter is
         texts[name] = f"see {' '.join(_option(other) for other, text in texts.items() if name in text)}"
     return texts

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import math
+import zipfile
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -33,8 +35,17 @@ class UnreadableSample(ValueError):
     """A sample that lacks what its input needs; it is skipped."""
 
 
+# What a sample may be wrong about; it can be skipped. Anything else, and DataError, is wrong about more.
+UNREADABLE = (ove_codec.Error, OSError, EOFError, ValueError, KeyError, SyntaxError, MemoryError, zipfile.BadZipFile)
+
+
+def reason_of(error: BaseException) -> str:
+    """What is wrong with a sample, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 @dataclass(frozen=True)
-class Input:
+class Input(ABC):
     """What all kinds have: their weight beside the other kinds of a head."""
 
     weight: float = 1.0
@@ -54,17 +65,17 @@ class Input:
         have = ", ".join(sorted(sample.members)) or "nothing"
         raise UnreadableSample(f"it has no .{', .'.join(self.media)}, only {have}")
 
+    @abstractmethod
     def most_tokens(self, patch_size: int) -> int:
         """The most tokens that a sample gives."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tokens(self, sample: Sample, patch_size: int, rng: np.random.Generator) -> Tokens:
         """The tokens of a sample.
 
         Raises:
             ove_codec.Error, OSError, ValueError: it cannot be read; DataError: the recipe does not fit the data.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

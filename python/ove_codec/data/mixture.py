@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,27 +12,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import ove_codec
-from ove_codec.data.inputs import Input
+from ove_codec.data.inputs import UNREADABLE, Input, reason_of
 from ove_codec.data.order import Order
-from ove_codec.data.shards import DataError, Sample, ShardSet
+from ove_codec.data.packed import Packed
+from ove_codec.data.shards import DataError, Sample, ShardSet, name_of
 from ove_codec.models.inputs import pack
 from ove_codec.tokens import Tokens
 
 LABELS = "json"
-# What a sample may be wrong about; it is skipped. Anything else stops the training.
-_UNREADABLE = (ove_codec.Error, OSError, EOFError, ValueError, KeyError, SyntaxError, MemoryError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
 class HeadData:
     """Where the samples of a head come from.
 
-    shards: patterns, as for `ShardSet`.
-    centres: of the head's bank; labels are 0 to centres - 1.
-    max_labels: most labels of a sample.
-    share: samples of a micro-batch of one rank, 1.5 being one and two in turns.
-    inputs: kinds of input with their settings; each takes its weight's share of the samples.
+    Attributes:
+        shards: patterns, as for `ShardSet`.
+        centres: of the head's bank; labels are 0 to centres - 1.
+        max_labels: most labels of a sample.
+        share: samples of a micro-batch of one rank, 1.5 being one and two in turns.
+        inputs: kinds of input with their settings; each takes its weight's share of the samples.
     """
 
     shards: tuple[str, ...]
@@ -43,25 +41,21 @@ class HeadData:
     inputs: Mapping[str, Input]
 
 
-@dataclass(frozen=True)
-class PackedBatch:
+@dataclass(frozen=True, kw_only=True)
+class PackedBatch(Packed):
     """A micro-batch of one rank: the samples of all heads, head by head, as one packed sequence of tokens.
 
-    patches: (N, 3*p*p), positions: (N, 3) int64, cu_seqlens: (B + 1,) int32, as of `ove_codec.Tokens`.
-    labels: for every head (n, max_labels) int64, -1 for none; B is the sum of n over heads.
-    names, kinds: (B,) what the samples are called, and their kinds of input.
-    skipped: (name, reason) of samples that could not be read: one patch of zeros stands for each, without labels.
-    error: why training cannot go on with this data; None where it can.
+    For what was skipped stands one patch of zeros, without labels.
+
+    Attributes:
+        labels: for every head (n, max_labels) int64, -1 for none; B is the sum of n over heads.
+        kinds: (B,) the kinds of input.
+        error: why training cannot go on with this data; None where it can.
     """
 
     micro: int
-    patches: Tensor
-    positions: Tensor
-    cu_seqlens: Tensor
     labels: dict[str, Tensor]
-    names: tuple[str, ...]
     kinds: tuple[str, ...]
-    skipped: tuple[tuple[str, str], ...] = ()
     error: str | None = None
 
     def token_mix(self) -> dict[str, int]:
@@ -70,19 +64,6 @@ class PackedBatch:
         for kind, length in zip(self.kinds, self.cu_seqlens.diff().tolist(), strict=True):
             mix[kind] = mix.get(kind, 0) + length
         return mix
-
-    def pin_memory(self) -> PackedBatch:
-        """The same in memory from which a GPU copies asynchronously."""
-        return replace(self, patches=self.patches.pin_memory(), positions=self.positions.pin_memory(),
-                       cu_seqlens=self.cu_seqlens.pin_memory(),
-                       labels={head: rows.pin_memory() for head, rows in self.labels.items()})  # fmt: skip
-
-    def to(self, device: torch.device) -> PackedBatch:
-        """The same on another device."""
-        return replace(self, patches=self.patches.to(device, non_blocking=True),
-                       positions=self.positions.to(device, non_blocking=True),
-                       cu_seqlens=self.cu_seqlens.to(device, non_blocking=True),
-                       labels={h: rows.to(device, non_blocking=True) for h, rows in self.labels.items()})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -108,7 +89,7 @@ class Mixture(torch.utils.data.Dataset[PackedBatch]):
         dtype: of patches.
 
     Raises:
-        What `ShardSet` raises, and DataError for a setting that cannot be.
+        DataError: a setting cannot be; and what `ShardSet` raises.
     """
 
     def __init__(
@@ -175,7 +156,7 @@ class Mixture(torch.utils.data.Dataset[PackedBatch]):
             own: list[int] = []
             try:
                 shard, number = self.orders[item.head].locate(item.position)
-                name = f"{self.shards[item.head].files[shard].name}, sample {number}"
+                name = f"{name_of(self.shards[item.head].files[shard])}, sample {number}"
                 sample = self.shards[item.head].read(shard, number)
                 name = sample.name
                 own = _labels(sample, item.head, head)
@@ -183,8 +164,8 @@ class Mixture(torch.utils.data.Dataset[PackedBatch]):
                 tokens = head.inputs[item.kind].tokens(sample, self.patch_size, rng)
             except DataError as reason:
                 error = error or str(reason)
-            except _UNREADABLE as reason:
-                skipped.append((name, " ".join(f"{type(reason).__name__}: {reason}".split())))
+            except UNREADABLE as reason:
+                skipped.append((name, reason_of(reason)))
             if tokens is None:
                 own, tokens = [], placeholder(self.patch_size)
             parts.append(replace(tokens, patches=tokens.patches.to(self.dtype)))
@@ -193,18 +174,18 @@ class Mixture(torch.utils.data.Dataset[PackedBatch]):
             kinds.append(item.kind)
         packed = pack(parts)
         return PackedBatch(
-            micro,
-            packed.patches,
-            packed.positions,
-            packed.cu_seqlens,
-            {
+            micro=micro,
+            patches=packed.patches,
+            positions=packed.positions,
+            cu_seqlens=packed.cu_seqlens,
+            labels={
                 head: torch.tensor(rows, dtype=torch.int64).reshape(-1, self.heads[head].max_labels)
                 for head, rows in labels.items()
             },
-            tuple(names),
-            tuple(kinds),
-            tuple(skipped),
-            error,
+            names=tuple(names),
+            kinds=tuple(kinds),
+            skipped=tuple(skipped),
+            error=error,
         )
 
     def batches(self, end: int, workers: int = 0, prefetch: int = 2, pin_memory: bool = False) -> Iterator[PackedBatch]:
@@ -217,7 +198,6 @@ class Mixture(torch.utils.data.Dataset[PackedBatch]):
                 num_workers=workers,
                 prefetch_factor=prefetch if workers else None,
                 pin_memory=pin_memory,
-                worker_init_fn=_one_thread,
                 generator=torch.Generator(),  # else it would draw a number from the global one, whose state is kept
             )
         )
@@ -262,7 +242,3 @@ def _floor(value: float) -> int:
 def _number(seed: int, name: str) -> int:
     """A seed of a number and a name, the same in every process."""
     return int.from_bytes(name.encode()[:24].ljust(24, b"\0"), "little") * 65536 + seed % 65536
-
-
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)

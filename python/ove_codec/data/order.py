@@ -44,6 +44,12 @@ class Order:
         offset = place - int(starts[window])
         return int(shard[offset]), int(number[offset])
 
+    def numbers(self, epoch: int) -> NDArray[np.int64]:
+        """(length,) the samples of an epoch in order, counted over all shards."""
+        windows = [self._make_window(epoch, window) for window in range(len(self._epoch(epoch)[1]))]
+        shards, numbers = (np.concatenate(parts) for parts in zip(*windows, strict=True))
+        return (np.cumsum(self.counts) - self.counts)[shards] + numbers
+
     def _make_epoch(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The shards of an epoch in order, and where each window of them begins."""
         shards = np.arange(len(self.counts))

@@ -14,7 +14,7 @@ from typing import Any
 from PIL import Image
 
 import ove_codec
-from ove_codec.data.inputs import PICTURES, SELECTION, VIDEOS
+from ove_codec.data.inputs import PICTURES, SELECTION, VIDEOS, reason_of
 from ove_codec.data.mixture import LABELS
 from ove_codec.selection import Selection
 
@@ -72,10 +72,11 @@ def read_records(source: Path) -> list[Record]:
 class Packer:
     """Makes the samples of records.
 
-    check: pictures are decoded, and videos opened, before they go in.
-    select: parameters of a selection that is made of every HEVC video and stored beside it; None for none. A record's
-        own selection goes before it.
-    skipped: (file, reason) of what was left out; grows while samples are taken.
+    Attributes:
+        check: pictures are decoded, and videos opened, before they go in.
+        select: parameters of a selection that is made of every HEVC video and stored beside it; None for none. A
+            record's own selection goes before it.
+        skipped: (file, reason) of what was left out; grows while samples are taken.
     """
 
     check: bool
@@ -89,7 +90,7 @@ class Packer:
             try:
                 members = self._members(record)
             except _UNREADABLE as error:
-                self.skipped.append((record.file, " ".join(f"{type(error).__name__}: {error}".split())))
+                self.skipped.append((record.file, reason_of(error)))
                 continue
             yield f"{number:08}-{stem}", members
 

@@ -8,13 +8,12 @@ no position; here every sample has a number, so that an epoch is a permutation a
 from __future__ import annotations
 
 import glob
-import io
 import json
 import os
 import re
 import tarfile
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import numpy as np
 
 from ove_codec import _tar
 from ove_codec._files import replacing
+from ove_codec.datasets import places
 
 SIZES_FILE = "sizes.json"
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -44,10 +44,11 @@ class ShardSet:
     """The shards of one data set.
 
     Args:
-        patterns: paths, with `*`, `?`, `[...]` or a range `{000..127}` of numbers.
+        patterns: paths or URLs that fsspec knows, with `*`, `?`, `[...]` or a range `{000..127}` of numbers.
+        counts: samples of each shard, where they are known; `patterns` are then the shards themselves.
 
     Attributes:
-        files: the shards, in the order of the patterns, sorted in each.
+        files: the shards' paths or URLs, in the order of the patterns, sorted in each.
         counts: (len(files),) int64, samples of each.
 
     Raises:
@@ -55,17 +56,13 @@ class ShardSet:
         DataError: a shard is no tar file, or `sizes.json` is damaged.
     """
 
-    def __init__(self, patterns: Sequence[str]) -> None:
-        self.files = tuple(Path(file) for pattern in patterns for file in _expand(pattern))
+    def __init__(self, patterns: Sequence[str], counts: Sequence[int] | None = None) -> None:
+        names = [places.local(pattern) for pattern in patterns]
+        self.files = tuple(names if counts is not None else (file for name in names for file in _expand(name)))
         for file in self.files:
-            if not file.is_file():
+            if not places.is_url(file) and not os.path.isfile(file):
                 raise FileNotFoundError(f"the shard {file} is missing: copy it there, or take it off the recipe")
-        sizes = {folder: _sizes(folder) for folder in {file.parent for file in self.files}}
-        counts = []
-        for file in self.files:
-            count = sizes[file.parent].get(file.name)
-            counts.append(len(index_shard(file)) if count is None else count)
-        self.counts = np.array(counts, np.int64)
+        self.counts = np.array(self._count() if counts is None else counts, np.int64)
         self._indexes: OrderedDict[int, list[_tar.Entry]] = OrderedDict()
         if self.counts.sum() == 0:
             raise DataError(f"the shards {', '.join(patterns)} hold no sample")
@@ -73,8 +70,15 @@ class ShardSet:
     def __len__(self) -> int:
         return int(self.counts.sum())
 
-    def read(self, shard: int, number: int) -> Sample:
-        """Sample `number` of a shard.
+    def _count(self) -> list[int]:
+        sizes = {folder: _sizes(folder) for folder in {places.parent(file) for file in self.files}}
+        known = [sizes[places.parent(file)].get(name_of(file)) for file in self.files]
+        return [
+            len(index_shard(file)) if count is None else count for file, count in zip(self.files, known, strict=True)
+        ]
+
+    def read(self, shard: int, number: int, wanted: Collection[str] | None = None) -> Sample:
+        """Sample `number` of a shard: the members with the suffixes `wanted`, all where that is None.
 
         Raises:
             DataError: the shard cannot be read, is cut off, or holds another number of samples than `sizes.json` says.
@@ -84,28 +88,38 @@ class ShardSet:
             try:
                 self._indexes[shard] = index_shard(file)
             except OSError as error:
-                raise DataError(f"the shard {file} cannot be read any more: {error.strerror}") from error
+                raise DataError(f"the shard {file} cannot be read any more: {error.strerror or error}") from error
             if len(self._indexes[shard]) != self.counts[shard]:
                 raise DataError(
                     f"{file} holds {len(self._indexes[shard])} samples, {SIZES_FILE} says {self.counts[shard]}: "
-                    f"remove {SIZES_FILE}, or pack the shard again"
+                    f"remove {SIZES_FILE}, or make the shard again"
                 )
             while len(self._indexes) > _OPEN_SHARDS:
                 self._indexes.popitem(last=False)
         self._indexes.move_to_end(shard)
         key, members = self._indexes[shard][number]
-        try:
-            with open(file, "rb") as tar:
-                found = {suffix: _read(tar, file, *place) for suffix, place in members.items()}
-        except OSError as error:
-            raise DataError(f"the shard {file} cannot be read any more: {error.strerror}") from error
-        return Sample(f"{file.name}/{key}", found)
+        found = {}
+        for suffix, (offset, size) in members.items():
+            if wanted is not None and suffix not in wanted:
+                continue
+            try:
+                found[suffix] = places.read_range(file, offset, size)
+            except OSError as error:
+                raise DataError(f"the shard {file} cannot be read any more: {error.strerror or error}") from error
+            if len(found[suffix]) != size:
+                raise DataError(f"{file} is cut off at byte {offset + len(found[suffix])}: pack or copy it again")
+        return Sample(f"{name_of(file)}/{key}", found)
 
 
-def index_shard(file: Path) -> list[_tar.Entry]:
+def name_of(file: str) -> str:
+    """The last part of a path or URL."""
+    return file.rstrip("/").rpartition("/")[2]
+
+
+def index_shard(file: str) -> list[_tar.Entry]:
     """``_tar.index`` of a shard; raises DataError, which names it."""
     try:
-        with open(file, "rb") as tar:
+        with places.open_binary(file) as tar:
             return _tar.index(tar)
     except _tar.TruncatedError as error:
         raise DataError(f"{file} is {error}: pack or copy it again") from error
@@ -155,20 +169,12 @@ def write_shards(
             count += 1
         if tar is not None:
             yield done()
-        known = _sizes(folder) | sizes
+        known = _sizes(str(folder)) | sizes
         with replacing(folder / SIZES_FILE) as temporary:
             temporary.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     finally:
         if part != folder:
             part.unlink(missing_ok=True)
-
-
-def _read(tar: io.BufferedReader, file: Path, offset: int, size: int) -> bytes:
-    tar.seek(offset)
-    data = tar.read(size)
-    if len(data) != size:
-        raise DataError(f"{file} is cut off at byte {offset + len(data)}: pack or copy it again")
-    return data
 
 
 def _expand(pattern: str) -> list[str]:
@@ -180,23 +186,26 @@ def _expand(pattern: str) -> list[str]:
         return [file for name in names for file in _expand(name)]
     if not glob.has_magic(pattern):
         return [pattern]
-    found = sorted(glob.glob(pattern))
+    found = places.matching(pattern)
     if not found:
         raise FileNotFoundError(f"no shard fits {pattern}")
     return found
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    file = folder / SIZES_FILE
-    if not file.is_file():
-        return {}
+def _sizes(folder: str) -> dict[str, int]:
+    file = places.join(folder, SIZES_FILE)
     try:
-        sizes = json.loads(file.read_text(encoding="utf-8"))
+        with places.open_binary(file) as text:
+            sizes = json.load(text)
         if not all(isinstance(count, int) and count >= 0 for count in sizes.values()):
             raise TypeError("a count is no whole number")
+    except FileNotFoundError:
+        return {}
     except (ValueError, AttributeError, TypeError) as error:
         raise DataError(f"{file} is damaged ({error}): remove it, and the samples are counted") from error
-    missing = [name for name in sizes if not (folder / name).is_file()]
+    missing = [name for name in sizes if not places.is_url(folder) and not os.path.isfile(os.path.join(folder, name))]
     if missing:
-        raise FileNotFoundError(f"the shard {folder / missing[0]} is missing: {SIZES_FILE} beside it counts it")
+        raise FileNotFoundError(
+            f"the shard {os.path.join(folder, missing[0])} is missing: {SIZES_FILE} beside it counts it"
+        )
     return dict(sizes)

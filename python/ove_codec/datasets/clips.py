@@ -23,6 +23,7 @@ SUFFIXES = frozenset(
 )
 COLUMNS = ("video", "path", "file", "filename", "url", "video_path")
 NAMES = ("id", "name", "key")
+_IN_MEMORY = 1 << 28  # bytes of a remote clip, above which it is read piece by piece
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -30,10 +31,11 @@ _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 class Clip:
     """A clip to select from.
 
-    name: what it is called in the results: where it lies from the folder or table on, or its `id`.
-    place: path or URL; of a member of a tar file, that file.
-    member: its bytes [offset, offset + size) there, and its suffix; None for a whole file.
-    row: the other columns of its table.
+    Attributes:
+        name: what it is called in the results: where it lies from the folder or table on, or its `id`.
+        place: path or URL; of a member of a tar file, that file.
+        member: its bytes [offset, offset + size) there, and its suffix; None for a whole file.
+        row: the other columns of its table.
     """
 
     name: str
@@ -46,13 +48,42 @@ class Clip:
         """Where it lies, for people."""
         return places.printable(self.place if self.member is None else f"{self.place}::{self.name}.{self.member[2]}")
 
+    def read(self, size: int | None = None) -> Any:
+        """What ``ove_codec.open`` takes: a local path, the bytes of others, a file object of large ones (close it).
+
+        Args:
+            size: of the file, where it is known.
+
+        Raises:
+            OSError: it is not there any more, or ends inside the clip.
+        """
+        if self.member is not None:
+            offset, length, _ = self.member
+            data = places.read_range(self.place, offset, length)
+            if len(data) < length:
+                raise OSError(
+                    f"{places.printable(self.place)} ends inside the clip: it has changed since it was listed"
+                )
+            return data
+        if not places.is_url(self.place):
+            return self.place
+        size = places.stamp(self.place)[0] if size is None else size
+        file = places.open_binary(self.place)
+        if size > _IN_MEMORY:
+            return file
+        with file:
+            return file.read()
+
 
 @dataclass(frozen=True)
 class Failure:
     """A clip, or a line of a table, that gave no result.
 
-    error: the kind, as the exception is called. reason: its message. position: byte offset in the clip, where known.
-    attempts: how often it was tried.
+    Attributes:
+        error: the kind, as the exception is called.
+        reason: its message.
+        position: byte offset in the clip, where known.
+        attempts: how often it was tried.
     """
 
     name: str
@@ -78,7 +109,12 @@ class Listing:
     repeated: int = 0
 
 
-def list_clips(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], column: str | None = None) -> Listing:
+def list_clips(
+    source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    column: str | None = None,
+    *,
+    keep_repeated: bool = False,
+) -> Listing:
     """The clips of `source`.
 
     Args:
@@ -89,10 +125,11 @@ def list_clips(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
             that fsspec knows.
         column: of the tables, with the places; the first of video, path, file, filename, url and video_path where None.
             A column id, name or key gives the clips' names.
+        keep_repeated: keep what is listed twice, too.
 
     Raises:
-        FileNotFoundError: nothing is there. ValueError: there is no clip, or a table cannot be read or lacks the
-        column.
+        FileNotFoundError: nothing is there.
+        ValueError: there is no clip, or a table cannot be read or lacks the column.
     """
     sources = [source] if isinstance(source, str | os.PathLike) else list(source)
     listing = Listing()
@@ -101,7 +138,7 @@ def list_clips(source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
         for item in _list(places.local(one), column):
             if isinstance(item, Failure):
                 listing.failures.append(item)
-            elif (item.name, item.place, item.member) in seen:
+            elif not keep_repeated and (item.name, item.place, item.member) in seen:
                 listing.repeated += 1
             else:
                 seen.add((item.name, item.place, item.member))

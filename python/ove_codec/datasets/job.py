@@ -19,7 +19,6 @@ from ove_codec.transcoding import in_hevc, recipe_of
 
 FORMATS = ("parquet", "webdataset", "reference")
 _CHUNK = 1 << 20
-_IN_MEMORY = 1 << 28  # bytes of a remote clip, above which it is read piece by piece
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class Result:
 
     size, stamp: of its place, to know it again without reading it.
     facts: name, key (SHA-256 of its bytes), where, codec, pictures, width, height, rows, columns, patch_size, geometry
-        (JSON) and tokens, the number of patches.
+        (JSON), tokens, the number of patches, and row, the other columns of its table, in JSON's types.
     arrays: for tables. files: contents by suffix or name, for shards and the reference's files.
     """
 
@@ -108,7 +107,7 @@ def fetch(clip: Clip, job: Job, known: tuple[str, ...] = ()) -> Fetched | Unchan
     """Reads a clip and transcodes it where that is wanted. `known` are keys of this name that are finished."""
     try:
         size, stamp = places.stamp(clip.place)
-        source: Any = _read(clip, size)
+        source: Any = clip.read(size)
         key = _key(source)
         if key in known:
             return Unchanged(clip, key)
@@ -132,25 +131,6 @@ def finish(fetched: Fetched | Unchanged | Failure, job: Job) -> Result | Unchang
 def process(clip: Clip, job: Job, known: tuple[str, ...] = ()) -> Result | Unchanged | Failure:
     """``fetch`` and ``finish``."""
     return finish(fetch(clip, job, known), job)
-
-
-def _read(clip: Clip, size: int) -> Any:
-    """What ``ove_codec.open`` takes: a local file's path, the bytes of others, a file object of large remote ones."""
-    if clip.member is not None:
-        offset, length, _ = clip.member
-        with places.open_binary(clip.place) as file:
-            file.seek(offset)
-            data = file.read(length)
-        if len(data) < length:
-            raise OSError(f"{places.printable(clip.place)} ends inside the clip: it has changed since it was listed")
-        return data
-    if not places.is_url(clip.place):
-        return clip.place
-    file = places.open_binary(clip.place)
-    if size > _IN_MEMORY:
-        return file
-    with file:
-        return file.read()
 
 
 def _key(source: Any) -> str:
@@ -189,6 +169,7 @@ def _finish(fetched: Fetched, job: Job) -> Result:
         "patch_size": geometry.patch_size,
         "geometry": json.dumps(asdict(geometry)),
         "tokens": len(selection),
+        "row": json.loads(json.dumps(clip.row, default=str)),
     }
     arrays: dict[str, Any] = {
         "frame_ids": selection.frame_ids,
@@ -213,8 +194,7 @@ def _members(
     """The members of a sample: json, npz (``Selection.save``) and, where wanted, tokens.npy and the video."""
     npz = io.BytesIO()
     selection.save(npz)
-    row = json.loads(json.dumps(fetched.clip.row, default=str))
-    members = {"json": json.dumps({**facts, "pts": arrays["pts"].tolist(), "row": row}).encode(), "npz": npz.getvalue()}
+    members = {"json": json.dumps({**facts, "pts": arrays["pts"].tolist()}).encode(), "npz": npz.getvalue()}
     if "tokens" in arrays:
         out = io.BytesIO()
         np.save(out, arrays["tokens"], allow_pickle=False)

@@ -24,7 +24,9 @@ from ove_codec.datasets.tables import arrow, failure_table, selection_table
 _MANIFESTS = "_manifest"
 _SETTINGS = f"{_MANIFESTS}/job.json"
 _SUFFIX = {"parquet": ".parquet", "webdataset": ".tar", "reference": ""}
-_ROW_GROUP = 1 << 26  # bytes
+_MANIFEST = re.compile(r"part-\d{6}\.jsonl")
+# Bytes, of a clip or more. Small ones cost little, and a loader that reads clips in random order reads few in vain.
+_ROW_GROUP = 1 << 20
 FAILURES = "failures.parquet"
 
 
@@ -125,7 +127,8 @@ class Output:
     without one is left over from a run that was ended, and is taken away.
 
     Raises:
-        ValueError: the folder holds results of other settings, or other files. BlockingIOError: another run is at work.
+        ValueError: the folder holds results of other settings, or other files.
+        BlockingIOError: another run is at work.
     """
 
     def __init__(self, place: str, job: Job, shard_clips: int, shard_bytes: int) -> None:
@@ -180,7 +183,7 @@ class Output:
     def _read_manifests(self) -> set[str]:
         shards = set()
         for name in self.folder.names(_MANIFESTS):
-            if not re.fullmatch(r"part-\d{6}\.jsonl", name):
+            if not _MANIFEST.fullmatch(name):
                 continue
             shard = name.removesuffix(".jsonl")
             entries = [json.loads(line) for line in self.folder.read(f"{_MANIFESTS}/{name}").splitlines()]
@@ -314,6 +317,28 @@ class Output:
             self._lock.close()
 
 
+def read_manifests(place: str) -> tuple[dict[str, Any], dict[str, list[int]]]:
+    """What tells of an output: its settings, and the number of patches of each clip, by the names of finished shards.
+
+    Raises:
+        FileNotFoundError: it is no output of a run. ValueError, KeyError, TypeError: the files are damaged.
+    """
+    try:
+        with places.open_binary(places.join(place, _SETTINGS)) as file:
+            settings = json.load(file)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(
+            f"{places.printable(place)} is no output of select-dataset: there is no {_SETTINGS} in it"
+        ) from None
+    shards = {}
+    for name, manifest in places.files_below(places.join(place, _MANIFESTS)):
+        if _MANIFEST.fullmatch(name):
+            with places.open_binary(manifest) as file:
+                entries = [json.loads(line) for line in file]
+            shards[name.removesuffix(".jsonl") + _SUFFIX[settings["format"]]] = [int(e["tokens"]) for e in entries]
+    return settings, shards
+
+
 def _member(where: str) -> str:
     """What tells a clip from others in the same file: its name there, for members of tar files."""
     return where.partition("::")[2] if "::" in where else ""
@@ -333,7 +358,9 @@ def _write_parquet(path: str, results: list[Result], settings: dict[str, Any]) -
     try:
         for group in groups:
             table = selection_table(group, settings)
-            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+            # What is as good as random gains nothing from dictionaries, and is read faster without.
+            named = [field.name for field in table.schema if field.name not in ("scores", "tokens")]
+            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd", use_dictionary=named)
             writer.write_table(table)
     finally:
         if writer is not None:

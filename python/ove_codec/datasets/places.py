@@ -74,6 +74,17 @@ def open_binary(place: str) -> BinaryIO:
     return file
 
 
+def read_range(place: str, offset: int, size: int) -> bytes:
+    """Bytes [offset, offset + size); fewer where the file ends before."""
+    if not is_url(place):
+        with open(place, "rb") as file:
+            file.seek(offset)
+            return file.read(size)
+    fs, path = filesystem(place)
+    data: bytes = fs.cat_file(path, start=offset, end=offset + size)
+    return data
+
+
 def files_below(folder: str) -> Iterator[tuple[str, str]]:
     """Every file of a folder and its folders, in the order of their names: the name from the folder on, and the place.
 

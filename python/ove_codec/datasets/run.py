@@ -25,10 +25,16 @@ ENGINES = ("local", "ray")
 class Summary:
     """What a run did.
 
-    clips: listed. done: selected from in this run. finished: done by earlier runs. repeated: listed twice, or the same
-    content under the same name. failed: without a result; they, and why, are in ``failures.parquet``, and are tried
-    again by the next run. reasons: failures by the kind of error. tokens: patches kept in this run. shards: in the
-    folder. seconds: of the run.
+    Attributes:
+        clips: listed.
+        done: selected from in this run.
+        finished: done by earlier runs.
+        repeated: listed twice, or the same content under the same name.
+        failed: without a result; they, and why, are in ``failures.parquet``, and are tried again by the next run.
+        reasons: failures by the kind of error.
+        tokens: patches kept in this run.
+        shards: in the folder.
+        seconds: of the run.
     """
 
     clips: int = 0
@@ -108,10 +114,13 @@ def select_dataset(
         on_outcome: called with what came of each clip, in the order of their ends.
 
     Raises:
-        ValueError: a setting cannot be, there is no clip, or the folder holds results of other settings. TypeError: an
-        unknown parameter. FileNotFoundError: nothing is at `source`. BlockingIOError: another run is at work in the
-        folder. OSError: the folder cannot be written, a full disk included: what is in shards stays, and the next run
-        goes on from there. ImportError: an extra is missing.
+        ValueError: a setting cannot be, there is no clip, or the folder holds results of other settings.
+        TypeError: an unknown parameter.
+        FileNotFoundError: nothing is at `source`.
+        BlockingIOError: another run is at work in the folder.
+        OSError: the folder cannot be written, a full disk included: what is in shards stays, and the next run goes on
+            from there.
+        ImportError: an extra is missing.
     """
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}, not {engine!r}")

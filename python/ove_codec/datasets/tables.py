@@ -42,9 +42,10 @@ def selection_table(results: Sequence[dict[str, Any]], job: dict[str, Any]) -> A
 
     name, key (SHA-256 of the clip's bytes, hexadecimal), where, codec: strings; pictures: int64, of the clip; width,
     height: int32, shown; frame_ids: list of int64, display index of each sampled picture; pts: list of float64, their
-    seconds; rows, columns, patch_size: int32, of the patch grid; geometry: string, JSON of ``Geometry``; positions:
-    list of (t, row, column) int32; scores: list of float32, one a position; and where they are wanted, tokens: list of
-    (3 * p * p) float16 or float32, one a position.
+    seconds; rows, columns, patch_size: int32, of the patch grid; geometry: string, JSON of ``Geometry``; row: string,
+    JSON of the other columns of the table that named the clip; positions: list of (t, row, column) int32; scores: list
+    of float32, one a position; and where they are wanted, tokens: list of (3 * p * p) float16 or float32, one a
+    position.
     """
     pa, _ = arrow()
     columns: dict[str, Any] = {}
@@ -62,6 +63,7 @@ def selection_table(results: Sequence[dict[str, Any]], job: dict[str, Any]) -> A
         ("geometry", pa.string()),
     ):
         columns[name] = pa.array([r["facts"][name] for r in results], kind)
+    columns["row"] = pa.array([json.dumps(r["facts"]["row"]) for r in results], pa.string())
     for name, kind in (("frame_ids", pa.int64()), ("pts", pa.float64()), ("scores", pa.float32())):
         columns[name] = _lists([r["arrays"][name] for r in results], kind)
     columns["positions"] = _lists([r["arrays"]["positions"] for r in results], pa.int32())

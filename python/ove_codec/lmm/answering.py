@@ -17,7 +17,8 @@ from ove_codec.lmm.processor import LMMProcessor, Message, Sample
 class Conversation:
     """Turns that an answer is to follow, and what their placeholders stand for: see `LMMProcessor.sample`.
 
-    name: what it is called where it cannot be read.
+    Attributes:
+        name: what it is called where it cannot be read.
     """
 
     messages: Sequence[Message]
@@ -30,8 +31,9 @@ class Conversation:
 class Answerer:
     """A model and its processor at work.
 
-    unreadable: name and reason of every conversation whose images, videos or text could not be read; its answer is "",
-        and it has no likelihood.
+    Attributes:
+        unreadable: name and reason of every conversation whose images, videos or text could not be read; its answer is
+            "", and it has no likelihood.
     """
 
     model: LMMForConditionalGeneration

@@ -26,9 +26,10 @@ SAMPLE_ERRORS = (OSError, ValueError, KeyError, TypeError, SyntaxError, ove_code
 class Unreadable:
     """A sample that could not be read.
 
-    file, line: where it stands (from 1).
-    id: its own, where it has one.
-    reason: what is wrong, with the name of the image or video.
+    Attributes:
+        file, line: where it stands (from 1).
+        id: its own, where it has one.
+        reason: what is wrong, with the name of the image or video.
     """
 
     file: str

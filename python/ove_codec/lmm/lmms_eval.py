@@ -1,7 +1,5 @@
 """A model plug-in for lmms-eval, known to it as ``ove_lmm`` once ove_codec is installed.
 
-::
-
     python -m lmms_eval --model ove_lmm --model_args pretrained=DIRECTORY,video_mode=codec,budget=2048 \\
         --tasks mvbench,videomme,mmstar --batch_size 1
 

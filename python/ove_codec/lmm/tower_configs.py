@@ -27,11 +27,12 @@ _CLASSES: dict[str, type[PretrainedConfig]] = {
 class TowerTraits:
     """What the data of a tower must be like.
 
-    patch_size: side of a patch in samples.
-    temporal_patch_size: frames in one patch.
-    whole_frames: whether a frame must come with all its patches; otherwise any patches will do.
-    merged: m where the tower's final output already is one feature for m x m patches, else 1.
-    mean, std: of R, G and B in [0, 1], as the tower was trained.
+    Attributes:
+        patch_size: side of a patch in samples.
+        temporal_patch_size: frames in one patch.
+        whole_frames: whether a frame must come with all its patches; otherwise any patches will do.
+        merged: m where the tower's final output already is one feature for m x m patches, else 1.
+        mean, std: of R, G and B in [0, 1], as the tower was trained.
     """
 
     patch_size: int

@@ -8,6 +8,7 @@ asked for, and pooling heads, are dropped: they are neither computed, nor saved,
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -23,18 +24,20 @@ from ove_codec.lmm.merge import inverse_order, order_for_merge
 from ove_codec.models.hf import OneVisionEncoderModel
 
 
-class VisionTower(nn.Module):
+class VisionTower(nn.Module, ABC):
     """The interface of a tower.
 
-    row_size: values in a patch row, C * p * p, times the frames in a patch.
-    feature_size: channels of a feature.
-    merged: m where one feature stands for m x m patches of the input, else 1.
+    Attributes:
+        row_size: values in a patch row, C * p * p, times the frames in a patch.
+        feature_size: channels of a feature.
+        merged: m where one feature stands for m x m patches of the input, else 1.
     """
 
     row_size: int
     feature_size: int
     merged: int = 1
 
+    @abstractmethod
     def forward(self, patches: Tensor, positions: Tensor, cu_seqlens: Tensor) -> Tensor:
         """Features of packed images and clips.
 
@@ -49,7 +52,6 @@ class VisionTower(nn.Module):
         Raises:
             ValueError: a shape is wrong, or a frame lacks patches and the tower takes whole frames.
         """
-        raise NotImplementedError
 
 
 class OVTower(VisionTower):

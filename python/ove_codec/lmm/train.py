@@ -2,17 +2,15 @@
 
 A recipe is YAML or JSON:
 
-=================  =====================================================================================================
-``base``           another recipe, relative to this one, whose values hold unless this one has others
-``output_dir``     where every stage writes its checkpoints, and in the end model and processor, under its name
-``model``          ``vision_tower`` and ``language_model``: directories, with ``select_layer``, ``merge_size`` and
-                   ``projector`` as of `LMMConfig`; or ``directory``, of a model that was saved. ``attn_implementation``
-``processor``      fields of `LMMProcessor`; ``reader``: fields of `VisionReader` that the tower does not settle
-``stages``         a list: ``name``; ``data``: JSONL files; ``root`` of their paths; ``train``: parts that are trained;
-                   ``learning_rates`` by part; ``arguments`` of transformers' TrainingArguments; ``max_unreadable``:
-                   share of samples; ``prompt`` and ``reader`` where they differ from the processor's
-``seed``           of the projector's weights and of every stage; 0
-=================  =====================================================================================================
+- ``base``: another recipe, relative to this one, whose values hold unless this one has others
+- ``output_dir``: where every stage writes its checkpoints, and in the end model and processor, under its name
+- ``model``: ``vision_tower`` and ``language_model``: directories, with ``select_layer``, ``merge_size`` and
+  ``projector`` as of `LMMConfig`; or ``directory``, of a model that was saved. ``attn_implementation``
+- ``processor``: fields of `LMMProcessor`; ``reader``: fields of `VisionReader` that the tower does not settle
+- ``stages``: a list: ``name``; ``data``: JSONL files; ``root`` of their paths; ``train``: parts that are trained;
+  ``learning_rates`` by part; ``arguments`` of transformers' TrainingArguments; ``max_unreadable``: share of samples;
+  ``prompt`` and ``reader`` where they differ from the processor's
+- ``seed``: of the projector's weights and of every stage; 0
 
 Relative paths in a recipe start from the working directory. Weights are float32; ``arguments: {bf16: true}`` computes
 in bfloat16. With ``--resume`` stages that are finished are loaded, and the one under way goes on from its last

@@ -31,9 +31,10 @@ VIDEO_MODES = ("codec", "frames")
 class VisionTokens:
     """The patches of one image or clip.
 
-    patches: (N, row size) normalised samples, as the tower takes them.
-    positions: (N, 3) int64 t, h, w in merge order.
-    seconds: of a clip, when each of its slots is shown, in the order of the slots; None for an image.
+    Attributes:
+        patches: (N, row size) normalised samples, as the tower takes them.
+        positions: (N, 3) int64 t, h, w in merge order.
+        seconds: of a clip, when each of its slots is shown, in the order of the slots; None for an image.
     """
 
     patches: Tensor
@@ -49,23 +50,25 @@ class VisionTokens:
 class VisionReader:
     """How images and videos become patches; plain values, kept with the processor.
 
-    patch_size: side of a patch in samples.
-    merge_size: m, side of a merge block in patches; only whole blocks are given.
-    temporal_patch_size: frames in a patch. An image stands in all of them.
-    pair_frames: successive frames of a video share a patch (the last one is repeated as needed); otherwise each frame
-        stands in all of it, as an image does.
-    whole_frames: the tower takes whole frames, so `video_mode` must be "frames".
-    mean, std: of R, G and B in [0, 1].
-    min_image_patches, max_image_patches: an image keeps its shape as far as sides of whole merge blocks allow, and is
-        scaled only as far as these bounds ask (bicubic, antialiased).
-    video_mode: "codec" selects patches (HEVC only); "frames" takes all patches of `num_frames` uniform frames.
-    video_size, video_resize: size and resize of `ove_codec.select`, in both modes; patches right of and below the last
-        whole merge block are left out.
-    num_frames: in frames mode.
-    frame_slots: in frames mode, frames are spread over so many slots (`ove_codec.models.temporal_slots`), so that their
-        times compare with those of a selection from so many pictures; None numbers them from 0. For 3D positions only.
-    preset, select: in codec mode, preset and overriding parameters of `ove_codec.select` (budget, num_frames, ...).
-    threads: of decoders; 0 takes all cores, 1 suits data loaders that have workers of their own.
+    Attributes:
+        patch_size: side of a patch in samples.
+        merge_size: m, side of a merge block in patches; only whole blocks are given.
+        temporal_patch_size: frames in a patch. An image stands in all of them.
+        pair_frames: successive frames of a video share a patch (the last one is repeated as needed); otherwise each
+            frame stands in all of it, as an image does.
+        whole_frames: the tower takes whole frames, so `video_mode` must be "frames".
+        mean, std: of R, G and B in [0, 1].
+        min_image_patches, max_image_patches: an image keeps its shape as far as sides of whole merge blocks allow, and
+            is scaled only as far as these bounds ask (bicubic, antialiased).
+        video_mode: "codec" selects patches (HEVC only); "frames" takes all patches of `num_frames` uniform frames.
+        video_size, video_resize: size and resize of `ove_codec.select`, in both modes; patches right of and below the
+            last whole merge block are left out.
+        num_frames: in frames mode.
+        frame_slots: in frames mode, frames are spread over so many slots (`ove_codec.models.temporal_slots`), so that
+            their times compare with those of a selection from so many pictures; None numbers them from 0. For 3D
+            positions only.
+        preset, select: in codec mode, preset and overriding parameters of `ove_codec.select` (budget, num_frames, ...).
+        threads: of decoders; 0 takes all cores, 1 suits data loaders that have workers of their own.
 
     Raises:
         ValueError: a value is not allowed; the message names it.

@@ -16,6 +16,22 @@ CONFIG_FILE = "config.json"
 _NAMED = (Path(__file__).parent / "configs", Path(__file__).parents[3] / "models")
 
 
+def read_json_object(file: Path) -> dict[str, Any]:
+    """The object that a JSON file holds.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not JSON, or holds something else.
+    """
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is not a JSON file: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{file} must hold a JSON object")
+    return values
+
+
 @dataclass(frozen=True)
 class OVEncoderConfig:
     """Sizes and options of an `OVEncoder`; the defaults are those of `ov-encoder-large`.
@@ -122,12 +138,7 @@ class OVEncoderConfig:
         file = Path(path)
         if file.is_dir():
             file = file / CONFIG_FILE
-        try:
-            values = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{file} is not a JSON file: {error}") from error
-        if not isinstance(values, dict):
-            raise ValueError(f"{file} must hold a JSON object")
+        values = read_json_object(file)
         try:
             return cls.from_dict(values)
         except ValueError as error:

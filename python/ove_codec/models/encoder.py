@@ -26,11 +26,12 @@ from ove_codec.models.rope import rope_tables
 class OVEncoderOutput(NamedTuple):
     """What the encoder returns.
 
-    last_hidden_state: (N, hidden), normalised if the model has a head, the residual stream otherwise.
-    pooler_output: (B, hidden), one row a sequence; None without a head.
-    hidden_states: on request, layers + 1 tensors (N, hidden): the input of every block, and the output of the last
-        block before the final norm.
-    attentions: on request, a tuple a layer of one tensor (heads, L, L) a sequence, rows are queries.
+    Attributes:
+        last_hidden_state: (N, hidden), normalised if the model has a head, the residual stream otherwise.
+        pooler_output: (B, hidden), one row a sequence; None without a head.
+        hidden_states: on request, layers + 1 tensors (N, hidden): the input of every block, and the output of the last
+            block before the final norm.
+        attentions: on request, a tuple a layer of one tensor (heads, L, L) a sequence, rows are queries.
     """
 
     last_hidden_state: Tensor

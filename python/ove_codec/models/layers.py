@@ -97,8 +97,9 @@ class Block(nn.Module):
 class Layers(nn.Module):
     """The stack of blocks.
 
-    gradient_checkpointing: in training, keep only the inputs of the blocks, and run them again in the backward pass, by
-        `_gradient_checkpointing_func` (names that Hugging Face's trainers set).
+    Attributes:
+        gradient_checkpointing: in training, keep only the inputs of the blocks, and run them again in the backward
+            pass, by `_gradient_checkpointing_func` (names that Hugging Face's trainers set).
     """
 
     def __init__(self, config: OVEncoderConfig) -> None:

@@ -14,11 +14,13 @@ from torch import Tensor
 class Packing:
     """Sequences one after another in packed rows.
 
-    rows: of all sequences together.
-    count: of sequences, B.
-    max_seqlen: no sequence is longer.
-    lengths: of every sequence, as far as the host knows them; None where only the device does.
-    bounds: (B+1,) integers on any device, sequence b is the rows bounds[b] to bounds[b+1]; None stands for `lengths`.
+    Attributes:
+        rows: of all sequences together.
+        count: of sequences, B.
+        max_seqlen: no sequence is longer.
+        lengths: of every sequence, as far as the host knows them; None where only the device does.
+        bounds: (B+1,) integers on any device, sequence b is the rows bounds[b] to bounds[b+1]; None stands for
+            `lengths`.
     """
 
     rows: int

@@ -23,15 +23,18 @@ DTYPES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "b
 class ClipPlanes:
     """Decoded pictures of one clip; uint8 samples up to 8 bits, uint16 above, of any strides.
 
-    planes, by layout:
-        "yuv": Y (T, H, W), or Y, Cb and Cr, or R, G and B; chroma planes of their own size.
-        "nv12": Y (T, H, W) and CbCr (T, h, w, 2).
-        "p010": as "nv12", uint16, with the bit_depth bits of a sample in the upper bits (P010, P012, P016).
-        "rgb": R'G'B' (T, H, W, 3) of full range; the fields from `matrix` to `chroma_site` mean nothing.
-    matrix: "rgb", "bt709", "bt601", "fcc", "smpte240m", "ycgco" or "bt2020" (H.273 MatrixCoefficients).
-    chroma_shift: log2 of luma samples per chroma sample, (x, y).
-    chroma_site: where a chroma sample sits among them, (x, y): 0 at the first, 1/2 midway, 1 at the last.
-    quarter_turns: clockwise, for display.
+    `planes` are, by `layout`,
+
+    - "yuv": Y (T, H, W), or Y, Cb and Cr, or R, G and B; chroma planes of their own size.
+    - "nv12": Y (T, H, W) and CbCr (T, h, w, 2).
+    - "p010": as "nv12", uint16, with the bit_depth bits of a sample in the upper bits (P010, P012, P016).
+    - "rgb": R'G'B' (T, H, W, 3) of full range; the fields from `matrix` to `chroma_site` mean nothing.
+
+    Attributes:
+        matrix: "rgb", "bt709", "bt601", "fcc", "smpte240m", "ycgco" or "bt2020" (H.273 MatrixCoefficients).
+        chroma_shift: log2 of luma samples per chroma sample, (x, y).
+        chroma_site: where a chroma sample sits among them, (x, y): 0 at the first, 1/2 midway, 1 at the last.
+        quarter_turns: clockwise, for display.
     """
 
     planes: Sequence[Any]

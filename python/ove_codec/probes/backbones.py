@@ -8,7 +8,6 @@ of the OneVision-Encoder.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import warnings
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ove_codec.models import OVEncoder, frame_tokens, pack
+from ove_codec.models.config import read_json_object
 from ove_codec.models.inputs import SLOTS
 from ove_codec.models.pixels import patchify
 from ove_codec.probes.families import PATCHES_PER_FRAME, Family, family
@@ -304,7 +304,8 @@ def preprocessing(directory: Path, optional: bool = False) -> tuple[Color, Color
     is no file.
 
     Raises:
-        FileNotFoundError: there is no such file. ValueError: a value is missing or not known.
+        FileNotFoundError: there is no such file.
+        ValueError: a value is missing or not known.
     """
     config = _json(directory / "config.json") or {}
     processor = _json(directory / "processor_config.json") or {}
@@ -361,12 +362,4 @@ def _refuse_missing(directory: Path, keys: Sequence[Any]) -> None:
 
 def _json(file: Path) -> dict[str, Any] | None:
     """The object of a JSON file; None where there is no file."""
-    if not file.is_file():
-        return None
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is no JSON file: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} must hold a JSON object")
-    return content
+    return read_json_object(file) if file.is_file() else None

@@ -16,9 +16,10 @@ from torch import Tensor
 class FeatureBatch(NamedTuple):
     """Features of some clips.
 
-    tokens: (B, L, hidden), zero beyond a clip's own tokens.
-    lengths: (B,) int64, tokens of each clip.
-    labels: (B,) int64.
+    Attributes:
+        tokens: (B, L, hidden), zero beyond a clip's own tokens.
+        lengths: (B,) int64, tokens of each clip.
+        labels: (B,) int64.
     """
 
     tokens: Tensor

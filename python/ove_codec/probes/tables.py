@@ -32,7 +32,8 @@ def load_results(paths: Iterable[str | os.PathLike[str]]) -> list[Result]:
     """Reads results from files, and from all `.json` files of folders.
 
     Raises:
-        FileNotFoundError: there is no such file or folder. ValueError: a file is no result.
+        FileNotFoundError: there is no such file or folder.
+        ValueError: a file is no result.
     """
     files: list[Path] = []
     for path in map(Path, paths):
@@ -172,7 +173,8 @@ def plot(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
     The suffix of `path` gives the format. Needs matplotlib.
 
     Raises:
-        ValueError: there is nothing to draw, or the format is not known. ModuleNotFoundError: matplotlib is missing.
+        ValueError: there is nothing to draw, or the format is not known.
+        ModuleNotFoundError: matplotlib is missing.
     """
     matplotlib, figures, ticker = (need(f"matplotlib{part}", "the plot") for part in ("", ".figure", ".ticker"))
     ours = measured(results)

@@ -314,7 +314,8 @@ def load_heads(checkpoint: Path) -> tuple[HeadStack, tuple[Setting, ...]]:
     """The heads of a checkpoint as they were last, and their settings, to use or to look at.
 
     Raises:
-        FileNotFoundError: there is no such file. ValueError: it is no checkpoint of a probe, or damaged.
+        FileNotFoundError: there is no such file.
+        ValueError: it is no checkpoint of a probe, or damaged.
     """
     about, _, tensors = _read(checkpoint)
     state = {name.removeprefix("head."): value for name, value in tensors.items() if name.startswith("head.")}

@@ -31,9 +31,10 @@ Progress = Callable[[int, int], None]
 class Bank:
     """Centres of one rank.
 
-    centres: (rows of `Ranks.shard(k)`, D) float32 unit vectors.
-    counts: as many int64, how many features were nearest to each in the last pass.
-    cosine: mean cosine of a feature to its centre in each pass.
+    Attributes:
+        centres: (rows of `Ranks.shard(k)`, D) float32 unit vectors.
+        counts: as many int64, how many features were nearest to each in the last pass.
+        cosine: mean cosine of a feature to its centre in each pass.
     """
 
     k: int

@@ -24,7 +24,12 @@ _ROWS_PER_SEED = 4096
 
 
 class ClusterOutput(NamedTuple):
-    """loss: scalar, the mean over the samples of all ranks. rows: (n,) of each sample of this rank, detached."""
+    """What a loss gives.
+
+    Attributes:
+        loss: scalar, the mean over the samples of all ranks.
+        rows: (n,) of each sample of this rank, detached.
+    """
 
     loss: Tensor
     rows: Tensor
@@ -33,13 +38,14 @@ class ClusterOutput(NamedTuple):
 class ClusterLoss(nn.Module):
     """The concept bank of one head, and its loss.
 
-    Modes:
-        "multilabel": all positives of a sample at once, against one draw of negatives that all samples share; none of
-            the sample's own labels is ever among its negatives, also not those that `positives` leaves out of the loss.
-            See `ove_codec.training.margin_softmax` for the formula.
-        "legacy": what the reference implementation computes: a softmax and a draw of its own for each label slot, in
-            which the other labels of a sample may be negatives; cosines above 0.75 of other centres count as 0; the
-            reported value is the mean over slots, at most -log(1e-30) each, and its gradient is their sum.
+    By `mode`, the loss is
+
+    - "multilabel": all positives of a sample at once, against one draw of negatives that all samples share; none of the
+      sample's own labels is ever among its negatives, also not those that `positives` leaves out of the loss. See
+      `ove_codec.training.margin_softmax` for the formula.
+    - "legacy": what the reference implementation computes: a softmax and a draw of its own for each label slot, in
+      which the other labels of a sample may be negatives; cosines above 0.75 of other centres count as 0; the reported
+      value is the mean over slots, at most -log(1e-30) each, and its gradient is their sum.
 
     Negatives are drawn on the device, in every rank among its own centres, by `seed`, `draw` and rank alone: nothing of
     it has to be kept in a checkpoint. Shapes depend on the batch alone, and nothing waits for the device.

@@ -22,8 +22,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Model:
-    """The encoder. config: a named configuration ("ov-encoder-large"), a directory, or the values of a `config.json`;
-    changed by `settings`, such as rope_layout. weights: a directory to begin from instead, with its own config.json."""
+    """The encoder.
+
+    Attributes:
+        config: a named configuration ("ov-encoder-large"), a directory, or the values of a `config.json`.
+        settings: what is changed of it, such as rope_layout.
+        weights: a directory to begin from instead, with its own config.json.
+    """
 
     config: str | dict[str, Any] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
@@ -60,10 +65,16 @@ class Model:
 class Head:
     """One bank of concepts, and the data that is labelled with it.
 
-    shards: patterns of tar files. centres: size of the bank. inputs: kinds of input by name, see `ove_codec.data`.
-    weight: its share of the samples beside other heads. loss_weight: factor of its loss. max_labels: most labels of a
-    sample. positives: how many of them are pulled at a time (null: all). init: centres to begin from, (C, D) .npy or
-    .safetensors. The rest as of `ClusterLoss`.
+    Attributes:
+        shards: patterns of tar files.
+        centres: size of the bank.
+        inputs: kinds of input by name, see `ove_codec.data`.
+        weight: its share of the samples beside other heads.
+        loss_weight: factor of its loss.
+        max_labels: most labels of a sample.
+        positives: how many of them are pulled at a time (null: all).
+        init: centres to begin from, (C, D) .npy or .safetensors.
+        mode, sample_rate, scale, margin, filter: as of `ClusterLoss`.
     """
 
     shards: list[str]
@@ -90,9 +101,15 @@ class Head:
 
 @dataclass(frozen=True)
 class Data:
-    """batch: samples of all heads in a micro-batch of one rank. workers: processes of each rank that make batches.
-    prefetch: batches that each makes ahead. window: shards whose samples are mixed. max_skipped: share of the samples
-    of a rank that may be unreadable."""
+    """How batches are made.
+
+    Attributes:
+        batch: samples of all heads in a micro-batch of one rank.
+        workers: processes of each rank that make batches.
+        prefetch: batches that each makes ahead.
+        window: shards whose samples are mixed.
+        max_skipped: share of the samples of a rank that may be unreadable.
+    """
 
     batch: int
     workers: int = 4
@@ -105,9 +122,13 @@ class Data:
 class Optimizer:
     """AdamW of backbone and centres. Norms, biases and the probe of the pooling head do not decay.
 
-    lr: at the end of the warm-up, of the backbone; of centres times `centre_lr`. warmup: steps, or a share of all where
-    below 1. schedule: "cosine", "polynomial" (power `power`) or "constant", down to `final_lr` of `lr`. clip_norm: of
-    all gradients together; null for none. ema: decay of the averaged weights; null for none."""
+    Attributes:
+        lr: at the end of the warm-up, of the backbone; of centres times `centre_lr`.
+        warmup: steps, or a share of all where below 1.
+        schedule: "cosine", "polynomial" (power `power`) or "constant", down to `final_lr` of `lr`.
+        clip_norm: of all gradients together; null for none.
+        ema: decay of the averaged weights; null for none.
+    """
 
     lr: float
     centre_lr: float = 1.0
@@ -128,11 +149,17 @@ class Optimizer:
 class Run:
     """How it runs.
 
-    Either steps, or samples (of all heads and ranks together), says how long. accumulate: micro-batches of a step.
-    precision: "bf16" computes in bfloat16 with float32 weights, "fp32" in float32. parallel: "ddp" or "fsdp". compile:
-    torch.compile. checkpoint_activations: compute blocks anew in the backward pass. ranks: what the recipe is made for;
-    another number is refused. peak_tflops: of a device, for the utilisation (known of common GPUs). device: "auto",
-    "cpu" or "cuda".
+    Either steps, or samples (of all heads and ranks together), says how long.
+
+    Attributes:
+        accumulate: micro-batches of a step.
+        precision: "bf16" computes in bfloat16 with float32 weights, "fp32" in float32.
+        parallel: "ddp" or "fsdp".
+        compile: torch.compile.
+        checkpoint_activations: compute blocks anew in the backward pass.
+        ranks: what the recipe is made for; another number is refused.
+        peak_tflops: of a device, for the utilisation (known of common GPUs).
+        device: "auto", "cpu" or "cuda".
     """
 
     steps: int | None = None
@@ -150,8 +177,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Output:
-    """folder: of checkpoints and logs. checkpoint_every, log_every: steps. keep: newest checkpoints that stay.
-    tensorboard: write event files too (needs the extra)."""
+    """What is written.
+
+    Attributes:
+        folder: of checkpoints and logs.
+        checkpoint_every, log_every: steps.
+        keep: newest checkpoints that stay.
+        tensorboard: write event files too (needs the extra).
+    """
 
     folder: str
     checkpoint_every: int = 1000
@@ -162,8 +195,14 @@ class Output:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """k-nearest-neighbour accuracy of the pooled output: train and test are patterns of shards whose first label is the
-    class; input is one kind with its settings. every: steps, beside the last one. k: neighbours."""
+    """k-nearest-neighbour accuracy of the pooled output.
+
+    Attributes:
+        train, test: patterns of shards whose first label is the class.
+        input: one kind of input with its settings.
+        every: steps, beside the last one.
+        k: neighbours.
+    """
 
     train: list[str]
     test: list[str]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import BaseImageProcessor, BatchFeature
 
-from ove_codec.models.config import CONFIG_FILE
+from ove_codec.models.config import CONFIG_FILE, read_json_object
 from ove_codec.models.images import center_crop, normalize, resize, to_rgb
 from ove_codec.models.inputs import SLOTS, temporal_slots
 from ove_codec.tokens import CLIP_MEAN, CLIP_STD
@@ -224,25 +223,15 @@ class OneVisionEncoderVideoProcessor(_Processor):
         root = Path(pretrained_model_name_or_path)
         options = set(_VideoOptions.__annotations__)
         if (root / VIDEO_FILE).is_file():
-            values = _json(root / VIDEO_FILE)
+            values = read_json_object(root / VIDEO_FILE)
         elif (root / IMAGE_FILE).is_file():
-            values = {k: v for k, v in _json(root / IMAGE_FILE).items() if k not in ("size", "crop_size")}
-            if (root / CONFIG_FILE).is_file() and "patch_size" in (config := _json(root / CONFIG_FILE)):
+            values = {k: v for k, v in read_json_object(root / IMAGE_FILE).items() if k not in ("size", "crop_size")}
+            if (root / CONFIG_FILE).is_file() and "patch_size" in (config := read_json_object(root / CONFIG_FILE)):
                 values["patch_size"] = config["patch_size"]
         else:
             raise FileNotFoundError(f"{root} holds neither {VIDEO_FILE} nor {IMAGE_FILE}; only local files are read")
         values = {name: value for name, value in values.items() if name in options}
         return cls(**values | {name: value for name, value in kwargs.items() if name in options})
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is not a JSON file: {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{file} must hold a JSON object")
-    return values
 
 
 def _size(size: int | Mapping[str, int] | None, default: dict[str, int]) -> dict[str, int]:

@@ -1,0 +1,281 @@
+"""Map-style data sets: the tokens of one clip by its number."""
+
+from __future__ import annotations
+
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import ove_codec
+from ove_codec.data.batch import BatchIndices, ClipSample, SkippedClip
+from ove_codec.data.inputs import UNREADABLE, UnreadableSample, reason_of
+from ove_codec.data.shards import DataError
+from ove_codec.datasets import places
+from ove_codec.datasets.clips import COLUMNS, NAMES, Clip, list_clips
+from ove_codec.limits import Limits
+from ove_codec.presets import resolve
+from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color, Tokens
+from ove_codec.transcoding import Recipe, in_hevc
+
+ON_ERROR = ("raise", "skip")
+logger = logging.getLogger("ove_codec.data")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A clip's entry, read.
+
+    Attributes:
+        name: what the clip is called.
+        row: what its table says of it beside the video.
+        content: what ``TokenDataset.tokens`` makes tokens of.
+    """
+
+    name: str
+    row: dict[str, Any]
+    content: Any = field(repr=False)
+
+
+class TokenDataset(torch.utils.data.Dataset["ClipSample | SkippedClip"], ABC):
+    """Tokens of clips by their numbers: what all data sets have in common, and what one of your own is made from.
+
+    Reading a clip decodes in the calling thread alone, and leaves no file open beyond a few shards, which each process
+    opens for itself: workers may be forked or spawned, and persist.
+
+    Args:
+        counts: (S,) int64, clips of each shard, in the order of their numbers; a shard is what is best read at a time.
+        lengths: the most tokens that a clip has, (N,) int64 or one number for all; None where it is not known.
+        label, transform, on_error: as with ``ClipDataset``.
+
+    Attributes:
+        counts, lengths, on_error: as given.
+    """
+
+    def __init__(
+        self,
+        counts: NDArray[np.int64],
+        lengths: NDArray[np.int64] | int | None = None,
+        *,
+        label: str | Callable[[dict[str, Any]], Any] | None = "label",
+        transform: Callable[[ClipSample], ClipSample] | None = None,
+        on_error: str = "raise",
+    ) -> None:
+        if on_error not in ON_ERROR:
+            raise ValueError(f"on_error must be one of {', '.join(ON_ERROR)}, not {on_error!r}")
+        self.counts, self.lengths, self.on_error = counts, lengths, on_error
+        self._label, self._transform = label, transform
+        self._starts = np.cumsum(counts) - counts
+
+    def __len__(self) -> int:
+        return int(self.counts.sum())
+
+    def __getitem__(self, index: int) -> ClipSample | SkippedClip:
+        """The tokens of clip `index`; with `on_error` "skip", a ``SkippedClip`` for one that cannot be read.
+
+        Raises:
+            IndexError: there is no such clip.
+            DataError: the clip cannot be read and `on_error` is "raise", its label cannot be had, or a
+                shard is damaged.
+        """
+        number = int(index)
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"clip {number} is not in the data set, which has {len(self)}")
+        number %= len(self)
+        shard = int(np.searchsorted(self._starts, number, side="right")) - 1
+        name = self.called(shard, number - int(self._starts[shard]))
+        try:
+            entry = self.read(shard, number - int(self._starts[shard]))
+            name = entry.name
+            tokens = self.tokens(entry)
+            if not len(tokens):
+                raise UnreadableSample("no patch of it is selected")
+        except DataError:
+            raise
+        except UNREADABLE as error:
+            if self.on_error == "raise":
+                raise DataError(f"{name} cannot be read: {reason_of(error)}; on_error='skip' leaves it out") from error
+            logger.warning("%s is skipped: %s", name, reason_of(error))
+            return SkippedClip(name, reason_of(error))
+        sample = ClipSample(name, tokens, self._label_of(entry), entry.row)
+        return sample if self._transform is None else self._transform(sample)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[ClipSample | SkippedClip]:
+        """The clips of a batch, which know its number where `indices` are of a ``ClipSampler``."""
+        place = indices.place if isinstance(indices, BatchIndices) else None
+        return [replace(self[index], place=place) for index in indices]
+
+    @abstractmethod
+    def called(self, shard: int, number: int) -> str:
+        """What an entry is called before it is read."""
+
+    @abstractmethod
+    def read(self, shard: int, number: int) -> Entry:
+        """The entry `number` of a shard.
+
+        Raises:
+            DataError: no entry of the shard can be read. Other errors are of this one, and skipped if so wanted.
+        """
+
+    @abstractmethod
+    def tokens(self, entry: Entry) -> Tokens:
+        """The tokens of an entry, one sequence. Raises as ``read``."""
+
+    def _label_of(self, entry: Entry) -> Any:
+        if callable(self._label):
+            try:
+                return self._label({"name": entry.name, **entry.row})
+            except Exception as error:
+                raise DataError(f"the label of {entry.name} cannot be had from {entry.row}: {error!r}") from error
+        if self._label is None:
+            return None
+        return _number(entry.row.get(self._label), self._label, entry.name)
+
+
+class ClipDataset(TokenDataset):
+    """Raw clips, selected from and made into tokens as they are asked for.
+
+    Args:
+        source: what ``ove_codec.datasets.list_clips`` takes: a folder, a pattern, a table (.csv, .jsonl, .parquet),
+            shards (.tar), videos, or a list of these, here or at URLs of fsspec. Or a sequence of rows, one a clip, as
+            a list of dicts or a data set of Hugging Face is: the video is a path, a URL, bytes, or {"bytes", "path"} in
+            the column `column`. Or a sequence of bytes.
+        preset, params: of ``ove_codec.select``.
+        transcode: as with ``ove_codec.select``; patches are of the converted video, too.
+        dtype, mean, std: of the patches, as with ``ove_codec.tokenize``.
+        limits: as with ``ove_codec.open``.
+        threads: of the decoders, 0 for all cores; one is right in workers.
+        column: with the videos; the first of video, path, file, filename, url and video_path where None.
+        label: the column with the label, a number or numbers, which may be missing; or a function of a dict of the
+            clip's `name` and its other columns; None for no labels.
+        transform: applied to every ``ClipSample`` in the end.
+        on_error: what becomes of a clip that cannot be read. "raise": a DataError that names it. "skip": it is left
+            out of its batch, listed in ``ClipBatch.skipped``, and logged by name (logger "ove_codec.data"); no other
+            clip takes its place.
+
+    Attributes:
+        failures: ``ove_codec.datasets.Failure`` of lines of tables, and of shards, that name no clip; empty but with
+            `on_error` "skip".
+
+    Raises:
+        ValueError, TypeError: a parameter cannot be; there is no clip. FileNotFoundError: nothing is at `source`.
+        DataError: a line of a table names no clip, and `on_error` is "raise".
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Iterable[Any],
+        preset: str = "paper",
+        *,
+        transcode: bool | str | Recipe = False,
+        dtype: torch.dtype | None = None,
+        mean: Color = CLIP_MEAN,
+        std: Color = CLIP_STD,
+        limits: Limits | None = None,
+        threads: int = 1,
+        column: str | None = None,
+        label: str | Callable[[dict[str, Any]], Any] | None = "label",
+        transform: Callable[[ClipSample], ClipSample] | None = None,
+        on_error: str = "raise",
+        **params: Any,
+    ) -> None:
+        budget = resolve(preset, params)["budget"]
+        self.preset, self.params, self.transcode = preset, params, transcode
+        self._opening: dict[str, Any] = {"threads": threads, "limits": limits}
+        self._pixels: dict[str, Any] = {"threads": threads, "dtype": dtype, "mean": mean, "std": std}
+        self._column = column
+        self.failures: tuple[Any, ...] = ()
+        self._entries: Any = source
+        if _names_files(source):
+            listing = list_clips(source, column, keep_repeated=True)
+            if listing.failures and on_error == "raise":
+                first = listing.failures[0]
+                raise DataError(f"{first.where} names no clip: {first.reason}; on_error='skip' leaves it out")
+            for failure in listing.failures:
+                logger.warning("%s is skipped: %s: %s", failure.where, failure.error, failure.reason)
+            self.failures = tuple(listing.failures)
+            self._entries = listing.clips
+        elif not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
+            raise TypeError(f"source must be places of clips, or a sequence of rows, not a {type(source).__name__}")
+        counts = np.array([len(self._entries)], np.int64)
+        super().__init__(counts, budget, label=label, transform=transform, on_error=on_error)
+        if not len(self):
+            raise ValueError("source holds no clip")
+
+    def called(self, shard: int, number: int) -> str:
+        return f"clip {number}"
+
+    def read(self, shard: int, number: int) -> Entry:
+        entry = self._entries[number]
+        if isinstance(entry, Clip):
+            return Entry(places.printable(entry.name), entry.row, entry)
+        if isinstance(entry, bytes | bytearray | memoryview):
+            return Entry(f"clip {number}", {}, entry)
+        if not isinstance(entry, Mapping):
+            raise DataError(f"clip {number} is a {type(entry).__name__}: rows are dicts, paths, or bytes")
+        column = self._column or next((name for name in COLUMNS if name in entry), None)
+        if column is None or column not in entry:
+            raise DataError(
+                f"clip {number} has no column {column or ' or '.join(COLUMNS)}, only {', '.join(map(str, entry))}: "
+                f"name one with column"
+            )
+        video = entry[column]
+        where = video.get("path") if isinstance(video, Mapping) else video
+        given = [entry[key] for key in NAMES if key != column and entry.get(key) not in (None, "")]
+        named = given or ([os.fspath(where)] if isinstance(where, str | os.PathLike) else [])
+        row = {key: value for key, value in entry.items() if key != column}
+        return Entry(places.printable(str(named[0])) if named else f"clip {number}", row, video)
+
+    def tokens(self, entry: Entry) -> Tokens:
+        source = _source(entry.content)
+        with closing(source) if hasattr(source, "close") else nullcontext():
+            video = ove_codec.open(in_hevc(source, self.transcode, **self._opening), **self._opening)
+            selection = ove_codec.select(video, self.preset, **self._opening, **self.params)
+            return ove_codec.tokenize(video, selection, **self._pixels)
+
+
+def _names_files(source: Any) -> bool:
+    """Whether it is what ``list_clips`` takes."""
+    if isinstance(source, list | tuple):
+        return all(isinstance(one, str | os.PathLike) for one in source) and bool(source)
+    return isinstance(source, str | os.PathLike)
+
+
+def _source(video: Any) -> Any:
+    """What ``ove_codec.open`` takes, of a clip or of what a row holds."""
+    if isinstance(video, Clip):
+        return video.read()
+    if isinstance(video, Mapping) and {"bytes", "path"} & video.keys():
+        data = video.get("bytes")
+        video = video.get("path") if data is None else data
+    if isinstance(video, str | os.PathLike):
+        return Clip("", places.local(video)).read()
+    if isinstance(video, bytes | bytearray | memoryview):
+        return video
+    raise DataError(
+        f"a video is a path, a URL, bytes, or a dict of bytes and path, not a {type(video).__name__}; in a data set of "
+        f"Hugging Face it is that after cast_column(name, Video(decode=False))"
+    )
+
+
+def _number(value: Any, column: str, name: str) -> Any:
+    """A label as a number or a list of numbers; tables without types hold them as text."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_number(item, column, name) for item in value]
+    if isinstance(value, str) and value:
+        for kind in (int, float):
+            try:
+                return kind(value)
+            except ValueError:
+                continue
+        raise DataError(
+            f"the {column} of {name} is {value!r}, no number: pass label=function of the row, which gives its number"
+        )
+    return None if value == "" else value
