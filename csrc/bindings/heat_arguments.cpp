@@ -132,8 +132,9 @@ PictureView DecodedArrays::view(const CodecPicture& picture, const HeatParams& p
     picture.copy_ref_poc(ref_poc_.data());
     view.ref_poc = ref_poc_.data();
   }
-  if (picture.detail == hevc::Detail::kResidual) {  // not with coefficients, which only a GPU reads
-    view.residual = picture.residual->samples.data();
+  if (picture.detail >= hevc::Detail::kPacked) {  // not with coefficients, which only a GPU reads
+    const std::int16_t* samples = picture.residual->samples.data();
+    (picture.detail == hevc::Detail::kPacked ? view.packed_residual : view.residual) = samples;
     coded_.clear();
     for (const auto& block : picture.residual->coded) coded_.push_back({block.x4, block.y4, block.size4});
     view.coded = coded_;

@@ -93,7 +93,9 @@ py::array_t<float> Scorer::score_video(py::handle source, reader::ReaderOptions 
     if (params_.clip_scope) bench->saliency.set_clip_scales(saliency_.scales());
     return bench;
   });
-  options.detail = params_.residual_weight > 0 ? hevc::Detail::kResidual : hevc::Detail::kMotion;
+  options.detail = params_.residual_weight <= 0 ? hevc::Detail::kMotion
+                   : saliency_.takes_packed()   ? hevc::Detail::kPacked
+                                                : hevc::Detail::kResidual;
   options.process = [&](const hevc::CodecPicture& picture, std::int64_t id) {
     const auto slot = static_cast<std::size_t>(std::lower_bound(ids.begin(), ids.end(), id) - ids.begin());
     benches.with_one([&](Bench& bench) {

@@ -1,39 +1,64 @@
 #include "hevc/picture.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
+#include <type_traits>
+#include <utility>
 
 #include "common/simd.h"
 
 namespace ove::hevc {
 
-void PictureBuffers::prepare(const Sps& sps) {
+void PictureBuffers::prepare(const Sps& sps, Slabs& slabs) {
   const auto blocks = static_cast<std::size_t>(sps.width >> 2) * static_cast<std::size_t>(sps.height >> 2);
   const auto min_cbs =
       static_cast<std::size_t>(sps.width >> sps.log2_min_cb) * static_cast<std::size_t>(sps.height >> sps.log2_min_cb);
   const auto ctbs = static_cast<std::size_t>(sps.size_in_ctbs());
-  mv.resize(blocks);
-  ref_idx.assign(blocks, {-1, -1});
-  qp.resize(min_cbs);
-  log2_cb.resize(min_cbs);
-  cu_skip.resize(min_cbs);
-  bits.resize(ctbs);
-  slice_idx.assign(ctbs, kNoSlice);
+  if (mv.size() != blocks || qp.size() != min_cbs || bits.size() != ctbs) {
+    // One array behind the other, each on a cache line of its own: first without memory, to know how much.
+    std::size_t size = 0;
+    const auto place = [&](auto& array, std::size_t count) {
+      using T = typename std::remove_reference_t<decltype(array)>::element_type;
+      if (memory_) array = {reinterpret_cast<T*>(memory_.get() + size), count};
+      size += (count * sizeof(T) + Slabs::kAlignment - 1) / Slabs::kAlignment * Slabs::kAlignment;
+    };
+    const auto place_all = [&] {
+      size = 0;
+      place(mv, blocks);
+      place(ref_idx, blocks);
+      place(qp, min_cbs);
+      place(log2_cb, min_cbs);
+      place(cu_skip, min_cbs);
+      place(bits, ctbs);
+      place(slice_idx, ctbs);
+    };
+    memory_.reset();
+    place_all();
+    memory_ = slabs.take(size);
+    place_all();
+  }
+  std::fill(ref_idx.begin(), ref_idx.end(), std::array<std::int8_t, 2>{-1, -1});
+  std::fill(slice_idx.begin(), slice_idx.end(), kNoSlice);
 }
 
-void ResidualBuffer::prepare(const Sps& sps, bool coefficients) {
-  as_coefficients = coefficients;
+void ResidualBuffer::prepare(const Sps& sps, Slabs& slabs, ResidualForm wanted) {
+  const ResidualForm before = std::exchange(form, wanted);
   sparse.clear();
-  if (coefficients) return;
+  if (form == ResidualForm::kCoefficients) return;
+  packed = 0;
   const auto count = static_cast<std::size_t>(sps.width) * static_cast<std::size_t>(sps.height);
-  if (samples.size() == count && width == sps.width) {
+  const bool fits = samples.size() == count && width == sps.width;
+  if (!fits || (form == ResidualForm::kPlane && before != ResidualForm::kPlane)) {
+    memory_ = slabs.take(count * sizeof(std::int16_t));
+    samples = {reinterpret_cast<std::int16_t*>(memory_.get()), count};
+    width = sps.width;
+  } else if (form == ResidualForm::kPlane) {
     for (const CodedBlock& b : coded) {
       const int size = b.size4 * 4;
       std::int16_t* at = samples.data() + static_cast<std::ptrdiff_t>(b.y4) * 4 * sps.width + b.x4 * 4;
       fill_block(at, sps.width, size, size, std::int16_t{0});
     }
-  } else {
-    samples = decltype(samples)(count);
-    width = sps.width;
   }
   coded.clear();
 }
@@ -41,27 +66,30 @@ void ResidualBuffer::prepare(const Sps& sps, bool coefficients) {
 template <class Buffer>
 template <class... How>
 std::shared_ptr<Buffer> BufferPool<Buffer>::take(const Sps& sps, How... how) {
+  const std::thread::id thread = std::this_thread::get_id();
   std::unique_ptr<Buffer> buffers;
   {
     const std::lock_guard lock(mutex_);
     if (!free_.empty()) {
-      buffers = std::move(free_.back());
-      free_.pop_back();
+      auto found = std::find_if(free_.rbegin(), free_.rend(), [&](const auto& free) { return free.first == thread; });
+      if (found == free_.rend()) found = free_.rbegin();
+      buffers = std::move(found->second);
+      free_.erase(std::next(found).base());
     }
   }
   if (!buffers) buffers = std::make_unique<Buffer>();
-  buffers->prepare(sps, how...);
-  return {buffers.release(), [pool = this->weak_from_this()](Buffer* returned) {
+  buffers->prepare(sps, slabs_, how...);
+  return {buffers.release(), [pool = this->weak_from_this(), thread](Buffer* returned) {
             std::unique_ptr<Buffer> owned(returned);
             if (const auto alive = pool.lock(); alive && alive->home_.is_here()) {
               const std::lock_guard lock(alive->mutex_);
-              alive->free_.push_back(std::move(owned));
+              alive->free_.emplace_back(thread, std::move(owned));
             }
           }};
 }
 
 template std::shared_ptr<PictureBuffers> BufferPool<PictureBuffers>::take(const Sps&);
-template std::shared_ptr<ResidualBuffer> BufferPool<ResidualBuffer>::take(const Sps&, bool);
+template std::shared_ptr<ResidualBuffer> BufferPool<ResidualBuffer>::take(const Sps&, ResidualForm);
 
 namespace {
 
@@ -100,7 +128,7 @@ namespace {
 
 // Spreads a plane by smallest coding block over the 4x4 blocks.
 template <class In, class Out, class Convert>
-void expand_min_cbs(const CodecPicture& picture, const std::vector<In>& plane, Out* out, Convert convert) {
+void expand_min_cbs(const CodecPicture& picture, std::span<const In> plane, Out* out, Convert convert) {
   const int shift = picture.sps->log2_min_cb - 2;
   const int stride = picture.width4() >> shift;
   for (int y4 = 0; y4 < picture.height4(); ++y4) {
@@ -112,15 +140,16 @@ void expand_min_cbs(const CodecPicture& picture, const std::vector<In>& plane, O
 }  // namespace
 
 void CodecPicture::copy_qp(std::int8_t* out) const {
-  expand_min_cbs(*this, buffers->qp, out, [](std::int8_t v) { return v; });
+  expand_min_cbs<std::int8_t>(*this, buffers->qp, out, [](std::int8_t v) { return v; });
 }
 
 void CodecPicture::copy_cu_size(std::uint8_t* out) const {
-  expand_min_cbs(*this, buffers->log2_cb, out, [](std::uint8_t v) { return static_cast<std::uint8_t>(1 << v); });
+  expand_min_cbs<std::uint8_t>(*this, buffers->log2_cb, out,
+                               [](std::uint8_t v) { return static_cast<std::uint8_t>(1 << v); });
 }
 
 void CodecPicture::copy_skip(std::uint8_t* out) const {
-  expand_min_cbs(*this, buffers->cu_skip, out, [](std::uint8_t v) { return v; });
+  expand_min_cbs<std::uint8_t>(*this, buffers->cu_skip, out, [](std::uint8_t v) { return v; });
 }
 
 }  // namespace ove::hevc

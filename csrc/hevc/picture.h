@@ -7,11 +7,14 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
+#include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "common/process.h"
-#include "common/zeroed_allocator.h"
+#include "common/slabs.h"
 #include "hevc/coefficients.h"
 #include "hevc/nal_unit_type.h"
 #include "hevc/slice_header.h"
@@ -84,34 +87,53 @@ void fill_block(T* out, std::ptrdiff_t stride, int width, int height, T value) {
 // as decoding a still picture.
 struct PictureBuffers {
   // by 4x4 block, row by row
-  std::vector<std::array<Mv, 2>> mv;
-  std::vector<std::array<std::int8_t, 2>> ref_idx;  // -1 before the block is decoded
+  std::span<std::array<Mv, 2>> mv;
+  std::span<std::array<std::int8_t, 2>> ref_idx;  // -1 before the block is decoded
   // by smallest coding block
-  std::vector<std::int8_t> qp;
-  std::vector<std::uint8_t> log2_cb, cu_skip;  // cu_skip: cu_skip_flag
+  std::span<std::int8_t> qp;
+  std::span<std::uint8_t> log2_cb, cu_skip;  // cu_skip: cu_skip_flag
   // by CTB, raster scan
-  std::vector<std::int32_t> bits;
-  std::vector<std::uint16_t> slice_idx;  // index into CodecPicture::slices, kNoSlice where nothing was decoded
+  std::span<std::int32_t> bits;
+  std::span<std::uint16_t> slice_idx;  // index into CodecPicture::slices, kNoSlice where nothing was decoded
 
   static constexpr std::uint16_t kNoSlice = 0xFFFF;
 
+  PictureBuffers() = default;
+  PictureBuffers(const PictureBuffers&) = delete;
+  PictureBuffers& operator=(const PictureBuffers&) = delete;
+
   // Clears what decoding does not write everywhere.
-  void prepare(const Sps& sps);
+  void prepare(const Sps& sps, Slabs& slabs);
+
+ private:
+  std::shared_ptr<std::byte> memory_;  // of all these
 };
+
+enum class ResidualForm : std::uint8_t { kPlane, kPacked, kCoefficients };
 
 // The residual is most of a picture's storage, and no other picture needs it: it comes back sooner, still in the cache.
 struct ResidualBuffer {
-  std::vector<std::int16_t, ZeroedAllocator<std::int16_t>> samples;  // by luma sample; zero outside `coded`
+  ResidualForm form = ResidualForm::kPlane;
+  // By luma sample, zero outside `coded`; or, packed, only the first `packed` samples: of one coded block behind the
+  // other, each row by row.
+  std::span<std::int16_t> samples;
   int width = 0;
-  std::vector<CodedBlock> coded;
-  // The coefficients instead, where they are asked for: `samples` and `coded` then mean nothing.
-  bool as_coefficients = false;
-  SparseResidual sparse;
+  std::size_t packed = 0;
+  std::vector<CodedBlock> coded;  // in decoding order
+  SparseResidual sparse;          // as coefficients, with which the above means nothing
 
-  void prepare(const Sps& sps, bool coefficients);
+  ResidualBuffer() = default;
+  ResidualBuffer(const ResidualBuffer&) = delete;
+  ResidualBuffer& operator=(const ResidualBuffer&) = delete;
+
+  void prepare(const Sps& sps, Slabs& slabs, ResidualForm wanted);
+
+ private:
+  std::shared_ptr<std::byte> memory_;  // of `samples`
 };
 
-// Prepared buffers, which come back to the pool with their last owner (or are freed if the pool is gone).
+// Prepared buffers, which come back to the pool with their last owner (or are freed if the pool is gone). A thread gets
+// those that it had, as long as there are any: they are in the cache of its core, or at least in that of no other.
 template <class Buffer>
 class BufferPool : public std::enable_shared_from_this<BufferPool<Buffer>> {
  public:
@@ -121,8 +143,9 @@ class BufferPool : public std::enable_shared_from_this<BufferPool<Buffer>> {
 
  private:
   const HomeProcess home_{};  // the lock may be anyone's elsewhere
+  Slabs slabs_;
   std::mutex mutex_;
-  std::vector<std::unique_ptr<Buffer>> free_;
+  std::vector<std::pair<std::thread::id, std::unique_ptr<Buffer>>> free_;  // with the thread that took it
 };
 
 struct BufferPools {
@@ -130,8 +153,15 @@ struct BufferPools {
   std::shared_ptr<BufferPool<ResidualBuffer>> residuals = std::make_shared<BufferPool<ResidualBuffer>>();
 };
 
-// How much of a picture to decode; with kCoefficients, what the residual is made of in its place.
-enum class Detail : std::uint8_t { kHeaders, kMotion, kCoefficients, kResidual };
+// How much of a picture to decode; with kCoefficients, what the residual is made of in its place; with kPacked, the
+// samples of its coded blocks without the plane.
+enum class Detail : std::uint8_t { kHeaders, kMotion, kCoefficients, kPacked, kResidual };
+
+constexpr ResidualForm residual_form(Detail detail) {
+  return detail == Detail::kCoefficients ? ResidualForm::kCoefficients
+         : detail == Detail::kPacked     ? ResidualForm::kPacked
+                                         : ResidualForm::kPlane;
+}
 
 // What the caller knows of an access unit, found again on the picture that begins in it.
 struct AccessUnitTag {
@@ -155,9 +185,8 @@ struct CodecPicture {
   std::vector<Slice> slices;
   std::vector<std::int64_t> references, collocated;  // decode_index of the pictures that its slices refer to
   Detail detail = Detail::kResidual;
-  std::shared_ptr<PictureBuffers> buffers;  // null after decoding headers only
-  std::shared_ptr<ResidualBuffer>
-      residual;  // with kCoefficients and kResidual, until the picture's last user is done with it
+  std::shared_ptr<PictureBuffers> buffers;   // null after decoding headers only
+  std::shared_ptr<ResidualBuffer> residual;  // from kCoefficients on, until the picture's last user is done with it
 
   int width() const { return sps->width; }
   int height() const { return sps->height; }

@@ -15,7 +15,7 @@ void PictureTask::add(SliceSegment segment, std::shared_ptr<const CodecPicture> 
 void PictureTask::parse() {
   picture_->buffers = pools_.pictures->take(*picture_->sps);
   if (picture_->detail >= Detail::kCoefficients) {
-    picture_->residual = pools_.residuals->take(*picture_->sps, picture_->detail == Detail::kCoefficients);
+    picture_->residual = pools_.residuals->take(*picture_->sps, residual_form(picture_->detail));
   }
   SliceDataParser parser(*picture_->sps, *pps_, *tiles_, *picture_->buffers, picture_->residual.get());
   units_.resize(segments_.size());

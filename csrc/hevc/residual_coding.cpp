@@ -342,15 +342,17 @@ void SliceDataParser::residual_coding(const CodingUnit& cu, const ResidualBlock&
                           .rotate = rotate,
                           .dst = cu.intra && log2_size == 2,
                           .rdpcm = rdpcm};
-  if (residual_->as_coefficients) {
+  if (residual_->form == ResidualForm::kCoefficients) {
     return keep_coefficients(coefficients_, mode, block.x >> 2, block.y >> 2, residual_->sparse);
   }
   const auto size4 = static_cast<std::uint16_t>(1 << (log2_size - 2));
   residual_->coded.push_back(
       {static_cast<std::uint16_t>(block.x >> 2), static_cast<std::uint16_t>(block.y >> 2), size4});
-  reconstruct_residual(transforms_, coefficients_, mode,
-                       residual_->samples.data() + static_cast<std::ptrdiff_t>(block.y) * sps_.width + block.x,
-                       sps_.width);
+  const bool packed = residual_->form == ResidualForm::kPacked;
+  const std::ptrdiff_t stride = packed ? 1 << log2_size : sps_.width;
+  const std::ptrdiff_t at = packed ? static_cast<std::ptrdiff_t>(residual_->packed) : block.y * stride + block.x;
+  if (packed) residual_->packed += std::size_t{1} << 2 * log2_size;
+  reconstruct_residual(transforms_, coefficients_, mode, residual_->samples.data() + at, stride);
 }
 
 }  // namespace ove::hevc

@@ -9,15 +9,14 @@ namespace {
 
 // Small pictures between two large ones: their motion often waits for that of a large one, and they are decoded while
 // the caller is busy with an earlier one.
-constexpr std::size_t kMaxGop = 4;
+constexpr int kMaxGop = 4;
 
 }  // namespace
 
 TaskQueue::TaskQueue(int threads, Process process)
     : process_(std::move(process)),
-      max_waiting_(static_cast<std::size_t>(threads) + kMaxGop),
-      max_parsed_(max_waiting_),
-      max_under_way_(static_cast<std::int64_t>(2 * max_waiting_)),
+      max_parsed_(static_cast<std::size_t>(threads + kMaxGop)),
+      max_under_way_(2 * (threads + kMaxGop)),
       failed_index_(std::numeric_limits<std::int64_t>::max()) {
   for (int i = 1; i < threads; ++i) threads_.emplace_back([this] { work(); });
 }
@@ -36,14 +35,14 @@ void TaskQueue::submit(PictureTask task) {
   if (threads_.empty() || !task.has_work()) return parse(std::move(task), lock);
   waiting_.push_back(std::move(task));
   wake();
-  work_until(lock, [&] { return waiting_.size() <= max_waiting_ && std::ssize(progress_) <= max_under_way_; });
+  work_until(lock, [&] { return std::ssize(progress_) <= max_under_way_; });
 }
 
 bool TaskQueue::hungry(std::int64_t decode_index) {
   Lock lock(mutex_);
   const auto wants_more = [&] {
     const std::int64_t next = first_unfinished_ + std::ssize(progress_);
-    return waiting_.size() < max_waiting_ && next - decode_index < max_under_way_ && failed_index_ > decode_index;
+    return next - decode_index < max_under_way_ && failed_index_ > decode_index;
   };
   if (threads_.empty()) return !settled(decode_index);
   work_until(lock, [&] { return wants_more() || settled(decode_index); });

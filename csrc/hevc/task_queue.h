@@ -64,8 +64,8 @@ class TaskQueue {
   void wake();
 
   const Process process_;
-  const std::size_t max_waiting_, max_parsed_;
-  const std::int64_t max_under_way_;
+  const std::size_t max_parsed_;
+  const std::int64_t max_under_way_;  // what waits is small: there are as many as the others can get to meanwhile
   std::mutex mutex_;
   std::condition_variable work_, changed_;  // changed_: for the caller
   int idle_ = 0;                            // threads that wait for work_

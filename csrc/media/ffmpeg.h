@@ -6,6 +6,7 @@ extern "C" {
 #include <libavformat/avformat.h>
 #include <libavutil/display.h>
 #include <libavutil/hwcontext.h>
+#include <libavutil/imgutils.h>
 #include <libavutil/motion_vector.h>
 #include <libavutil/opt.h>
 #include <libavutil/pixdesc.h>
@@ -121,6 +122,16 @@ inline const AVPixelFormat* pixel_formats(const AVCodec& encoder) {
   return static_cast<const AVPixelFormat*>(formats);
 #else
   return encoder.pix_fmts;
+#endif
+}
+
+// get_buffer2 is called from any thread of the decoder; before FFmpeg 6 only if that is allowed.
+inline void allow_callbacks_in_threads([[maybe_unused]] AVCodecContext& codec) {
+#if LIBAVCODEC_VERSION_MAJOR < 60
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+  codec.thread_safe_callbacks = 1;
+#pragma GCC diagnostic pop
 #endif
 }
 

@@ -9,6 +9,7 @@
 #include "media/demuxer_impl.h"
 #include "media/ffmpeg.h"
 #include "media/frame_decoder.h"
+#include "media/frame_memory.h"
 #include "media/nal_units.h"
 #include "media/pixel_format.h"
 
@@ -58,6 +59,7 @@ struct PixelDecoder::Impl {
   std::vector<Section> sections;
   std::size_t section = 0;  // at work
   HevcPackets packets;
+  FrameMemory memory;
   CodecPtr codec;
   FramePtr frame{av_frame_alloc()};
   PacketPtr kept{av_packet_alloc()};
@@ -108,6 +110,7 @@ void PixelDecoder::Impl::open(const Options& options) {
     codec->extra_hw_frames = kKeptFrames;
     codec->thread_count = 1;  // the GPU decodes
   }
+  memory.serve(*codec);
   open_decoder(*codec, demuxer.name());
 }
 

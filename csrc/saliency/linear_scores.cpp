@@ -40,7 +40,14 @@ void Saliency::add_rows() {
   const std::size_t width = window_.width;
   accumulator_.assign(sample_sums_.vertical.count() * width, 0.0f);
   energy_.resize(width);
-  for (int y = 0; y < window_.height; ++y) {
+  const bool packed = use_residual_ && residual_.packed();
+  if (packed) {
+    const std::span<const std::uint8_t> levels = residual_.block_levels();
+    if (block_energies_.size() < levels.size()) block_energies_.resize(levels.size());
+    level_energies(levels.data(), levels.size(), scales_.residual, block_energies_.data());
+    add_blocks(block_energies_.data(), residual_.blocks(), residual_rows_, {begin, end}, width, accumulator_.data());
+  }
+  for (int y = 0; y < window_.height && !packed; ++y) {
     if (row_weights_[y].empty() || begin == end) continue;
     if (motion) {
       motion_.energies(y, begin, end, scales_.motion, static_cast<float>(params_.mv_weight), energy_.data());

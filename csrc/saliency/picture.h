@@ -27,6 +27,9 @@ struct PictureView {
   std::int32_t poc = 0;
   const std::int16_t* residual = nullptr;             // (height, width), at bit_depth
   std::optional<std::span<const CodedSquare>> coded;  // outside of them, where they are known, the residual is 0
+  // Of the `coded` squares, in decoding order, one behind the other, each row by row; stands for `residual` where that
+  // is null. Only where Saliency::takes_packed().
+  const std::int16_t* packed_residual = nullptr;
 
   const std::int32_t* bits = nullptr;  // (bits_rows, bits_columns), one a CTU
   int bits_rows = 0, bits_columns = 0, ctb_size = 0;

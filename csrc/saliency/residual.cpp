@@ -65,7 +65,44 @@ void CodedResidual::find_runs(int columns) {
   first_run_.push_back(runs_.size());
 }
 
+// Squares that reach out of the window are cut.
+void CodedResidual::read_packed(const PictureView& picture) {
+  const int shift = picture.bit_depth - 8;
+  const std::int16_t* samples = picture.packed_residual;
+  blocks_.clear();
+  std::size_t count = 0;
+  for (const CodedSquare& square : *picture.coded) count += std::size_t{16} * square.size4 * square.size4;
+  levels_.resize(count);
+  std::uint8_t* levels = levels_.data();
+  const std::int16_t* behind = samples;  // [samples, behind) lies in the window and has yet to be read
+  const auto read_whole = [&] {
+    const Run run{0, static_cast<int>(behind - samples)};
+    levels += residual_levels(samples, std::span(&run, 1), shift, levels);
+    samples = behind;
+  };
+  for (const CodedSquare& square : *picture.coded) {
+    const int size = 4 * square.size4, x = 4 * square.x4 - window_.x, y = 4 * square.y4 - window_.y;
+    const int left = std::max(x, 0), right = std::min(x + size, window_.width);
+    const int top = std::max(y, 0), bottom = std::min(y + size, window_.height);
+    if (right - left == size && bottom - top == size) {
+      behind += size * size;
+    } else {
+      read_whole();
+      const Run run{left - x, right - x};
+      for (int row = top - y; row < bottom - y && run.begin < run.end; ++row) {
+        levels += residual_levels(samples + row * size, std::span(&run, 1), shift, levels);
+      }
+      samples = behind = samples + size * size;
+    }
+    if (left < right && top < bottom) blocks_.push_back({left, top, right - left, bottom - top});
+  }
+  read_whole();
+  levels_.resize(static_cast<std::size_t>(levels - levels_.data()));
+}
+
 void CodedResidual::read(const PictureView& picture) {
+  packed_ = picture.residual == nullptr;
+  if (packed_) return read_packed(picture);
   mark(picture);
   find_runs((picture.width + kChunk - 1) / kChunk);
   first_level_.clear();

@@ -25,6 +25,12 @@ class CodedResidual {
   // In the coded squares where the picture names them, else found among its samples.
   void read(const PictureView& picture);
 
+  // Whether the picture read last was packed: then there are no runs, but blocks of the window in decoding order, and
+  // block_levels(), of one behind the other.
+  bool packed() const { return packed_; }
+  std::span<const LevelBlock> blocks() const { return blocks_; }
+  std::span<const std::uint8_t> block_levels() const { return levels_; }
+
   // Row y of the window: runs, ascending and apart, and their levels, one run behind the other.
   std::span<const Run> runs(int y) const {
     const int band = (y + window_.y % kBand) / kBand;
@@ -40,6 +46,7 @@ class CodedResidual {
   static constexpr int kBand = 4, kChunk = 16;  // runs are the same for a band of rows, and made of whole chunks
 
   int suggested_level(std::uint64_t k) const;
+  void read_packed(const PictureView& picture);
   void mark(const PictureView& picture);
   void find_runs(int columns);
 
@@ -49,6 +56,8 @@ class CodedResidual {
   std::vector<std::size_t> first_run_;    // by band, index into runs_; one more at the end
   std::vector<std::size_t> first_level_;  // by row, index into levels_
   std::vector<std::uint8_t> levels_;
+  bool packed_ = false;
+  std::vector<LevelBlock> blocks_;
 };
 
 }  // namespace ove::saliency

@@ -159,6 +159,62 @@ void add_level_energies(const std::uint8_t* __restrict levels, std::span<const R
 }
 
 OVE_VECTOR_CLONES
+void level_energies(const std::uint8_t* __restrict levels, std::size_t n, float scale, float* __restrict out) {
+  for (std::size_t i = 0; i < n; ++i) out[i] = energy(static_cast<float>(levels[i]), scale, 1.0f);
+}
+
+namespace {
+
+typedef float Values4 __attribute__((vector_size(16)));
+typedef float Values8 __attribute__((vector_size(32)));
+
+// Weighted sums of some columns of a block, which stay in a register from row to row.
+template <class Values>
+[[gnu::always_inline]] inline void add_block_columns(const float* values, int stride, const float* weights, int rows,
+                                                     float* sums) {
+  Values sum;
+  std::memcpy(&sum, sums, sizeof(sum));
+  for (int y = 0; y < rows; ++y, values += stride) {
+    Values value;
+    std::memcpy(&value, values, sizeof(value));
+    sum += weights[y] * value;
+  }
+  std::memcpy(sums, &sum, sizeof(sum));
+}
+
+}  // namespace
+
+OVE_VECTOR_CLONES
+void add_blocks(const float* values, std::span<const LevelBlock> blocks, const RowSums& rows, const Run& part,
+                std::size_t stride, float* out) {
+  for (const LevelBlock& block : blocks) {
+    const float* const block_values = values;
+    values += block.width * block.height;
+    if (block.x >= part.end || block.x + block.width <= part.begin) continue;
+    // Sums ascend or descend along the rows.
+    const auto top = static_cast<std::size_t>(block.y), bottom = top + static_cast<std::size_t>(block.height) - 1;
+    const int lowest = std::min(rows.lowest[top], rows.lowest[bottom]);
+    const int highest = std::max(rows.highest[top], rows.highest[bottom]);
+    for (int i = lowest; i <= highest; ++i) {
+      const RowSums::Sum& sum = rows.sums[static_cast<std::size_t>(i)];
+      const int begin = std::max(block.y, sum.begin);
+      const int end = std::min(block.y + block.height, sum.begin + static_cast<int>(sum.weights.size()));
+      if (begin >= end) continue;
+      const float* const weights = sum.weights.data() + (begin - sum.begin);
+      const float* const first = block_values + (begin - block.y) * block.width;
+      float* const row = out + static_cast<std::size_t>(i) * stride + block.x;
+      const int n = end - begin;
+      int x = 0;
+      for (; x + 8 <= block.width; x += 8) add_block_columns<Values8>(first + x, block.width, weights, n, row + x);
+      for (; x + 4 <= block.width; x += 4) add_block_columns<Values4>(first + x, block.width, weights, n, row + x);
+      for (; x < block.width; ++x) {
+        for (int y = 0; y < n; ++y) row[x] += weights[y] * first[y * block.width + x];
+      }
+    }
+  }
+}
+
+OVE_VECTOR_CLONES
 void add_energies(const float* values, std::size_t n, float scale, float weight, float* out) {
   for (std::size_t i = 0; i < n; ++i) out[i] += energy(values[i], scale, weight);
 }

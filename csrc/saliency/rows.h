@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "saliency/camera.h"
 #include "saliency/params.h"
@@ -13,6 +14,21 @@ namespace ove::saliency {
 // Samples [begin, end) of a row.
 struct Run {
   int begin = 0, end = 0;
+};
+
+// Samples [x, x + width) of the rows [y, y + height).
+struct LevelBlock {
+  int x = 0, y = 0, width = 0, height = 0;
+};
+
+// Weighted sums of rows, which ascend or descend along the rows.
+struct RowSums {
+  struct Sum {
+    int begin = 0;  // its first row
+    std::vector<float> weights;
+  };
+  std::vector<Sum> sums;
+  std::vector<std::int32_t> lowest, highest;  // by row: the sums that it adds to, or those of a neighbour if to none
 };
 
 // Chooses vectors, quarter samples, from both lists of n blocks (four numbers a block) and gives them in samples: those
@@ -47,6 +63,12 @@ void count_above(const std::uint8_t* values, std::size_t n, const std::uint8_t* 
 // levels are those of all the runs, one behind the other.
 void add_level_energies(const std::uint8_t* levels, std::span<const Run> runs, const Run& part, float scale,
                         float weight, float* out);
+// out = min(scale * level, 1)
+void level_energies(const std::uint8_t* levels, std::size_t n, float scale, float* out);
+// out[i * stride + x] += w * value at sample x of each row of the blocks that adds to sum i with weight w, for blocks
+// that reach into the columns `part`. The values are those of one block behind the other, each row by row.
+void add_blocks(const float* values, std::span<const LevelBlock> blocks, const RowSums& rows, const Run& part,
+                std::size_t stride, float* out);
 // out += weight * min(scale * value, 1)
 void add_energies(const float* values, std::size_t n, float scale, float weight, float* out);
 // so_far = accumulated(accumulate, so_far, value)

@@ -8,6 +8,34 @@
 
 namespace ove::saliency {
 
+namespace {
+
+RowSums row_sums(const PatchSums& sums, int rows, float weight) {
+  RowSums result;
+  result.lowest.assign(rows, -1);
+  result.highest.assign(rows, -1);
+  for (int p = 0; p < sums.count(); ++p) {
+    RowSums::Sum& sum = result.sums.emplace_back(RowSums::Sum{sums.begin(p), {}});
+    for (const float w : sums.row(p)) {
+      const std::size_t y = sum.begin + sum.weights.size();
+      sum.weights.push_back(w * weight);
+      if (w == 0.0f) continue;
+      if (result.lowest[y] < 0) result.lowest[y] = p;
+      result.highest[y] = p;
+    }
+  }
+  const auto fill = [&](std::vector<std::int32_t>& values) {
+    const auto shown = std::find_if(values.begin(), values.end(), [](std::int32_t p) { return p >= 0; });
+    std::int32_t near = shown == values.end() ? 0 : *shown;
+    for (std::int32_t& value : values) near = value = value < 0 ? near : value;
+  };
+  fill(result.lowest);
+  fill(result.highest);
+  return result;
+}
+
+}  // namespace
+
 std::vector<float> centre_bell(int length, const DisplayWindow& window, double center_sigma) {
   const double sigma = std::max(1.0, center_sigma * std::min(window.width, window.height));
   std::vector<float> values(length);
@@ -42,7 +70,7 @@ void check_picture(const HeatParams& params, const DisplayWindow& window, const 
     throw std::invalid_argument("the picture has " + std::to_string(picture.width) + "x" +
                                 std::to_string(picture.height) + " samples, fewer than its display window needs");
   }
-  if (params.residual_weight > 0 && picture.residual == nullptr) {
+  if (params.residual_weight > 0 && picture.residual == nullptr && picture.packed_residual == nullptr) {
     throw std::invalid_argument("residual is missing: pass it, or set residual_weight=0");
   }
   if (picture.bit_depth < 8 || picture.bit_depth > 16) {
@@ -73,6 +101,7 @@ Saliency::Saliency(const HeatParams& params, const DisplayWindow& window, const 
       ++y;
     }
   }
+  residual_rows_ = row_sums(sample_sums_.vertical, window.height, static_cast<float>(params.residual_weight));
   if (use_motion_ && motion_.in_map()) {
     const ValueMap& map = motion_.map();
     motion_sums_.emplace(MapSums{{axes_.vertical, map.row_of}, {axes_.horizontal, map.column_of}});
@@ -98,9 +127,16 @@ bool is_linear(const HeatParams& params) {
          params.center_prior == 0;
 }
 
+bool Saliency::takes_packed() const {
+  return is_linear(params_) && params_.accumulate == Accumulate::kNone && (!use_motion_ || motion_.in_map());
+}
+
 void Saliency::read(const PictureView& picture) {
   if (off(picture)) return;
   check_picture(params_, window_, picture);
+  if (use_residual_ && picture.residual == nullptr && !takes_packed()) {
+    throw std::logic_error("the residual is packed, but its plane is needed");
+  }
   if (use_motion_) motion_.read(picture);
   if (use_residual_) residual_.read(picture);
   if (accumulated_residual_) accumulated_residual_->add(residual_);
@@ -209,6 +245,7 @@ void Saliency::heat(const PictureView& picture, std::span<float> canvas) {
     std::fill(canvas.begin(), canvas.end(), 0.0f);
     return;
   }
+  if (use_residual_ && residual_.packed()) throw std::logic_error("the residual is packed, but its plane is needed");
   find_scales();
   const std::size_t width = geometry_.canvas_width();
   render([&](int y, std::span<const float> row) {

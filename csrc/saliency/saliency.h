@@ -71,6 +71,9 @@ class Saliency {
     scales_final_ = true;
   }
 
+  // Whether score() and measure() take pictures whose residual is packed: where residuals are summed on their own.
+  bool takes_packed() const;
+
   double full_score() const { return saliency::full_score(params_, geometry_); }
 
  private:
@@ -118,10 +121,11 @@ class Saliency {
   std::optional<MapSums> motion_sums_, bits_sums_;
   int bits_side_ = 0;                                            // of bits_sums_
   std::vector<std::vector<std::pair<int, float>>> row_weights_;  // the patch rows that a row of the window adds to
+  RowSums residual_rows_;                                        // the same by patch row, with the residual's weight
   std::vector<float> prior_x_, prior_y_;                         // factors of the centre prior's bell
 
   std::vector<double> sums_;  // of patches, along the axes of the coded picture
-  std::vector<float> accumulator_, energy_, line_, canvas_row_;
+  std::vector<float> accumulator_, energy_, block_energies_, line_, canvas_row_;
 
   std::vector<std::int32_t> line_first_;  // horizontal.first as an index into line_, which begins `taps` samples early
 

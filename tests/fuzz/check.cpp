@@ -60,6 +60,7 @@ std::size_t check_picture(const hevc::CodecPicture& picture) {
   mix(hash, buffers.bits.data(),
       static_cast<std::size_t>(picture.sps->width_in_ctbs()) * static_cast<std::size_t>(picture.sps->height_in_ctbs()));
   if (picture.detail == hevc::Detail::kResidual) mix(hash, picture.residual->samples.data(), 16 * blocks);
+  if (picture.detail == hevc::Detail::kPacked) mix(hash, picture.residual->samples.data(), picture.residual->packed);
   return hash;
 }
 

@@ -7,6 +7,7 @@
 //   flags & 4    decoding order
 //   flags & 8    also with two threads, which must give the same
 //   flags & 16   headers only
+//   flags & 32   residuals packed
 //   pattern      bit (packet % 8): residual too, not just motion
 
 #include <algorithm>
@@ -96,7 +97,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   options.order = flags & 4 ? hevc::Order::kDecoding : hevc::Order::kDisplay;
   options.detail = [=](const hevc::AccessUnitTag& tag) {
     if (flags & 16) return hevc::Detail::kHeaders;
-    return pattern >> tag.packet % 8 & 1 ? hevc::Detail::kResidual : hevc::Detail::kMotion;
+    if (!(pattern >> tag.packet % 8 & 1)) return hevc::Detail::kMotion;
+    return flags & 32 ? hevc::Detail::kPacked : hevc::Detail::kResidual;
   };
   options.limits.max_luma_samples = kMaxLumaSamples;
   options.limits.max_slice_segments = 256;
