@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -48,18 +51,24 @@ def test_a_worker_that_is_killed(videos: dict[str, Path], tmp_path: Path) -> Non
     for number, name in enumerate(names):
         distinct(videos["hevc"], tmp_path / "clips" / name, number)
     killed: list[str] = []
+    ended = Event()
 
-    def kill(_: Any) -> None:
-        for process in Path("/proc").glob("[0-9]*") if not killed else ():
-            try:
-                if b"ray::Map(_whole)" in (process / "cmdline").read_bytes():
-                    os.kill(int(process.name), signal.SIGKILL)
-                    killed.append(process.name)
-                    return
-            except OSError:
-                pass
+    def kill() -> None:
+        while not killed and not ended.wait(0.005):
+            for process in Path("/proc").glob("[0-9]*"):
+                with suppress(OSError):
+                    if b"ray::Map(_whole)" in (process / "cmdline").read_bytes():  # its name while a clip is at work
+                        os.kill(int(process.name), signal.SIGKILL)
+                        killed.append(process.name)
+                        break
 
-    select_dataset(tmp_path / "clips", tmp_path / "out", engine="ray", workers=2, on_outcome=kill, **FEW)
+    with ThreadPoolExecutor(1) as pool:
+        killer = pool.submit(kill)
+        try:
+            select_dataset(tmp_path / "clips", tmp_path / "out", engine="ray", workers=2, **FEW)
+        finally:
+            ended.set()
+        killer.result()
     assert killed
     assert Counter(row["name"] for row in rows(tmp_path / "out")) == Counter(names)
     assert not failures(tmp_path / "out")
