@@ -1,4 +1,4 @@
-"""The benchmark of whole data sets: `python bench/dataset.py [--clips 500] [--folder DIR] [--results FILE]`.
+"""The benchmark of whole data sets: `python bench/dataset.py [--clips N] [--folder DIR] [--results FILE] [--readme FILE]`.
 
 Selects from so many clips of its own (HEVC, and one in five H.264, which is transcoded), one in a hundred of them
 broken: with one worker, with one a core, and with Ray, where it is installed. Then it makes things go wrong, and looks
@@ -27,11 +27,13 @@ from pathlib import Path
 from typing import Any
 
 import scene
+from report import fill_readme
 
 WIDTH, HEIGHT, PICTURES, RATE = 320, 180, 60, 30
 BASES = 20
 PARAMS: dict[str, Any] = {"num_frames": 16, "budget": 512}
 SHARD = 32
+MARKS = ("<!-- dataset -->", "<!-- /dataset -->")
 
 
 def make_base(folder: Path, number: int) -> Path:
@@ -219,23 +221,27 @@ def make_faults(result: dict[str, Any], clips: Path, folder: Path, good: set[str
         result["faults"]["disk full"] = {"missing": f"no tmpfs can be mounted here: {error}"}
 
 
-def show(result: dict[str, Any]) -> None:
-    print(f"{result['clips']} clips ({result['clip']}), {result['broken']} broken; {result['cores']} cores\n")
-    print("| engine | clips/s | tokens/s | seconds | again, nothing to do | every clip in its place |")
-    print("| --- | --- | --- | --- | --- | --- |")
+def table(result: dict[str, Any]) -> str:
+    lines = [
+        f"{result['clips']} clips ({result['clip']}), {result['broken']} broken; {result['cores']} cores.",
+        "",
+        "| engine | clips/s | tokens/s | seconds | again, nothing to do | every clip in its place |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for name, m in result["speed"].items():
         if "missing" in m:
-            print(f"| {name} | {m['missing']} | | | | |")
+            lines.append(f"| {name} | {m['missing']} | | | | |")
             continue
-        print(
+        lines.append(
             f"| {name} | {m['clips_per_second']:.1f} | {m['tokens_per_second']:.0f} | {m['seconds']:.1f} | "
             f"{m['seconds_again']:.1f} | {m['wrong'] or 'yes'} |"
         )
-    print("\n| fault | what came of it | every clip in its place |\n| --- | --- | --- |")
+    lines += ["", "| fault | what came of it | every clip in its place |", "| --- | --- | --- |"]
     for name, m in result["faults"].items():
         known = {key: f"{value:.1f}" if isinstance(value, float) else value for key, value in m.items()}
         told = ", ".join(f"{key} {value}" for key, value in known.items() if key not in ("wrong", "missing"))
-        print(f"| {name} | {m.get('missing', told)} | {'-' if 'missing' in m else m['wrong'] or 'yes'} |")
+        lines.append(f"| {name} | {m.get('missing', told)} | {'-' if 'missing' in m else m['wrong'] or 'yes'} |")
+    return "\n".join(lines)
 
 
 def main() -> int:
@@ -244,6 +250,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("build/bench/dataset"), help="default: %(default)s")
     parser.add_argument("--only", choices=("speed", "faults"), help="leave the other part out")
     parser.add_argument("--results", type=Path, help="JSON file to write")
+    parser.add_argument("--readme", type=Path, help=f"put the tables there, between {MARKS[0]} and {MARKS[1]}")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     clips, good, broken = make_clips(args.folder, args.clips)
@@ -252,9 +259,11 @@ def main() -> int:
         measure_speed(result, clips, args.folder / "out", good, broken)
     if args.only != "speed":
         make_faults(result, clips, args.folder, good, broken)
-    show(result)
+    print(table(result))
     if args.results:
         args.results.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if args.readme:
+        fill_readme(table(result), args.readme, MARKS)
     wrong = [m for m in (*result["speed"].values(), *result["faults"].values()) if m.get("wrong")]
     return 1 if wrong else 0
 

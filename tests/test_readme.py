@@ -78,7 +78,7 @@ def test_presets() -> None:
 
 
 def test_places() -> None:
-    for name in ("bench", "encoder", "motion-probe"):
+    for name in ("bench", "dataset", "encoder", "motion-probe"):
         between(name)
     for target in README.links():
         assert (ROOT / target).exists(), target
