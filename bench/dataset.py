@@ -1,4 +1,4 @@
-"""The benchmark of whole data sets: `python bench/dataset.py [--clips N] [--folder DIR] [--results FILE] [--readme FILE]`.
+"""The benchmark of whole data sets: `python bench/dataset.py [--clips N] [--results FILE] [--readme FILE]`.
 
 Selects from so many clips of its own (HEVC, and one in five H.264, which is transcoded), one in a hundred of them
 broken: with one worker, with one a core, and with Ray, where it is installed. Then it makes things go wrong, and looks
