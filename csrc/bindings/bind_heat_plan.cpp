@@ -13,6 +13,7 @@
 #include "bindings/gil.h"
 #include "bindings/heat_arguments.h"
 #include "cuda/heat_tables.h"
+#include "pipeline/picture_arrays.h"
 #include "saliency/saliency.h"
 
 namespace py = pybind11;
@@ -57,7 +58,7 @@ class Plan {
   }
   py::tuple pack_picture(std::uintptr_t memory, std::uintptr_t there, std::int32_t sampled,
                          const py::object& picture) const {
-    DecodedArrays arrays;
+    pipeline::PictureArrays arrays;
     return pack(memory, there, sampled, arrays.view(*decoded_picture(picture), params_, true));
   }
   py::bytes in_place(const Addresses& arrays, std::int32_t sampled, int width, int height, std::int32_t poc,

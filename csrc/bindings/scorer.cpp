@@ -42,9 +42,9 @@ Scorer::Scorer(const py::dict& params, const std::array<int, 4>& window, int rot
       saliency_(params_, window_, geometry_) {}
 
 py::array_t<float> Scorer::score_video(py::handle source, reader::ReaderOptions options, py::handle progress) {
-  py::array_t<float> out(
-      {std::ssize(options.frame_ids), static_cast<py::ssize_t>(geometry_.rows), static_cast<py::ssize_t>(geometry_.columns)});
-  const auto patches = static_cast<std::size_t>(geometry_.rows) * static_cast<std::size_t>(geometry_.columns);
+  py::array_t<float> out({std::ssize(options.frame_ids), static_cast<py::ssize_t>(geometry_.rows),
+                          static_cast<py::ssize_t>(geometry_.columns)});
+  const std::span<float> scores(out.mutable_data(), static_cast<std::size_t>(out.size()));
   media::Demuxer demuxer = open_demuxer(source);
 
   const WithoutGil unlocked;
@@ -54,8 +54,7 @@ py::array_t<float> Scorer::score_video(py::handle source, reader::ReaderOptions 
     saliency_.finish_measuring();
     scoring.clip_scales = saliency_.scales();
   }
-  pipeline::score_video(std::move(demuxer), std::move(options), scoring,
-                        {out.mutable_data(), static_cast<std::size_t>(out.size())}, Breaks(progress));
+  pipeline::score_video(std::move(demuxer), std::move(options), scoring, scores, Breaks(progress));
   return out;
 }
 
