@@ -20,7 +20,7 @@ BUILD := build/release
 PY := $(VENV)/bin/python
 REFERENCE ?= $(PY)
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
-SOURCES = $(shell find csrc tests/cpp tests/fuzz bench -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+SOURCES = $(shell find csrc tests/cpp tests/fuzz bench examples -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 SCRIPTS := $(foreach d,python tests tools bench,$(if $(shell find $d -name '*.py' -print -quit 2>/dev/null),$d))
 comma := ,
 export CMAKE_CXX_COMPILER_LAUNCHER ?= $(shell command -v ccache)
@@ -52,6 +52,7 @@ format: install
 	$(VENV)/bin/ruff format $(SCRIPTS)
 
 lint: install
+	$(PY) tools/check_includes.py csrc
 	$(VENV)/bin/clang-format --dry-run --Werror $(SOURCES)
 	$(VENV)/bin/ruff check $(SCRIPTS)
 	$(VENV)/bin/ruff format --check $(SCRIPTS)
@@ -64,7 +65,7 @@ test: install
 	cmake --build build/asan --target fuzz_nal fuzz_file
 	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
 	OVE_FUZZ_DRIVERS=$(CURDIR)/build/asan/tests/fuzz OVE_TEST_MODULES=$(abspath $(BUILD))/tests/cpp \
-	  $(VENV)/bin/pytest $(ARGS)
+	  OVE_EXAMPLES=$(abspath $(BUILD))/examples $(VENV)/bin/pytest $(ARGS)
 
 bench: EXTRAS := dev,bench
 bench: DEFINES := -C cmake.define.OVE_BENCH=ON

@@ -11,10 +11,10 @@
 
 #include "bindings/bindings.h"
 #include "bindings/canvas.h"
-#include "pipeline/chosen_pictures.h"
 #include "bindings/gil.h"
 #include "bindings/source.h"
 #include "codec/limits.h"
+#include "pipeline/chosen_pictures.h"
 
 namespace py = pybind11;
 

@@ -68,9 +68,7 @@ class Picture {
   py::array pred() { return plane<std::uint8_t>("pred", {height4(), width4()}, &CodecPicture::copy_pred); }
   py::array ref_poc() { return plane<std::int32_t>("ref_poc", {height4(), width4(), 2}, &CodecPicture::copy_ref_poc); }
   py::array qp() { return plane<std::int8_t>("qp", {height4(), width4()}, &CodecPicture::copy_qp); }
-  py::array cu_size() {
-    return plane<std::uint8_t>("cu_size", {height4(), width4()}, &CodecPicture::copy_block_size);
-  }
+  py::array cu_size() { return plane<std::uint8_t>("cu_size", {height4(), width4()}, &CodecPicture::copy_block_size); }
   py::array skip() {
     return plane<std::uint8_t>("skip", {height4(), width4()}, &CodecPicture::copy_skip).attr("view")("?");
   }
@@ -244,7 +242,8 @@ void bind_picture(py::module_& m) {
           "Whether it is an IRAP picture (IDR, BLA or CRA).")
       .def_property_readonly("temporal_id", [](const Picture& p) { return p.codec().temporal_id; })
       .def_property_readonly(
-          "width", [](const Picture& p) { return p.codec().format->window.width; }, "Luma samples shown, before rotation.")
+          "width", [](const Picture& p) { return p.codec().format->window.width; },
+          "Luma samples shown, before rotation.")
       .def_property_readonly(
           "height", [](const Picture& p) { return p.codec().format->window.height; },
           "Luma samples shown, before rotation.")
@@ -358,8 +357,8 @@ void bind_reader(py::module_& m) {
       .def(py::init<py::handle, int, bool, bool, const LimitsDict&, std::shared_ptr<const reader::VideoIndex>,
                     std::vector<std::int64_t>>(),
            py::arg("source"), py::kw_only(), py::arg("threads") = 0, py::arg("decoding_order") = false,
-           py::arg("residual") = true, py::arg("limits") = LimitsDict(),
-           py::arg("index") = py::none(), py::arg("frame_ids") = std::vector<std::int64_t>())
+           py::arg("residual") = true, py::arg("limits") = LimitsDict(), py::arg("index") = py::none(),
+           py::arg("frame_ids") = std::vector<std::int64_t>())
       .def("__iter__", [](py::object self) { return self; })
       .def("__next__", &Reader::next);
 }

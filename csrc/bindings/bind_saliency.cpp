@@ -17,8 +17,8 @@
 #include "bindings/gil.h"
 #include "bindings/heat_arguments.h"
 #include "bindings/scorer.h"
-#include "common/geometry.h"
 #include "codec/picture.h"
+#include "common/geometry.h"
 #include "saliency/ranking.h"
 #include "saliency/saliency.h"
 

@@ -14,12 +14,12 @@
 
 #include "bindings/bindings.h"
 #include "bindings/canvas.h"
-#include "pipeline/chosen_pictures.h"
 #include "bindings/gil.h"
 #include "bindings/source.h"
 #include "common/error.h"
 #include "common/geometry.h"
 #include "media/pixel_decoder.h"
+#include "pipeline/chosen_pictures.h"
 #include "reader/reading_plan.h"
 #include "tokens/patch_gather.h"
 

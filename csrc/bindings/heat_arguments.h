@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "bindings/bindings.h"
-#include "common/geometry.h"
 #include "codec/picture.h"
+#include "common/geometry.h"
 #include "saliency/params.h"
 #include "saliency/picture.h"
 #include "saliency/ranking.h"

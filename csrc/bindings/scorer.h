@@ -13,8 +13,8 @@
 
 #include "bindings/gil.h"
 #include "bindings/heat_arguments.h"
-#include "common/geometry.h"
 #include "codec/picture.h"
+#include "common/geometry.h"
 #include "pipeline/picture_arrays.h"
 #include "reader/video_reader.h"
 #include "saliency/saliency.h"

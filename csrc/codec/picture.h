@@ -128,9 +128,9 @@ struct CodecPicture : PictureHeaders {
   }
 
   // Dense planes by 4x4 block, row by row, into arrays of width4() * height4() elements (ref_poc: times 2).
-  void copy_pred(std::uint8_t* out) const;     // 0 intra, 1 L0, 2 L1, 3 both
-  void copy_ref_poc(std::int32_t* out) const;  // POC per list, 0 where unused
-  void copy_qp(std::int8_t* out) const;        // of luma
+  void copy_pred(std::uint8_t* out) const;        // 0 intra, 1 L0, 2 L1, 3 both
+  void copy_ref_poc(std::int32_t* out) const;     // POC per list, 0 where unused
+  void copy_qp(std::int8_t* out) const;           // of luma
   void copy_block_size(std::uint8_t* out) const;  // luma samples
   void copy_skip(std::uint8_t* out) const;
   void copy_field(std::uint8_t* out) const;  // 0 frame, 1 top field, 2 bottom field

@@ -60,7 +60,8 @@ BlockMotion MotionDerivation::merge_candidate(const PredictionUnit& pu) const {
     if (done()) return list[pu.merge_idx];
   }
   if (b_slice && count > 1 && combined_bi_candidate(list, count, pu.merge_idx)) return list[pu.merge_idx];
-  const auto reached = std::count_if(list.begin() + count, list.end(), [](const BlockMotion& m) { return m.is_inter(); });
+  const auto reached =
+      std::count_if(list.begin() + count, list.end(), [](const BlockMotion& m) { return m.is_inter(); });
   return zero_candidate(pu.merge_idx - count - static_cast<int>(reached));
 }
 

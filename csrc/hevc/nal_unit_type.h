@@ -42,7 +42,6 @@ constexpr bool is_sub_layer_non_reference(NalUnitType t) {
   return t < NalUnitType::kReservedVclR15 && static_cast<int>(t) % 2 == 0;
 }
 
-
 // What follows asks NAL units for their header (7.3.1.2), of the base layer.
 
 // Whether later pictures may need it: parameter sets, ends of sequence and bitstream.

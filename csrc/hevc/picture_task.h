@@ -16,9 +16,9 @@ namespace ove::hevc {
 struct SliceSegment {
   SliceHeader header;
   std::uint16_t slice_idx = 0;
-  std::vector<std::uint8_t> rbsp;  // of the NAL unit, from its header on
-  std::size_t data_begin = 0;      // first byte of slice_segment_data() in rbsp
-  std::int64_t position = -1;      // of the NAL unit in the source
+  std::vector<std::uint8_t> rbsp;                  // of the NAL unit, from its header on
+  std::size_t data_begin = 0;                      // first byte of slice_segment_data() in rbsp
+  std::int64_t position = -1;                      // of the NAL unit in the source
   std::shared_ptr<const CodecPicture> collocated;  // that its temporal prediction reads, null without it
 };
 

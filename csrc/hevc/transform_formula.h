@@ -14,9 +14,7 @@ constexpr int kFirstShift = 7;
 constexpr int second_shift(int bit_depth) { return 20 - bit_depth; }
 
 // 8.6.4.2: what a stage makes of a sum of products.
-constexpr std::int16_t stage_value(std::int32_t sum, int shift) {
-  return clip16((sum + (1 << (shift - 1))) >> shift);
-}
+constexpr std::int16_t stage_value(std::int32_t sum, int shift) { return clip16((sum + (1 << (shift - 1))) >> shift); }
 
 // 8.6.4.2 with transform_skip_flag
 constexpr std::int16_t skipped_value(std::int16_t coefficient, int log2_size, int bit_depth) {

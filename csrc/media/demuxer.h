@@ -22,8 +22,8 @@ struct Rational {
 // kNoTimestamp.
 struct StreamInfo {
   std::string container, codec, profile;  // FFmpeg's short names
-  int width = 0, height = 0;            // displayed luma samples, before rotation
-  std::vector<std::uint8_t> extradata;  // parameter sets: HEVCDecoderConfigurationRecord, or Annex B, or empty
+  int width = 0, height = 0;              // displayed luma samples, before rotation
+  std::vector<std::uint8_t> extradata;    // parameter sets: HEVCDecoderConfigurationRecord, or Annex B, or empty
   Rational time_base, frame_rate, sample_aspect_ratio;
   std::int64_t start_time = kNoTimestamp;  // in time_base units
   std::int64_t duration = kNoTimestamp;    // in time_base units

@@ -3,7 +3,7 @@
 namespace ove::pipeline {
 
 saliency::PictureView PictureArrays::view(const codec::CodecPicture& picture, const saliency::HeatParams& params,
-                                           bool with_pred) {
+                                          bool with_pred) {
   const codec::PictureBuffers& buffers = *picture.buffers;
   const codec::PictureFormat& format = *picture.format;
   saliency::PictureView view;

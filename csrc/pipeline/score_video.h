@@ -27,8 +27,8 @@ struct Scoring {
 codec::Detail detail_for(const saliency::HeatParams& params, const saliency::Saliency& saliency);
 
 // Writes the scores (T, rows, columns) of the T pictures that `options` names by an index and `frame_ids`, all of the
-// size that the window is for. `progress` is called by this thread, with the number of pictures done, after each. Throws
-// what VideoReader and `progress` throw.
+// size that the window is for. `progress` is called by this thread, with the number of pictures done, after each.
+// Throws what VideoReader and `progress` throw.
 void score_video(media::Demuxer demuxer, reader::ReaderOptions options, const Scoring& scoring, std::span<float> scores,
                  const std::function<void(std::size_t)>& progress = {});
 

@@ -81,8 +81,8 @@ struct Stretch {
   std::int64_t begin, end;
 };
 
-// The stretches that hold the needed pictures. Groups that begin at a random access point are joined where one refers to
-// the other, and where they follow one another without leaving out pictures that order counts are counted from.
+// The stretches that hold the needed pictures. Groups that begin at a random access point are joined where one refers
+// to the other, and where they follow one another without leaving out pictures that order counts are counted from.
 std::vector<Stretch> stretches(const VideoIndex& index, const std::vector<bool>& needed) {
   const std::vector<std::int64_t> earliest = earliest_reference(index, needed);
   std::vector<Stretch> found;
@@ -126,8 +126,8 @@ media::PixelDecoder::Options pixel_plan(const VideoIndex& index, const std::vect
                                         const media::StreamInfo& stream) {
   std::vector<bool> wanted(index.decoded.size());
   for (const std::int64_t packet : packets) {
-    for (std::int64_t i = index.first_decoded(packet);
-         i < std::ssize(wanted) && index.decoded[at(i)].packet == packet; ++i) {
+    for (std::int64_t i = index.first_decoded(packet); i < std::ssize(wanted) && index.decoded[at(i)].packet == packet;
+         ++i) {
       wanted[at(i)] = true;
     }
   }

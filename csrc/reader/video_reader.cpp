@@ -152,14 +152,14 @@ void VideoReader::feed() {
     return;
   }
   decoder_->decode(packet.data,
-                  {.packet = packet.index,
-                   .position = packet.position,
-                   .size = std::ssize(packet.data),
-                   .pts = packet.pts,
-                   .dts = packet.dts,
-                   .has_pts = packet.pts != media::kNoTimestamp,
-                   .discard = packet.discard},
-                  packet.position);
+                   {.packet = packet.index,
+                    .position = packet.position,
+                    .size = std::ssize(packet.data),
+                    .pts = packet.pts,
+                    .dts = packet.dts,
+                    .has_pts = packet.pts != media::kNoTimestamp,
+                    .discard = packet.discard},
+                   packet.position);
 }
 
 // The exception at work, with the name of the source before its message.

@@ -18,7 +18,8 @@ void mix(std::size_t& hash, const T* data, std::size_t count) {
 }
 
 template <class T>
-std::vector<T> plane(const codec::CodecPicture& picture, std::size_t count, void (codec::CodecPicture::*copy)(T*) const) {
+std::vector<T> plane(const codec::CodecPicture& picture, std::size_t count,
+                     void (codec::CodecPicture::*copy)(T*) const) {
   std::vector<T> out(count);
   (picture.*copy)(out.data());
   return out;
