@@ -17,7 +17,7 @@ from ove_codec import _tar
 from ove_codec.datasets.clips import SUFFIXES
 from ove_codec.datasets.output import SUFFIX, sample_key
 from ove_codec.datasets.report.folder import Results
-from ove_codec.datasets.tables import arrow
+from ove_codec.datasets.arrow import arrow
 
 _COLUMNS = ("frame_ids", "pts", "positions", "rows", "columns")
 
