@@ -108,41 +108,25 @@ T record_of(const py::bytes& bytes, const char* what) {
 
 cuda::HeatTables tables_of(const py::bytes& bytes) { return record_of<cuda::HeatTables>(bytes, "tables"); }
 
-using MemoryArgument = std::tuple<Address, Address, Address, Address, std::int64_t, std::int64_t>;
+// Address of HeatPlan.block and of the clip's memory; pictures taken in and sampled ones for which there is room.
+using RoomArgument = std::tuple<Address, Address, std::int64_t, std::int64_t>;
 
-cuda::ClipMemory memory_of(const MemoryArgument& memory) {
-  const auto& [block, arrays, sums, work, pictures, sampled] = memory;
-  return {pointer<const std::byte>(block),
-          pointer<std::byte>(arrays),
-          pointer<std::byte>(sums),
-          pointer<std::byte>(work),
-          pictures,
-          sampled};
+cuda::ClipRoom room_of(const RoomArgument& room) {
+  const auto& [block, memory, pictures, sampled] = room;
+  return {pointer<const std::byte>(block), pointer<std::byte>(memory), pictures, sampled};
 }
 
-void take_in(const py::bytes& tables, const MemoryArgument& memory, const py::bytes& sizes, Address record,
-             std::int64_t picture, Address stream) {
-  cuda::take_in(tables_of(tables), memory_of(memory), record_of<cuda::RecordSizes>(sizes, "sizes"),
-                pointer<const std::byte>(record), picture, stream_at(stream));
-}
-
-void accumulate(const py::bytes& tables, const MemoryArgument& memory, const std::vector<std::int64_t>& sampled,
-                Address stream) {
-  const cuda::HeatTables t = tables_of(tables);
-  const py::gil_scoped_release unlocked;
-  cuda::accumulate(t, memory_of(memory), sampled, stream_at(stream));
-}
-
-void score(const py::bytes& tables, const MemoryArgument& memory, std::int64_t pictures, Address scores,
-           Address stream) {
-  const cuda::HeatTables t = tables_of(tables);
-  const py::gil_scoped_release unlocked;
-  cuda::score(t, memory_of(memory), pictures, pointer<float>(scores), stream_at(stream));
-}
-
-void render(const py::bytes& tables, const MemoryArgument& memory, std::int64_t pictures, std::int64_t picture,
-            Address canvas, Address stream) {
-  cuda::render(tables_of(tables), memory_of(memory), pictures, picture, pointer<float>(canvas), stream_at(stream));
+// Defines a function (tables, room, arguments...) that queues work of a clip without the GIL.
+template <class... Arguments, class Queue, class... Names>
+void def_step(py::module_& m, const char* name, Queue queue, const char* doc, const Names&... names) {
+  m.def(
+      name,
+      [queue](const py::bytes& tables, const RoomArgument& room, Arguments... arguments) {
+        const cuda::HeatTables t = tables_of(tables);
+        const py::gil_scoped_release unlocked;
+        queue(t, room_of(room), arguments...);
+      },
+      py::arg("tables"), py::arg("room"), names..., doc);
 }
 
 py::bytes ranked_clip(Address scores, Address valid, Address classes, Address static_classes,
@@ -207,33 +191,57 @@ PYBIND11_MODULE(_cuda, m) {
         arg("positions"), arg("count"), arg("dtype"), arg("rows"), arg("stream"), Release(),
         "Normalised patches (count, 3*p*p) to `rows`. Addresses are of device memory: clip_descriptors one after the\n"
         "other, cu_seqlens (clip_count + 1,) int32, positions (count, 3) int64.");
-  const auto* memory =
-      "memory is (address of HeatPlan.block, of arrays_bytes, of sums_bytes, of heat_work_bytes, pictures taken in\n"
-      "and sampled ones for which there is room), all on the device.";
   m.def(
-      "arrays_bytes", [](const py::bytes& t, std::int64_t n) { return ove::cuda::arrays_bytes(tables_of(t), n); },
-      arg("tables"), arg("pictures"), "Bytes of the arrays of so many pictures.");
-  m.def(
-      "sums_bytes", [](const py::bytes& t, std::int64_t n) { return ove::cuda::sums_bytes(tables_of(t), n); },
-      arg("tables"), arg("sampled"),
-      "Bytes of the sums of so many sampled pictures, zeros at first; none unless pictures accumulate.");
-  m.def(
-      "heat_work_bytes",
+      "clip_bytes",
       [](const py::bytes& t, std::int64_t pictures, std::int64_t sampled) {
-        return ove::cuda::heat_work_bytes(tables_of(t), pictures, sampled);
+        return ove::cuda::clip_bytes(tables_of(t), pictures, sampled);
       },
       arg("tables"), arg("pictures"), arg("sampled"),
-      "Bytes to work in, for so many pictures taken in at a time and sampled ones; as many unless they accumulate.");
-  m.def("rank_work_bytes", &ove::cuda::rank_work_bytes, arg("patches"), arg("clips"),
-        "Bytes for rank_patches to work in.");
-  m.def("take_in", &take_in, arg("tables"), arg("memory"), arg("sizes"), arg("record"), arg("picture"), arg("stream"),
-        memory);
-  m.def("accumulate", &accumulate, arg("tables"), arg("memory"), arg("sampled"), arg("stream"),
-        "Picture i of those taken in counts for number sampled[i] of the sums, ascending; they are taken in anew from\n"
-        "number 0 on behind that.");
-  m.def("score", &score, arg("tables"), arg("memory"), arg("pictures"), arg("scores"), arg("stream"), memory);
-  m.def("render", &render, arg("tables"), arg("memory"), arg("pictures"), arg("picture"), arg("canvas"), arg("stream"),
-        memory);
+      "Bytes of memory for so many pictures taken in at a time and sampled ones; as many unless they accumulate.");
+  m.def("rank_bytes", &ove::cuda::rank_bytes, arg("patches"), arg("clips"), "Bytes for rank_patches to work in.");
+  using Int = std::int64_t;
+  namespace cuda = ove::cuda;
+  def_step<Address, Int, Int, Int, Address>(
+      m, "take_in",
+      [](const auto& t, const auto& room, Address records, Int count, Int most_level_blocks, Int first, Address s) {
+        cuda::take_in(t, room, pointer<const cuda::PictureRecord>(records), count, most_level_blocks, first,
+                      stream_at(s));
+      },
+      "Takes in pictures, as numbers `first` on, from `count` records of HeatPlan one after the other. room is (address\n"
+      "of HeatPlan.block, address of clip_bytes, pictures taken in and sampled ones for which there is room); addresses\n"
+      "are of device memory.",
+      arg("records"), arg("count"), arg("most_level_blocks"), arg("first"), arg("stream"));
+  def_step<Address>(
+      m, "clear_sums", [](const auto& t, const auto& room, Address s) { cuda::clear_sums(t, room, stream_at(s)); },
+      "Sets the sums of all sampled pictures to 0.", arg("stream"));
+  def_step<Int, Int, Int, Address>(
+      m, "accumulate",
+      [](const auto& t, const auto& room, Int pictures, Int first, Int end, Address s) {
+        cuda::accumulate(t, room, pictures, first, end, stream_at(s));
+      },
+      "Adds the first `pictures` taken in to the sampled ones `first` to `end` - 1 that they count for.",
+      arg("pictures"), arg("first"), arg("end"), arg("stream"));
+  def_step<Int, Address, Address, Address>(
+      m, "measure",
+      [](const auto& t, const auto& room, Int pictures, Address given, Address out, Address s) {
+        cuda::measure(t, room, pictures, pointer<const float>(given), pointer<float>(out), stream_at(s));
+      },
+      "Measures the first sampled pictures, with the three given scales unless that address is 0; those of the first\n"
+      "picture are written to `scales` unless that is 0.",
+      arg("pictures"), arg("given_scales"), arg("scales"), arg("stream"));
+  def_step<Int, Address, Address>(
+      m, "score",
+      [](const auto& t, const auto& room, Int pictures, Address scores, Address s) {
+        cuda::score(t, room, pictures, pointer<float>(scores), stream_at(s));
+      },
+      "Scores (pictures, rows, columns) of the pictures measured last.", arg("pictures"), arg("scores"), arg("stream"));
+  def_step<Int, Int, Address, Address>(
+      m, "render",
+      [](const auto& t, const auto& room, Int pictures, Int picture, Address canvas, Address s) {
+        cuda::render(t, room, pictures, picture, pointer<float>(canvas), stream_at(s));
+      },
+      "The heat of one of the `pictures` measured last, in display orientation.", arg("pictures"), arg("picture"),
+      arg("canvas"), arg("stream"));
   m.def("ranked_clip", &ranked_clip, arg("scores"), arg("valid"), arg("classes"), arg("static_classes"), arg("first"),
         arg("frames"), arg("grid"), arg("selectable"), arg("kept"), arg("full_score"),
         "What rank_patches reads of a clip. Addresses are of device memory, static_classes 0 where there are none;\n"

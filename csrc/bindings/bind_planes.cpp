@@ -11,10 +11,10 @@
 
 #include "bindings/bindings.h"
 #include "bindings/canvas.h"
-#include "bindings/chosen_pictures.h"
+#include "pipeline/chosen_pictures.h"
 #include "bindings/gil.h"
 #include "bindings/source.h"
-#include "hevc/limits.h"
+#include "codec/limits.h"
 
 namespace py = pybind11;
 
@@ -37,7 +37,7 @@ class PlaneReader {
     turns_ = demuxer.info().quarter_turns;
     const WithoutGil unlocked;
     pictures_.emplace(std::move(demuxer), std::span(packets.data(), static_cast<std::size_t>(packets.size())),
-                      Decoding{std::move(index), threads, max_luma_samples, cuda_device},
+                      pipeline::Decoding{std::move(index), threads, max_luma_samples, cuda_device},
                       [](std::size_t) { return true; });
   }
 
@@ -124,7 +124,7 @@ class PlaneReader {
   CanvasOptions canvas_;
   std::array<int, 2> source_size_;
   int turns_ = 0;
-  std::optional<ChosenPictures> pictures_;
+  std::optional<pipeline::ChosenPictures> pictures_;
   std::vector<std::shared_ptr<const void>> kept_;
   YuvPicture picture_;
   tokens::PatchFormula formula_;
@@ -141,7 +141,7 @@ void bind_planes(py::module_& m) {
              py::arg("source"), py::arg("packets"), py::kw_only(), py::arg("resize"), py::arg("size"),
              py::arg("patch_size"), py::arg("source_size"), py::arg("mean") = clip.mean, py::arg("std") = clip.std,
              py::arg("threads") = 0, py::arg("index") = py::none(),
-             py::arg("max_luma_samples") = hevc::Limits().max_luma_samples, py::arg("cuda_device") = -1);
+             py::arg("max_luma_samples") = codec::Limits().max_luma_samples, py::arg("cuda_device") = -1);
   reader.def("next", &PlaneReader::next,
              "Decodes the next picture, in output order: its place among the packets, None at the end.");
   reader.def_property_readonly("num_kept", &PlaneReader::num_kept,

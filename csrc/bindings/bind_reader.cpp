@@ -15,6 +15,7 @@
 #include "bindings/gil.h"
 #include "bindings/source.h"
 #include "common/process.h"
+#include "reader/codecs.h"
 #include "reader/video_reader.h"
 
 namespace py = pybind11;
@@ -23,10 +24,10 @@ namespace ove::bindings {
 
 namespace {
 
-using hevc::CodecPicture;
-using hevc::Slice;
+using codec::CodecPicture;
+using codec::Slice;
 
-char type_letter(hevc::SliceType type) { return "BPI"[static_cast<int>(type)]; }
+char type_letter(codec::SliceType type) { return "BPI"[static_cast<int>(type)]; }
 
 // A read-only array over memory that `owner` keeps alive. Pictures still to be decoded may refer to the same memory.
 template <class T>
@@ -55,24 +56,27 @@ class Picture {
   }
   py::array residual() const {
     buffers();
-    if (codec_->detail != hevc::Detail::kResidual) {
+    if (!codec_->detail.has_residual()) {
       throw std::logic_error("the residual was not decoded: read the picture with residual=True");
     }
     return view(codec_->residual->samples.data(), {codec_->height(), codec_->width()}, codec_);
   }
   py::array bits() const {
-    return view(buffers().bits.data(), {codec_->sps->height_in_ctbs(), codec_->sps->width_in_ctbs()}, codec_);
+    const codec::PictureFormat& format = *codec_->format;
+    return view(buffers().bits.data(), {format.rows(format.log2_bits), format.columns(format.log2_bits)}, codec_);
   }
   py::array pred() { return plane<std::uint8_t>("pred", {height4(), width4()}, &CodecPicture::copy_pred); }
   py::array ref_poc() { return plane<std::int32_t>("ref_poc", {height4(), width4(), 2}, &CodecPicture::copy_ref_poc); }
   py::array qp() { return plane<std::int8_t>("qp", {height4(), width4()}, &CodecPicture::copy_qp); }
-  py::array cu_size() { return plane<std::uint8_t>("cu_size", {height4(), width4()}, &CodecPicture::copy_cu_size); }
+  py::array cu_size() {
+    return plane<std::uint8_t>("cu_size", {height4(), width4()}, &CodecPicture::copy_block_size);
+  }
   py::array skip() {
     return plane<std::uint8_t>("skip", {height4(), width4()}, &CodecPicture::copy_skip).attr("view")("?");
   }
 
  private:
-  const hevc::PictureBuffers& buffers() const {
+  const codec::PictureBuffers& buffers() const {
     if (!codec_->buffers) throw std::logic_error("only the headers of this picture were decoded");
     return *codec_->buffers;
   }
@@ -103,7 +107,7 @@ class Picture {
   std::map<std::string, std::optional<py::array>> planes_;
 };
 
-py::list ref_lists(const Slice& slice, const std::function<py::object(const hevc::RefEntry&)>& value) {
+py::list ref_lists(const Slice& slice, const std::function<py::object(const codec::RefEntry&)>& value) {
   py::list lists;
   for (const auto& list : slice.ref_list) {
     py::list values;
@@ -126,22 +130,21 @@ py::object weights(const Slice& slice) {
 
 LimitsDict default_limits() {
   LimitsDict values;
-  for (const hevc::LimitField& f : hevc::kLimitFields) values[f.name] = hevc::Limits().*f.field;
+  for (const codec::LimitField& f : codec::kLimitFields) values[f.name] = codec::Limits().*f.field;
   return values;
 }
 
 // Iterates over pictures; the GIL is free while they are decoded. Calls from several threads wait for one another.
 class Reader {
  public:
-  Reader(py::handle source, int threads, bool decoding_order, bool residual, bool coefficients,
-         const LimitsDict& limits, std::shared_ptr<const reader::VideoIndex> index, std::vector<std::int64_t> frame_ids)
+  Reader(py::handle source, int threads, bool decoding_order, bool residual, const LimitsDict& limits,
+         std::shared_ptr<const reader::VideoIndex> index, std::vector<std::int64_t> frame_ids)
       : reader_(std::make_unique<reader::VideoReader>(
             open_demuxer(source),
             reader::ReaderOptions{.threads = threads,
-                                  .order = decoding_order ? hevc::Order::kDecoding : hevc::Order::kDisplay,
-                                  .detail = coefficients ? hevc::Detail::kCoefficients
-                                            : residual   ? hevc::Detail::kResidual
-                                                         : hevc::Detail::kMotion,
+                                  .order = decoding_order ? codec::Order::kDecoding : codec::Order::kDisplay,
+                                  .as_coded = decoding_order,
+                                  .detail = {.amount = residual ? codec::Amount::kResidual : codec::Amount::kMotion},
                                   .limits = limits_of(limits),
                                   .observe = {},
                                   .index = std::move(index),
@@ -191,9 +194,9 @@ py::object common_window(const reader::VideoIndex& index, const std::vector<std:
   for (const std::int64_t id : frame_ids) {
     if (id < 0 || id >= std::ssize(index.pictures)) throw py::index_error("there is no picture " + std::to_string(id));
     const std::int64_t decoded = index.pictures[static_cast<std::size_t>(id)].decode_index;
-    const hevc::Sps& sps = *index.decoded[static_cast<std::size_t>(decoded)].sps;
-    const hevc::Window& w = sps.window;
-    const std::array<int, 6> layout{w.x, w.y, w.width, w.height, sps.width, sps.height};
+    const codec::PictureFormat& format = *index.decoded[static_cast<std::size_t>(decoded)].format;
+    const codec::Window& w = format.window;
+    const std::array<int, 6> layout{w.x, w.y, w.width, w.height, format.width, format.height};
     if (common && *common != layout) return py::none();
     common = layout;
   }
@@ -237,27 +240,27 @@ void bind_picture(py::module_& m) {
       .def_property_readonly(
           "packet", [](const Picture& p) { return p.codec().tag.packet; }, "Number of its packet in the video stream.")
       .def_property_readonly(
-          "random_access", [](const Picture& p) { return hevc::is_irap(p.codec().nal_unit_type); },
+          "random_access", [](const Picture& p) { return p.codec().random_access; },
           "Whether it is an IRAP picture (IDR, BLA or CRA).")
       .def_property_readonly("temporal_id", [](const Picture& p) { return p.codec().temporal_id; })
       .def_property_readonly(
-          "width", [](const Picture& p) { return p.codec().sps->window.width; }, "Luma samples shown, before rotation.")
+          "width", [](const Picture& p) { return p.codec().format->window.width; }, "Luma samples shown, before rotation.")
       .def_property_readonly(
-          "height", [](const Picture& p) { return p.codec().sps->window.height; },
+          "height", [](const Picture& p) { return p.codec().format->window.height; },
           "Luma samples shown, before rotation.")
       .def_property_readonly("coded_width", [](const Picture& p) { return p.codec().width(); })
       .def_property_readonly("coded_height", [](const Picture& p) { return p.codec().height(); })
       .def_property_readonly(
           "window",
           [](const Picture& p) {
-            const hevc::Window& w = p.codec().sps->window;
+            const codec::Window& w = p.codec().format->window;
             return py::make_tuple(w.x, w.y, w.width, w.height);
           },
           "Conformance window (x, y, width, height) in coded luma samples.")
       .def_property_readonly("rotation", &Picture::rotation, "Clockwise degrees to turn the picture by for display.")
       .def_property_readonly(
-          "bit_depth", [](const Picture& p) { return p.codec().sps->bit_depth_luma; }, "Of luma.")
-      .def_property_readonly("ctb_size", [](const Picture& p) { return p.codec().sps->ctb_size(); })
+          "bit_depth", [](const Picture& p) { return p.codec().format->bit_depth; }, "Of luma.")
+      .def_property_readonly("ctb_size", [](const Picture& p) { return 1 << p.codec().format->log2_bits; })
       .def_property_readonly(
           "slices", [](const Picture& p) { return p.codec().slices; }, "The slices, in decoding order.")
       .def_property_readonly("pred", &Picture::pred, "(h4, w4) uint8: 0 intra, 1 list 0, 2 list 1, 3 both.")
@@ -282,10 +285,10 @@ void bind_picture(py::module_& m) {
 
 }  // namespace
 
-hevc::Limits limits_of(const LimitsDict& values) {
-  hevc::Limits limits;
+codec::Limits limits_of(const LimitsDict& values) {
+  codec::Limits limits;
   for (const auto& [name, value] : values) {
-    const auto& fields = hevc::kLimitFields;
+    const auto& fields = codec::kLimitFields;
     const auto f = std::find_if(fields.begin(), fields.end(), [&](const auto& field) { return field.name == name; });
     if (f == fields.end()) throw std::invalid_argument("there is no limit " + name);
     limits.*f->field = value;
@@ -301,6 +304,8 @@ std::shared_ptr<const CodecPicture> codec_picture(const py::object& picture) {
 
 void bind_reader(py::module_& m) {
   bind_picture(m);
+  m.def("decodes", &reader::decodes, py::arg("codec"),
+        "Whether Reader and VideoIndex read streams of the codec of this name.");
   m.def("default_limits", &default_limits, "Name and default of every limit.");
   m.def(
       "check_limits", [](const LimitsDict& values) { limits_of(values); }, py::arg("limits"),
@@ -350,10 +355,10 @@ void bind_reader(py::module_& m) {
            "the\n"
            "same, or their coded sizes differ.");
   py::class_<Reader>(m, "Reader", "Iterates over the pictures of `source`, in display or decoding order.")
-      .def(py::init<py::handle, int, bool, bool, bool, const LimitsDict&, std::shared_ptr<const reader::VideoIndex>,
+      .def(py::init<py::handle, int, bool, bool, const LimitsDict&, std::shared_ptr<const reader::VideoIndex>,
                     std::vector<std::int64_t>>(),
            py::arg("source"), py::kw_only(), py::arg("threads") = 0, py::arg("decoding_order") = false,
-           py::arg("residual") = true, py::arg("coefficients") = false, py::arg("limits") = LimitsDict(),
+           py::arg("residual") = true, py::arg("limits") = LimitsDict(),
            py::arg("index") = py::none(), py::arg("frame_ids") = std::vector<std::int64_t>())
       .def("__iter__", [](py::object self) { return self; })
       .def("__next__", &Reader::next);

@@ -18,7 +18,7 @@
 #include "bindings/heat_arguments.h"
 #include "bindings/scorer.h"
 #include "common/geometry.h"
-#include "hevc/picture.h"
+#include "codec/picture.h"
 #include "saliency/ranking.h"
 #include "saliency/saliency.h"
 
@@ -28,7 +28,7 @@ namespace {
 
 using namespace ove::saliency;
 using namespace ove::bindings;
-using ove::hevc::CodecPicture;
+using ove::codec::CodecPicture;
 
 py::array_t<bool> keep(const Array<float>& scores, const Array<bool>& valid, const Array<bool>& keep_whole,
                        double full_score, const py::dict& p) {

@@ -14,7 +14,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/canvas.h"
-#include "bindings/chosen_pictures.h"
+#include "pipeline/chosen_pictures.h"
 #include "bindings/gil.h"
 #include "bindings/source.h"
 #include "common/error.h"
@@ -32,11 +32,11 @@ namespace {
 // Calls visit(slot, picture, gather) for every decoded picture of `packets` that `needs(slot)`, in output order; `slot`
 // is its place among `packets`.
 template <class Needs, class Visit>
-void for_each_picture(media::Demuxer demuxer, const Array<std::int64_t>& packets, const Decoding& decoding,
+void for_each_picture(media::Demuxer demuxer, const Array<std::int64_t>& packets, const pipeline::Decoding& decoding,
                       const CanvasOptions& canvas, Needs&& needs, Visit&& visit) {
   const std::span<const std::int64_t> wanted(packets.data(), static_cast<std::size_t>(packets.size()));
   const int turns = demuxer.info().quarter_turns;
-  ChosenPictures pictures(std::move(demuxer), wanted, decoding, needs);
+  pipeline::ChosenPictures pictures(std::move(demuxer), wanted, decoding, needs);
   std::optional<tokens::PatchGather> gather;
   std::size_t slot = 0;
   for (YuvPicture picture; pictures.next(picture, slot);) {
@@ -171,13 +171,13 @@ void bind_tokens(py::module_& m) {
       "gather_patches", &gather_patches, py::arg("source"), py::arg("packets"), py::arg("starts"), py::arg("positions"),
       py::kw_only(), py::arg("resize"), py::arg("size"), py::arg("patch_size"), py::arg("source_size"),
       py::arg("mean") = clip.mean, py::arg("std") = clip.std, py::arg("threads") = 0, py::arg("index") = py::none(),
-      py::arg("max_luma_samples") = hevc::Limits().max_luma_samples,
+      py::arg("max_luma_samples") = codec::Limits().max_luma_samples,
       "Normalised patches (N, 3*p*p) float32 of the pictures of the given packets (T,): the rows starts[i] to\n"
       "starts[i+1] of positions (N, 2), patch row and column, belong to packets[i]. `source_size` is the width and\n"
       "height that they must be shown with; with the `index` of an HEVC video, nothing is read that they do not need.");
   m.def("gather_frames", &gather_frames, py::arg("source"), py::arg("packets"), py::kw_only(), py::arg("resize"),
         py::arg("size"), py::arg("mean") = clip.mean, py::arg("std") = clip.std, py::arg("threads") = 0,
-        py::arg("index") = py::none(), py::arg("max_luma_samples") = hevc::Limits().max_luma_samples,
+        py::arg("index") = py::none(), py::arg("max_luma_samples") = codec::Limits().max_luma_samples,
         "Normalised R'G'B' frames (T, 3, H, W) float32 of the pictures of the given packets (T,).");
   m.def(
       "gather_planes", &gather_planes, py::arg("planes"), py::arg("positions"), py::kw_only(), py::arg("bit_depth") = 8,

@@ -8,9 +8,9 @@
 #include <memory>
 #include <string>
 
-#include "hevc/limits.h"
+#include "codec/limits.h"
 
-namespace ove::hevc {
+namespace ove::codec {
 struct CodecPicture;
 }
 
@@ -28,10 +28,10 @@ void bind_tokens(pybind11::module_& m);
 void bind_transcoding(pybind11::module_& m);
 
 // What a _core.Picture shows; throws a TypeError for other objects.
-std::shared_ptr<const hevc::CodecPicture> codec_picture(const pybind11::object& picture);
+std::shared_ptr<const codec::CodecPicture> codec_picture(const pybind11::object& picture);
 
 // Limits by name. limits_of() throws std::invalid_argument for a name that is no limit, and for a value out of range.
 using LimitsDict = std::map<std::string, std::int64_t>;
-hevc::Limits limits_of(const LimitsDict& values);
+codec::Limits limits_of(const LimitsDict& values);
 
 }  // namespace ove::bindings

@@ -61,4 +61,11 @@ YuvFormat yuv_format(int width, int height, int components, int bit_depth, const
   return format;
 }
 
+std::vector<tokens::PatchPosition> places_of(const Array<std::int32_t>& positions) {
+  if (positions.ndim() != 2 || positions.shape(1) != 2) throw std::invalid_argument("positions must be (N, 2)");
+  std::vector<tokens::PatchPosition> places(static_cast<std::size_t>(positions.shape(0)));
+  for (std::size_t i = 0; i < places.size(); ++i) places[i] = {positions.data()[2 * i], positions.data()[2 * i + 1]};
+  return places;
+}
+
 }  // namespace ove::bindings

@@ -3,10 +3,13 @@
 
 #include <array>
 #include <string>
+#include <vector>
 
+#include "bindings/bindings.h"
 #include "common/geometry.h"
 #include "common/yuv.h"
 #include "tokens/patch_formula.h"
+#include "tokens/patch_gather.h"
 
 namespace ove::bindings {
 
@@ -25,5 +28,8 @@ Geometry canvas_geometry(const YuvFormat& format, int quarter_turns, const Canva
 // `components`: 1 for luma alone, else 3. Throws std::invalid_argument for a matrix of another name.
 YuvFormat yuv_format(int width, int height, int components, int bit_depth, const std::string& matrix, bool full_range,
                      std::array<int, 2> chroma_shift, std::array<float, 2> chroma_site);
+
+// Patch rows and columns (N, 2).
+std::vector<tokens::PatchPosition> places_of(const Array<std::int32_t>& positions);
 
 }  // namespace ove::bindings

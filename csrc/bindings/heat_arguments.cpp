@@ -7,7 +7,7 @@ namespace py = pybind11;
 namespace ove::bindings {
 
 using namespace saliency;
-using hevc::CodecPicture;
+using codec::CodecPicture;
 
 namespace {
 
@@ -110,40 +110,6 @@ DisplayWindow window_of(const std::array<int, 4>& window, int rotation) {
     throw std::invalid_argument("window must be (x, y, width, height) inside the coded picture");
   }
   return {window[0], window[1], window[2], window[3], ((rotation / 90) % 4 + 4) % 4};
-}
-
-PictureView DecodedArrays::view(const CodecPicture& picture, const HeatParams& params, bool with_pred) {
-  const hevc::PictureBuffers& buffers = *picture.buffers;
-  PictureView view;
-  view.width = picture.width();
-  view.height = picture.height();
-  view.bit_depth = picture.sps->bit_depth_luma;
-  view.intra = picture.type == hevc::SliceType::kI;
-  view.mv = reinterpret_cast<const std::int16_t*>(buffers.mv.data());
-  view.poc = picture.poc;
-  view.ref_idx = reinterpret_cast<const std::int8_t*>(buffers.ref_idx.data());
-  if (with_pred) {
-    pred_.resize(buffers.mv.size());
-    picture.copy_pred(pred_.data());
-    view.pred = pred_.data();
-  }
-  if (params.vector == VectorMode::kDisplacement) {
-    ref_poc_.resize(2 * buffers.mv.size());
-    picture.copy_ref_poc(ref_poc_.data());
-    view.ref_poc = ref_poc_.data();
-  }
-  if (picture.detail >= hevc::Detail::kPacked) {  // not with coefficients, which only a GPU reads
-    const std::int16_t* samples = picture.residual->samples.data();
-    (picture.detail == hevc::Detail::kPacked ? view.packed_residual : view.residual) = samples;
-    coded_.clear();
-    for (const auto& block : picture.residual->coded) coded_.push_back({block.x4, block.y4, block.size4});
-    view.coded = coded_;
-  }
-  view.bits = buffers.bits.data();
-  view.bits_rows = picture.sps->height_in_ctbs();
-  view.bits_columns = picture.sps->width_in_ctbs();
-  view.ctb_size = picture.sps->ctb_size();
-  return view;
 }
 
 std::shared_ptr<const CodecPicture> decoded_picture(const py::object& picture) {

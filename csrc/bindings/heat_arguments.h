@@ -17,7 +17,7 @@
 
 #include "bindings/bindings.h"
 #include "common/geometry.h"
-#include "hevc/picture.h"
+#include "codec/picture.h"
 #include "saliency/params.h"
 #include "saliency/picture.h"
 #include "saliency/ranking.h"
@@ -33,21 +33,8 @@ saliency::RankingParams ranking_params(const pybind11::dict& params);
 Geometry geometry_of(const pybind11::dict& params, const DisplayWindow& window);
 DisplayWindow window_of(const std::array<int, 4>& window, int rotation);
 
-// The arrays of a decoded picture, in the decoder's memory as far as they lie there. One picture at a time.
-class DecodedArrays {
- public:
-  // Of the two arrays that say which lists a block uses, `pred` is made of the other where it is asked for.
-  saliency::PictureView view(const hevc::CodecPicture& picture, const saliency::HeatParams& params,
-                             bool with_pred = false);
-
- private:
-  std::vector<std::uint8_t> pred_;
-  std::vector<std::int32_t> ref_poc_;
-  std::vector<saliency::CodedSquare> coded_;
-};
-
 // A _core.Picture with arrays; throws std::invalid_argument for one of headers alone.
-std::shared_ptr<const hevc::CodecPicture> decoded_picture(const pybind11::object& picture);
+std::shared_ptr<const codec::CodecPicture> decoded_picture(const pybind11::object& picture);
 
 // The picture's arrays, each null where it is None; they are kept alive by the arguments.
 struct PictureArguments {

@@ -14,7 +14,8 @@
 #include "bindings/gil.h"
 #include "bindings/heat_arguments.h"
 #include "common/geometry.h"
-#include "hevc/picture.h"
+#include "codec/picture.h"
+#include "pipeline/picture_arrays.h"
 #include "reader/video_reader.h"
 #include "saliency/saliency.h"
 
@@ -65,7 +66,7 @@ class Scorer {
 
  private:
   static const saliency::PictureView& view(const saliency::PictureView& picture) { return picture; }
-  saliency::PictureView view(const hevc::CodecPicture& picture) { return arrays_.view(picture, params_); }
+  saliency::PictureView view(const codec::CodecPicture& picture) { return arrays_.view(picture, params_); }
 
   template <class Compute>
   pybind11::array_t<float> fill(int rows, int columns, Compute compute) {
@@ -82,7 +83,7 @@ class Scorer {
   Geometry geometry_;
   saliency::Saliency saliency_;
   std::mutex mutex_;
-  DecodedArrays arrays_;  // of the picture at work
+  pipeline::PictureArrays arrays_;  // of the picture at work
 };
 
 }  // namespace ove::bindings

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "bindings/gil.h"
+#include "reader/codecs.h"
 
 namespace py = pybind11;
 
@@ -68,7 +69,7 @@ media::Demuxer open_demuxer(py::handle source) {
     const std::string path = py::module_::import("os").attr("fsencode")(source).cast<std::string>();
     if (path.find('\0') != std::string::npos) throw py::value_error("source must not have a null byte in its name");
     const WithoutGil unlocked;
-    return media::Demuxer(path);
+    return media::Demuxer(path, reader::sniff_byte_stream);
   }
   if (PyObject_CheckBuffer(source.ptr())) {
     auto view = with_gil(py::reinterpret_borrow<py::buffer>(source).request());
@@ -79,13 +80,13 @@ media::Demuxer open_demuxer(py::handle source) {
                                               static_cast<std::size_t>(view->size * view->itemsize));
     auto memory = std::make_unique<media::MemorySource>(bytes, std::move(view));
     const WithoutGil unlocked;
-    return media::Demuxer(std::move(memory), "<bytes>");
+    return media::Demuxer(std::move(memory), "<bytes>", reader::sniff_byte_stream);
   }
   if (py::hasattr(source, "read")) {
     auto file = std::make_unique<FileObject>(source);
     const std::string name = name_of(source);
     const WithoutGil unlocked;
-    return media::Demuxer(std::move(file), name);
+    return media::Demuxer(std::move(file), name, reader::sniff_byte_stream);
   }
   throw py::type_error("source must be a path, bytes or a binary file object, not " +
                        py::str(py::type::of(source).attr("__name__")).cast<std::string>());

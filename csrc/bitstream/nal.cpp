@@ -22,8 +22,6 @@ std::size_t find_triple(std::span<const std::uint8_t> data, std::size_t from, st
   return kNone;
 }
 
-}  // namespace
-
 std::vector<NalUnit> split_annex_b(std::span<const std::uint8_t> stream, std::size_t most) {
   std::vector<NalUnit> units;
   std::size_t start = find_triple(stream, 0, 1);
@@ -37,20 +35,41 @@ std::vector<NalUnit> split_annex_b(std::span<const std::uint8_t> stream, std::si
   return units;
 }
 
-std::vector<NalUnit> split_length_prefixed(std::span<const std::uint8_t> sample, int length_size, std::size_t most) {
+std::vector<NalUnit> split_length_prefixed(std::span<const std::uint8_t> sample, std::size_t length_size,
+                                           std::size_t most) {
   std::vector<NalUnit> units;
   std::size_t at = 0;
   while (at < sample.size() && units.size() < most) {
-    if (sample.size() - at < static_cast<std::size_t>(length_size)) {
-      throw InvalidBitstreamError("a sample ends inside a NAL unit's length");
-    }
+    if (sample.size() - at < length_size) throw InvalidBitstreamError("a sample ends inside a NAL unit's length");
     std::size_t length = 0;
-    for (int i = 0; i < length_size; ++i) length = length << 8 | sample[at++];
+    for (std::size_t i = 0; i < length_size; ++i) length = length << 8 | sample[at++];
     if (length > sample.size() - at) throw InvalidBitstreamError("a NAL unit's length overruns its sample");
     if (length > 0) units.push_back({sample.subspan(at, length), at});
     at += length;
   }
   return units;
+}
+
+}  // namespace
+
+std::vector<NalUnit> NalFraming::split(std::span<const std::uint8_t> packet, std::size_t most) const {
+  return length_size_ == 0 ? split_annex_b(packet, most)
+                           : split_length_prefixed(packet, static_cast<std::size_t>(length_size_), most);
+}
+
+void NalFraming::append(std::span<const std::uint8_t> nal_unit, std::vector<std::uint8_t>& packet) const {
+  if (length_size_ == 0) packet.insert(packet.end(), {0, 0, 1});
+  if (length_size_ > 0 && length_size_ < 4 && nal_unit.size() >> 8 * length_size_ != 0) {
+    throw UnsupportedStreamError("a parameter set is longer than the lengths of this stream can say");
+  }
+  for (int i = length_size_; i-- > 0;) packet.push_back(static_cast<std::uint8_t>(nal_unit.size() >> 8 * i));
+  packet.insert(packet.end(), nal_unit.begin(), nal_unit.end());
+}
+
+bool begins_with_start_code(std::span<const std::uint8_t> bytes) {
+  std::size_t zeros = 0;
+  while (zeros < bytes.size() && bytes[zeros] == 0) ++zeros;
+  return zeros >= 2 && zeros < bytes.size() && bytes[zeros] == 1;
 }
 
 std::vector<std::uint8_t> to_rbsp(std::span<const std::uint8_t> bytes) {

@@ -13,16 +13,30 @@ struct NalUnit {
   std::size_t offset = 0;  // of bytes[0] in the buffer that was split
 };
 
-// Splits at the start codes 00 00 01. Trailing zero bytes belong to no NAL unit. Bytes before the first start code are
-// ignored, and what follows the first `most` units.
-std::vector<NalUnit> split_annex_b(std::span<const std::uint8_t> stream, std::size_t most = SIZE_MAX);
+// How the NAL units of a stream's packets are told apart: by start codes (Annex B), or by a length before each (ISO/IEC
+// 14496-15).
+class NalFraming {
+ public:
+  NalFraming() = default;
+  // `length_size`: bytes of a length, 1 to 4; 0 for start codes.
+  explicit NalFraming(int length_size) : length_size_(length_size) {}
 
-// Splits a sample of `length_size` (1..4) byte big-endian lengths. Throws InvalidBitstreamError where a length
-// overruns. What follows the first `most` units is ignored.
-std::vector<NalUnit> split_length_prefixed(std::span<const std::uint8_t> sample, int length_size,
-                                           std::size_t most = SIZE_MAX);
+  // The NAL units of a packet, without empty ones. Zero bytes before and behind a unit that start codes mark belong to
+  // none, and bytes before the first start code are ignored, as is what follows the first `most` units. Throws
+  // InvalidBitstreamError where a length overruns.
+  std::vector<NalUnit> split(std::span<const std::uint8_t> packet, std::size_t most = SIZE_MAX) const;
 
-// Removes emulation prevention bytes (7.3.1.1).
+  // Appends a NAL unit to a packet. Throws UnsupportedStreamError where its length does not fit.
+  void append(std::span<const std::uint8_t> nal_unit, std::vector<std::uint8_t>& packet) const;
+
+ private:
+  int length_size_ = 0;
+};
+
+// Whether the bytes begin as a byte stream of Annex B does: with a start code, and zeros before it at most.
+bool begins_with_start_code(std::span<const std::uint8_t> bytes);
+
+// Removes emulation prevention bytes (H.265 and H.264, 7.3.1).
 std::vector<std::uint8_t> to_rbsp(std::span<const std::uint8_t> bytes);
 
 }  // namespace ove

@@ -16,7 +16,6 @@ namespace ove::cuda {
 template <class Executor>
 void fit_medians(Executor& executor, const Clip& clip) {
   const std::int64_t fields = clip.pictures * clip.tables.lists, blocks = clip.tables.blocks();
-  double* const medians = clip.work.select.percentiles;
   saliency::Camera* const cameras = clip.work.cameras;
   const std::int64_t lists = clip.tables.lists;
   find_percentiles(
@@ -27,13 +26,15 @@ void fit_medians(Executor& executor, const Clip& clip) {
         const float* const components = s == 2 * field ? clip.arrays.x : clip.arrays.y;
         return weighted(components[field * blocks + i], clip.counts(field / lists, i) ? 1 : 0);
       },
-      medians);
-  executor.for_each(fields, [=] OVE_HOST_DEVICE(std::int64_t f) {
-    saliency::Camera camera;
-    camera.x0 = static_cast<float>(medians[2 * f]);
-    camera.y0 = static_cast<float>(medians[2 * f + 1]);
-    cameras[f] = camera;
-  });
+      [=] OVE_HOST_DEVICE(std::int64_t s, double median) {
+        saliency::Camera& camera = cameras[s / 2];
+        const auto value = static_cast<float>(median);
+        if (s % 2 == 0) {
+          camera.x0 = value, camera.xx = camera.xy = 0;
+        } else {
+          camera.y0 = value, camera.yx = camera.yy = 0;
+        }
+      });
 }
 
 template <class Executor>
@@ -231,11 +232,9 @@ void fill_intra(Executor& executor, const Clip& clip) {
         const float v = clip.at(clip.tables.centre_v)[i / clip.tables.grid.columns];
         return weighted(clip.block_motion(p, i, u, v));
       },
-      work.select.percentiles);
-  executor.for_each(clip.pictures, [=] OVE_HOST_DEVICE(std::int64_t p) {
-    const double found = work.select.percentiles[p];
-    work.fills[p] = saliency::filled_magnitude(intra_blocks, found, static_cast<float>(found));
-  });
+      [=] OVE_HOST_DEVICE(std::int64_t p, double found) {
+        work.fills[p] = saliency::filled_magnitude(intra_blocks, found, static_cast<float>(found));
+      });
 }
 
 // The camera of every picture and list.

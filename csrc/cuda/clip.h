@@ -20,8 +20,7 @@ struct ClipArrays {
   std::uint8_t* intra = nullptr;     // by block, 1 for those that are filled from the others; null where none are
   std::uint8_t* levels = nullptr;    // |Y - 128| of the window
   std::int32_t* bits = nullptr;      // by CTU
-  // Of the blocks of the picture that is taken in, where its record has coefficients.
-  std::int16_t *coefficients = nullptr, *intermediate = nullptr;
+  std::int32_t* sampled = nullptr;   // the number of the sampled picture that each counts for, where they accumulate
 
   ClipArrays() = default;
   ClipArrays(const HeatTables& t, std::int64_t pictures, Arena& arena) {
@@ -33,10 +32,7 @@ struct ClipArrays {
     }
     if (t.residual) levels = arena.take<std::uint8_t>(pictures * t.samples());
     if (t.bits) bits = arena.take<std::int32_t>(pictures * t.ctus());
-    if (t.residual && t.coded_samples > 0) {
-      coefficients = arena.take<std::int16_t>(t.coded_samples);
-      intermediate = arena.take<std::int16_t>(t.coded_samples);
-    }
+    if (t.accumulates()) sampled = arena.take<std::int32_t>(pictures);
   }
 };
 
@@ -124,6 +120,16 @@ struct ClipWork {
     const std::int64_t width = t.motion_cells.columns > t.window.width ? t.motion_cells.columns : t.window.width;
     return t.vertical.canvas / t.patch * width;
   }
+};
+
+// The memory of a clip: room for so many pictures taken in, and for so many sampled ones.
+struct ClipMemory {
+  ClipArrays arrays;
+  ClipSums sums;
+  ClipWork work;
+
+  ClipMemory(const HeatTables& t, std::int64_t pictures, std::int64_t sampled, Arena& arena)
+      : arrays(t, pictures, arena), sums(t, sampled, arena), work(t, pictures, sampled, arena) {}
 };
 
 // A clip at work: everything that a step reads. Its pictures are those taken in; of sampled(), those that count them.

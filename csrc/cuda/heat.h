@@ -4,67 +4,82 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
 #include "common/host_device.h"
 #include "cuda/cameras.h"
 #include "cuda/clip.h"
 #include "cuda/heat_tables.h"
 #include "cuda/percentiles.h"
-#include "cuda/residual.h"
 #include "cuda/variance.h"
 #include "saliency/formulas.h"
 
 namespace ove::cuda {
 
-// Takes a picture in: from its record, in the executor's memory, to the clip's arrays. `tables` is the memory of
-// HeatPlan::block().
+// Takes pictures in, from where `records` say that they lie, as numbers `first` on of the clip's arrays. No record has
+// more than `most_level_blocks` of them. All pointers are of the executor's memory.
 template <class Executor>
-void take_in(Executor& executor, const HeatTables& t, const std::byte* tables, const RecordSizes& sizes,
-             const std::byte* record, const ClipArrays& arrays, std::int64_t picture) {
+void take_in(Executor& executor, const HeatTables& t, const PictureRecord* records, std::int64_t count,
+             std::int64_t most_level_blocks, const ClipArrays& arrays, std::int64_t first) {
   using saliency::Vector;
   using saliency::VectorMode;
+  if (arrays.sampled != nullptr) {
+    executor.for_each(count, [=] OVE_HOST_DEVICE(std::int64_t k) { arrays.sampled[first + k] = records[k].sampled; });
+  }
   if (t.motion) {
-    const auto* mv = reinterpret_cast<const std::int16_t*>(record + t.record.mv);
-    const auto* pred = reinterpret_cast<const std::uint8_t*>(record + t.record.pred);
-    const auto* ref_poc = reinterpret_cast<const std::int32_t*>(record + t.record.ref_poc);
     const VectorMode mode = t.params.vector;
-    const std::int64_t blocks = t.blocks(), first = picture * t.lists * blocks, first_used = picture * blocks;
-    const int lists = t.lists;
-    const std::int32_t poc = sizes.poc;
-    const bool intra_picture = sizes.intra != 0;
-    executor.for_each(blocks, [=] OVE_HOST_DEVICE(std::int64_t i) {
-      for (int list = 0; list < lists; ++list) {
-        const Vector v = mode == VectorMode::kDisplacement
-                             ? saliency::displacement(mv + 4 * i, pred[i], ref_poc + 2 * i, poc)
-                             : saliency::list_vector(mv + 4 * i, pred[i], list, mode == VectorMode::kL0ElseL1);
-        arrays.x[first + list * blocks + i] = v.x;
-        arrays.y[first + list * blocks + i] = v.y;
+    const std::int64_t blocks = t.blocks(), columns = t.grid.columns, lists = t.lists;
+    executor.for_each(count * blocks, [=] OVE_HOST_DEVICE(std::int64_t i) {
+      const PictureRecord& record = records[i / blocks];
+      const std::int64_t block = i % blocks, picture = first + i / blocks;
+      const std::int64_t from = block / columns * record.block_stride + block % columns;
+      const std::int16_t* const mv = record.mv + 4 * from;
+      const std::uint8_t pred = record.pred != nullptr ? record.pred[from] : saliency::used_lists(mv);
+      for (std::int64_t list = 0; list < lists; ++list) {
+        const Vector v =
+            mode == VectorMode::kDisplacement
+                ? saliency::displacement(mv, pred, record.ref_poc + 2 * from, record.poc)
+                : saliency::list_vector(mv, pred, static_cast<int>(list), mode == VectorMode::kL0ElseL1);
+        arrays.x[(picture * lists + list) * blocks + block] = v.x;
+        arrays.y[(picture * lists + list) * blocks + block] = v.y;
       }
-      if (lists > 1) arrays.used[first_used + i] = pred[i] & 3;
-      if (arrays.intra != nullptr) arrays.intra[first_used + i] = !intra_picture && saliency::is_intra_block(pred[i]);
+      if (lists > 1) arrays.used[picture * blocks + block] = pred & 3;
+      if (arrays.intra != nullptr) {
+        arrays.intra[picture * blocks + block] = record.intra == 0 && saliency::is_intra_block(pred);
+      }
     });
   }
   if (t.bits) {
-    const auto* bits = reinterpret_cast<const std::int32_t*>(record + t.record.bits);
-    std::int32_t* const to = arrays.bits + picture * t.ctus();
-    executor.for_each(t.ctus(), [=] OVE_HOST_DEVICE(std::int64_t i) { to[i] = bits[i]; });
-  }
-  if (t.residual) {
-    std::uint8_t* const to = arrays.levels + picture * t.samples();
-    executor.zero(to, t.samples());
-    if (sizes.sparse_blocks > 0) take_coefficients(executor, t, tables, sizes, record, arrays, to);
-    const auto* blocks = reinterpret_cast<const LevelBlock*>(record + t.record.level_blocks);
-    const auto* levels = reinterpret_cast<const std::uint8_t*>(record + sizes.levels);
-    const std::int64_t width = t.window.width;
-    constexpr int kShares = 32;  // of the samples of a block
-    executor.for_each(sizes.level_blocks * kShares, [=] OVE_HOST_DEVICE(std::int64_t i) {
-      const LevelBlock block = blocks[i / kShares];
-      for (int k = static_cast<int>(i % kShares); k < block.width * block.height; k += kShares) {
-        to[(block.y + k / block.width) * width + block.x + k % block.width] = levels[block.offset + k];
-      }
+    const std::int64_t ctus = t.ctus(), columns = t.bits_cells.columns;
+    executor.for_each(count * ctus, [=] OVE_HOST_DEVICE(std::int64_t i) {
+      const PictureRecord& record = records[i / ctus];
+      const std::int32_t bits = record.bits[i % ctus / columns * record.bits_stride + i % ctus % columns];
+      arrays.bits[first * ctus + i] = bits > 0 ? bits : 0;
     });
   }
+  if (!t.residual) return;
+  const std::int64_t samples = t.samples(), width = t.window.width;
+  std::uint8_t* const levels = arrays.levels + first * samples;
+  executor.for_each(count * samples, [=] OVE_HOST_DEVICE(std::int64_t i) {
+    const PictureRecord& record = records[i / samples];
+    if (record.residual == nullptr) {
+      levels[i] = 0;
+      return;
+    }
+    const std::int64_t at = i % samples;
+    const int value = record.residual[at / width * record.residual_stride + at % width];
+    levels[i] = static_cast<std::uint8_t>(saliency::residual_level(value >> (record.bit_depth - 8)));
+  });
+  constexpr int kShares = 32;  // of the samples of a block
+  executor.for_each(count * most_level_blocks * kShares, [=] OVE_HOST_DEVICE(std::int64_t i) {
+    const std::int64_t picture = i / kShares / most_level_blocks, number = i / kShares % most_level_blocks;
+    const PictureRecord& record = records[picture];
+    if (number >= record.level_block_count) return;
+    const LevelBlock block = record.level_blocks[number];
+    std::uint8_t* const to = levels + picture * samples;
+    for (int k = static_cast<int>(i % kShares); k < block.width * block.height; k += kShares) {
+      to[(block.y + k / block.width) * width + block.x + k % block.width] = record.levels[block.offset + k];
+    }
+  });
 }
 
 // Cameras, and the map of motion where it is kept.
@@ -81,68 +96,87 @@ void measure_motion(Executor& executor, const Clip& clip) {
   });
 }
 
-// Pictures [first, end) that were taken in, one after the other in display order.
-struct Run {
-  std::int64_t first, end;
-};
-
-// The values of `n` places after the pictures of a run, from what they were before: value(picture, place). They are
-// added in the order of the pictures, as Sum.
+// The values of `n` places of each of the sampled pictures [first, end), from what they were before: value(picture,
+// place) of each of the pictures taken in that count for it, in their order, added as Sum. `sampled` tells of each of
+// the `pictures` which one it counts for, ascending.
 template <class Sum, class Executor, class T, class Value>
-void accumulate_values(Executor& executor, saliency::Accumulate accumulate, const Run& run, std::int64_t n, T* so_far,
+void accumulate_values(Executor& executor, saliency::Accumulate accumulate, const std::int32_t* sampled,
+                       std::int64_t pictures, std::int64_t first, std::int64_t end, std::int64_t n, T* so_far,
                        Value value) {
-  const std::int64_t first = run.first, end = run.end;
-  executor.for_each(n, [=] OVE_HOST_DEVICE(std::int64_t i) {
-    auto sum = static_cast<Sum>(so_far[i]);
-    for (std::int64_t p = first; p < end; ++p) sum = saliency::accumulated(accumulate, sum, value(p, i));
-    so_far[i] = static_cast<T>(sum);
+  executor.for_each((end - first) * n, [=] OVE_HOST_DEVICE(std::int64_t i) {
+    const std::int64_t to = first + i / n;
+    std::int64_t picture = 0;  // the first one that counts for `to`
+    for (std::int64_t after = pictures; picture < after;) {
+      const std::int64_t middle = picture + (after - picture) / 2;
+      if (sampled[middle] < to) {
+        picture = middle + 1;
+      } else {
+        after = middle;
+      }
+    }
+    T& place = so_far[to * n + i % n];
+    auto sum = static_cast<Sum>(place);
+    for (; picture < pictures && sampled[picture] == to; ++picture) {
+      sum = saliency::accumulated(accumulate, sum, value(picture, i % n));
+    }
+    place = static_cast<T>(sum);
   });
 }
 
-// Has pictures that were taken in count for sampled ones: picture i for number sampled[i] of the sums, ascending. All
-// of them are measured at once.
+// Clears the sums of all sampled pictures for which there is room.
 template <class Executor>
-void accumulate(Executor& executor, const Clip& clip, const ClipSums& sums, std::span<const std::int64_t> sampled) {
+void clear_sums(Executor& executor, const HeatTables& t, const ClipSums& sums, std::int64_t sampled) {
+  const auto clear = [&]<class T>(T* values, std::int64_t n) {
+    if (values != nullptr) executor.zero(values, sampled * n * static_cast<std::int64_t>(sizeof(T)));
+  };
+  clear(sums.motion, t.cells());
+  clear(sums.residual, t.samples());
+  clear(sums.levels, t.samples());
+  clear(sums.bits, t.ctus());
+}
+
+// Adds the pictures taken in to the sampled pictures [first, end) that they count for.
+template <class Executor>
+void accumulate(Executor& executor, const Clip& clip, const ClipSums& sums, std::int64_t first, std::int64_t end) {
   const HeatTables& t = clip.tables;
-  const saliency::Accumulate how = t.params.accumulate;
-  const std::int64_t cells = t.cells(), samples = t.samples(), ctus = t.ctus();
-  if (t.motion) measure_motion(executor, clip);
-  Run run{0, 0};
-  for (; run.first < clip.pictures; run.first = run.end) {
-    const std::int64_t to = sampled[static_cast<std::size_t>(run.first)];
-    for (run.end = run.first; run.end < clip.pictures && sampled[static_cast<std::size_t>(run.end)] == to;) ++run.end;
-    if (t.motion) {
-      accumulate_values<float>(executor, how, run, cells, sums.motion + to * cells,
-                               [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t i) {
-                                 const std::int64_t columns = clip.tables.motion_cells.columns;
-                                 return clip.motion(p, static_cast<int>(i % columns), static_cast<int>(i / columns));
-                               });
+  const auto add = [&]<class Sum, class T>(Sum, std::int64_t n, T* so_far, auto value) {
+    accumulate_values<Sum>(executor, t.params.accumulate, clip.arrays.sampled, clip.pictures, first, end, n, so_far,
+                           value);
+  };
+  if (t.motion) {
+    measure_motion(executor, clip);
+    add(float{}, t.cells(), sums.motion, [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t i) {
+      const std::int64_t columns = clip.tables.motion_cells.columns;
+      return clip.motion(p, static_cast<int>(i % columns), static_cast<int>(i / columns));
+    });
+  }
+  if (t.residual) {
+    const std::int64_t samples = t.samples();
+    const auto level = [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t i) { return clip.residual(p * samples + i); };
+    if (sums.residual != nullptr) {
+      add(float{}, samples, sums.residual, level);
+    } else {
+      add(float{}, samples, sums.levels, level);
     }
-    if (t.residual) {
-      const auto level = [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t i) { return clip.residual(p * samples + i); };
-      if (sums.residual != nullptr) {
-        accumulate_values<float>(executor, how, run, samples, sums.residual + to * samples, level);
-      } else {
-        accumulate_values<float>(executor, how, run, samples, sums.levels + to * samples, level);
-      }
-    }
-    if (t.bits) {
-      accumulate_values<std::int64_t>(
-          executor, how, run, ctus, sums.bits + to * ctus,
-          [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t i) { return clip.bits(p * ctus + i); });
-    }
+  }
+  if (t.bits) {
+    const std::int64_t ctus = t.ctus();
+    add(std::int64_t{}, ctus, sums.bits,
+        [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t i) { return clip.bits(p * ctus + i); });
   }
 }
 
-// The scale of one energy in every picture, from the percentiles found last.
-template <class Executor>
-void set_scales(Executor& executor, const Clip& clip, int energy, double floor) {
-  const ClipWork work = clip.work;
-  const std::int64_t pictures = clip.pictures / clip.segments();  // of a segment
-  executor.for_each(clip.pictures, [=] OVE_HOST_DEVICE(std::int64_t p) {
-    work.scales[3 * p + energy] = saliency::scale_of(work.select.percentiles[p / pictures], floor);
-  });
-}
+// Of one energy: the scale of the pictures of a segment.
+struct StoreScale {
+  float* scales;
+  std::int64_t pictures;  // of a segment
+  double floor;
+
+  OVE_HOST_DEVICE void operator()(std::int64_t segment, double percentile) const {
+    const float scale = saliency::scale_of(percentile, floor);
+    for (std::int64_t p = segment * pictures; p < (segment + 1) * pictures; ++p) scales[3 * p] = scale;
+  }
+};
 
 // The scales of all energies. With clip_scope, all values but levels count to 17 significant bits
 // (saliency::MagnitudeHistogram).
@@ -153,6 +187,7 @@ void find_scales(Executor& executor, const Clip& clip) {
   const std::int64_t segments = clip.segments(), pictures = clip.pictures / segments;
   const bool clip_scope = t.params.clip_scope;
   const double q = t.params.percentile;
+  const auto store = [&](int energy, double floor) { return StoreScale{clip.work.scales + energy, pictures, floor}; };
   const auto rounded = [=] OVE_HOST_DEVICE(float value) {
     return clip_scope ? saliency::magnitude_of_bin(saliency::magnitude_bin(value)) : value;
   };
@@ -164,8 +199,7 @@ void find_scales(Executor& executor, const Clip& clip) {
           rounded(clip.motion(picture, static_cast<int>(cell % columns), static_cast<int>(cell / columns))));
     };
     find_percentiles(executor, select, segments, pictures * n, Always{static_cast<std::uint64_t>(pictures * n)}, q,
-                     value, select.percentiles);
-    set_scales(executor, clip, 0, saliency::kLeastMotion);
+                     value, store(0, saliency::kLeastMotion));
   }
   const std::int64_t n = pictures * t.samples();
   if (t.residual && clip.residual_sums != nullptr) {
@@ -174,15 +208,14 @@ void find_scales(Executor& executor, const Clip& clip) {
       return weighted(rounded(sums[s * n + i]));
     };
     find_percentiles(executor, select, segments, n, Always{static_cast<std::uint64_t>(n)}, q, value,
-                     select.percentiles);
-    set_scales(executor, clip, 1, saliency::kLeastResidual);
+                     store(1, saliency::kLeastResidual));
   } else if (t.residual) {
     const std::uint8_t* const levels = clip.arrays.levels;
     const auto value = [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t i) { return Weighted{levels[s * n + i], 1}; };
     find_percentiles(
         executor, select, segments, n, Always{static_cast<std::uint64_t>(n)}, q, 8, value,
-        [] OVE_HOST_DEVICE(std::uint32_t level) { return static_cast<double>(level); }, select.percentiles);
-    set_scales(executor, clip, 1, saliency::kLeastResidual);
+        [] OVE_HOST_DEVICE(std::uint32_t level) { return static_cast<double>(level); },
+        store(1, saliency::kLeastResidual));
   }
   if (t.bits) {
     float* const bits = clip.work.bits;
@@ -194,16 +227,33 @@ void find_scales(Executor& executor, const Clip& clip) {
       return weighted(rounded(bits[s * pictures * ctus + i]), samples[i % ctus]);
     };
     find_percentiles(executor, select, segments, pictures * ctus,
-                     Always{static_cast<std::uint64_t>(pictures * t.samples())}, q, value, select.percentiles);
-    set_scales(executor, clip, 2, saliency::kLeastBits);
+                     Always{static_cast<std::uint64_t>(pictures * t.samples())}, q, value,
+                     store(2, saliency::kLeastBits));
   }
 }
 
-// All that scores of pictures taken in are made with.
+// The scales of all energies of all pictures are these three (in the executor's memory).
 template <class Executor>
-void measure(Executor& executor, const Clip& clip) {
-  if (clip.tables.motion) measure_motion(executor, clip);
-  find_scales(executor, clip);
+void set_scales(Executor& executor, const Clip& clip, const float* scales) {
+  float* const to = clip.work.scales;
+  executor.for_each(3 * clip.pictures, [=] OVE_HOST_DEVICE(std::int64_t i) { to[i] = scales[i % 3]; });
+  if (!clip.tables.bits) return;
+  float* const bits = clip.work.bits;
+  executor.for_each(clip.pictures * clip.tables.ctus(),
+                    [=] OVE_HOST_DEVICE(std::int64_t i) { bits[i] = saliency::value_of_bits(clip.bits(i)); });
+}
+
+// All that scores and heat are made with: the maps of pictures taken in, unless they are sums, and scales: those given
+// or the percentiles'. Those of the first picture come to `scales_out`. Both are of the executor's memory, or null.
+template <class Executor>
+void measure(Executor& executor, const Clip& clip, const float* given_scales, float* scales_out) {
+  if (clip.tables.motion && !clip.tables.accumulates()) measure_motion(executor, clip);
+  given_scales != nullptr ? set_scales(executor, clip, given_scales) : find_scales(executor, clip);
+  if (scales_out == nullptr) return;
+  executor.for_each(3, [=] OVE_HOST_DEVICE(std::int64_t i) {
+    const HeatTables& t = clip.tables;
+    scales_out[i] = (i == 0 ? t.motion : i == 1 ? t.residual : t.bits) ? clip.work.scales[i] : 0;
+  });
 }
 
 // sums += weight * (vertical . E . horizontal^T) with E = at(picture, row, column), which it may add to a sum itself:
@@ -289,8 +339,7 @@ void sum_canvas(Executor& executor, const Clip& clip) {
   });
 }
 
-// Scores of all pictures of the clip, (pictures, rows, columns) in display orientation, after measure() or, of sampled
-// pictures that accumulate, find_scales().
+// Scores of all pictures of the clip, (pictures, rows, columns) in display orientation, after measure().
 template <class Executor>
 void score(Executor& executor, const Clip& clip, float* scores) {
   clip.tables.linear ? sum_linear(executor, clip) : sum_canvas(executor, clip);

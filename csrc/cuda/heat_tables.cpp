@@ -1,12 +1,9 @@
 #include "cuda/heat_tables.h"
 
 #include <algorithm>
-#include <cstring>
-#include <numeric>
 #include <stdexcept>
 #include <string>
 
-#include "hevc/trans_matrix.h"
 #include "saliency/bits.h"
 #include "saliency/motion.h"
 #include "saliency/resampling.h"
@@ -28,11 +25,49 @@ constexpr int kMostSide = 65535;  // as LevelBlock counts
 // Side of the blocks that a picture is cut into where nothing tells which of its blocks are coded.
 constexpr int kUnknownSide = 32;
 
-std::int64_t most_blocks(int begin, int length, int side) { return (begin % side + length + side - 1) / side; }
+std::int64_t num_blocks(int begin, int length, int side) { return (begin % side + length + side - 1) / side; }
 
-template <class T>
-void copy_all(const std::vector<T>& values, std::byte* to) {
-  if (!values.empty()) std::memcpy(to, values.data(), values.size() * sizeof(T));
+// Hands out the sections of a packed picture, at multiples of kAlignment.
+class Sections {
+ public:
+  Sections(std::byte* here, const std::byte* there) : here_(here), there_(there) {}
+
+  // Memory for so many values here, and its address there.
+  template <class T>
+  T* take(std::int64_t count, const T*& there) {
+    T* const part = reinterpret_cast<T*>(here_ + bytes_);
+    there = reinterpret_cast<const T*>(there_ + bytes_);
+    bytes_ += aligned(count * static_cast<std::int64_t>(sizeof(T)));
+    return part;
+  }
+  std::int64_t bytes() const { return bytes_; }
+
+ private:
+  std::byte* here_;
+  const std::byte* there_;
+  std::int64_t bytes_ = 0;
+};
+
+// The coded blocks of a picture, cut to the window.
+std::vector<LevelBlock> level_blocks(const DisplayWindow& window, const PictureView& picture) {
+  std::vector<LevelBlock> blocks;
+  std::uint32_t levels = 0;
+  const auto add = [&](int x, int y, int width, int height) {
+    const int left = std::max(x - window.x, 0), right = std::min(x + width - window.x, window.width);
+    const int top = std::max(y - window.y, 0), bottom = std::min(y + height - window.y, window.height);
+    if (left >= right || top >= bottom) return;
+    blocks.push_back({static_cast<std::uint16_t>(left), static_cast<std::uint16_t>(top),
+                      static_cast<std::uint16_t>(right - left), static_cast<std::uint16_t>(bottom - top), levels});
+    levels += static_cast<std::uint32_t>((right - left) * (bottom - top));
+  };
+  if (picture.coded) {
+    for (const CodedSquare& s : *picture.coded) add(4 * s.x4, 4 * s.y4, 4 * s.size4, 4 * s.size4);
+  } else {
+    for (int y = 0; y < picture.height; y += kUnknownSide) {
+      for (int x = 0; x < picture.width; x += kUnknownSide) add(x, y, kUnknownSide, kUnknownSide);
+    }
+  }
+  return blocks;
 }
 
 }  // namespace
@@ -46,8 +81,7 @@ Table<T> HeatPlan::add(std::span<const T> values) {
   return table;
 }
 
-HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const Geometry& geometry, int ctb_size,
-                   std::int64_t coded_samples) {
+HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const Geometry& geometry, int ctb_size) {
   check_params(params);
   if (window.width > kMostSide || window.height > kMostSide) {
     throw std::invalid_argument("pictures on a GPU have at most " + std::to_string(kMostSide) + " samples a side");
@@ -114,78 +148,21 @@ HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const 
     t.bits_samples = add(std::span<const std::uint32_t>(samples));
   }
 
-  if (t.residual && coded_samples > 0) {
-    t.coded_samples = coded_samples;
-    std::vector<std::int8_t> matrix, dst;
-    for (const auto& row : hevc::kTransMatrix) matrix.insert(matrix.end(), row.begin(), row.end());
-    for (const auto& row : hevc::kDst4) dst.insert(dst.end(), row.begin(), row.end());
-    t.trans_matrix = add(std::span<const std::int8_t>(matrix));
-    t.dst = add(std::span<const std::int8_t>(dst));
-  }
-
-  RecordLayout& record = t.record;
-  record.pred = aligned(t.motion ? t.blocks() * 8 : 0);
-  record.ref_poc = record.pred + aligned(t.motion ? t.blocks() : 0);
-  record.bits = record.ref_poc + aligned(t.motion && params.vector == VectorMode::kDisplacement ? t.blocks() * 8 : 0);
-  record.level_blocks = record.bits + aligned(t.ctus() * 4);
   // Coded blocks are of at least 4x4 samples.
-  const std::int64_t squares = most_blocks(window.x, window.width, 4) * most_blocks(window.y, window.height, 4);
-  const std::int64_t blocks = std::max<std::int64_t>(squares, window.height);
-  record.capacity = record.level_blocks +
-                    (t.residual ? aligned(blocks * static_cast<std::int64_t>(sizeof(LevelBlock))) + t.samples() : 0);
-}
-
-std::int64_t HeatPlan::record_bytes(const hevc::SparseResidual* residual) const {
-  if (residual == nullptr) return tables_.record.capacity;
-  const auto blocks = static_cast<std::int64_t>((residual->blocks.size() + 1) * sizeof(hevc::SparseBlock));
-  const auto coefficients = static_cast<std::int64_t>(residual->coefficients.size() * sizeof(hevc::Coefficient));
-  return tables_.record.level_blocks + aligned(blocks) + coefficients;
-}
-
-RecordSizes HeatPlan::pack(const PictureView& picture, const hevc::SparseResidual* residual, std::byte* record) const {
-  const HeatTables& t = tables_;
-  const DisplayWindow& window = t.window;
-  HeatParams needed = t.params;
-  if (residual != nullptr) needed.residual_weight = 0;
-  check_picture(needed, window, picture);
-  RecordSizes sizes;
-  sizes.poc = picture.poc;
-  sizes.bit_depth = picture.bit_depth;
-  sizes.intra = picture.intra;
-  if (t.motion) pack_motion(picture, record);
-  if (t.bits) pack_bits(picture, record);
-  if (!t.residual) {
-    sizes.levels = sizes.bytes = t.record.level_blocks;
-  } else if (residual != nullptr) {
-    pack_coefficients(*residual, record, sizes);
-  } else {
-    pack_levels(picture, record, sizes);
-  }
-  return sizes;
-}
-
-void HeatPlan::pack_motion(const PictureView& picture, std::byte* record) const {
-  const HeatTables& t = tables_;
-  const DisplayWindow& window = t.window;
-  check_motion(t.params, picture);
-  const std::size_t columns = t.grid.columns;
-  for (int row = 0; row < t.grid.rows; ++row) {
-    const std::size_t from = static_cast<std::size_t>(window.y / 4 + row) * picture.block_columns() + window.x / 4;
-    const std::size_t to = static_cast<std::size_t>(row) * columns;
-    auto* pred = reinterpret_cast<std::uint8_t*>(record + t.record.pred) + to;
-    std::memcpy(record + t.record.mv + to * 8, picture.mv + from * 4, columns * 8);
-    if (picture.pred == nullptr) {
-      used_lists(picture.mv + from * 4, columns, pred);
-    } else {
-      std::memcpy(pred, picture.pred + from, columns);
-    }
-    if (t.params.vector == VectorMode::kDisplacement) {
-      std::memcpy(record + t.record.ref_poc + to * 8, picture.ref_poc + from * 2, columns * 8);
-    }
+  most_blocks_ = num_blocks(window.x, window.width, 4) * num_blocks(window.y, window.height, 4);
+  if (t.motion) most_bytes_ += aligned(t.blocks() * 8) + aligned(t.blocks());
+  if (t.motion && params.vector == VectorMode::kDisplacement) most_bytes_ += aligned(t.blocks() * 8);
+  if (t.bits) most_bytes_ += aligned(t.ctus() * 4);
+  if (t.residual) {
+    most_bytes_ += aligned(most_blocks_ * static_cast<std::int64_t>(sizeof(LevelBlock))) + aligned(t.samples());
   }
 }
 
-void HeatPlan::check_ctus(const PictureView& picture) const {
+void HeatPlan::check(const PictureView& picture) const {
+  const HeatTables& t = tables_;
+  check_picture(t.params, t.window, picture);
+  if (t.motion) check_motion(t.params, picture);
+  if (!t.bits) return;
   check_bits(picture);
   if (picture.ctb_size != ctus_->side) {
     throw std::invalid_argument("ctb_size changes inside the clip: select from pictures of one sequence");
@@ -193,87 +170,76 @@ void HeatPlan::check_ctus(const PictureView& picture) const {
   ctus_->check(picture);
 }
 
-void HeatPlan::pack_bits(const PictureView& picture, std::byte* record) const {
-  check_ctus(picture);
-  auto* to = reinterpret_cast<std::int32_t*>(record + tables_.record.bits);
-  for (int row = 0; row < ctus_->rows; ++row) {
-    for (const std::int32_t bits : ctus_->row(picture, row)) *to++ = std::max(0, bits);
-  }
-}
-
-void HeatPlan::pack_coefficients(const hevc::SparseResidual& residual, std::byte* record, RecordSizes& sizes) const {
-  if (residual.samples > tables_.coded_samples) throw std::invalid_argument("coded blocks of a picture overlap");
-  std::byte* const blocks = record + tables_.record.level_blocks;
-  const std::size_t block_bytes = residual.blocks.size() * sizeof(hevc::SparseBlock);
-  sizes.sparse_blocks = std::ssize(residual.blocks);
-  sizes.coded_samples = residual.samples;
-  copy_all(residual.blocks, blocks);
-  hevc::SparseBlock end;
-  end.coefficients = static_cast<std::uint32_t>(residual.coefficients.size());
-  std::memcpy(blocks + block_bytes, &end, sizeof(end));
-  sizes.coefficients = tables_.record.level_blocks + aligned(static_cast<std::int64_t>(block_bytes + sizeof(end)));
-  const std::size_t bytes = residual.coefficients.size() * sizeof(hevc::Coefficient);
-  copy_all(residual.coefficients, record + sizes.coefficients);
-  sizes.bytes = sizes.coefficients + static_cast<std::int64_t>(bytes);
-}
-
-void HeatPlan::pack_levels(const PictureView& picture, std::byte* record, RecordSizes& sizes) const {
+PictureRecord HeatPlan::in_place(const PictureView& picture) const {
+  check(picture);
   const HeatTables& t = tables_;
   const DisplayWindow& window = t.window;
-  std::vector<LevelBlock> blocks;
-  std::uint32_t count = 0;
-  const auto add_block = [&](int x, int y, int width, int height) {
-    const int left = std::max(x - window.x, 0), right = std::min(x + width - window.x, window.width);
-    const int top = std::max(y - window.y, 0), bottom = std::min(y + height - window.y, window.height);
-    if (left >= right || top >= bottom) return;
-    blocks.push_back({static_cast<std::uint16_t>(left), static_cast<std::uint16_t>(top),
-                      static_cast<std::uint16_t>(right - left), static_cast<std::uint16_t>(bottom - top), count});
-    count += static_cast<std::uint32_t>((right - left) * (bottom - top));
-  };
-  if (picture.coded) {
-    for (const CodedSquare& s : *picture.coded) add_block(4 * s.x4, 4 * s.y4, 4 * s.size4, 4 * s.size4);
-  } else {
-    for (int y = 0; y < picture.height; y += kUnknownSide) {
-      for (int x = 0; x < picture.width; x += kUnknownSide) add_block(x, y, kUnknownSide, kUnknownSide);
-    }
+  PictureRecord record;
+  record.poc = picture.poc;
+  record.bit_depth = picture.bit_depth;
+  record.intra = picture.intra;
+  if (t.motion) {
+    record.block_stride = picture.block_columns();
+    const std::int64_t first = window.y / 4 * record.block_stride + window.x / 4;
+    record.mv = picture.mv + 4 * first;
+    if (picture.pred != nullptr) record.pred = picture.pred + first;
+    if (t.params.vector == VectorMode::kDisplacement) record.ref_poc = picture.ref_poc + 2 * first;
   }
-  sizes.level_blocks = std::ssize(blocks);
-  sizes.levels = t.record.level_blocks + aligned(sizes.level_blocks * static_cast<std::int64_t>(sizeof(LevelBlock)));
-  sizes.bytes = sizes.levels + count;
-  if (sizes.bytes > t.record.capacity) throw std::invalid_argument("coded blocks of a picture overlap");
-  copy_all(blocks, record + t.record.level_blocks);
-  auto* levels = reinterpret_cast<std::uint8_t*>(record + sizes.levels);
-  for (const LevelBlock& block : blocks) {
-    const Run run{0, block.width};
-    for (int y = 0; y < block.height; ++y) {
-      const std::int16_t* row =
-          picture.residual + static_cast<std::size_t>(window.y + block.y + y) * picture.width + window.x + block.x;
-      levels += residual_levels(row, std::span(&run, 1), picture.bit_depth - 8, levels);
-    }
+  if (t.bits) {
+    record.bits_stride = picture.bits_columns;
+    record.bits = picture.bits + ctus_->first_row * record.bits_stride + ctus_->first_column;
   }
+  if (t.residual) {
+    record.residual_stride = picture.width;
+    record.residual = picture.residual + window.y * record.residual_stride + window.x;
+  }
+  return record;
 }
 
-RecordSizes HeatPlan::dense_sizes(const PictureView& picture) const {
+PictureRecord HeatPlan::pack(const PictureView& picture, std::byte* to, const std::byte* there,
+                             std::int64_t& bytes) const {
   const HeatTables& t = tables_;
-  check_picture(t.params, t.window, picture);
-  if (t.motion) check_motion(t.params, picture);
-  if (t.bits) check_ctus(picture);
-  RecordSizes sizes;
-  sizes.poc = picture.poc;
-  sizes.intra = picture.intra;
-  sizes.level_blocks = t.residual ? t.window.height : 0;
-  sizes.levels = t.record.level_blocks + aligned(sizes.level_blocks * static_cast<std::int64_t>(sizeof(LevelBlock)));
-  sizes.bytes = sizes.levels + (t.residual ? t.samples() : 0);
-  return sizes;
-}
-
-std::vector<LevelBlock> HeatPlan::dense_blocks() const {
-  const auto width = static_cast<std::uint16_t>(tables_.window.width);
-  std::vector<LevelBlock> blocks;
-  for (int y = 0; tables_.residual && y < tables_.window.height; ++y) {
-    blocks.push_back({0, static_cast<std::uint16_t>(y), width, 1, static_cast<std::uint32_t>(y) * width});
+  const DisplayWindow& window = t.window;
+  const PictureRecord from = in_place(picture);
+  PictureRecord record = from;
+  Sections sections(to, there);
+  const auto copy_rows = [&]<class T>(const T* source, std::int64_t stride, int rows, std::int64_t width, const T*& at) {
+    T* const values = sections.take<T>(rows * width, at);
+    for (std::int64_t row = 0; row < rows; ++row) std::copy_n(source + row * stride, width, values + row * width);
+  };
+  if (t.motion) {
+    const std::int64_t columns = t.grid.columns;
+    record.block_stride = columns;
+    copy_rows(from.mv, 4 * from.block_stride, t.grid.rows, 4 * columns, record.mv);
+    if (from.pred != nullptr) copy_rows(from.pred, from.block_stride, t.grid.rows, columns, record.pred);
+    if (from.ref_poc != nullptr) {
+      copy_rows(from.ref_poc, 2 * from.block_stride, t.grid.rows, 2 * columns, record.ref_poc);
+    }
   }
-  return blocks;
+  if (t.bits) {
+    record.bits_stride = t.bits_cells.columns;
+    copy_rows(from.bits, from.bits_stride, t.bits_cells.rows, record.bits_stride, record.bits);
+  }
+  if (t.residual) {
+    const std::vector<LevelBlock> blocks = level_blocks(window, picture);
+    const std::int64_t levels = blocks.empty() ? 0 : blocks.back().offset + blocks.back().width * blocks.back().height;
+    if (std::ssize(blocks) > most_blocks_ || levels > t.samples()) {
+      throw std::invalid_argument("coded blocks of a picture overlap");
+    }
+    record.residual = nullptr;
+    record.level_block_count = std::ssize(blocks);
+    copy_rows(blocks.data(), 0, 1, std::ssize(blocks), record.level_blocks);
+    std::uint8_t* level = sections.take<std::uint8_t>(levels, record.levels);
+    for (const LevelBlock& block : blocks) {
+      const Run run{0, block.width};
+      for (int y = 0; y < block.height; ++y) {
+        const std::int16_t* row = from.residual + (block.y + y) * from.residual_stride + block.x;
+        level += residual_levels(row, std::span(&run, 1), picture.bit_depth - 8, level);
+      }
+    }
+  }
+  bytes = sections.bytes();
+  return record;
 }
 
 }  // namespace ove::cuda

@@ -10,7 +10,6 @@
 
 #include "common/geometry.h"
 #include "common/host_device.h"
-#include "hevc/coefficients.h"
 #include "saliency/bits.h"
 #include "saliency/camera.h"
 #include "saliency/params.h"
@@ -42,14 +41,6 @@ struct CellTable {  // saliency::ValueMap, without its values
   Table<std::int32_t> column_of, row_of;
 };
 
-// A picture as it goes up: vectors (and what tells which count) of the window's blocks, the bits of its CTUs (int32),
-// and its residual: LevelBlocks and the levels of these blocks, |Y - 128| one a byte; or hevc::SparseBlocks, one more
-// than there are, and hevc::Coefficients. Sections begin at multiples of 16 bytes.
-struct RecordLayout {
-  std::int64_t mv = 0, pred = 0, ref_poc = 0, bits = 0, level_blocks = 0;  // offsets of the sections
-  std::int64_t capacity = 0;                                               // bytes of the largest record with levels
-};
-
 struct HeatTables {
   saliency::HeatParams params;
   DisplayWindow window;
@@ -61,17 +52,14 @@ struct HeatTables {
   bool motion_in_blocks = false;  // |v| is the same all over a 4x4 block
   bool motion_in_map = false;     // its energies are added up cell by cell of its map
   double full_score = 0;
-  std::int64_t coded_samples = 0;  // of a picture whose coefficients can be taken in; 0: only levels
 
   AxisTable vertical, horizontal;
   CellTable motion_cells, bits_cells;
   SumsTable motion_vertical, motion_horizontal, sample_vertical, sample_horizontal, bits_vertical, bits_horizontal;
-  Table<float> centre_u, centre_v;       // those of the middles of blocks
-  Table<float> u, v;                     // coordinates of Camera along the map's sides
-  Table<float> prior_x, prior_y;         // bells of the centre prior
-  Table<std::uint32_t> bits_samples;     // of the window, in each CTU
-  Table<std::int8_t> trans_matrix, dst;  // hevc::kTransMatrix and kDst4, where there are coded_samples
-  RecordLayout record;
+  Table<float> centre_u, centre_v;    // those of the middles of blocks
+  Table<float> u, v;                  // coordinates of Camera along the map's sides
+  Table<float> prior_x, prior_y;      // bells of the centre prior
+  Table<std::uint32_t> bits_samples;  // of the window, in each CTU
 
   OVE_HOST_DEVICE std::int64_t blocks() const { return std::int64_t{grid.columns} * grid.rows; }
   OVE_HOST_DEVICE std::int64_t samples() const { return std::int64_t{window.width} * window.height; }
@@ -99,51 +87,55 @@ struct LevelBlock {
 };
 static_assert(sizeof(LevelBlock) == 12);
 
-// Of one picture.
-struct RecordSizes {
-  std::int64_t level_blocks = 0, sparse_blocks = 0;  // their numbers, of which one is 0
-  std::int64_t levels = 0, coefficients = 0;         // offsets of the sections
-  std::int64_t coded_samples = 0;                    // of the sparse blocks
-  std::int64_t bytes = 0;                            // of the whole record
-  std::int32_t poc = 0;
-  std::int32_t bit_depth = 8;
-  std::int32_t intra = 0;  // 1: an I picture
+// Where what the kernels read of one picture lies, in the executor's memory. Strides count elements from row to row.
+struct PictureRecord {
+  const std::int16_t* mv = nullptr;        // of the window's first block, likewise the next two
+  const std::uint8_t* pred = nullptr;      // null: a list is used where its vector is not 0
+  const std::int32_t* ref_poc = nullptr;
+  std::int64_t block_stride = 0;
+  const std::int32_t* bits = nullptr;  // of the window's first CTU
+  std::int64_t bits_stride = 0;
+  // Residuals: samples of the window at bit_depth; or, where that is null, the levels of blocks, 0 outside of them.
+  const std::int16_t* residual = nullptr;
+  std::int64_t residual_stride = 0;
+  const LevelBlock* level_blocks = nullptr;
+  const std::uint8_t* levels = nullptr;  // |Y - 128|
+  std::int64_t level_block_count = 0;
+  std::int32_t poc = 0, bit_depth = 8;
+  std::int32_t intra = 0;    // 1: an I picture
+  std::int32_t sampled = 0;  // the number of the sampled picture that it counts for
 };
+static_assert(sizeof(PictureRecord) == 104 && std::is_trivially_copyable_v<PictureRecord>);
 
 class HeatPlan {
  public:
-  // `ctb_size` is that of the clip's pictures, looked at where bits count. `coded_samples` is 0, or how many luma
-  // samples its pictures have: then records may have coefficients. Throws std::invalid_argument for parameters that
-  // make no sense.
-  HeatPlan(const saliency::HeatParams& params, const DisplayWindow& window, const Geometry& geometry, int ctb_size,
-           std::int64_t coded_samples = 0);
+  // `ctb_size` is that of the clip's pictures, looked at where bits count. Throws std::invalid_argument for parameters
+  // that make no sense.
+  HeatPlan(const saliency::HeatParams& params, const DisplayWindow& window, const Geometry& geometry, int ctb_size);
 
   const HeatTables& tables() const { return tables_; }
   std::span<const std::byte> block() const { return block_; }  // the memory that the tables lie in
 
-  // Bytes that hold the record of a picture with this residual; null for one that goes up as levels.
-  std::int64_t record_bytes(const hevc::SparseResidual* residual) const;
+  // Bytes of the largest picture that pack() writes.
+  std::int64_t most_bytes() const { return most_bytes_; }
 
-  // Writes a picture to `record`, which holds record_bytes(residual). Its residual is looked at as given, that of the
-  // view only where it is null. Throws std::invalid_argument for what saliency::Saliency does.
-  RecordSizes pack(const saliency::PictureView& picture, const hevc::SparseResidual* residual, std::byte* record) const;
+  // Writes what counts of a picture to `to`, where most_bytes() lie; `there` is the address that these bytes are copied
+  // to. `bytes` is set to how many were written. Throws std::invalid_argument for what saliency::Saliency does.
+  PictureRecord pack(const saliency::PictureView& picture, std::byte* to, const std::byte* there,
+                     std::int64_t& bytes) const;
 
-  // A record whose every level is given, row after row of the window: its sizes, and its level blocks. The picture's
-  // arrays lie elsewhere: their pointers only tell which there are. Throws what pack() does.
-  RecordSizes dense_sizes(const saliency::PictureView& picture) const;
-  std::vector<LevelBlock> dense_blocks() const;
+  // A picture whose arrays lie in the executor's memory: the view's pointers are never followed. Throws what pack()
+  // does.
+  PictureRecord in_place(const saliency::PictureView& picture) const;
 
  private:
   template <class T>
   Table<T> add(std::span<const T> values);
-  void pack_motion(const saliency::PictureView& picture, std::byte* record) const;
-  void check_ctus(const saliency::PictureView& picture) const;
-  void pack_bits(const saliency::PictureView& picture, std::byte* record) const;
-  void pack_levels(const saliency::PictureView& picture, std::byte* record, RecordSizes& sizes) const;
-  void pack_coefficients(const hevc::SparseResidual& residual, std::byte* record, RecordSizes& sizes) const;
+  void check(const saliency::PictureView& picture) const;
 
   HeatTables tables_;
   std::vector<std::byte> block_;
+  std::int64_t most_bytes_ = 0, most_blocks_ = 0;  // of a picture
   std::optional<saliency::CtuCells> ctus_;  // where bits count
 };
 

@@ -71,19 +71,18 @@ struct Query {
 };
 constexpr int kSelectBits = 11, kSelectBins = 1 << kSelectBits;
 constexpr int kGroupBins = 64, kGroups = kSelectBins / kGroupBins;
+constexpr int kMostDigits = 3;  // of a key of 32 bits
 
 struct SelectWork {
   Query* queries = nullptr;         // two a segment
-  std::uint64_t* counts = nullptr;  // kSelectBins a query
+  std::uint64_t* counts = nullptr;  // kSelectBins a query and digit
   std::uint64_t* groups = nullptr;  // kGroups a query: sums of kGroupBins of them
-  double* percentiles = nullptr;    // one a segment
 
   SelectWork() = default;
   SelectWork(std::int64_t segments, Arena& arena)
       : queries(arena.take<Query>(2 * segments)),
-        counts(arena.take<std::uint64_t>(2 * segments * kSelectBins)),
-        groups(arena.take<std::uint64_t>(2 * segments * kGroups)),
-        percentiles(arena.take<double>(segments)) {}
+        counts(arena.take<std::uint64_t>(2 * segments * kSelectBins * kMostDigits)),
+        groups(arena.take<std::uint64_t>(2 * segments * kGroups)) {}
 };
 
 // As many values in every segment.
@@ -96,23 +95,21 @@ OVE_HOST_DEVICE inline saliency::Rank rank_among(std::uint64_t total, double q) 
   return total == 0 ? saliency::Rank() : saliency::rank_of(total, q);
 }
 
-// out[s], for each segment, is the percentile of the values whose keys, below 2^bits, value(s, i) gives for i below n,
-// and whose weights add up to total(s); 0 where that is 0. Exact, by counting digits of the keys, highest first.
-// value_of(key) is the value. Values are looked at once for each digit, for both of the ranks that the percentile lies
-// between.
-template <class Executor, class Total, class Value, class ValueOf>
+// Calls store(s, percentile) for each segment, with the percentile of the values whose keys, below 2^bits, value(s, i)
+// gives for i below n, and whose weights add up to total(s); 0 where that is 0. Exact, by counting digits of the keys,
+// highest first. value_of(key) is the value. Each digit looks at the values once, for both of the ranks that the
+// percentile lies between.
+template <class Executor, class Total, class Value, class ValueOf, class Store>
 void find_percentiles(Executor& executor, const SelectWork& work, std::int64_t segments, std::int64_t n, Total total,
-                      double q, int bits, Value value, ValueOf value_of, double* out) {
+                      double q, int bits, Value value, ValueOf value_of, Store store) {
   Query* const queries = work.queries;
-  std::uint64_t *const counts = work.counts, *const groups = work.groups;
-  executor.for_each(2 * segments, [=] OVE_HOST_DEVICE(std::int64_t i) {
-    const saliency::Rank rank = rank_among(total(i / 2), q);
-    queries[i] = {i % 2 == 0 ? rank.low : rank.high, 0};
-  });
-  for (int above = bits; above > 0;) {  // bits that are not known yet
+  std::uint64_t *counts = work.counts, *const groups = work.groups;
+  const int digits = (bits + kSelectBits - 1) / kSelectBits;
+  const std::int64_t bins_of_digit = 2 * segments * kSelectBins;
+  executor.zero(counts, digits * bins_of_digit * static_cast<std::int64_t>(sizeof(*counts)));
+  for (int above = bits; above > 0; counts += bins_of_digit) {  // bits that are not known yet
     const int width = above < kSelectBits ? above : kSelectBits, shift = above - width;
     const bool first = above == bits;
-    executor.zero(counts, 2 * segments * kSelectBins * static_cast<std::int64_t>(sizeof(*counts)));
     executor.count(segments, n, 2 * kSelectBins, counts, [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t i) {
       const Weighted v = value(s, i);
       if (v.weight == 0) return Binned{-1, 0};
@@ -128,9 +125,10 @@ void find_percentiles(Executor& executor, const SelectWork& work, std::int64_t s
       groups[i] = sum;
     });
     executor.for_each(segments, [=] OVE_HOST_DEVICE(std::int64_t s) {
-      const bool together = queries[2 * s].prefix == queries[2 * s + 1].prefix;
+      const saliency::Rank rank = rank_among(total(s), q);
+      const bool together = first || queries[2 * s].prefix == queries[2 * s + 1].prefix;
       for (std::int64_t i = 2 * s; i < 2 * s + 2; ++i) {
-        Query query = queries[i];
+        Query query = first ? Query{i % 2 == 0 ? rank.low : rank.high, 0} : queries[i];
         const std::int64_t counted = together ? 2 * s : i;
         const std::uint64_t *const group = groups + counted * kGroups, *const bins = counts + counted * kSelectBins;
         int g = 0;
@@ -140,22 +138,21 @@ void find_percentiles(Executor& executor, const SelectWork& work, std::int64_t s
         while (digit < last && bins[digit] <= query.rank) query.rank -= bins[digit++];
         queries[i] = {query.rank, query.prefix << width | static_cast<std::uint32_t>(digit)};
       }
+      if (shift > 0) return;
+      const double low = value_of(queries[2 * s].prefix), high = value_of(queries[2 * s + 1].prefix);
+      store(s, total(s) == 0 ? 0.0 : saliency::between_ranks(rank, low, high));
     });
     above = shift;
   }
-  executor.for_each(segments, [=] OVE_HOST_DEVICE(std::int64_t s) {
-    const double low = value_of(queries[2 * s].prefix), high = value_of(queries[2 * s + 1].prefix);
-    out[s] = total(s) == 0 ? 0.0 : saliency::between_ranks(rank_among(total(s), q), low, high);
-  });
 }
 
 // The same of floats, whose keys are their ordered bits.
-template <class Executor, class Total, class Value>
+template <class Executor, class Total, class Value, class Store>
 void find_percentiles(Executor& executor, const SelectWork& work, std::int64_t segments, std::int64_t n, Total total,
-                      double q, Value value, double* out) {
+                      double q, Value value, Store store) {
   find_percentiles(
       executor, work, segments, n, total, q, 32, value,
-      [] OVE_HOST_DEVICE(std::uint32_t key) { return static_cast<double>(saliency::from_ordered_bits(key)); }, out);
+      [] OVE_HOST_DEVICE(std::uint32_t key) { return static_cast<double>(saliency::from_ordered_bits(key)); }, store);
 }
 
 }  // namespace ove::cuda

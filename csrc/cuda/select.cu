@@ -6,13 +6,6 @@ namespace ove::cuda {
 
 namespace {
 
-// The clip, and memory for sorting behind what it works in.
-struct Placed {
-  Clip clip;
-  void* temporary;
-  std::size_t temporary_bytes;
-};
-
 std::size_t heat_sort_bytes(const HeatTables& t, std::int64_t pictures) {
   using saliency::Compensate;
   const std::int64_t fields = pictures * t.lists;
@@ -24,81 +17,77 @@ std::size_t rank_sort_bytes(std::int64_t patches, std::int64_t clips) {
   return StreamExecutor::sort_bytes(clips, patches, FirstPatches{nullptr, clips, patches});
 }
 
-ClipSums sums_of(const HeatTables& tables, const ClipMemory& memory) {
-  Arena arena(memory.sums);
-  return ClipSums(tables, memory.sampled, arena);
-}
+// A clip in its room, and what runs its steps; memory for sorting lies behind the clip's.
+struct Work {
+  Work(const HeatTables& tables, const ClipRoom& room, cudaStream_t stream)
+      : arena(room.memory),
+        memory(tables, room.pictures, room.sampled, arena),
+        executor(stream, room.memory + arena.used(), heat_sort_bytes(tables, room.pictures)),
+        clip{tables, room.block, memory.arrays, memory.work, room.pictures} {}
 
-// So many of the pictures taken in.
-Placed place(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures) {
-  Arena arrays(memory.arrays), work(memory.work);
-  const ClipArrays clip_arrays(tables, memory.pictures, arrays);
-  const ClipWork clip_work(tables, memory.pictures, memory.sampled, work);
-  return {{tables, memory.block, clip_arrays, clip_work, pictures},
-          memory.work + work.used(),
-          heat_sort_bytes(tables, memory.pictures)};
-}
+  // The first `count` sampled pictures.
+  Clip sampled(std::int64_t count) const {
+    if (clip.tables.accumulates()) return clip.sampled(memory.sums, count);
+    return taken_in(count);
+  }
+  Clip taken_in(std::int64_t count) const {
+    Clip first = clip;
+    first.pictures = count;
+    return first;
+  }
 
-// So many of the sampled ones.
-Placed place_sampled(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures) {
-  Placed placed = place(tables, memory, pictures);
-  if (tables.accumulates()) placed.clip = placed.clip.sampled(sums_of(tables, memory), pictures);
-  return placed;
-}
+  Arena arena;
+  ClipMemory memory;
+  StreamExecutor executor;
+  Clip clip;
+};
 
 }  // namespace
 
-std::int64_t arrays_bytes(const HeatTables& tables, std::int64_t pictures) {
+std::int64_t clip_bytes(const HeatTables& tables, std::int64_t pictures, std::int64_t sampled) {
   Arena arena(nullptr);
-  const ClipArrays arrays(tables, pictures, arena);
-  return arena.used();
-}
-
-std::int64_t sums_bytes(const HeatTables& tables, std::int64_t sampled) {
-  Arena arena(nullptr);
-  const ClipSums sums(tables, sampled, arena);
-  return arena.used();
-}
-
-std::int64_t heat_work_bytes(const HeatTables& tables, std::int64_t pictures, std::int64_t sampled) {
-  Arena arena(nullptr);
-  const ClipWork work(tables, pictures, sampled, arena);
+  const ClipMemory memory(tables, pictures, sampled, arena);
   return arena.used() + static_cast<std::int64_t>(heat_sort_bytes(tables, pictures));
 }
 
-std::int64_t rank_work_bytes(std::int64_t patches, std::int64_t clips) {
+std::int64_t rank_bytes(std::int64_t patches, std::int64_t clips) {
   Arena arena(nullptr);
   const RankWork work(patches, clips, arena);
   return arena.used() + static_cast<std::int64_t>(rank_sort_bytes(patches, clips));
 }
 
-void take_in(const HeatTables& tables, const ClipMemory& memory, const RecordSizes& sizes, const std::byte* record,
-             std::int64_t picture, cudaStream_t stream) {
-  Arena arena(memory.arrays);
-  StreamExecutor executor(stream, nullptr, 0);
-  take_in(executor, tables, memory.block, sizes, record, ClipArrays(tables, memory.pictures, arena), picture);
+void take_in(const HeatTables& tables, const ClipRoom& room, const PictureRecord* records, std::int64_t count,
+             std::int64_t most_level_blocks, std::int64_t first, cudaStream_t stream) {
+  Work work(tables, room, stream);
+  take_in(work.executor, tables, records, count, most_level_blocks, work.memory.arrays, first);
 }
 
-void accumulate(const HeatTables& tables, const ClipMemory& memory, std::span<const std::int64_t> sampled,
-                cudaStream_t stream) {
-  const Placed placed = place(tables, memory, std::ssize(sampled));
-  StreamExecutor executor(stream, placed.temporary, placed.temporary_bytes);
-  accumulate(executor, placed.clip, sums_of(tables, memory), sampled);
+void clear_sums(const HeatTables& tables, const ClipRoom& room, cudaStream_t stream) {
+  Work work(tables, room, stream);
+  clear_sums(work.executor, tables, work.memory.sums, room.sampled);
 }
 
-void score(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures, float* scores,
-           cudaStream_t stream) {
-  const Placed placed = place_sampled(tables, memory, pictures);
-  StreamExecutor executor(stream, placed.temporary, placed.temporary_bytes);
-  tables.accumulates() ? find_scales(executor, placed.clip) : measure(executor, placed.clip);
-  score(executor, placed.clip, scores);
+void accumulate(const HeatTables& tables, const ClipRoom& room, std::int64_t pictures, std::int64_t first,
+                std::int64_t end, cudaStream_t stream) {
+  Work work(tables, room, stream);
+  accumulate(work.executor, work.taken_in(pictures), work.memory.sums, first, end);
 }
 
-void render(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures, std::int64_t picture,
-            float* canvas, cudaStream_t stream) {
-  const Placed placed = place_sampled(tables, memory, pictures);
-  StreamExecutor executor(stream, placed.temporary, placed.temporary_bytes);
-  render(executor, placed.clip, picture, canvas);
+void measure(const HeatTables& tables, const ClipRoom& room, std::int64_t pictures, const float* given_scales,
+             float* scales_out, cudaStream_t stream) {
+  Work work(tables, room, stream);
+  measure(work.executor, work.sampled(pictures), given_scales, scales_out);
+}
+
+void score(const HeatTables& tables, const ClipRoom& room, std::int64_t pictures, float* scores, cudaStream_t stream) {
+  Work work(tables, room, stream);
+  score(work.executor, work.sampled(pictures), scores);
+}
+
+void render(const HeatTables& tables, const ClipRoom& room, std::int64_t pictures, std::int64_t picture, float* canvas,
+            cudaStream_t stream) {
+  Work work(tables, room, stream);
+  render(work.executor, work.sampled(pictures), picture, canvas);
 }
 
 void rank_patches(const Ranking& ranking, std::byte* work, std::uint8_t* mask, std::int32_t* positions,

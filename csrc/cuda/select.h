@@ -13,36 +13,39 @@
 
 namespace ove::cuda {
 
-// Bytes of a clip's arrays for so many pictures taken in, of the sums of so many sampled ones (0 where nothing
-// accumulates), and of the memory to work in; sampled pictures are as many as those taken in unless they accumulate.
-std::int64_t arrays_bytes(const HeatTables& tables, std::int64_t pictures);
-std::int64_t sums_bytes(const HeatTables& tables, std::int64_t sampled);
-std::int64_t heat_work_bytes(const HeatTables& tables, std::int64_t pictures, std::int64_t sampled);
-std::int64_t rank_work_bytes(std::int64_t patches, std::int64_t clips);
-
-// A clip's memory, in which so many pictures have room.
-struct ClipMemory {
+// A clip's memory: clip_bytes() of it, in which so many pictures taken in, and sampled ones, have room.
+struct ClipRoom {
   const std::byte* block = nullptr;  // HeatPlan::block()
-  std::byte *arrays = nullptr, *sums = nullptr, *work = nullptr;
+  std::byte* memory = nullptr;
   std::int64_t pictures = 0, sampled = 0;
 };
 
-// Takes in picture number `picture`, whose record lies at `record`, before those behind it.
-void take_in(const HeatTables& tables, const ClipMemory& memory, const RecordSizes& sizes, const std::byte* record,
-             std::int64_t picture, cudaStream_t stream);
+// Bytes for so many pictures taken in at a time, and so many sampled ones: the same number unless pictures accumulate.
+std::int64_t clip_bytes(const HeatTables& tables, std::int64_t pictures, std::int64_t sampled);
+std::int64_t rank_bytes(std::int64_t patches, std::int64_t clips);
 
-// Has the first pictures taken in count for sampled ones, picture i for number sampled[i], ascending; `sums` are zeros
-// before the first of them. Pictures are taken in anew from number 0 on behind that.
-void accumulate(const HeatTables& tables, const ClipMemory& memory, std::span<const std::int64_t> sampled,
-                cudaStream_t stream);
+// Takes in `count` pictures, as numbers `first` on; see heat.h.
+void take_in(const HeatTables& tables, const ClipRoom& room, const PictureRecord* records, std::int64_t count,
+             std::int64_t most_level_blocks, std::int64_t first, cudaStream_t stream);
 
-// Scores (pictures, rows, columns) of the first `pictures` sampled pictures: those taken in, or those that accumulate.
-void score(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures, float* scores,
-           cudaStream_t stream);
+void clear_sums(const HeatTables& tables, const ClipRoom& room, cudaStream_t stream);
 
-// The heat of sampled picture number `picture` on the canvas, after score().
-void render(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures, std::int64_t picture,
-            float* canvas, cudaStream_t stream);
+// Adds the first `pictures` taken in to the sampled pictures [first, end) that they count for. Pictures are taken in anew
+// from number 0 on behind that.
+void accumulate(const HeatTables& tables, const ClipRoom& room, std::int64_t pictures, std::int64_t first,
+                std::int64_t end, cudaStream_t stream);
+
+// Measures the first `pictures` sampled ones: those taken in, or those that accumulate. Their scales are the three given
+// ones or, with `scales_out`, those of the first picture come there; either may be null.
+void measure(const HeatTables& tables, const ClipRoom& room, std::int64_t pictures, const float* given_scales,
+             float* scales_out, cudaStream_t stream);
+
+// Scores (pictures, rows, columns) of the pictures measured last.
+void score(const HeatTables& tables, const ClipRoom& room, std::int64_t pictures, float* scores, cudaStream_t stream);
+
+// The heat of one of them on the canvas.
+void render(const HeatTables& tables, const ClipRoom& room, std::int64_t pictures, std::int64_t picture, float* canvas,
+            cudaStream_t stream);
 
 // Of a batch of clips in one go; see rank.h. Throws std::invalid_argument for more than 2^31 - 1 patches.
 void rank_patches(const Ranking& ranking, std::byte* work, std::uint8_t* mask, std::int32_t* positions,

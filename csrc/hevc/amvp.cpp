@@ -4,7 +4,7 @@
 namespace ove::hevc {
 
 // The neighbour's vector in either list, `list` first, that points to the very picture wanted.
-bool MotionDerivation::same_reference(const Motion& n, int list, const RefEntry& target, Mv& out) const {
+bool MotionDerivation::same_reference(const BlockMotion& n, int list, const RefEntry& target, Mv& out) const {
   for (const int l : {list, 1 - list}) {
     const auto at = static_cast<std::size_t>(l);
     if (n.ref_idx[at] >= 0 && reference(l, n.ref_idx[at]).poc == target.poc) {
@@ -17,7 +17,7 @@ bool MotionDerivation::same_reference(const Motion& n, int list, const RefEntry&
 
 // The neighbour's vector in either list, scaled by POC distance; long-term pictures go only with long-term ones,
 // unscaled.
-bool MotionDerivation::scaled_reference(const Motion& n, int list, const RefEntry& target, Mv& out) const {
+bool MotionDerivation::scaled_reference(const BlockMotion& n, int list, const RefEntry& target, Mv& out) const {
   for (const int l : {list, 1 - list}) {
     const auto at = static_cast<std::size_t>(l);
     if (n.ref_idx[at] < 0) continue;
@@ -37,7 +37,7 @@ Mv MotionDerivation::predict_vector(const PredictionUnit& pu, int list) const {
   const int wanted = pu.mvp_flag[static_cast<std::size_t>(list)];
   const int right = block.x + block.width, bottom = block.y + block.height;
 
-  Motion a0, a1;
+  BlockMotion a0, a1;
   const bool has_a0 = neighbour(block, block.x - 1, bottom, a0);
   const bool has_a1 = neighbour(block, block.x - 1, bottom - 1, a1);
   const bool is_scaled = has_a0 || has_a1;  // isScaledFlagLX
@@ -46,7 +46,7 @@ Mv MotionDerivation::predict_vector(const PredictionUnit& pu, int list) const {
                  (has_a0 && scaled_reference(a0, list, target, a)) || (has_a1 && scaled_reference(a1, list, target, a));
   if (found_a && wanted == 0) return a;
 
-  std::array<Motion, 3> bs;
+  std::array<BlockMotion, 3> bs;
   const std::array<bool, 3> has_b = {neighbour(block, right, block.y - 1, bs[0]),
                                      neighbour(block, right - 1, block.y - 1, bs[1]),
                                      neighbour(block, block.x - 1, block.y - 1, bs[2])};

@@ -31,7 +31,7 @@ void SliceDataParser::coding_quadtree(int x, int y, int log2_size, int depth) {
 // 9.3.4.2.2: contexts from the left and upper neighbours' depth
 bool SliceDataParser::parse_split_cu_flag(int x, int y, int depth) {
   int inc = 0;
-  const auto deeper = [&](int nx, int ny) { return sps_.log2_ctb - out_.log2_cb[min_cb_index(nx, ny)] > depth; };
+  const auto deeper = [&](int nx, int ny) { return sps_.log2_ctb - out_.log2_size[min_cb_index(nx, ny)] > depth; };
   if ((x > ctb_x_ || left_available_) && deeper(x - 1, y)) ++inc;
   if ((y > ctb_y_ || up_available_) && deeper(x, y - 1)) ++inc;
   return decision(kCtxSplitCuFlag + inc);
@@ -39,8 +39,8 @@ bool SliceDataParser::parse_split_cu_flag(int x, int y, int depth) {
 
 bool SliceDataParser::parse_cu_skip_flag(int x, int y) {
   int inc = 0;
-  if ((x > ctb_x_ || left_available_) && out_.cu_skip[min_cb_index(x - 1, y)]) ++inc;
-  if ((y > ctb_y_ || up_available_) && out_.cu_skip[min_cb_index(x, y - 1)]) ++inc;
+  if ((x > ctb_x_ || left_available_) && out_.skip[min_cb_index(x - 1, y)]) ++inc;
+  if ((y > ctb_y_ || up_available_) && out_.skip[min_cb_index(x, y - 1)]) ++inc;
   return decision(kCtxCuSkip + inc);
 }
 
@@ -88,8 +88,8 @@ void SliceDataParser::finish_coding_unit(const CodingUnit& cu, bool skip) {
   const int count = 1 << (cu.log2_size - sps_.log2_min_cb);
   const std::size_t at = min_cb_index(cu.x, cu.y);
   fill_block(out_.qp.data() + at, min_cb_stride_, count, count, static_cast<std::int8_t>(qp_));
-  fill_block(out_.log2_cb.data() + at, min_cb_stride_, count, count, static_cast<std::uint8_t>(cu.log2_size));
-  fill_block(out_.cu_skip.data() + at, min_cb_stride_, count, count, static_cast<std::uint8_t>(skip));
+  fill_block(out_.log2_size.data() + at, min_cb_stride_, count, count, static_cast<std::uint8_t>(cu.log2_size));
+  fill_block(out_.skip.data() + at, min_cb_stride_, count, count, static_cast<std::uint8_t>(skip));
   if (cu.intra) {
     const int width4 = sps_.width >> 2, size4 = 1 << (cu.log2_size - 2);
     fill_block(out_.mv.data() + static_cast<std::ptrdiff_t>(cu.y >> 2) * width4 + (cu.x >> 2), width4, size4, size4,

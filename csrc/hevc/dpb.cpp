@@ -66,15 +66,14 @@ ReferencePictureSet Dpb::derive_rps(const SliceHeader& header, const Sps& sps, i
   return rps;
 }
 
-void Dpb::add(std::shared_ptr<CodecPicture> picture, bool needed_for_output) {
+void Dpb::add(std::shared_ptr<CodecPicture> picture, const Sps& sps, bool needed_for_output) {
   if (needed_for_output) {
     for (Entry& e : entries_) {
       if (e.needed_for_output && e.picture->poc > picture->poc) ++e.latency;
     }
   }
-  const std::shared_ptr<const Sps> sps = picture->sps;
   entries_.push_back({std::move(picture), Marking::kShortTerm, needed_for_output, 0});
-  while (output_is_due(*sps)) bump();
+  while (output_is_due(sps)) bump();
 }
 
 void Dpb::flush() {
@@ -88,12 +87,19 @@ std::shared_ptr<CodecPicture> Dpb::pop_output() {
   return picture;
 }
 
+std::shared_ptr<CodecPicture> Dpb::find(std::int64_t decode_index) const {
+  const auto found = std::find_if(entries_.begin(), entries_.end(),
+                                  [&](const Entry& e) { return e.picture->decode_index == decode_index; });
+  return found == entries_.end() ? nullptr : found->picture;
+}
+
 bool Dpb::output_is_due(const Sps& sps) const {
   const int waiting =
       static_cast<int>(std::count_if(entries_.begin(), entries_.end(), [](auto& e) { return e.needed_for_output; }));
   if (waiting > sps.max_num_reorder_pics) return true;
   if (sps.max_latency_increase_plus1 == 0) return false;
-  const int max_latency = sps.max_num_reorder_pics + sps.max_latency_increase_plus1 - 1;
+  // Neither sum nor latency fits an int where a stream says so.
+  const std::int64_t max_latency = std::int64_t{sps.max_num_reorder_pics} + sps.max_latency_increase_plus1 - 1;
   return std::any_of(entries_.begin(), entries_.end(),
                      [&](const Entry& e) { return e.needed_for_output && e.latency >= max_latency; });
 }
@@ -113,8 +119,8 @@ void Dpb::remove_unused() {
   std::erase_if(entries_, [](const Entry& e) { return !e.needed_for_output && e.marking == Marking::kUnused; });
 }
 
-RefPicLists make_ref_pic_lists(const SliceHeader& header, const ReferencePictureSet& rps) {
-  RefPicLists lists;
+codec::RefLists make_ref_pic_lists(const SliceHeader& header, const ReferencePictureSet& rps) {
+  codec::RefLists lists;
   for (std::size_t x = 0; x < 2; ++x) {
     if (header.num_ref_idx_active[x] == 0) continue;
     std::vector<RpsEntry> candidates;
@@ -134,7 +140,10 @@ RefPicLists make_ref_pic_lists(const SliceHeader& header, const ReferencePicture
         throw InvalidBitstreamError("the reference picture with POC " + std::to_string(entry.poc) +
                                     " is missing: an earlier part of the stream is lost");
       }
-      lists[x].push_back(entry);
+      lists[x].push_back({.poc = entry.poc,
+                          .is_long_term = entry.is_long_term,
+                          .structure = codec::Structure::kFrame,
+                          .decode_index = entry.picture->decode_index});
     }
   }
   return lists;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "hevc/picture.h"
+#include "hevc/slice_header.h"
 
 namespace ove::hevc {
 
@@ -22,23 +23,22 @@ struct ReferencePictureSet {
   std::vector<RpsEntry> st_curr_before, st_curr_after, lt_curr;
 };
 
-// RefPicList0 and RefPicList1 of a slice
-using RefPicLists = std::array<std::vector<RpsEntry>, 2>;
-
 class Dpb {
  public:
   // 8.3.2 and C.5.2.2 for the picture that `header` begins: marks, drops and outputs earlier pictures.
   ReferencePictureSet begin_picture(const SliceHeader& header, const Sps& sps, int poc, bool new_sequence, bool is_cra);
 
   // C.5.2.3: takes the current picture in, as a short-term reference.
-  void add(std::shared_ptr<CodecPicture> picture, bool needed_for_output);
+  void add(std::shared_ptr<CodecPicture> picture, const Sps& sps, bool needed_for_output);
 
   // Everything that waits goes to output (end of the stream).
   void flush();
 
-  // Next picture in output order, null if none is due. peek_output() leaves it there.
-  const CodecPicture* peek_output() const { return output_.empty() ? nullptr : output_.front().get(); }
+  // Next picture in output order, null if none is due.
   std::shared_ptr<CodecPicture> pop_output();
+
+  // The picture that has this decode_index; null where it is not held.
+  std::shared_ptr<CodecPicture> find(std::int64_t decode_index) const;
 
   // Pictures held for reference or output.
   std::size_t size() const { return entries_.size(); }
@@ -63,6 +63,6 @@ class Dpb {
 };
 
 // 8.3.4. Throws InvalidBitstreamError where a list needs a picture that is not there.
-RefPicLists make_ref_pic_lists(const SliceHeader& header, const ReferencePictureSet& rps);
+codec::RefLists make_ref_pic_lists(const SliceHeader& header, const ReferencePictureSet& rps);
 
 }  // namespace ove::hevc

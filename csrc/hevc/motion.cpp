@@ -18,8 +18,11 @@ Mv scale_mv(Mv mv, int td, int tb) {
   return {scale(mv.x), scale(mv.y)};
 }
 
-MotionDerivation::MotionDerivation(CodecPicture& picture, int log2_parallel_merge_level, const TileLayout& tiles)
-    : picture_(picture), log2_parallel_merge_level_(log2_parallel_merge_level), tiles_(tiles) {}
+MotionDerivation::MotionDerivation(CodecPicture& picture, const ActiveSets& sets)
+    : picture_(picture),
+      sps_(*sets.sps),
+      tiles_(sets.tiles),
+      log2_parallel_merge_level_(sets.pps->log2_parallel_merge_level) {}
 
 void MotionDerivation::derive(const SliceMotion& slice, std::span<const PredictionUnit> units) {
   slice_ = slice;
@@ -30,7 +33,7 @@ void MotionDerivation::derive(const SliceMotion& slice, std::span<const Predicti
   PictureBuffers& out = *picture_.buffers;
   const int stride = picture_.width4();
   for (const PredictionUnit& pu : units) {
-    Motion motion;
+    BlockMotion motion;
     if (pu.merge) {
       motion = merge_candidate(pu);
       if (pu.width + pu.height == 12 && motion.ref_idx[0] >= 0 && motion.ref_idx[1] >= 0) {
@@ -54,13 +57,12 @@ void MotionDerivation::derive(const SliceMotion& slice, std::span<const Predicti
   }
 }
 
-bool MotionDerivation::neighbour(const Block& block, int xn, int yn, Motion& out) const {
-  const Sps& sps = *picture_.sps;
-  if (xn < 0 || yn < 0 || xn >= sps.width || yn >= sps.height) return false;
-  const int width = sps.width_in_ctbs();
-  const int row = yn >> sps.log2_ctb, current_row = block.y >> sps.log2_ctb;
-  const int ctb = row * width + (xn >> sps.log2_ctb);
-  const int current = current_row * width + (block.x >> sps.log2_ctb);
+bool MotionDerivation::neighbour(const Block& block, int xn, int yn, BlockMotion& out) const {
+  if (xn < 0 || yn < 0 || xn >= sps_.width || yn >= sps_.height) return false;
+  const int width = sps_.width_in_ctbs();
+  const int row = yn >> sps_.log2_ctb, current_row = block.y >> sps_.log2_ctb;
+  const int ctb = row * width + (xn >> sps_.log2_ctb);
+  const int current = current_row * width + (block.x >> sps_.log2_ctb);
   if (ctb != current) {
     // Of the CTBs around the current one, those of a lower row come later in their tile.
     if (row > current_row) return false;

@@ -8,7 +8,9 @@
 #include <span>
 #include <vector>
 
-#include "hevc/limits.h"
+#include "bitstream/bit_reader.h"
+#include "codec/format.h"
+#include "codec/limits.h"
 #include "hevc/scaling_list.h"
 
 namespace ove::hevc {
@@ -25,10 +27,6 @@ struct ShortTermRefPicSet {
   std::size_t num_delta_pocs() const { return negative.size() + positive.size(); }
 };
 
-struct Window {
-  int x = 0, y = 0, width = 0, height = 0;  // luma samples
-};
-
 struct Vui {
   std::uint32_t num_units_in_tick = 0, time_scale = 0;  // 0: no timing
 };
@@ -40,7 +38,7 @@ struct Sps {
   int chroma_format_idc = 1;
   int chroma_array_type = 1;  // 0 when the colour planes are coded separately
   int width = 0, height = 0;  // coded, luma samples
-  Window window;              // conformance window
+  codec::Window window;       // conformance window
   int bit_depth_luma = 8, bit_depth_chroma = 8;
   int log2_max_poc_lsb = 4;
   // of the highest sub-layer
@@ -101,7 +99,7 @@ struct TileLayout {
 
 // Every parser takes the RBSP after the two bytes of NAL unit header and throws InvalidBitstreamError or
 // UnsupportedStreamError.
-Sps parse_sps(std::span<const std::uint8_t> rbsp, const Limits& limits);
+Sps parse_sps(std::span<const std::uint8_t> rbsp, const codec::Limits& limits);
 Pps parse_pps(std::span<const std::uint8_t> rbsp);
 
 // st_ref_pic_set(idx); `previous` are the sets before it, `in_slice` says that it stands in a slice header.

@@ -1,9 +1,12 @@
-// The work that one picture is: parsing its slice data, then deriving its motion.
+// The work that one picture is: parsing its slice segments, then deriving its motion.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
+#include "codec/picture_task.h"
 #include "hevc/picture.h"
 #include "hevc/prediction_unit.h"
 #include "hevc/slice_header.h"
@@ -16,41 +19,29 @@ struct SliceSegment {
   std::vector<std::uint8_t> rbsp;  // of the NAL unit, from its header on
   std::size_t data_begin = 0;      // first byte of slice_segment_data() in rbsp
   std::int64_t position = -1;      // of the NAL unit in the source
+  std::shared_ptr<const CodecPicture> collocated;  // that its temporal prediction reads, null without it
 };
 
-class PictureTask {
+class PictureTask final : public codec::PictureTask {
  public:
   // `pools` give the picture its buffers when parsing begins.
-  PictureTask(std::shared_ptr<CodecPicture> picture, std::shared_ptr<const Pps> pps,
-              std::shared_ptr<const TileLayout> tiles, BufferPools pools)
-      : picture_(std::move(picture)), pps_(std::move(pps)), tiles_(std::move(tiles)), pools_(std::move(pools)) {}
+  PictureTask(std::shared_ptr<CodecPicture> picture, std::shared_ptr<const ActiveSets> sets, codec::BufferPools pools)
+      : codec::PictureTask(std::move(picture)), sets_(std::move(sets)), pools_(std::move(pools)) {}
 
-  const std::shared_ptr<CodecPicture>& picture() const { return picture_; }
-  const std::shared_ptr<const Pps>& pps() const { return pps_; }
+  const std::shared_ptr<const ActiveSets>& sets() const { return sets_; }
   const SliceHeader* last_header() const { return segments_.empty() ? nullptr : &segments_.back().header; }
   std::size_t num_segments() const { return segments_.size(); }
-  bool has_work() const { return picture_->detail != Detail::kHeaders; }
 
-  // `collocated` is the picture that the slice's temporal prediction reads, null without it.
-  void add(SliceSegment segment, std::shared_ptr<const CodecPicture> collocated);
+  void add(SliceSegment segment) { segments_.push_back(std::move(segment)); }
 
-  // Independent of every other picture. Throws with the position of the segment at fault.
-  void parse();
-
-  // After parse() of this picture and derive_motion() of its collocated pictures.
-  void derive_motion();
+  void parse() override;
+  void derive_motion() override;
 
  private:
-  std::shared_ptr<CodecPicture> picture_;
-  std::shared_ptr<const Pps> pps_;
-  std::shared_ptr<const TileLayout> tiles_;
-  BufferPools pools_;
+  std::shared_ptr<const ActiveSets> sets_;
+  codec::BufferPools pools_;
   std::vector<SliceSegment> segments_;
-  std::vector<std::shared_ptr<const CodecPicture>> collocated_;  // by segment
-  std::vector<std::vector<PredictionUnit>> units_;               // by segment
+  std::vector<std::vector<PredictionUnit>> units_;  // by segment
 };
-
-// Throws `error` again with a position, unless it has one.
-[[noreturn]] void rethrow_at(const Error& error, std::int64_t position);
 
 }  // namespace ove::hevc

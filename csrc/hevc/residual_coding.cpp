@@ -342,9 +342,6 @@ void SliceDataParser::residual_coding(const CodingUnit& cu, const ResidualBlock&
                           .rotate = rotate,
                           .dst = cu.intra && log2_size == 2,
                           .rdpcm = rdpcm};
-  if (residual_->form == ResidualForm::kCoefficients) {
-    return keep_coefficients(coefficients_, mode, block.x >> 2, block.y >> 2, residual_->sparse);
-  }
   const auto size4 = static_cast<std::uint16_t>(1 << (log2_size - 2));
   residual_->coded.push_back(
       {static_cast<std::uint16_t>(block.x >> 2), static_cast<std::uint16_t>(block.y >> 2), size4});

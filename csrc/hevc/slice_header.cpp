@@ -144,17 +144,19 @@ int SliceHeader::num_pic_total_curr() const {
 }
 
 SliceHeader parse_slice_header(BitReader& r, NalUnitType type, const SliceHeader* previous,
-                               ParameterSetSource& source) {
+                               const ActivateSets& activate) {
   SliceHeader h;
   const bool first = r.flag();
   const bool no_output_of_prior_pics = is_irap(type) && r.flag();
   const int pps_id = r.ue(63, "slice_pic_parameter_set_id");
-  const auto [sps, pps] = source.activate(pps_id, type, first);
-  const bool dependent = !first && pps->dependent_slice_segments_enabled && r.flag();
+  const ActiveSets& sets = activate(pps_id);
+  const Sps& sps = *sets.sps;
+  const Pps& pps = *sets.pps;
+  const bool dependent = !first && pps.dependent_slice_segments_enabled && r.flag();
   int address = 0;
   if (!first) {
-    address = static_cast<int>(r.u(ceil_log2(static_cast<std::uint32_t>(sps->size_in_ctbs()))));
-    if (address == 0 || address >= sps->size_in_ctbs())
+    address = static_cast<int>(r.u(ceil_log2(static_cast<std::uint32_t>(sps.size_in_ctbs()))));
+    if (address == 0 || address >= sps.size_in_ctbs())
       throw InvalidBitstreamError("slice_segment_address is out of range");
     if (!previous) throw InvalidBitstreamError("a picture does not begin with its first slice segment");
   }
@@ -162,9 +164,9 @@ SliceHeader parse_slice_header(BitReader& r, NalUnitType type, const SliceHeader
   h.no_output_of_prior_pics = no_output_of_prior_pics;
   h.dependent = dependent;
   h.segment_address = address;
-  if (!dependent) parse_independent(r, type, *sps, *pps, h);
-  if (pps->tiles_enabled || pps->entropy_coding_sync_enabled) {
-    const auto limit = static_cast<std::uint32_t>(sps->size_in_ctbs());
+  if (!dependent) parse_independent(r, type, sps, pps, h);
+  if (pps.tiles_enabled || pps.entropy_coding_sync_enabled) {
+    const auto limit = static_cast<std::uint32_t>(sps.size_in_ctbs());
     const int count = r.ue(limit, "num_entry_point_offsets");
     // Substreams follow each other without a gap, so where they begin need not be told.
     if (count > 0) {
@@ -172,7 +174,7 @@ SliceHeader parse_slice_header(BitReader& r, NalUnitType type, const SliceHeader
       r.skip(static_cast<std::size_t>(count) * static_cast<std::size_t>(length));
     }
   }
-  if (pps->slice_header_extension_present)
+  if (pps.slice_header_extension_present)
     r.skip(8u * static_cast<unsigned>(r.ue(256, "slice_segment_header_extension_length")));
   // byte_alignment()
   if (!r.flag()) throw InvalidBitstreamError("a slice header is not followed by its alignment bit");

@@ -3,21 +3,14 @@
 
 #include <array>
 #include <cstdint>
-#include <memory>
+#include <functional>
 #include <vector>
 
 #include "bitstream/bit_reader.h"
 #include "hevc/nal_unit_type.h"
-#include "hevc/parameter_sets.h"
+#include "hevc/picture.h"
 
 namespace ove::hevc {
-
-enum class SliceType : std::uint8_t { kB = 0, kP = 1, kI = 2 };
-
-// Explicit luma weights of one reference (7.4.7.3): prediction * weight / 2^log2_denominator + offset
-struct LumaWeight {
-  int weight = 1, offset = 0;  // offset at 8 bits, or at the bit depth with high_precision_offsets_enabled_flag
-};
 
 struct LongTermPicture {
   int poc = 0;  // POC, or its low bits where has_msb is false
@@ -55,18 +48,12 @@ struct SliceHeader {
   int num_pic_total_curr() const;
 };
 
-// Parses the header that follows the NAL unit header. `previous` is the last independent segment's of the same picture,
-// null at the start of a picture. `find` gives the parameter sets in force.
-struct ParameterSetPair {
-  std::shared_ptr<const Sps> sps;
-  std::shared_ptr<const Pps> pps;
-};
-class ParameterSetSource {
- public:
-  virtual ~ParameterSetSource() = default;
-  virtual ParameterSetPair activate(int pps_id, NalUnitType type, bool first_slice_segment) = 0;
-};
+// Gives the parameter sets in force, by slice_pic_parameter_set_id.
+using ActivateSets = std::function<const ActiveSets&(int)>;
 
-SliceHeader parse_slice_header(BitReader& r, NalUnitType type, const SliceHeader* previous, ParameterSetSource& source);
+// Parses the header that follows the NAL unit header. `previous` is the last independent segment's of the same picture,
+// null at the start of a picture.
+SliceHeader parse_slice_header(BitReader& r, NalUnitType type, const SliceHeader* previous,
+                               const ActivateSets& activate);
 
 }  // namespace ove::hevc

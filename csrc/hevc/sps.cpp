@@ -119,12 +119,12 @@ void parse_extensions(BitReader& r, Sps& sps) {
   }
 }
 
-void parse_picture_size(BitReader& r, Sps& sps, const Limits& limits) {
+void parse_picture_size(BitReader& r, Sps& sps, const codec::Limits& limits) {
   const std::int64_t width = r.ue(), height = r.ue();
   if (width == 0 || height == 0) throw InvalidBitstreamError("the picture size is zero");
-  limits.check(&Limits::max_width, width, "the width of the pictures");
-  limits.check(&Limits::max_height, height, "the height of the pictures");
-  limits.check(&Limits::max_luma_samples, width * height, "the number of luma samples of a picture");
+  limits.check(&codec::Limits::max_width, width, "the width of the pictures");
+  limits.check(&codec::Limits::max_height, height, "the height of the pictures");
+  limits.check(&codec::Limits::max_luma_samples, width * height, "the number of luma samples of a picture");
   sps.width = static_cast<int>(width);
   sps.height = static_cast<int>(height);
   sps.window = {0, 0, sps.width, sps.height};
@@ -173,7 +173,7 @@ void parse_pcm(BitReader& r, Sps& sps) {
 
 }  // namespace
 
-Sps parse_sps(std::span<const std::uint8_t> rbsp, const Limits& limits) {
+Sps parse_sps(std::span<const std::uint8_t> rbsp, const codec::Limits& limits) {
   BitReader r(rbsp);
   Sps sps;
   sps.vps_id = static_cast<int>(r.u(4));

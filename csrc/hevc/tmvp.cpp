@@ -4,11 +4,10 @@
 namespace ove::hevc {
 
 bool MotionDerivation::temporal_vector(const Block& block, int list, int ref_idx, Mv& out) const {
-  const Sps& sps = *picture_.sps;
   const RefEntry& target = reference(list, ref_idx);
   const int right = block.x + block.width, bottom = block.y + block.height;
   // The bottom right candidate stays within the CTB row, so that few collocated vectors need be at hand.
-  if (block.y >> sps.log2_ctb == bottom >> sps.log2_ctb && bottom < sps.height && right < sps.width &&
+  if (block.y >> sps_.log2_ctb == bottom >> sps_.log2_ctb && bottom < sps_.height && right < sps_.width &&
       collocated_vector(right, bottom, list, target, out)) {
     return true;
   }
@@ -18,7 +17,7 @@ bool MotionDerivation::temporal_vector(const Block& block, int list, int ref_idx
 bool MotionDerivation::collocated_vector(int x, int y, int list, const RefEntry& target, Mv& out) const {
   const CodecPicture& collocated = *slice_.collocated;
   const int x4 = x >> 4 << 2, y4 = y >> 4 << 2;  // motion is kept by 16x16 block
-  const Motion motion = collocated.motion_at(x4, y4);
+  const BlockMotion motion = collocated.motion_at(x4, y4);
   if (!motion.is_inter()) return false;
   int from;
   if (motion.ref_idx[0] < 0) {

@@ -158,29 +158,4 @@ void reconstruct_residual(const InverseTransforms& transforms, CoefficientBlock&
   clear(c, size);
 }
 
-void keep_coefficients(CoefficientBlock& c, const ResidualMode& mode, int x4, int y4, SparseResidual& sparse) {
-  SparseBlock block;
-  block.x4 = static_cast<std::uint16_t>(x4);
-  block.y4 = static_cast<std::uint16_t>(y4);
-  block.log2_size = static_cast<std::uint8_t>(mode.log2_size);
-  block.flags = static_cast<std::uint8_t>(mode.transquant_bypass * SparseBlock::kBypass |
-                                          mode.transform_skip * SparseBlock::kTransformSkip |
-                                          mode.rotate * SparseBlock::kRotate | mode.dst * SparseBlock::kDst |
-                                          static_cast<int>(mode.rdpcm) << SparseBlock::kRdpcmShift);
-  block.columns = static_cast<std::uint8_t>(c.columns);
-  block.rows = static_cast<std::uint8_t>(c.rows);
-  block.coefficients = static_cast<std::uint32_t>(sparse.coefficients.size());
-  block.samples = sparse.samples;
-  sparse.blocks.push_back(block);
-  sparse.samples += 1U << 2 * mode.log2_size;
-  for (int y = 0; y < c.rows; ++y) {
-    for (int x = 0; x < c.columns; ++x) {
-      const int place = (y << mode.log2_size) + x;
-      const std::int16_t value = c.values[static_cast<std::size_t>(place)];
-      if (value != 0) sparse.coefficients.push_back({static_cast<std::uint16_t>(place), value});
-    }
-  }
-  clear(c, 1 << mode.log2_size);
-}
-
 }  // namespace ove::hevc

@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "hevc/coefficients.h"
-
 namespace ove::hevc {
+
+enum class Rdpcm : std::uint8_t { kNone, kHorizontal, kVertical };
 
 // Coefficients of one transform block, row by row, zero outside the first `columns` x `rows`. All zero between blocks.
 struct CoefficientBlock {
@@ -41,9 +41,5 @@ const InverseTransforms& inverse_transforms();
 // Writes the block's residual to `out` (row stride in samples) and clears the coefficients.
 void reconstruct_residual(const InverseTransforms& transforms, CoefficientBlock& coefficients, const ResidualMode& mode,
                           std::int16_t* out, std::ptrdiff_t stride);
-
-// Writes the block's coefficients down, to the end of `sparse`, and clears them.
-void keep_coefficients(CoefficientBlock& coefficients, const ResidualMode& mode, int x4, int y4,
-                       SparseResidual& sparse);
 
 }  // namespace ove::hevc

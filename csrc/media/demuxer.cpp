@@ -10,7 +10,6 @@
 #include "common/error.h"
 #include "media/demuxer_impl.h"
 #include "media/matroska.h"
-#include "media/nal_units.h"
 
 namespace ove::media {
 
@@ -73,6 +72,16 @@ void Demuxer::Impl::fail(const std::string& what, int code, std::int64_t positio
   throw DecodeError(name + ": " + what + (code ? " (" + error_text(code) + ")" : ""), position);
 }
 
+Demuxer::Impl::Impl(std::string source_name, Sniffer sniffer) : name(std::move(source_name)), sniff(sniffer) {
+  if (!packet) throw std::bad_alloc();
+}
+
+void Demuxer::Impl::open_stream() {
+  open_input();
+  find_stream();
+  describe();
+}
+
 void Demuxer::Impl::open_file(const std::string& path) {
   std::error_code ignored;
   const std::filesystem::file_status status = std::filesystem::status(path, ignored);
@@ -107,11 +116,8 @@ void Demuxer::Impl::open_input() {
   if (filled < 0) fail("cannot be read", filled, 0);
   if (avio_seek(io(), 0, SEEK_SET) < 0) fail("cannot be read from its beginning");
 
-  // libavformat's own probe needs a whole set of parameter sets and pictures, and guesses by the name of the file.
-  InputFormat format = nullptr;
-  const AnnexB sniffed = sniff_annexb({head.data(), static_cast<std::size_t>(filled)});
-  if (sniffed == AnnexB::kHevc) format = av_find_input_format("hevc");
-  if (sniffed == AnnexB::kH264) format = av_find_input_format("h264");
+  const std::string sniffed = sniff({head.data(), static_cast<std::size_t>(filled)});
+  const InputFormat format = sniffed.empty() ? nullptr : av_find_input_format(sniffed.c_str());
   raw = format != nullptr;
   segment_end = matroska_end({head.data(), static_cast<std::size_t>(filled)});
 
@@ -154,7 +160,6 @@ void Demuxer::Impl::describe() {
   info.container = text(input->iformat->name);
   info.codec = text(avcodec_get_name(par.codec_id));
   info.profile = text(avcodec_profile_name(par.codec_id, par.profile));
-  info.hevc = par.codec_id == AV_CODEC_ID_HEVC;
   info.width = par.width;
   info.height = par.height;
   if (par.extradata_size > 0) info.extradata.assign(par.extradata, par.extradata + par.extradata_size);
@@ -204,27 +209,18 @@ void Demuxer::Impl::check_end() {
   }
 }
 
-Demuxer::Demuxer(const std::string& path) : impl_(std::make_unique<Impl>()) {
+Demuxer::Demuxer(const std::string& path, Sniffer sniff) : impl_(std::make_unique<Impl>(path, sniff)) {
   const Silence quiet;
-  impl_->name = path;
-  impl_->packet.reset(av_packet_alloc());
-  if (!impl_->packet) throw std::bad_alloc();
   impl_->open_file(path);
-  impl_->open_input();
-  impl_->find_stream();
-  impl_->describe();
+  impl_->open_stream();
 }
 
-Demuxer::Demuxer(std::unique_ptr<ByteSource> source, const std::string& name) : impl_(std::make_unique<Impl>()) {
+Demuxer::Demuxer(std::unique_ptr<ByteSource> source, const std::string& name, Sniffer sniff)
+    : impl_(std::make_unique<Impl>(name, sniff)) {
   const Silence quiet;
-  impl_->name = name;
   impl_->source = std::move(source);
-  impl_->packet.reset(av_packet_alloc());
-  if (!impl_->packet) throw std::bad_alloc();
   impl_->open_source();
-  impl_->open_input();
-  impl_->find_stream();
-  impl_->describe();
+  impl_->open_stream();
 }
 
 Demuxer::~Demuxer() = default;
@@ -233,13 +229,6 @@ Demuxer& Demuxer::operator=(Demuxer&&) noexcept = default;
 
 const StreamInfo& Demuxer::info() const { return impl_->info; }
 const std::string& Demuxer::name() const { return impl_->name; }
-
-void Demuxer::require_hevc() const {
-  if (impl_->info.hevc) return;
-  throw UnsupportedStreamError(impl_->name + ": its codec is " + impl_->info.codec +
-                               "; ove_codec reads HEVC; transcode it: ove-codec transcode IN OUT.mp4, "
-                               "select(..., transcode=True), or ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4");
-}
 
 // Takes a packet of the video stream, without counting it; false at the end.
 bool Demuxer::Impl::next_packet() {

@@ -22,7 +22,6 @@ struct Rational {
 // kNoTimestamp.
 struct StreamInfo {
   std::string container, codec, profile;  // FFmpeg's short names
-  bool hevc = false;
   int width = 0, height = 0;            // displayed luma samples, before rotation
   std::vector<std::uint8_t> extradata;  // parameter sets: HEVCDecoderConfigurationRecord, or Annex B, or empty
   Rational time_base, frame_rate, sample_aspect_ratio;
@@ -57,18 +56,19 @@ struct PacketPlace {
 // network. Every call may throw DecodeError, with the byte offset in the file, and what a ByteSource throws.
 class Demuxer {
  public:
+  // Names libavformat's format of a file by its first bytes, where it would not find it itself; empty where it would.
+  using Sniffer = std::string (*)(std::span<const std::uint8_t> head);
+
   // `path` is a file of the local system.
-  explicit Demuxer(const std::string& path);
+  Demuxer(const std::string& path, Sniffer sniff);
   // `name` stands for the source in messages.
-  Demuxer(std::unique_ptr<ByteSource> source, const std::string& name);
+  Demuxer(std::unique_ptr<ByteSource> source, const std::string& name, Sniffer sniff);
   ~Demuxer();
   Demuxer(Demuxer&&) noexcept;
   Demuxer& operator=(Demuxer&&) noexcept;
 
   const StreamInfo& info() const;
   const std::string& name() const;
-  // Throws UnsupportedStreamError, with the remedy, where the video is not HEVC.
-  void require_hevc() const;
 
   // Takes the next packet; false at the end. Throws where the file ends before its index does.
   bool read(Packet& packet);

@@ -11,14 +11,17 @@
 namespace ove::media {
 
 struct Demuxer::Impl {
+  Impl(std::string source_name, Sniffer sniffer);
+
   std::string name;
+  Sniffer sniff;
   std::unique_ptr<ByteSource> source;
   std::exception_ptr source_error;  // thrown by the source inside a callback of libavformat
   // In this order: the input is closed before the bytes it reads from.
   IoPtr callback_io;
   FileIoPtr file_io;
   InputPtr input;
-  PacketPtr packet;
+  PacketPtr packet{av_packet_alloc()};
   const AVStream* stream = nullptr;
   StreamInfo info;
   bool raw = false;  // a byte stream without a container: packets follow one another without a gap
@@ -31,6 +34,7 @@ struct Demuxer::Impl {
 
   void open_file(const std::string& path);
   void open_source();
+  void open_stream();
   void open_input();
   void find_stream();
   void describe();

@@ -10,7 +10,6 @@
 #include "media/ffmpeg.h"
 #include "media/frame_decoder.h"
 #include "media/frame_memory.h"
-#include "media/nal_units.h"
 #include "media/pixel_format.h"
 
 namespace ove::media {
@@ -58,7 +57,7 @@ struct PixelDecoder::Impl {
   std::vector<std::int64_t> dropped;
   std::vector<Section> sections;
   std::size_t section = 0;  // at work
-  HevcPackets packets;
+  std::shared_ptr<const PacketFilter> filter;
   FrameMemory memory;
   CodecPtr codec;
   FramePtr frame{av_frame_alloc()};
@@ -83,7 +82,7 @@ PixelDecoder::Impl::Impl(Demuxer source, Options options)
       missing(std::move(options.wanted)),
       dropped(std::move(options.dropped)),
       sections(std::move(options.sections)),
-      packets(demuxer.info().extradata) {
+      filter(std::move(options.filter)) {
   if (!frame || !kept) throw std::bad_alloc();
   if (options.threads < 0) throw std::invalid_argument("threads must not be negative");
   sort_unique(missing);
@@ -122,9 +121,7 @@ void PixelDecoder::Impl::begin_section() {
   const Section& s = sections[section];
   if (s.begin.index == 0 && demuxer.next_index() == 0) return;
   demuxer.seek(s.begin);
-  std::vector<std::uint8_t> bytes;
-  for (const auto& nal_unit : s.parameter_sets) packets.append(*nal_unit, bytes);
-  send_bytes(bytes);
+  if (filter) send_bytes(filter->packet_of(s.parameter_sets));
 }
 
 void PixelDecoder::Impl::send(const AVPacket* packet) {
@@ -167,7 +164,8 @@ void PixelDecoder::Impl::feed() {
   if (!more) return end();
   position = packet.position;
   if (contains(dropped, packet.index)) {
-    return send_bytes(demuxer.info().hevc ? packets.without_slices(packet.data) : std::vector<std::uint8_t>{});
+    if (filter) send_bytes(filter->without_picture(packet.data));
+    return;
   }
   AVPacket& p = *demuxer.impl_->packet;
   p.pts = packet.index;

@@ -7,6 +7,7 @@
 
 #include "common/yuv.h"
 #include "media/demuxer.h"
+#include "media/packet_filter.h"
 
 namespace ove::media {
 
@@ -22,8 +23,8 @@ struct DecodedPicture {
 // lists, packets are none of that. Not for use from several threads at a time.
 class PixelDecoder {
  public:
-  // Packets that are read one after the other, from one with an IRAP picture on, and the HEVC parameter sets (NAL
-  // units, in this order) that its pictures find.
+  // Packets that are read one after the other, from a random access point on, and the parameter sets (NAL units, in
+  // this order) that its pictures find.
   struct Section {
     PacketPlace begin;
     std::int64_t end = 0;  // Packet::index behind the last one
@@ -34,9 +35,10 @@ class PixelDecoder {
     // Ascending; what they leave out no wanted picture needs, and no picture refers from one to the other. The whole
     // video where there are none.
     std::vector<Section> sections;
-    // Packet::index of pictures in them that no wanted one needs, directly or not; their slices are not decoded.
-    // Pictures whose order count the wanted ones are counted from (H.265 8.3.1, prevTid0Pic) must not be among them.
+    // Packet::index of pictures in them that no wanted one needs, directly or not; they are not decoded.
     std::vector<std::int64_t> dropped;
+    // Takes packets apart where there are sections; null where those that are dropped hold nothing else.
+    std::shared_ptr<const PacketFilter> filter;
     int threads = 0;       // 0: as many as there are cores
     int cuda_device = -1;  // not -1: NVDEC decodes there; what it does not know, the CPU does
     std::int64_t max_luma_samples = std::int64_t{1} << 26;  // of a picture

@@ -1,8 +1,11 @@
 #include "reader/reading_plan.h"
 
 #include <algorithm>
-#include <array>
 #include <limits>
+#include <set>
+#include <utility>
+
+#include "reader/codecs.h"
 
 namespace ove::reader {
 
@@ -26,26 +29,25 @@ std::vector<std::int64_t> earliest_reference(const VideoIndex& index, const std:
 }  // namespace
 
 ReadingPlan::ReadingPlan(std::shared_ptr<const VideoIndex> index, std::vector<std::int64_t> frame_ids,
-                         hevc::Detail detail)
+                         codec::Detail detail)
     : index_(std::move(index)), frame_ids_(std::move(frame_ids)) {
   const std::vector<bool> wanted = index_->flags(frame_ids_);
-  const std::vector<bool> with_motion = index_->closure(wanted, VideoIndex::Edges::kCollocated);
-  const std::vector<bool> needed = index_->closure(wanted, VideoIndex::Edges::kReferences);
-  const std::vector<std::int64_t> earliest = earliest_reference(*index_, needed);
-  std::vector<std::int64_t> shown(needed.size(), -1);
+  const std::vector<bool> needed = index_->closure(wanted, VideoIndex::Edges::kCollocated);
+  std::vector<std::int64_t> shown(needed.size(), -1), last_use(needed.size(), -1);
   for (const std::int64_t id : frame_ids_) shown[at(index_->pictures[at(id)].decode_index)] = id;
-
   for (std::int64_t i = 0; i < std::ssize(needed); ++i) {
     if (!needed[at(i)]) continue;
-    const DecodedHeaders& d = index_->decoded[at(i)];
-    const hevc::Detail of_this = wanted[at(i)]        ? detail
-                                 : with_motion[at(i)] ? std::min(detail, hevc::Detail::kMotion)
-                                                      : hevc::Detail::kHeaders;
-    needed_.push_back({i, shown[at(i)], {d.nal_unit_type, d.sps, d.pps, d.poc, earliest[at(i)] >= i, of_this}});
+    for (const std::int64_t other : index_->decoded[at(i)].collocated) last_use[at(other)] = i;
+  }
+  const codec::Detail motion{.amount = std::min(detail.amount, codec::Amount::kMotion)};
+  for (std::int64_t i = 0; i < std::ssize(needed); ++i) {
+    if (!needed[at(i)]) continue;
+    needed_.push_back({i, shown[at(i)], wanted[at(i)] ? detail : motion, last_use[at(i)]});
     // A picture ends where the next one begins.
+    const std::int64_t begin = index_->decoded[at(i)].packet;
     const bool last = i + 1 == std::ssize(needed);
-    const std::int64_t end = last ? kEnd : std::max(d.packet + 1, index_->decoded[at(i + 1)].packet);
-    if (ranges_.empty() || ranges_.back().second < d.packet) ranges_.emplace_back(d.packet, end);
+    const std::int64_t end = last ? kEnd : std::max(begin + 1, index_->decoded[at(i + 1)].packet);
+    if (ranges_.empty() || ranges_.back().second < begin) ranges_.emplace_back(begin, end);
     ranges_.back().second = end;
   }
 }
@@ -61,38 +63,38 @@ bool ReadingPlan::go_to_next(media::Demuxer& demuxer) {
   return true;
 }
 
-const hevc::KnownPicture* ReadingPlan::known(const hevc::AccessUnitTag& tag) {
+std::optional<codec::WantedPicture> ReadingPlan::wanted(const codec::AccessUnitTag& tag) {
   next_in_packet_ = tag.packet == packet_ ? next_in_packet_ + 1 : index_->first_decoded(tag.packet);
   packet_ = tag.packet;
-  if (next_needed_ == needed_.size() || needed_[next_needed_].decode_index != next_in_packet_) return nullptr;
+  if (next_needed_ == needed_.size() || needed_[next_needed_].decode_index != next_in_packet_) return std::nullopt;
+  const codec::KnownPicture& known = index_->decoded[at(next_in_packet_)];
   // The packet may also hold a picture that cannot be decoded, such as a RASL picture at the start.
-  if (index_->decoded[at(next_in_packet_)].packet != packet_) return nullptr;
-  return &needed_[next_needed_++].known;
+  if (known.packet != packet_) return std::nullopt;
+  const Needed& needed = needed_[next_needed_++];
+  return codec::WantedPicture{&known, index_->decoded, needed.detail, needed.last_use};
 }
 
 namespace {
 
-// Decoded pictures [begin, end) from an IRAP picture to a needed one.
+// Coded pictures [begin, end) from a random access point to a needed one.
 struct Stretch {
   std::int64_t begin, end;
 };
 
-bool resets_poc(const DecodedHeaders& d) { return hevc::is_idr(d.nal_unit_type) || hevc::is_bla(d.nal_unit_type); }
-
-// The stretches that hold the needed pictures. Groups that begin with an IRAP picture are joined where one refers to
-// the other, and where they follow one another without leaving out pictures from which order counts are counted.
+// The stretches that hold the needed pictures. Groups that begin at a random access point are joined where one refers to
+// the other, and where they follow one another without leaving out pictures that order counts are counted from.
 std::vector<Stretch> stretches(const VideoIndex& index, const std::vector<bool>& needed) {
   const std::vector<std::int64_t> earliest = earliest_reference(index, needed);
   std::vector<Stretch> found;
   bool adjacent = false, complete = false;  // to the group before: it is needed; and of it no such picture is left out
   for (std::int64_t begin = 0, end = 0; begin < std::ssize(needed); begin = end) {
-    const DecodedHeaders& first = index.decoded[at(begin)];
-    const bool joined = earliest[at(begin)] < begin || (adjacent && (complete || resets_poc(first)));
+    const codec::KnownPicture& first = index.decoded[at(begin)];
+    const bool joined = earliest[at(begin)] < begin || (adjacent && (complete || first.resets_order));
     std::int64_t last = -1;
     complete = true;
-    for (; end < std::ssize(needed) && (end == begin || !hevc::is_irap(index.decoded[at(end)].nal_unit_type)); ++end) {
+    for (; end < std::ssize(needed) && (end == begin || !index.decoded[at(end)].random_access); ++end) {
       if (needed[at(end)]) last = end;
-      complete = needed[at(end)] || (complete && !index.decoded[at(end)].poc_anchor);
+      complete = needed[at(end)] || (complete && index.decoded[at(end)].dropping == codec::Dropping::kFree);
     }
     if (last >= 0) {
       if (found.empty() || !joined) found.push_back({begin, 0});
@@ -103,45 +105,51 @@ std::vector<Stretch> stretches(const VideoIndex& index, const std::vector<bool>&
   return found;
 }
 
+// Those in force where the pictures of a stretch first need them; what replaces them later lies in the packets.
+std::vector<std::shared_ptr<const codec::Bytes>> first_parameter_sets(const VideoIndex& index, Stretch stretch) {
+  std::vector<std::shared_ptr<const codec::Bytes>> first;
+  std::set<int> seen;
+  const codec::ParameterSets* before = nullptr;
+  for (std::int64_t i = stretch.begin; i < stretch.end; ++i) {
+    const codec::ParameterSets* const sets = index.decoded[at(i)].parameter_sets.get();
+    if (sets == std::exchange(before, sets)) continue;
+    for (const auto& unit : sets->units) {
+      if (seen.insert(unit.slot).second) first.push_back(unit.nal_unit);
+    }
+  }
+  return first;
+}
+
 }  // namespace
 
-media::PixelDecoder::Options pixel_plan(const VideoIndex& index, const std::vector<std::int64_t>& packets) {
+media::PixelDecoder::Options pixel_plan(const VideoIndex& index, const std::vector<std::int64_t>& packets,
+                                        const media::StreamInfo& stream) {
   std::vector<bool> wanted(index.decoded.size());
   for (const std::int64_t packet : packets) {
-    const std::int64_t i = index.first_decoded(packet);
-    if (i < std::ssize(wanted) && index.decoded[at(i)].packet == packet) wanted[at(i)] = true;
+    for (std::int64_t i = index.first_decoded(packet);
+         i < std::ssize(wanted) && index.decoded[at(i)].packet == packet; ++i) {
+      wanted[at(i)] = true;
+    }
   }
   const std::vector<bool> needed = index.closure(wanted, VideoIndex::Edges::kReferences);
   media::PixelDecoder::Options plan;
   plan.wanted = packets;
+  plan.filter = make_packet_filter(stream.codec, stream.extradata);
   for (const Stretch& stretch : stretches(index, needed)) {
     media::PixelDecoder::Section section;
     section.begin = *index.random_access_before(index.decoded[at(stretch.begin)].packet);
     section.end = index.decoded[at(stretch.end - 1)].packet + 1;
-    const auto add = [&](const auto& owner, const std::vector<std::uint8_t>* nal_unit) {
-      auto& sets = section.parameter_sets;
-      if (nal_unit && std::none_of(sets.begin(), sets.end(), [&](auto& set) { return set.get() == nal_unit; })) {
-        sets.emplace_back(owner, nal_unit);
-      }
-    };
-    std::array<bool, 16> sps_seen{};
-    std::array<bool, 64> pps_seen{};
-    for (std::int64_t i = stretch.begin; i < stretch.end; ++i) {
-      const DecodedHeaders& d = index.decoded[at(i)];
-      if (!std::exchange(sps_seen[at(d.sps->id)], true)) {
-        add(d.vps, d.vps.get());
-        add(d.sps, &d.sps->nal_unit);
-      }
-      if (!std::exchange(pps_seen[at(d.pps->id)], true)) add(d.pps, &d.pps->nal_unit);
-    }
+    section.parameter_sets = first_parameter_sets(index, stretch);
     plan.sections.push_back(std::move(section));
 
     bool counted_from = false;  // order counts of needed pictures are counted from here on
     for (std::int64_t i = stretch.end; i-- > stretch.begin;) {
-      const DecodedHeaders& d = index.decoded[at(i)];
+      const codec::KnownPicture& d = index.decoded[at(i)];
       counted_from |= needed[at(i)];
-      if (!needed[at(i)] && !(d.poc_anchor && counted_from)) plan.dropped.push_back(d.packet);
-      if (resets_poc(d)) counted_from = false;
+      const bool kept = needed[at(i)] || d.dropping == codec::Dropping::kNever ||
+                        (d.dropping == codec::Dropping::kUnlessCounted && counted_from);
+      if (!kept) plan.dropped.push_back(d.packet);
+      if (d.resets_order) counted_from = false;
     }
   }
   return plan;

@@ -3,20 +3,22 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
-#include "hevc/decoder.h"
+#include "codec/decoder.h"
 #include "media/pixel_decoder.h"
 #include "reader/video_index.h"
 
 namespace ove::reader {
 
-// For the syntax decoder. Nothing but what the wanted pictures refer to, directly or not, is decoded.
+// For the syntax decoder. Nothing is read but the wanted pictures and those that motion is derived from: what a slice
+// refers to is known from the index.
 class ReadingPlan {
  public:
   // `frame_ids` are display indices, ascending; `detail` is that of their pictures.
-  ReadingPlan(std::shared_ptr<const VideoIndex> index, std::vector<std::int64_t> frame_ids, hevc::Detail detail);
+  ReadingPlan(std::shared_ptr<const VideoIndex> index, std::vector<std::int64_t> frame_ids, codec::Detail detail);
 
   const VideoIndex& index() const { return *index_; }
   const std::vector<std::int64_t>& frame_ids() const { return frame_ids_; }
@@ -25,11 +27,11 @@ class ReadingPlan {
   // False where there is none.
   bool go_to_next(media::Demuxer& demuxer);
 
-  // What is known of the next picture that begins in this packet; null where it is not needed. Called once a picture.
-  const hevc::KnownPicture* known(const hevc::AccessUnitTag& tag);
+  // The next coded picture that begins in this packet; nothing where it is not needed. Called once a coded picture.
+  std::optional<codec::WantedPicture> wanted(const codec::AccessUnitTag& tag);
 
   // Display index of a decoded picture, -1 where it is only referred to.
-  std::int64_t frame_id(const hevc::CodecPicture& picture) const {
+  std::int64_t frame_id(const codec::CodecPicture& picture) const {
     return needed_[static_cast<std::size_t>(picture.decode_index)].frame_id;
   }
 
@@ -37,7 +39,8 @@ class ReadingPlan {
   struct Needed {
     std::int64_t decode_index;  // of the index
     std::int64_t frame_id;
-    hevc::KnownPicture known;
+    codec::Detail detail;
+    std::int64_t last_use = -1;  // see codec::WantedPicture
   };
 
   std::shared_ptr<const VideoIndex> index_;
@@ -48,7 +51,9 @@ class ReadingPlan {
   std::int64_t packet_ = -1, next_in_packet_ = 0;  // packet of the picture that began last; decode_index of the next
 };
 
-// For the pixel decoder: what it reads for the pictures of these packets.
-media::PixelDecoder::Options pixel_plan(const VideoIndex& index, const std::vector<std::int64_t>& packets);
+// For the pixel decoder: what it reads of a stream for the pictures of these packets. Throws InvalidBitstreamError for
+// extradata that is cut short.
+media::PixelDecoder::Options pixel_plan(const VideoIndex& index, const std::vector<std::int64_t>& packets,
+                                        const media::StreamInfo& stream);
 
 }  // namespace ove::reader

@@ -26,7 +26,8 @@ std::vector<bool> VideoIndex::flags(const std::vector<std::int64_t>& frame_ids) 
       throw std::out_of_range("frame " + std::to_string(id) + " is not in the video, which has " +
                               std::to_string(pictures.size()) + " pictures");
     }
-    wanted[static_cast<std::size_t>(pictures[static_cast<std::size_t>(id)].decode_index)] = true;
+    const IndexedPicture& picture = pictures[static_cast<std::size_t>(id)];
+    for (int i = 0; i < picture.num_coded; ++i) wanted[static_cast<std::size_t>(picture.decode_index + i)] = true;
   }
   return wanted;
 }
@@ -39,30 +40,36 @@ const media::PacketPlace* VideoIndex::random_access_before(std::int64_t packet) 
 
 std::int64_t VideoIndex::first_decoded(std::int64_t packet) const {
   const auto at = std::lower_bound(decoded.begin(), decoded.end(), packet,
-                                   [](const DecodedHeaders& d, std::int64_t p) { return d.packet < p; });
+                                   [](const codec::KnownPicture& d, std::int64_t p) { return d.packet < p; });
   return at - decoded.begin();
 }
 
-VideoIndex index_video(media::Demuxer demuxer, const hevc::Limits& limits) {
+VideoIndex index_video(media::Demuxer demuxer, const codec::Limits& limits) {
   VideoIndex index;
   ReaderOptions options;
-  options.detail = hevc::Detail::kHeaders;
+  options.detail = {.amount = codec::Amount::kHeaders};
   options.limits = limits;
-  options.observe = [&](const hevc::CodecPicture& p) {
-    const bool anchor = p.temporal_id == 0 && !hevc::is_rasl(p.nal_unit_type) && !hevc::is_radl(p.nal_unit_type) &&
-                        !hevc::is_sub_layer_non_reference(p.nal_unit_type);
-    index.decoded.push_back(
-        {p.tag.packet, p.references, p.collocated, p.nal_unit_type, p.poc, anchor, p.sps, p.pps, p.vps});
-    if (!hevc::is_irap(p.nal_unit_type)) return;
+  options.observe = [&](const codec::CodecPicture& p) {
+    codec::KnownPicture& known = index.decoded.emplace_back();
+    static_cast<codec::PictureHeaders&>(known) = p;
+    known.packet = p.tag.packet;
+    for (const codec::Slice& slice : p.slices) known.ref_lists.push_back(slice.ref_list);
+    if (!p.random_access) return;
     if (!index.random_access.empty() && index.random_access.back().index == p.tag.packet) return;
     index.random_access.push_back(
         {p.tag.packet, p.tag.has_pts ? p.tag.pts : media::kNoTimestamp, p.tag.dts, p.tag.position, p.tag.size});
   };
   VideoReader reader(std::move(demuxer), std::move(options));
   for (VideoPicture picture; reader.next(picture);) {
-    const hevc::CodecPicture& p = *picture.codec;
-    index.pictures.push_back(
-        {p.tag.packet, p.tag.size, p.decode_index, picture.pts, p.poc, p.type, hevc::is_irap(p.nal_unit_type)});
+    const codec::CodecPicture& p = *picture.codec;
+    index.pictures.push_back({.packet = p.tag.packet,
+                              .packet_bytes = p.tag.size,
+                              .decode_index = p.decode_index,
+                              .num_coded = p.num_coded,
+                              .pts = picture.pts,
+                              .poc = p.poc,
+                              .type = p.type,
+                              .random_access = p.random_access});
   }
   return index;
 }

@@ -6,8 +6,8 @@
 #include <memory>
 #include <vector>
 
-#include "hevc/limits.h"
-#include "hevc/picture.h"
+#include "codec/limits.h"
+#include "codec/picture.h"
 #include "media/demuxer.h"
 
 namespace ove::reader {
@@ -15,28 +15,18 @@ namespace ove::reader {
 struct IndexedPicture {
   std::int64_t packet = 0;        // number of its packet in the video stream
   std::int64_t packet_bytes = 0;  // size of that packet
-  std::int64_t decode_index = 0;  // index into VideoIndex::decoded
+  std::int64_t decode_index = 0;  // index into VideoIndex::decoded, of its first coded picture
+  int num_coded = 1;              // which it is made of
   double pts = 0;                 // seconds
   int poc = 0;
-  hevc::SliceType type = hevc::SliceType::kI;
-  bool random_access = false;  // IRAP
-};
-
-struct DecodedHeaders {
-  std::int64_t packet = 0;
-  std::vector<std::int64_t> references, collocated;  // decode_index
-  hevc::NalUnitType nal_unit_type = hevc::NalUnitType::kTrailN;
-  int poc = 0;
-  bool poc_anchor = false;  // may be prevTid0Pic (8.3.1), from which later order counts are counted
-  std::shared_ptr<const hevc::Sps> sps;
-  std::shared_ptr<const hevc::Pps> pps;
-  std::shared_ptr<const std::vector<std::uint8_t>> vps;  // NAL unit, null where there is none
+  codec::SliceType type = codec::SliceType::kI;
+  bool random_access = false;
 };
 
 struct VideoIndex {
   std::vector<IndexedPicture> pictures;           // display order
-  std::vector<DecodedHeaders> decoded;            // decoding order
-  std::vector<media::PacketPlace> random_access;  // packets of IRAP pictures, ascending
+  std::vector<codec::KnownPicture> decoded;       // coded pictures, in decoding order
+  std::vector<media::PacketPlace> random_access;  // their packets, ascending
 
   // Which pictures of `decoded` these need, by all their references or only for the derivation of motion, themselves
   // included.
@@ -54,6 +44,6 @@ struct VideoIndex {
 };
 
 // Reads the whole video. Throws what VideoReader throws.
-VideoIndex index_video(media::Demuxer demuxer, const hevc::Limits& limits);
+VideoIndex index_video(media::Demuxer demuxer, const codec::Limits& limits);
 
 }  // namespace ove::reader

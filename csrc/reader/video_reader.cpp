@@ -4,6 +4,8 @@
 #include <string>
 #include <thread>
 
+#include "reader/codecs.h"
+
 namespace ove::reader {
 
 namespace {
@@ -13,10 +15,8 @@ int thread_count(int threads) {
 }
 
 // Seconds a picture, where nothing has time stamps.
-double picture_duration(const hevc::Vui& vui, media::Rational frame_rate) {
-  if (vui.num_units_in_tick > 0 && vui.time_scale > 0) {
-    return static_cast<double>(vui.num_units_in_tick) / static_cast<double>(vui.time_scale);
-  }
+double picture_duration(const codec::CodecPicture& picture, media::Rational frame_rate) {
+  if (picture.duration > 0) return picture.duration;
   return frame_rate.num > 0 ? static_cast<double>(frame_rate.den) / frame_rate.num : 1.0 / 25;
 }
 
@@ -26,32 +26,38 @@ VideoReader::VideoReader(media::Demuxer demuxer, ReaderOptions options)
     : demuxer_(std::move(demuxer)),
       options_(std::move(options)),
       plan_(options_.index ? std::make_unique<ReadingPlan>(options_.index, options_.frame_ids, options_.detail)
-                           : nullptr),
-      decoder_(decoder_options()) {
-  demuxer_.require_hevc();
+                           : nullptr) {
+  const std::string& codec = demuxer_.info().codec;
+  if (!decodes(codec)) {
+    throw UnsupportedStreamError(demuxer_.name() + ": its codec is " + codec +
+                                 "; ove_codec reads HEVC; transcode it: ove-codec transcode IN OUT.mp4, "
+                                 "select(..., transcode=True), or ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4");
+  }
+  decoder_ = make_decoder(codec, decoder_options());
   try {
-    decoder_.set_extradata(demuxer_.info().extradata);
+    decoder_->set_extradata(demuxer_.info().extradata);
   } catch (const Error&) {
     rethrow_named();
   }
 }
 
-hevc::DecoderOptions VideoReader::decoder_options() {
-  hevc::DecoderOptions result;
-  result.order = plan_ ? hevc::Order::kDecoding : options_.order;
-  result.threads = options_.detail == hevc::Detail::kHeaders ? 1 : thread_count(options_.threads);
+codec::DecoderOptions VideoReader::decoder_options() {
+  codec::DecoderOptions result;
+  result.order = plan_ ? codec::Order::kDecoding : options_.order;
+  result.as_coded = options_.as_coded;
+  result.threads = options_.detail.has_arrays() ? thread_count(options_.threads) : 1;
   result.limits = options_.limits;
   result.observe = options_.observe;
-  result.detail = [detail = options_.detail](const hevc::AccessUnitTag&) { return detail; };
+  result.detail = [detail = options_.detail](const codec::AccessUnitTag&) { return detail; };
   if (plan_ && options_.process) {
-    result.process = [plan = plan_.get(), process = options_.process](hevc::CodecPicture& picture) {
+    result.process = [plan = plan_.get(), process = options_.process](codec::CodecPicture& picture) {
       const std::int64_t id = plan->frame_id(picture);
       if (id < 0) return;
       process(picture, id);
       picture.residual.reset();
     };
   }
-  if (plan_) result.known = [plan = plan_.get()](const hevc::AccessUnitTag& tag) { return plan->known(tag); };
+  if (plan_) result.wanted = [plan = plan_.get()](const codec::AccessUnitTag& tag) { return plan->wanted(tag); };
   return result;
 }
 
@@ -61,7 +67,7 @@ bool VideoReader::next(VideoPicture& picture) { return plan_ ? decode_in_order(p
 bool VideoReader::decode(VideoPicture& picture) {
   try {
     while (!done_) {
-      if (auto codec = decoder_.pop()) {
+      if (auto codec = decoder_->pop()) {
         if (give(std::move(codec), picture)) return true;
         continue;
       }
@@ -69,7 +75,7 @@ bool VideoReader::decode(VideoPicture& picture) {
       feed();
     }
     if (!done_ && demuxer_error_) std::rethrow_exception(demuxer_error_);
-    if (!done_ && !plan_ && !decoder_.started()) {
+    if (!done_ && !plan_ && !decoder_->started()) {
       throw InvalidBitstreamError("the stream has no random access point (IDR, BLA or CRA picture) to start from");
     }
     done_ = true;
@@ -112,7 +118,7 @@ bool VideoReader::decode_in_order(VideoPicture& picture) {
 }
 
 // Numbers the picture; false if it is not to be given.
-bool VideoReader::give(std::shared_ptr<const hevc::CodecPicture> codec, VideoPicture& picture) {
+bool VideoReader::give(std::shared_ptr<const codec::CodecPicture> codec, VideoPicture& picture) {
   if (plan_) {
     picture.index = plan_->frame_id(*codec);
     if (picture.index < 0) return false;
@@ -120,13 +126,13 @@ bool VideoReader::give(std::shared_ptr<const hevc::CodecPicture> codec, VideoPic
     picture.codec = std::move(codec);
     return true;
   }
-  const hevc::AccessUnitTag& tag = codec->tag;
-  if (tag.discard && options_.order == hevc::Order::kDisplay) return false;
+  const codec::AccessUnitTag& tag = codec->tag;
+  if (tag.discard && options_.order == codec::Order::kDisplay) return false;
   const media::StreamInfo& info = demuxer_.info();
   picture.index = next_index_++;
   picture.pts = tag.has_pts && info.time_base.den > 0
                     ? static_cast<double>(tag.pts) * info.time_base.num / info.time_base.den
-                    : static_cast<double>(picture.index) * picture_duration(codec->sps->vui, info.frame_rate);
+                    : static_cast<double>(picture.index) * picture_duration(*codec, info.frame_rate);
   picture.codec = std::move(codec);
   return true;
 }
@@ -136,16 +142,16 @@ void VideoReader::feed() {
   media::Packet packet;
   bool more = false;
   try {
-    more = !decoder_.failed() && (!plan_ || plan_->go_to_next(demuxer_)) && demuxer_.read(packet);
+    more = !decoder_->failed() && (!plan_ || plan_->go_to_next(demuxer_)) && demuxer_.read(packet);
   } catch (const Error&) {
     demuxer_error_ = std::current_exception();
   }
   if (!more) {
     ended_ = true;
-    decoder_.flush();
+    decoder_->flush();
     return;
   }
-  decoder_.decode(packet.data,
+  decoder_->decode(packet.data,
                   {.packet = packet.index,
                    .position = packet.position,
                    .size = std::ssize(packet.data),

@@ -80,6 +80,12 @@ struct Vector {
   float x, y;
 };
 
+// The lists that a block uses where nothing but its vectors tells: those whose vector is not 0. mv: (2 lists, x y).
+OVE_HOST_DEVICE inline std::uint8_t used_lists(const std::int16_t* mv) {
+  const int first = (mv[0] | mv[1]) != 0, second = (mv[2] | mv[3]) != 0;
+  return static_cast<std::uint8_t>(first | second << 1);
+}
+
 // The vector of one list of a block, in samples; mv: (2 lists, x y), quarter samples. Where the list is not used it is
 // 0, or with `fall_back` that of list 1 for list 0.
 OVE_HOST_DEVICE inline Vector list_vector(const std::int16_t* mv, std::uint8_t pred, int list, bool fall_back) {

@@ -60,10 +60,7 @@ void pred_of_indices(const std::int8_t* __restrict ref_idx, std::size_t n, std::
 
 OVE_VECTOR_CLONES
 void used_lists(const std::int16_t* mv, std::size_t n, std::uint8_t* pred) {
-  for (std::size_t i = 0; i < n; ++i) {
-    const int first = (mv[4 * i] | mv[4 * i + 1]) != 0, second = (mv[4 * i + 2] | mv[4 * i + 3]) != 0;
-    pred[i] = static_cast<std::uint8_t>(first | second << 1);
-  }
+  for (std::size_t i = 0; i < n; ++i) pred[i] = used_lists(mv + 4 * i);
 }
 
 OVE_VECTOR_CLONES

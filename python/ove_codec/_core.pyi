@@ -55,6 +55,7 @@ class Transcoder(metaclass=_Pybind11Type):
     def facts(self) -> dict[str, Any]: ...
 
 def exports_motion(codec: str) -> bool: ...
+def decodes(codec: str) -> bool: ...
 
 @final
 class ExportedMotion(metaclass=_Pybind11Type):
@@ -165,7 +166,6 @@ class Reader(metaclass=_Pybind11Type):
         threads: int = 0,
         decoding_order: bool = False,
         residual: bool = True,
-        coefficients: bool = False,
         limits: dict[str, int] = ...,
         index: VideoIndex | None = None,
         frame_ids: Sequence[int] = ...,
@@ -262,37 +262,19 @@ class Scorer(metaclass=_Pybind11Type):
 @final
 class HeatPlan(metaclass=_Pybind11Type):
     def __init__(
-        self,
-        params: dict[str, Any],
-        window: tuple[int, int, int, int],
-        rotation: int,
-        ctb_size: int,
-        coded_samples: int = 0,
+        self, params: dict[str, Any], window: tuple[int, int, int, int], rotation: int, ctb_size: int
     ) -> None: ...
     @property
     def tables(self) -> bytes: ...
     @property
     def block(self) -> bytes: ...
-    def record_bytes(self, picture: Picture | None) -> int: ...
     @property
-    def grid(self) -> list[int]: ...
-    @property
-    def sections(self) -> dict[str, int]: ...
-    def dense(
-        self,
-        given: set[str],
-        *,
-        width: int,
-        height: int,
-        poc: int,
-        bits_shape: Sequence[int],
-        ctb_size: int,
-        bit_depth: int,
-        intra: bool,
-    ) -> tuple[bytes, int, int, bytes]: ...
+    def most_bytes(self) -> int: ...
     def pack(
         self,
-        record: int,
+        memory: int,
+        there: int,
+        sampled: int,
         *,
         width: int,
         height: int,
@@ -305,8 +287,21 @@ class HeatPlan(metaclass=_Pybind11Type):
         ctb_size: int,
         bit_depth: int,
         intra: bool,
-    ) -> tuple[int, bytes]: ...
-    def pack_picture(self, record: int, picture: Picture) -> tuple[int, bytes]: ...
+    ) -> tuple[int, int, bytes]: ...
+    def pack_picture(self, memory: int, there: int, sampled: int, picture: Picture) -> tuple[int, int, bytes]: ...
+    def in_place(
+        self,
+        arrays: dict[str, int],
+        sampled: int,
+        *,
+        width: int,
+        height: int,
+        poc: int,
+        bits_shape: Sequence[int],
+        ctb_size: int,
+        bit_depth: int,
+        intra: bool,
+    ) -> bytes: ...
 
 def ranking_plan(
     valid: NDArray[np.bool_], keep_whole: NDArray[np.bool_], params: dict[str, Any]

@@ -9,11 +9,8 @@
 
 #include "cuda/device.h"
 #include "cuda/gather_patches.h"
-#include "cuda/heat.h"
-#include "cuda/rank.h"
 #include "cuda/rows.h"
-#include "cuda/select.h"
-#include "host_executor.h"
+#include "cuda/select.cu"  // with twin/cuda/executor.cuh
 
 namespace ove::cuda {
 
@@ -59,22 +56,6 @@ void gather(const tokens::ClipPlanes* clips, int clip_count, int patch, const st
   }
 }
 
-Clip clip_of(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures) {
-  Arena arrays(memory.arrays), work(memory.work);
-  const ClipArrays clip_arrays(tables, memory.pictures, arrays);
-  return {tables, memory.block, clip_arrays, ClipWork(tables, memory.pictures, memory.sampled, work), pictures};
-}
-
-ClipSums sums_of(const HeatTables& tables, const ClipMemory& memory) {
-  Arena arena(memory.sums);
-  return ClipSums(tables, memory.sampled, arena);
-}
-
-Clip sampled_of(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures) {
-  const Clip clip = clip_of(tables, memory, pictures);
-  return tables.accumulates() ? clip.sampled(sums_of(tables, memory), pictures) : clip;
-}
-
 }  // namespace
 
 std::string unavailable_reason(int) { return ""; }
@@ -116,61 +97,9 @@ void gather_patches(const tokens::ClipPlanes* clips, int clip_count, int patch, 
   }
 }
 
-std::int64_t arrays_bytes(const HeatTables& tables, std::int64_t pictures) {
-  Arena arena(nullptr);
-  const ClipArrays arrays(tables, pictures, arena);
-  return arena.used();
-}
-
-std::int64_t sums_bytes(const HeatTables& tables, std::int64_t sampled) {
-  Arena arena(nullptr);
-  const ClipSums sums(tables, sampled, arena);
-  return arena.used();
-}
-
-std::int64_t heat_work_bytes(const HeatTables& tables, std::int64_t pictures, std::int64_t sampled) {
-  Arena arena(nullptr);
-  const ClipWork work(tables, pictures, sampled, arena);
-  return arena.used();
-}
-
-std::int64_t rank_work_bytes(std::int64_t patches, std::int64_t clips) {
-  Arena arena(nullptr);
-  const RankWork work(patches, clips, arena);
-  return arena.used();
-}
-
-void take_in(const HeatTables& tables, const ClipMemory& memory, const RecordSizes& sizes, const std::byte* record,
-             std::int64_t picture, cudaStream_t) {
-  Arena arena(memory.arrays);
-  HostExecutor executor;
-  take_in(executor, tables, memory.block, sizes, record, ClipArrays(tables, memory.pictures, arena), picture);
-}
-
-void accumulate(const HeatTables& tables, const ClipMemory& memory, std::span<const std::int64_t> sampled,
-                cudaStream_t) {
-  HostExecutor executor;
-  accumulate(executor, clip_of(tables, memory, std::ssize(sampled)), sums_of(tables, memory), sampled);
-}
-
-void score(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures, float* scores, cudaStream_t) {
-  HostExecutor executor;
-  const Clip clip = sampled_of(tables, memory, pictures);
-  tables.accumulates() ? find_scales(executor, clip) : measure(executor, clip);
-  score(executor, clip, scores);
-}
-
-void render(const HeatTables& tables, const ClipMemory& memory, std::int64_t pictures, std::int64_t picture,
-            float* canvas, cudaStream_t) {
-  HostExecutor executor;
-  render(executor, sampled_of(tables, memory, pictures), picture, canvas);
-}
-
-void rank_patches(const Ranking& ranking, std::byte* work, std::uint8_t* mask, std::int32_t* positions, cudaStream_t) {
-  Arena arena(work);
-  const RankWork rank_work(ranking.total, ranking.clip_count, arena);
-  HostExecutor executor;
-  rank_patches(executor, ranking, rank_work, mask, positions);
-}
-
 }  // namespace ove::cuda
+
+// Operations queued so far.
+extern "C" __attribute__((visibility("default"))) std::int64_t ove_twin_operations() {
+  return ove::cuda::StreamExecutor::all_operations();
+}

@@ -44,8 +44,12 @@ class HostExecutor {
   // two states: parts of a step would then race on a GPU.
   explicit HostExecutor(std::vector<std::span<std::byte>> written) : written_(std::move(written)) {}
 
+  // What a GPU would have to queue: steps that have parts, counts, clearings and sorts.
+  std::int64_t operations() const { return operations_; }
+
   template <class F>
   void for_each(std::int64_t n, F f) {
+    operations_ += n > 0;
     if (written_.empty()) return run(n, f);
     const std::vector<std::byte> before = state();
     for (std::int64_t i = 0; i < n; ++i) f(i);
@@ -56,6 +60,7 @@ class HostExecutor {
   }
   template <class F>
   void count(std::int64_t segments, std::int64_t n, int bins, std::uint64_t* counts, F f) {
+    operations_ += segments > 0 && n > 0;
     for (std::int64_t s = 0; s < segments; ++s) {
       for (std::int64_t i = 0; i < n; ++i) {
         const Binned b = f(s, i);
@@ -65,16 +70,19 @@ class HostExecutor {
     }
   }
   void zero(void* pointer, std::int64_t bytes) {
+    operations_ += bytes > 0;
     if (bytes > 0) std::memset(pointer, 0, static_cast<std::size_t>(bytes));
   }
   template <class Begins>
   void sort(const std::uint64_t* keys, std::uint64_t* sorted, std::int64_t segments, std::int64_t total,
             Begins begins) {
+    operations_ += total > 0;
     if (begins(0) != 0 || begins(segments) != total) throw std::logic_error("segments are not all that is sorted");
     std::copy(keys, keys + total, sorted);
     for (std::int64_t s = 0; s < segments; ++s) std::sort(sorted + begins(s), sorted + begins(s + 1));
   }
   void sort(const std::uint64_t* keys, std::uint64_t* sorted, std::int64_t n, int bits) {
+    operations_ += n > 0;
     std::copy(keys, keys + n, sorted);
     std::sort(sorted, sorted + n);
     if (n > 0 && bits < 64 && sorted[n - 1] >> bits != 0) throw std::logic_error("a key has more bits than told");
@@ -109,6 +117,7 @@ class HostExecutor {
 
   std::vector<std::span<std::byte>> written_;
   std::uint64_t runs_ = 0;
+  std::int64_t operations_ = 0;
 };
 
 }  // namespace ove::cuda

@@ -12,7 +12,6 @@
 #include "common/geometry.h"
 #include "cuda/heat.h"
 #include "cuda/heat_tables.h"
-#include "hevc/transform.h"
 #include "host_executor.h"
 #include "random.h"
 #include "saliency/order_statistics.h"
@@ -110,6 +109,7 @@ HeatParams random_params(Random& random) {
 
 struct DeviceResult {
   std::vector<float> scores, heat;  // heat of the last picture
+  std::int64_t operations = 0;
 };
 
 // A picture that counts for sampled picture number `sampled`.
@@ -121,58 +121,79 @@ struct Counted {
 // Whether the heat of a picture is 0 whatever it holds.
 bool is_off(const HeatParams& params, const Source& picture) { return params.zero_intra_pictures && picture.intra; }
 
-// Scores of the `sampled` pictures that `counted` has, taken in up to `room` at a time where they accumulate.
+// Scores of the `sampled` pictures that `counted` has, taken in `batch` at a time (in place where that is 1), up to `room`
+// before they are added up where they accumulate.
 DeviceResult device_scores(const HeatParams& params, const DisplayWindow& window, const Geometry& geometry,
-                           const std::vector<Counted>& counted, std::int64_t sampled, std::int64_t room, bool watch) {
+                           const std::vector<Counted>& counted, std::int64_t sampled, std::int64_t room, std::int64_t batch,
+                           bool watch) {
   const cuda::HeatPlan plan(params, window, geometry, counted[0].picture->ctb_size);
   const cuda::HeatTables& tables = plan.tables();
   if (!tables.accumulates()) room = sampled;
   cuda::HostMemory memory(std::byte{0xA5});
   cuda::Arena arena = memory.arena();
-  const cuda::ClipArrays arrays(tables, room, arena);
-  const cuda::ClipWork work(tables, room, sampled, arena);
-  const std::size_t sums_begin = memory.parts().size();
-  const cuda::ClipSums sums(tables, sampled, arena);
+  const cuda::ClipMemory clip_memory(tables, room, sampled, arena);
   DeviceResult result;
   result.scores.resize(static_cast<std::size_t>(sampled * tables.patches()));
   result.heat.resize(static_cast<std::size_t>(geometry.canvas_width()) * geometry.canvas_height());
-  for (const auto& part : std::span(memory.parts()).subspan(sums_begin)) std::ranges::fill(part, std::byte{0});
 
   std::vector<std::span<std::byte>> written = memory.parts();
   for (std::vector<float>* out : {&result.scores, &result.heat}) {
     written.push_back(std::as_writable_bytes(std::span(*out)));
   }
   cuda::HostExecutor executor = watch ? cuda::HostExecutor(written) : cuda::HostExecutor();
-  cuda::Clip clip{tables, plan.block().data(), arrays, work, sampled};
-  std::vector<std::int64_t> waiting;
-  const auto accumulate_waiting = [&] {
-    clip.pictures = std::ssize(waiting);
-    cuda::accumulate(executor, clip, sums, waiting);
-    waiting.clear();
+  cuda::Clip clip{tables, plan.block().data(), clip_memory.arrays, clip_memory.work, sampled};
+  if (tables.accumulates()) cuda::clear_sums(executor, tables, clip_memory.sums, sampled);
+  std::int64_t taken = 0;  // since the last sums
+  std::vector<cuda::PictureRecord> records;
+  std::vector<std::vector<std::byte>> packed;  // what the records point to
+  const auto take_in = [&] {
+    std::int64_t most_level_blocks = 0;
+    for (const auto& record : records) most_level_blocks = std::max(most_level_blocks, record.level_block_count);
+    cuda::take_in(executor, tables, records.data(), std::ssize(records), most_level_blocks, clip_memory.arrays, taken);
+    taken += std::ssize(records);
+    records.clear();
+    packed.clear();
+  };
+  const auto accumulate = [&] {
+    take_in();
+    clip.pictures = taken;
+    const std::int32_t* const slots = clip_memory.arrays.sampled;
+    cuda::accumulate(executor, clip, clip_memory.sums, slots[0], slots[taken - 1] + 1);
+    taken = 0;
   };
   for (const auto& [picture, slot] : counted) {
-    std::int64_t place = slot;
-    if (tables.accumulates()) {
-      if (std::ssize(waiting) == room) accumulate_waiting();
-      place = std::ssize(waiting);
-      waiting.push_back(slot);
+    if (tables.accumulates() && taken + std::ssize(records) == room) accumulate();
+    if (std::ssize(records) == batch) take_in();
+    const PictureView view = picture->view();
+    if (batch == 1) {
+      records.push_back(plan.in_place(view));
+    } else {
+      std::vector<std::byte>& bytes = packed.emplace_back(static_cast<std::size_t>(plan.most_bytes()));
+      std::int64_t size = 0;
+      records.push_back(plan.pack(view, bytes.data(), bytes.data(), size));
+      REQUIRE(size <= std::ssize(bytes));
     }
-    std::vector<std::byte> record(static_cast<std::size_t>(tables.record.capacity));
-    const cuda::RecordSizes sizes = plan.pack(picture->view(), nullptr, record.data());
-    REQUIRE(sizes.bytes <= tables.record.capacity);
-    record.resize(static_cast<std::size_t>(sizes.bytes));
-    record.shrink_to_fit();
-    cuda::take_in(executor, tables, plan.block().data(), sizes, record.data(), arrays, place);
+    records.back().sampled = static_cast<std::int32_t>(slot);
   }
   if (tables.accumulates()) {
-    accumulate_waiting();
-    clip = clip.sampled(sums, sampled);
-    cuda::find_scales(executor, clip);
+    accumulate();
+    clip = clip.sampled(clip_memory.sums, sampled);
   } else {
-    cuda::measure(executor, clip);
+    take_in();
   }
+  float scales[3];
+  cuda::measure(executor, clip, nullptr, scales);
   cuda::score(executor, clip, result.scores.data());
   cuda::render(executor, clip, sampled - 1, result.heat.data());
+  result.operations = executor.operations();
+  if (params.clip_scope) {  // the same again with these scales
+    std::vector<float> again(result.heat.size());
+    std::ranges::fill(std::span(clip.work.scales, static_cast<std::size_t>(3 * sampled)), -1.0f);
+    cuda::HostExecutor other;
+    cuda::measure(other, clip, scales, nullptr);
+    cuda::render(other, clip, sampled - 1, again.data());
+    REQUIRE(again == result.heat);
+  }
   return result;
 }
 
@@ -221,7 +242,7 @@ TEST_CASE("the steps of a GPU give the CPU's scores and heat") {
     }
     if (hot == 0) continue;
 
-    const DeviceResult device = device_scores(params, window, geometry, counted, hot, random(1, 5), trial % 10 == 0);
+    const DeviceResult device = device_scores(params, window, geometry, counted, hot, random(1, 5), random(1, 4), trial % 10 == 0);
 
     Saliency saliency(params, window, geometry);
     const std::size_t patches = static_cast<std::size_t>(geometry.rows) * geometry.columns;
@@ -258,16 +279,31 @@ TEST_CASE("the steps of a GPU give the CPU's scores and heat") {
 TEST_CASE("values add up in the order of the pictures") {
   // 3 is lost beside 1e8, 6 is not.
   const float values[] = {3, 1e8f, 3, 3, 9};
-  float sum[2] = {3, 0};
-  std::uint8_t most[1] = {5};
+  const std::int32_t sampled[] = {0, 2, 2, 2, 3};
+  float sum[8] = {5, 5, 5, 5, 3, 0, 5, 5};
+  std::uint8_t most[4] = {5, 5, 5, 5};
   cuda::HostExecutor executor({std::as_writable_bytes(std::span(sum)), std::as_writable_bytes(std::span(most))});
-  cuda::accumulate_values<float>(executor, Accumulate::kSum, {1, 4}, 2, sum,
-                                 [&](std::int64_t p, std::int64_t) { return values[p]; });
-  CHECK(sum[0] == 1e8f);
-  CHECK(sum[1] == 1e8f);
-  cuda::accumulate_values<float>(executor, Accumulate::kMax, {2, 5}, 1, most,
-                                 [&](std::int64_t p, std::int64_t) { return values[p]; });
-  CHECK(most[0] == 9);
+  const auto value = [&](std::int64_t p, std::int64_t) { return values[p]; };
+  cuda::accumulate_values<float>(executor, Accumulate::kSum, sampled, 5, 1, 3, 2, sum, value);
+  CHECK(std::vector(sum, sum + 8) == std::vector<float>{5, 5, 5, 5, 1e8f, 1e8f, 5, 5});
+  cuda::accumulate_values<float>(executor, Accumulate::kMax, sampled, 5, 3, 4, 1, most, value);
+  CHECK(std::vector(most, most + 4) == std::vector<std::uint8_t>{5, 5, 5, 9});
+}
+
+TEST_CASE("a clip takes few operations, however many pictures it has") {
+  Random random{std::mt19937(11)};
+  const DisplayWindow window{0, 0, 64, 48, 0};
+  const Geometry geometry = make_geometry(64, 48, Resize::kCrop, 32, 8);
+  std::vector<Source> pictures;
+  for (int i = 0; i < 64; ++i) pictures.push_back(random_picture(random, 64, 48, 8, 16, true, true));
+  std::vector<Counted> counted;
+  for (std::int64_t i = 0; i < 64; ++i) counted.push_back({&pictures[static_cast<std::size_t>(i)], i});
+  HeatParams params;
+  CHECK(device_scores(params, window, geometry, counted, 64, 64, 64, false).operations <= 40);
+  params.compensate = Compensate::kMedian;
+  params.vector = VectorMode::kDisplacement;
+  params.accumulate = Accumulate::kSum;
+  CHECK(device_scores(params, window, geometry, counted, 64, 64, 64, false).operations <= 50);
 }
 
 TEST_CASE("steps whose parts race are told") {
@@ -296,93 +332,23 @@ TEST_CASE("percentiles by digits are those of sorted values") {
     cuda::HostExecutor executor(memory.parts());
     const cuda::Always total{static_cast<std::uint64_t>(n)};
     std::vector<double> found(static_cast<std::size_t>(segments));
+    const auto store = [&](std::int64_t s, double value) { found[static_cast<std::size_t>(s)] = value; };
     if (whole) {
       cuda::find_percentiles(
           executor, work, segments, n, total, q, 8,
           [&](std::int64_t s, std::int64_t i) {
             return cuda::Weighted{static_cast<std::uint32_t>(values[static_cast<std::size_t>(s * n + i)]), 1};
           },
-          [](std::uint32_t level) { return static_cast<double>(level); }, found.data());
+          [](std::uint32_t level) { return static_cast<double>(level); }, store);
     } else {
       cuda::find_percentiles(
           executor, work, segments, n, total, q,
           [&](std::int64_t s, std::int64_t i) { return cuda::weighted(values[static_cast<std::size_t>(s * n + i)]); },
-          found.data());
+          store);
     }
     for (std::int64_t s = 0; s < segments; ++s) {
       REQUIRE(found[static_cast<std::size_t>(s)] == percentile(std::span(values).subspan(s * n, n), q));
     }
-  }
-}
-
-TEST_CASE("the levels made of coefficients are those of the residual that the CPU reconstructs") {
-  using namespace ove::hevc;
-  Random random{std::mt19937(3)};
-  for (int trial = 0; trial < 300; ++trial) {
-    CAPTURE(trial);
-    const int width = 8 * random(4, 12), height = 8 * random(4, 9), bit_depth = random.one_of({8, 10, 12});
-    Source source{width, height, bit_depth, 16, {}, {}, {}, {}, {}, {}, true, true};
-    source.residual.assign(static_cast<std::size_t>(width) * height, 0);
-    SparseResidual sparse;
-    for (int y = 0; y + 32 <= height; y += 32) {
-      for (int x = 0; x + 32 <= width; x += 32) {
-        // One size in each square; a few of its blocks.
-        const int log2_size = random(2, 5), size = 1 << log2_size;
-        for (int at = 0; at < 32 * 32 / (size * size); ++at) {
-          if (random(0, 2) == 0) continue;
-          ResidualMode mode{.log2_size = log2_size, .bit_depth = bit_depth};
-          mode.transquant_bypass = random(0, 5) == 0;
-          mode.transform_skip = !mode.transquant_bypass && random(0, 4) == 0;
-          if (mode.transquant_bypass || mode.transform_skip) {
-            mode.rdpcm = random.one_of({Rdpcm::kNone, Rdpcm::kHorizontal, Rdpcm::kVertical});
-            mode.rotate = log2_size == 2 && random(0, 1) == 1;
-          }
-          mode.dst = log2_size == 2 && random(0, 1) == 1;
-          CoefficientBlock one;
-          one.columns = random(1, size), one.rows = random(1, size);
-          if (size > 4 && random(0, 3) == 0) one.columns = one.rows = 1;  // DC alone
-          const int largest = random.one_of({2, 60, 3000, 32767});
-          for (int k = random(1, 20); k > 0; --k) {
-            const int place = random(0, one.rows - 1) * size + random(0, one.columns - 1);
-            one.values[static_cast<std::size_t>(place)] = static_cast<std::int16_t>(random(-largest, largest));
-          }
-          CoefficientBlock other = one;
-          const int left = x + at % (32 / size) * size, top = y + at / (32 / size) * size;
-          reconstruct_residual(kPlainTransforms, one, mode,
-                               source.residual.data() + static_cast<std::size_t>(top) * width + left, width);
-          keep_coefficients(other, mode, left / 4, top / 4, sparse);
-          REQUIRE(other.values == CoefficientBlock().values);
-        }
-      }
-    }
-    HeatParams params;
-    params.mv_weight = 0;
-    DisplayWindow window{random(0, 9), random(0, 9), 0, 0, 0};
-    window.width = width - window.x - random(0, 9);
-    window.height = height - window.y - random(0, 9);
-    const cuda::HeatPlan plan(params, window, make_geometry(window.width, window.height, Resize::kStretch, 16, 4), 16,
-                              std::int64_t{width} * height);
-    const cuda::HeatTables& tables = plan.tables();
-    PictureView view = source.view();
-    view.residual = nullptr;
-    std::vector<std::byte> record(static_cast<std::size_t>(plan.record_bytes(&sparse)));
-    const cuda::RecordSizes sizes = plan.pack(view, &sparse, record.data());
-    REQUIRE(sizes.bytes == std::ssize(record));
-
-    cuda::HostMemory memory(std::byte{0xA5});
-    cuda::Arena arena = memory.arena();
-    const cuda::ClipArrays arrays(tables, 2, arena);
-    cuda::HostExecutor executor(memory.parts());
-    cuda::take_in(executor, tables, plan.block().data(), sizes, record.data(), arrays, 1);
-    for (int y = 0; y < window.height; ++y) {
-      for (int x = 0; x < window.width; ++x) {
-        const auto residual = source.residual[static_cast<std::size_t>(window.y + y) * width + window.x + x];
-        REQUIRE(arrays.levels[tables.samples() + std::int64_t{y} * window.width + x] ==
-                residual_level(residual >> (bit_depth - 8)));
-      }
-    }
-    sparse.samples = static_cast<std::uint32_t>(width * height + 1);
-    CHECK_THROWS_AS(plan.pack(view, &sparse, record.data()), std::invalid_argument);
   }
 }
 
@@ -391,25 +357,30 @@ TEST_CASE("a plan refuses parameters that make no sense, and pictures that lack 
   const DisplayWindow window{0, 0, 64, 32, 0};
   const Geometry geometry = make_geometry(64, 32, Resize::kStretch, 16, 4);
   const cuda::HeatPlan plan(params, window, geometry, 16);
-  std::vector<std::byte> record(static_cast<std::size_t>(plan.tables().record.capacity));
+  std::vector<std::byte> memory(static_cast<std::size_t>(plan.most_bytes()));
+  std::int64_t bytes = 0;
   Random random{std::mt19937(1)};
   const Source picture = random_picture(random, 64, 32, 8, 16, true, true);
   for (int missing = 0; missing < 2; ++missing) {
     PictureView view = picture.view();
     (missing == 0 ? view.mv : view.residual) = nullptr;
-    CHECK_THROWS_AS(plan.pack(view, nullptr, record.data()), std::invalid_argument);
+    CHECK_THROWS_AS(plan.pack(view, memory.data(), memory.data(), bytes), std::invalid_argument);
   }
+  PictureView overlapping = picture.view();
+  const std::vector<CodedSquare> squares(3, CodedSquare{0, 0, 16});
+  overlapping.coded = squares;
+  CHECK_THROWS_AS(plan.pack(overlapping, memory.data(), memory.data(), bytes), std::invalid_argument);
   PictureView bare = picture.view();
   bare.bits = nullptr;
   params.bits_weight = 1;
   const cuda::HeatPlan with_bits(params, window, geometry, 16);
-  CHECK_THROWS_AS(with_bits.dense_sizes(bare), std::invalid_argument);
+  CHECK_THROWS_AS(with_bits.in_place(bare), std::invalid_argument);
   bare = picture.view();
-  CHECK(with_bits.dense_sizes(bare).level_blocks == 32);
+  CHECK(with_bits.in_place(bare).bits == picture.bits.data());
   bare.bits_rows -= 1;
-  CHECK_THROWS_AS(with_bits.dense_sizes(bare), std::invalid_argument);
+  CHECK_THROWS_AS(with_bits.in_place(bare), std::invalid_argument);
   bare.ctb_size = 32;
-  CHECK_THROWS_AS(with_bits.dense_sizes(bare), std::invalid_argument);
+  CHECK_THROWS_AS(with_bits.in_place(bare), std::invalid_argument);
   params.local_variance = 4;
   CHECK_THROWS_AS(cuda::HeatPlan(params, window, geometry, 16), std::invalid_argument);
 }

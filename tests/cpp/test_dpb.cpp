@@ -25,9 +25,8 @@ struct Sequence {
   void picture(int poc, SliceHeader header = {}, bool idr = false, bool cra = false, bool shown = true) {
     rps = dpb.begin_picture(header, *sps, poc, idr || cra, cra);
     auto p = std::make_shared<CodecPicture>();
-    p->sps = sps;
     p->poc = poc;
-    dpb.add(p, shown);
+    dpb.add(p, *sps, shown);
     drain();
   }
   void flush() {
@@ -136,7 +135,7 @@ TEST_CASE("reference lists repeat, are modified, and must not need what is missi
   h.type = SliceType::kB;
   h.num_ref_idx_active = {3, 1};
   s.picture(3, h);
-  RefPicLists lists = make_ref_pic_lists(h, s.rps);
+  codec::RefLists lists = make_ref_pic_lists(h, s.rps);
   CHECK(lists[0][0].poc == 2);
   CHECK(lists[0][1].poc == 0);
   CHECK(lists[0][2].poc == 2);

@@ -62,7 +62,7 @@ TEST_CASE("Annex B streams split at start codes") {
       expected.emplace_back(stream.begin() + static_cast<long>(begin), stream.begin() + static_cast<long>(end));
       offsets.push_back(begin);
     }
-    const auto units = split_annex_b(stream);
+    const auto units = NalFraming().split(stream);
     REQUIRE(units.size() == expected.size());
     for (std::size_t i = 0; i < units.size(); ++i) {
       CHECK(Bytes(units[i].bytes.begin(), units[i].bytes.end()) == expected[i]);
@@ -81,13 +81,13 @@ TEST_CASE("emulation prevention bytes are removed") {
 
 TEST_CASE("length-prefixed samples") {
   const Bytes sample = {0, 2, 0xAA, 0xBB, 0, 0, 0, 1, 0xCC};
-  const auto units = split_length_prefixed(sample, 2);
+  const auto units = NalFraming(2).split(sample);
   REQUIRE(units.size() == 2);
   CHECK(units[0].offset == 2);
   CHECK(units[0].bytes.size() == 2);
   CHECK(units[1].bytes[0] == 0xCC);
-  CHECK_THROWS_AS(split_length_prefixed(Bytes{0, 3, 1}, 2), InvalidBitstreamError);
-  CHECK_THROWS_AS(split_length_prefixed(Bytes{0, 0, 0}, 4), InvalidBitstreamError);
-  CHECK_THROWS_AS(split_length_prefixed(Bytes{0xFF, 0xFF, 0xFF, 0xFF, 1}, 4), InvalidBitstreamError);
-  CHECK(split_length_prefixed({}, 4).empty());
+  CHECK_THROWS_AS(NalFraming(2).split(Bytes{0, 3, 1}), InvalidBitstreamError);
+  CHECK_THROWS_AS(NalFraming(4).split(Bytes{0, 0, 0}), InvalidBitstreamError);
+  CHECK_THROWS_AS(NalFraming(4).split(Bytes{0xFF, 0xFF, 0xFF, 0xFF, 1}), InvalidBitstreamError);
+  CHECK(NalFraming(4).split({}).empty());
 }

@@ -126,7 +126,7 @@ TEST_CASE("tiles order the CTBs") {
 }
 
 TEST_CASE("hostile parameter sets throw before memory is taken") {
-  const Limits limits;
+  const codec::Limits limits;
   std::mt19937 random(9);
   for (int round = 0; round < 2000; ++round) {
     std::vector<std::uint8_t> bytes(random() % 80);

@@ -10,58 +10,48 @@
 #include <thread>
 #include <vector>
 
-#include "hevc/task_queue.h"
+#include "codec/task_queue.h"
+#include "common/error.h"
 
 using namespace ove;
-using namespace ove::hevc;
+using namespace ove::codec;
 
 namespace {
 
-PictureTask make_task(std::int64_t decode_index, Detail detail, std::vector<std::uint8_t> slice_data) {
-  auto sps = std::make_shared<Sps>();
-  sps->width = sps->height = 16;
-  sps->log2_min_cb = sps->log2_ctb = 4;
-  auto picture = std::make_shared<CodecPicture>();
-  picture->sps = sps;
-  picture->decode_index = decode_index;
-  picture->detail = detail;
-  if (decode_index > 0) picture->collocated.push_back(decode_index - 1);
-  auto pps = std::make_shared<Pps>();
-  auto tiles = std::make_shared<TileLayout>(make_tile_layout(*sps, *pps));
-  PictureTask result(picture, pps, tiles, BufferPools());
-  Slice slice;
-  slice.type = SliceType::kP;
-  slice.ref_list[0] = {{.poc = 0, .is_long_term = false}};
-  picture->slices.push_back(slice);
-  SliceSegment segment;
-  segment.header.type = SliceType::kP;
-  segment.header.max_num_merge_cand = 1;
-  segment.rbsp = std::move(slice_data);
-  segment.position = 100 + decode_index;
-  result.add(std::move(segment), nullptr);
-  return result;
-}
+// Each is derived from the picture before it.
+class Task final : public PictureTask {
+ public:
+  Task(std::int64_t decode_index, bool fails, Amount amount)
+      : PictureTask(make_picture(decode_index, amount)), fails_(fails) {}
+
+  void parse() override {
+    if (fails_) throw InvalidBitstreamError("it fails", 100 + picture()->decode_index);
+    parsed_ = true;
+  }
+  void derive_motion() override {
+    if (!parsed_) throw std::logic_error("motion is derived before slice data is parsed");
+  }
+
+ private:
+  static std::shared_ptr<CodecPicture> make_picture(std::int64_t decode_index, Amount amount) {
+    auto picture = std::make_shared<CodecPicture>();
+    picture->decode_index = decode_index;
+    picture->detail.amount = amount;
+    if (decode_index > 0) picture->collocated.push_back(decode_index - 1);
+    return picture;
+  }
+
+  const bool fails_;
+  bool parsed_ = false;
+};
 
 // Parsing it fails, unless only its headers are wanted.
-PictureTask task(std::int64_t decode_index, bool fails) {
-  return make_task(decode_index, fails ? Detail::kMotion : Detail::kHeaders, {0x80});
+std::unique_ptr<PictureTask> task(std::int64_t decode_index, bool fails) {
+  return std::make_unique<Task>(decode_index, true, fails ? Amount::kMotion : Amount::kHeaders);
 }
 
-// Of one skipped coding block.
-PictureTask decodable_task(std::int64_t decode_index) {
-  static const std::vector<std::uint8_t> data = [] {
-    for (int bits = 0; bits < 1 << 16; ++bits) {
-      std::vector<std::uint8_t> tried = {static_cast<std::uint8_t>(bits >> 8), static_cast<std::uint8_t>(bits), 0x80};
-      try {
-        PictureTask attempt = make_task(0, Detail::kMotion, tried);
-        attempt.parse();
-        if (attempt.picture()->buffers->cu_skip[0]) return tried;
-      } catch (const InvalidBitstreamError&) {
-      }
-    }
-    throw std::logic_error("nothing can be decoded");
-  }();
-  return make_task(decode_index, Detail::kMotion, data);
+std::unique_ptr<PictureTask> decodable_task(std::int64_t decode_index) {
+  return std::make_unique<Task>(decode_index, false, Amount::kMotion);
 }
 
 }  // namespace

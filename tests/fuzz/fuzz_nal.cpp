@@ -36,7 +36,7 @@ std::vector<std::vector<std::uint8_t>> make_packets(std::span<const std::uint8_t
                                                     std::size_t length_size) {
   std::vector<std::vector<std::uint8_t>> packets;
   if (framing == 0 || framing == 3) return {{stream.begin(), stream.end()}};
-  for (const NalUnit& unit : split_annex_b(stream)) {
+  for (const NalUnit& unit : NalFraming().split(stream)) {
     std::vector<std::uint8_t> packet{0, 0, 1};
     if (framing == 2) {
       packet.clear();
@@ -49,7 +49,7 @@ std::vector<std::vector<std::uint8_t>> make_packets(std::span<const std::uint8_t
   return packets;
 }
 
-Outcome decode(const hevc::DecoderOptions& options, std::span<const std::uint8_t> extradata,
+Outcome decode(const codec::DecoderOptions& options, std::span<const std::uint8_t> extradata,
                const std::vector<std::vector<std::uint8_t>>& packets) {
   Outcome outcome;
   hevc::SyntaxDecoder decoder(options);
@@ -93,12 +93,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::vector<std::uint8_t> extradata(input.begin() + kHead, input.begin() + static_cast<std::ptrdiff_t>(begin));
   const std::size_t length_size = extradata.size() > 21 ? (extradata[21] & 3) + 1U : 4;
 
-  hevc::DecoderOptions options;
-  options.order = flags & 4 ? hevc::Order::kDecoding : hevc::Order::kDisplay;
-  options.detail = [=](const hevc::AccessUnitTag& tag) {
-    if (flags & 16) return hevc::Detail::kHeaders;
-    if (!(pattern >> tag.packet % 8 & 1)) return hevc::Detail::kMotion;
-    return flags & 32 ? hevc::Detail::kPacked : hevc::Detail::kResidual;
+  codec::DecoderOptions options;
+  options.order = flags & 4 ? codec::Order::kDecoding : codec::Order::kDisplay;
+  options.detail = [=](const codec::AccessUnitTag& tag) {
+    codec::Detail detail;
+    if (flags & 32) detail.form = codec::ResidualForm::kPacked;
+    if (!(pattern >> tag.packet % 8 & 1)) detail.amount = codec::Amount::kMotion;
+    if (flags & 16) detail.amount = codec::Amount::kHeaders;
+    return detail;
   };
   options.limits.max_luma_samples = kMaxLumaSamples;
   options.limits.max_slice_segments = 256;

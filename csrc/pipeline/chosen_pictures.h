@@ -8,13 +8,11 @@
 #include <utility>
 #include <vector>
 
-#include "bindings/bindings.h"
 #include "common/yuv.h"
 #include "media/pixel_decoder.h"
 #include "reader/video_index.h"
-#include "tokens/patch_gather.h"
 
-namespace ove::bindings {
+namespace ove::pipeline {
 
 // How to decode. An index tells what the wanted pictures need; without one the whole video is decoded.
 struct Decoding {
@@ -44,7 +42,4 @@ class ChosenPictures {
   int width_ = 0, height_ = 0;
 };
 
-// Patch rows and columns (N, 2).
-std::vector<tokens::PatchPosition> places_of(const Array<std::int32_t>& positions);
-
-}  // namespace ove::bindings
+}  // namespace ove::pipeline

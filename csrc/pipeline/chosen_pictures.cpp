@@ -1,4 +1,4 @@
-#include "bindings/chosen_pictures.h"
+#include "pipeline/chosen_pictures.h"
 
 #include <algorithm>
 #include <stdexcept>
@@ -7,7 +7,7 @@
 #include "common/error.h"
 #include "reader/reading_plan.h"
 
-namespace ove::bindings {
+namespace ove::pipeline {
 
 ChosenPictures::ChosenPictures(media::Demuxer demuxer, std::span<const std::int64_t> packets, const Decoding& decoding,
                                const std::function<bool(std::size_t)>& needs) {
@@ -23,7 +23,7 @@ ChosenPictures::ChosenPictures(media::Demuxer demuxer, std::span<const std::int6
     needed.push_back(packet);
   }
   media::PixelDecoder::Options options;
-  if (decoding.index) options = reader::pixel_plan(*decoding.index, needed);
+  if (decoding.index) options = reader::pixel_plan(*decoding.index, needed, demuxer.info());
   options.wanted = std::move(needed);
   options.threads = decoding.threads;
   options.max_luma_samples = decoding.max_luma_samples;
@@ -48,11 +48,4 @@ bool ChosenPictures::next(YuvPicture& picture, std::size_t& slot) {
   return true;
 }
 
-std::vector<tokens::PatchPosition> places_of(const Array<std::int32_t>& positions) {
-  if (positions.ndim() != 2 || positions.shape(1) != 2) throw std::invalid_argument("positions must be (N, 2)");
-  std::vector<tokens::PatchPosition> places(static_cast<std::size_t>(positions.shape(0)));
-  for (std::size_t i = 0; i < places.size(); ++i) places[i] = {positions.data()[2 * i], positions.data()[2 * i + 1]};
-  return places;
-}
-
-}  // namespace ove::bindings
+}  // namespace ove::pipeline

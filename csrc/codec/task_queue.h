@@ -7,18 +7,19 @@
 #include <deque>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
-#include "hevc/picture_task.h"
+#include "codec/picture_task.h"
 
-namespace ove::hevc {
+namespace ove::codec {
 
 class TaskQueue {
  public:
-  // Called with every picture that has work, by the thread that decoded it, before the picture counts as finished. What
-  // it throws is the picture's failure.
+  // Called with every shown picture that has arrays, by the thread that decoded it, before the picture counts as
+  // finished. What it throws is the picture's failure.
   using Process = std::function<void(CodecPicture&)>;
 
   // `threads` with the caller's. With one, tasks run inside submit(), where those before them are finished.
@@ -27,7 +28,7 @@ class TaskQueue {
   ~TaskQueue();
 
   // Tasks come in decoding order and are numbered by decode_index, without gaps. Works while too many are under way.
-  void submit(PictureTask task);
+  void submit(std::unique_ptr<PictureTask> task);
 
   // Works until more tasks are wanted (true), or this picture and every one before it is finished (false). The caller
   // has yet to take the picture: later ones that are finished count as under way.
@@ -49,8 +50,8 @@ class TaskQueue {
   void work_until(Lock& lock, Done done);
   // Each with the lock held, which they release while they work; derive_motion() only of a task that is ready().
   bool work_once(Lock& lock);
-  void parse(PictureTask task, Lock& lock);
-  void derive_motion(PictureTask task, Lock& lock);
+  void parse(std::unique_ptr<PictureTask> task, Lock& lock);
+  void derive_motion(std::unique_ptr<PictureTask> task, Lock& lock);
 
   bool settled(std::int64_t index) const { return first_unfinished_ > index || failed_index_ <= index; }
   bool may_parse() const { return !waiting_.empty() && parsed_.size() < max_parsed_; }
@@ -70,8 +71,8 @@ class TaskQueue {
   std::condition_variable work_, changed_;  // changed_: for the caller
   int idle_ = 0;                            // threads that wait for work_
   bool caller_waits_ = false;
-  std::deque<PictureTask> waiting_;
-  std::vector<PictureTask> parsed_;  // wait for collocated pictures, all of which left waiting_ before them
+  std::deque<std::unique_ptr<PictureTask>> waiting_;
+  std::vector<std::unique_ptr<PictureTask>> parsed_;  // wait for collocated pictures, all of which left waiting_ before them
   std::deque<Progress> progress_;    // of the pictures from first_unfinished_ on
   std::int64_t first_unfinished_ = 0;
   std::int64_t failed_index_;  // the lowest
@@ -80,4 +81,4 @@ class TaskQueue {
   std::vector<std::jthread> threads_;
 };
 
-}  // namespace ove::hevc
+}  // namespace ove::codec

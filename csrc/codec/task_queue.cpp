@@ -1,9 +1,9 @@
-#include "hevc/task_queue.h"
+#include "codec/task_queue.h"
 
 #include <algorithm>
 #include <limits>
 
-namespace ove::hevc {
+namespace ove::codec {
 
 namespace {
 
@@ -29,10 +29,10 @@ TaskQueue::~TaskQueue() {
   work_.notify_all();
 }
 
-void TaskQueue::submit(PictureTask task) {
+void TaskQueue::submit(std::unique_ptr<PictureTask> task) {
   Lock lock(mutex_);
   progress_.push_back(Progress::kOpen);
-  if (threads_.empty() || !task.has_work()) return parse(std::move(task), lock);
+  if (threads_.empty() || !task->has_work()) return parse(std::move(task), lock);
   waiting_.push_back(std::move(task));
   wake();
   work_until(lock, [&] { return std::ssize(progress_) <= max_under_way_; });
@@ -86,13 +86,13 @@ bool TaskQueue::work_once(Lock& lock) {
   // Motion first: later pictures may wait for it. The first unfinished picture is never behind too many parsed ones,
   // because all of those wait for it or for one that does.
   const auto parsed =
-      std::find_if(parsed_.begin(), parsed_.end(), [&](const PictureTask& task) { return ready(task); });
+      std::find_if(parsed_.begin(), parsed_.end(), [&](const auto& task) { return ready(*task); });
   if (parsed != parsed_.end()) {
-    PictureTask task = std::move(*parsed);
+    std::unique_ptr<PictureTask> task = std::move(*parsed);
     parsed_.erase(parsed);
     derive_motion(std::move(task), lock);
   } else if (may_parse()) {
-    PictureTask task = std::move(waiting_.front());
+    std::unique_ptr<PictureTask> task = std::move(waiting_.front());
     waiting_.pop_front();
     parse(std::move(task), lock);
   } else {
@@ -108,31 +108,30 @@ bool TaskQueue::has_motion(std::int64_t decode_index) const {
 }
 
 bool TaskQueue::ready(const PictureTask& task) const {
-  const std::vector<std::int64_t>& collocated = task.picture()->collocated;
-  return std::all_of(collocated.begin(), collocated.end(), [&](std::int64_t index) { return has_motion(index); });
+  const std::vector<std::int64_t>& others = task.waits_for();
+  return std::all_of(others.begin(), others.end(), [&](std::int64_t index) { return has_motion(index); });
 }
 
-void TaskQueue::parse(PictureTask task, Lock& lock) {
+void TaskQueue::parse(std::unique_ptr<PictureTask> task, Lock& lock) {
   lock.unlock();
   std::exception_ptr error;
   try {
-    if (task.has_work()) task.parse();
+    if (task->has_work()) task->parse();
   } catch (...) {
     error = std::current_exception();
   }
   lock.lock();
-  if (error || !task.has_work()) {
-    finish(task.picture()->decode_index, error);
-  } else if (ready(task)) {
+  if (error || !task->has_work()) {
+    finish(task->picture()->decode_index, error);
+  } else if (ready(*task)) {
     derive_motion(std::move(task), lock);
   } else {
     parsed_.push_back(std::move(task));
   }
 }
 
-void TaskQueue::derive_motion(PictureTask task, Lock& lock) {
-  const std::shared_ptr<CodecPicture> picture = task.picture();
-  const std::int64_t index = picture->decode_index;
+void TaskQueue::derive_motion(std::unique_ptr<PictureTask> task, Lock& lock) {
+  const std::int64_t index = task->picture()->decode_index;
   std::exception_ptr error;
   const auto attempt = [&](auto step) {
     if (error || failed_index_ <= index) return;
@@ -144,11 +143,13 @@ void TaskQueue::derive_motion(PictureTask task, Lock& lock) {
     }
     lock.lock();
   };
-  attempt([&] { task.derive_motion(); });
+  attempt([&] { task->derive_motion(); });
   if (process_ && !error) {
     progress(index) = Progress::kMotion;
     wake();
-    attempt([&] { process_(*picture); });
+    attempt([&] {
+      if (const std::shared_ptr<CodecPicture> shown = task->shown()) process_(*shown);
+    });
   }
   finish(index, error);
 }
@@ -169,9 +170,9 @@ void TaskQueue::finish(std::int64_t decode_index, std::exception_ptr error) {
 void TaskQueue::wake() {
   if (caller_waits_) changed_.notify_one();
   if (idle_ == 0) return;
-  auto tasks = std::count_if(parsed_.begin(), parsed_.end(), [&](const PictureTask& task) { return ready(task); });
+  auto tasks = std::count_if(parsed_.begin(), parsed_.end(), [&](const auto& task) { return ready(*task); });
   if (parsed_.size() < max_parsed_) tasks += std::ssize(waiting_);
   for (auto i = std::min<std::ptrdiff_t>(tasks, idle_); i > 0; --i) work_.notify_one();
 }
 
-}  // namespace ove::hevc
+}  // namespace ove::codec

@@ -1,4 +1,4 @@
-#include "hevc/limits.h"
+#include "codec/limits.h"
 
 #include <algorithm>
 #include <stdexcept>
@@ -6,7 +6,7 @@
 
 #include "common/error.h"
 
-namespace ove::hevc {
+namespace ove::codec {
 
 void Limits::validate() const {
   for (const LimitField& f : kLimitFields) {
@@ -24,4 +24,4 @@ void Limits::refuse(std::int64_t Limits::*limit, std::int64_t value, const char*
                                std::to_string(this->*limit) + "; raise Limits." + f->name + " to read it");
 }
 
-}  // namespace ove::hevc
+}  // namespace ove::codec

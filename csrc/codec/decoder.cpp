@@ -1,0 +1,87 @@
+#include "codec/decoder.h"
+
+#include <utility>
+
+namespace ove::codec {
+
+namespace {
+
+// The picture, whose residual goes when the last copy of the returned pointer does.
+std::shared_ptr<const CodecPicture> hand_out(std::shared_ptr<CodecPicture> picture) {
+  CodecPicture* const given = picture.get();
+  return {given, [owner = std::move(picture)](const CodecPicture*) { owner->residual.reset(); }};
+}
+
+}  // namespace
+
+Decoder::Decoder(DecoderOptions options) : options_(std::move(options)), tasks_(options_.threads, options_.process) {
+  options_.limits.validate();
+}
+
+void Decoder::decode(std::span<const std::uint8_t> packet, const AccessUnitTag& tag, std::int64_t position) {
+  if (failed_) return;
+  std::int64_t at = position;
+  try {
+    options_.limits.check(&Limits::max_packet_bytes, std::ssize(packet), "the number of bytes of a packet");
+    decode_packet(packet, tag, at);
+  } catch (const Error& error) {
+    try {
+      rethrow_at(error, at);
+    } catch (...) {
+      fail(std::current_exception());
+    }
+  } catch (...) {
+    fail(std::current_exception());
+  }
+}
+
+// Those before the picture at work come out.
+void Decoder::fail(std::exception_ptr error) {
+  failed_ = true;
+  failure_ = error;
+  abandon();
+}
+
+void Decoder::flush() {
+  if (failed_ || flushed_) return;
+  flushed_ = true;
+  finish();
+}
+
+void Decoder::submit(std::unique_ptr<PictureTask> task) {
+  if (options_.observe) options_.observe(*task->picture());
+  submitted_ = task->picture()->decode_index + 1;
+  tasks_.submit(std::move(task));
+}
+
+std::shared_ptr<const CodecPicture> Decoder::pop() {
+  for (;;) {
+    // While there is input, pictures still at work may stay there, so that all threads have some.
+    if (!output_.empty() && !flushed_ && !failed_ && tasks_.hungry(output_.front().last)) return nullptr;
+    Output next{nullptr, submitted_ - 1};
+    if (!output_.empty()) {
+      next = std::move(output_.front());
+      output_.pop_front();
+    }
+    // At the end, pictures that are not for output may still have failed.
+    if (!next.picture && !flushed_ && !failed_) return nullptr;
+    if (tasks_.wait(next.last)) {
+      if (next.picture) return hand_out(std::move(next.picture));
+      break;
+    }
+    if (!failed_ || failure_) fail(tasks_.failure());
+    if (!next.picture) break;
+  }
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+  return nullptr;
+}
+
+void rethrow_at(const Error& error, std::int64_t position) {
+  if (error.position() < 0) {
+    if (dynamic_cast<const InvalidBitstreamError*>(&error)) throw InvalidBitstreamError(error.what(), position);
+    if (dynamic_cast<const UnsupportedStreamError*>(&error)) throw UnsupportedStreamError(error.what(), position);
+  }
+  throw;
+}
+
+}  // namespace ove::codec

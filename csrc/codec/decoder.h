@@ -1,0 +1,114 @@
+// A syntax decoder: packets in, pictures with motion and residual out.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "codec/access_unit.h"
+#include "codec/detail.h"
+#include "codec/limits.h"
+#include "codec/picture.h"
+#include "codec/picture_task.h"
+#include "codec/task_queue.h"
+#include "common/error.h"
+
+namespace ove::codec {
+
+enum class Order : std::uint8_t { kDisplay, kDecoding };
+
+// A picture that a plan wants of a stream whose index is known.
+struct WantedPicture {
+  const KnownPicture* known = nullptr;
+  std::span<const KnownPicture> all;  // of the stream, by decode_index
+  Detail detail;
+  std::int64_t last_use = -1;  // decode_index of the last picture whose motion is derived from its
+};
+
+struct DecoderOptions {
+  Order order = Order::kDisplay;
+  // In kDecoding order: coded pictures as they are stored, fields apart. Else frames as they are shown.
+  bool as_coded = false;
+  int threads = 1;
+  // How much of the picture of an access unit is wanted. Where a picture's motion is derived from another's, that one
+  // needs motion too.
+  std::function<Detail(const AccessUnitTag&)> detail = [](const AccessUnitTag&) { return Detail(); };
+  // If set, only some pictures of the stream are decoded: those that it gives for the access unit in which they begin,
+  // one call a coded picture; nothing where that picture is not wanted. It stands for `detail` and for parameter sets,
+  // which are not looked at. Packets may be left out that hold no such picture. In kDecoding order only, because output
+  // order needs every picture.
+  std::function<std::optional<WantedPicture>(const AccessUnitTag&)> wanted;
+  // Sees every coded picture, in decoding order, when its headers are read.
+  std::function<void(const CodecPicture&)> observe;
+  // Sees every shown picture with more than headers when it is decoded, in any order and on several threads at a time.
+  TaskQueue::Process process;
+  Limits limits;
+};
+
+class Decoder {
+ public:
+  virtual ~Decoder() = default;
+
+  // Out-of-band parameter sets, which may also say how packets are framed.
+  virtual void set_extradata(std::span<const std::uint8_t> extradata) = 0;
+
+  // One packet; `position` is its byte offset in the source. Errors come out of pop().
+  void decode(std::span<const std::uint8_t> packet, const AccessUnitTag& tag, std::int64_t position);
+
+  // End of the stream: completes the last picture and releases every picture that waits.
+  void flush();
+
+  // Next picture, null if more input is wanted first. Its residual stays as long as what is returned, even where the
+  // decoder keeps the picture for others. After damage, the pictures that precede it in decoding order come
+  // out, then the exception, then nothing.
+  std::shared_ptr<const CodecPicture> pop();
+
+  // Nothing more can be decoded.
+  bool failed() const { return failed_; }
+
+  // Whether a picture was found from which decoding could start.
+  virtual bool started() const = 0;
+
+ protected:
+  explicit Decoder(DecoderOptions options);
+
+  // Throws Error, which gets the position that `at` then has unless it has one of its own.
+  virtual void decode_packet(std::span<const std::uint8_t> packet, const AccessUnitTag& tag, std::int64_t& at) = 0;
+  // End of the stream: submits the picture at work and shows every picture that waits.
+  virtual void finish() = 0;
+  // The picture at work is lost: drops it, and shows every picture that waits.
+  virtual void abandon() = 0;
+
+  const DecoderOptions& options() const { return options_; }
+  const BufferPools& pools() const { return pools_; }
+
+  // A picture whose headers are complete. It is decoded from here on. Pictures come in decoding order and are numbered
+  // by decode_index, without gaps.
+  void submit(std::unique_ptr<PictureTask> task);
+  // Gives a picture out: behind those given before, once it and the pictures before `end` in decoding order are decoded.
+  struct Output {
+    std::shared_ptr<CodecPicture> picture;
+    std::int64_t last;  // decode_index of its last coded picture
+  };
+  void show(Output output) { output_.push_back(std::move(output)); }
+
+ private:
+  void fail(std::exception_ptr error);
+
+  const DecoderOptions options_;
+  BufferPools pools_;
+  TaskQueue tasks_;
+  std::deque<Output> output_;
+  std::int64_t submitted_ = 0;  // pictures given to tasks_
+  bool failed_ = false, flushed_ = false;
+  std::exception_ptr failure_;  // of a header; those of slice data lie with tasks_
+};
+
+// Throws `error`, which is being handled, again with a position, unless it has one.
+[[noreturn]] void rethrow_at(const Error& error, std::int64_t position);
+
+}  // namespace ove::codec

@@ -1,0 +1,21 @@
+// How much of a picture is wanted, and in which form.
+#pragma once
+
+#include <cstdint>
+
+namespace ove::codec {
+
+enum class Amount : std::uint8_t { kHeaders, kMotion, kResidual };  // each with those before it
+
+// kPacked: the samples of coded blocks alone, without the plane that they lie in.
+enum class ResidualForm : std::uint8_t { kPlane, kPacked };
+
+struct Detail {
+  Amount amount = Amount::kResidual;
+  ResidualForm form = ResidualForm::kPlane;  // of the residual, where it is wanted
+
+  bool has_arrays() const { return amount != Amount::kHeaders; }
+  bool has_residual() const { return amount == Amount::kResidual; }
+};
+
+}  // namespace ove::codec

@@ -1,0 +1,80 @@
+#include "codec/picture.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+
+#include "common/simd.h"
+
+namespace ove::codec {
+
+namespace {
+
+// By the signs of n pairs.
+OVE_VECTOR_CLONES
+void pair_signs(const std::int8_t* __restrict pairs, std::size_t n, std::uint8_t* __restrict out) {
+  for (std::size_t i = 0; i < n; ++i) {
+    out[i] = static_cast<std::uint8_t>(3 - ((pairs[2 * i] >> 7 & 1) | (pairs[2 * i + 1] >> 7 & 1) << 1));
+  }
+}
+
+}  // namespace
+
+void CodecPicture::copy_pred(std::uint8_t* out) const {
+  if (!buffers->ref_idx.empty()) pair_signs(buffers->ref_idx.front().data(), buffers->ref_idx.size(), out);
+}
+
+void CodecPicture::copy_ref_poc(std::int32_t* out) const {
+  const int side = 1 << (format->log2_slice - 2);
+  for (int y4 = 0; y4 < height4(); ++y4) {
+    for (int x0 = 0; x0 < width4(); x0 += side) {
+      const Slice& slice = slice_at(x0, y4);
+      const int field = slice.field_ref_list[0][0].empty() ? 0 : field_at(x0, y4);  // the same in the whole block
+      const RefLists& lists = field == 0 ? slice.ref_list : slice.field_ref_list[static_cast<std::size_t>(field - 1)];
+      const auto row = static_cast<std::size_t>(y4 * width4());
+      for (int x4 = x0; x4 < std::min(x0 + side, width4()); ++x4) {
+        const auto i = row + static_cast<std::size_t>(x4);
+        for (std::size_t list = 0; list < 2; ++list) {
+          const int idx = buffers->ref_idx[i][list];
+          out[i * 2 + list] = idx < 0 ? 0 : lists[list][static_cast<std::size_t>(idx)].poc;
+        }
+      }
+    }
+  }
+}
+
+namespace {
+
+// Spreads a plane by unit over the 4x4 blocks.
+template <class In, class Out, class Convert>
+void spread_units(const CodecPicture& picture, std::span<const In> plane, Out* out, Convert convert) {
+  const int shift = picture.format->log2_unit - 2;
+  const int stride = picture.width4() >> shift;
+  for (int y4 = 0; y4 < picture.height4(); ++y4) {
+    const In* row = plane.data() + static_cast<std::ptrdiff_t>(y4 >> shift) * stride;
+    for (int x4 = 0; x4 < picture.width4(); ++x4) *out++ = convert(row[x4 >> shift]);
+  }
+}
+
+constexpr auto kSame = [](auto v) { return v; };
+
+}  // namespace
+
+void CodecPicture::copy_qp(std::int8_t* out) const { spread_units<std::int8_t>(*this, buffers->qp, out, kSame); }
+
+void CodecPicture::copy_block_size(std::uint8_t* out) const {
+  spread_units<std::uint8_t>(*this, buffers->log2_size, out,
+                             [](std::uint8_t v) { return static_cast<std::uint8_t>(1 << v); });
+}
+
+void CodecPicture::copy_skip(std::uint8_t* out) const { spread_units<std::uint8_t>(*this, buffers->skip, out, kSame); }
+
+void CodecPicture::copy_field(std::uint8_t* out) const {
+  if (buffers->field.empty()) {
+    std::fill_n(out, buffers->mv.size(), std::uint8_t{0});
+  } else {
+    spread_units<std::uint8_t>(*this, buffers->field, out, kSame);
+  }
+}
+
+}  // namespace ove::codec

@@ -1,0 +1,22 @@
+// What the pixel decoder asks of a codec's packets, whose syntax it does not know.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace ove::media {
+
+class PacketFilter {
+ public:
+  virtual ~PacketFilter() = default;
+
+  // The packet without its picture: what later pictures may need. Empty where there is nothing.
+  virtual std::vector<std::uint8_t> without_picture(std::span<const std::uint8_t> packet) const = 0;
+  // A packet of these parameter sets.
+  virtual std::vector<std::uint8_t> packet_of(
+      std::span<const std::shared_ptr<const std::vector<std::uint8_t>>> parameter_sets) const = 0;
+};
+
+}  // namespace ove::media

@@ -1,0 +1,76 @@
+#include "reader/codecs.h"
+
+#include <stdexcept>
+#include <utility>
+
+#include "bitstream/nal.h"
+#include "hevc/configuration.h"
+#include "hevc/decoder.h"
+#include "hevc/nal_unit_type.h"
+
+namespace ove::reader {
+
+namespace {
+
+using Marks = bool (*)(std::span<const std::uint8_t> nal_unit);
+
+class NalFilter final : public media::PacketFilter {
+ public:
+  NalFilter(NalFraming framing, Marks outlasts_picture) : framing_(framing), outlasts_picture_(outlasts_picture) {}
+
+  std::vector<std::uint8_t> without_picture(std::span<const std::uint8_t> packet) const override {
+    std::vector<std::uint8_t> kept;
+    for (const NalUnit& unit : framing_.split(packet)) {
+      if (outlasts_picture_(unit.bytes)) framing_.append(unit.bytes, kept);
+    }
+    return kept;
+  }
+
+  std::vector<std::uint8_t> packet_of(
+      std::span<const std::shared_ptr<const std::vector<std::uint8_t>>> parameter_sets) const override {
+    std::vector<std::uint8_t> packet;
+    for (const auto& nal_unit : parameter_sets) framing_.append(*nal_unit, packet);
+    return packet;
+  }
+
+ private:
+  NalFraming framing_;
+  Marks outlasts_picture_;
+};
+
+// H.264 7.3.1: parameter sets and IDR slices with a nal_ref_idc, delimiters without. SEI reads like an H.265 picture of
+// a higher temporal sub-layer (TSA_R).
+bool marks_h264(std::span<const std::uint8_t> nal_unit) {
+  if (nal_unit.size() < 2 || (nal_unit[0] & 0x80)) return false;
+  const int type = nal_unit[0] & 0x1f, ref_idc = nal_unit[0] >> 5;
+  if (type == 5 || type == 7 || type == 8) return ref_idc != 0;
+  return ref_idc == 0 && type == 9 && (nal_unit[1] & 0x1f) == 0x10;
+}
+
+}  // namespace
+
+bool decodes(const std::string& codec) { return codec == "hevc"; }
+
+std::unique_ptr<codec::Decoder> make_decoder(const std::string& codec, codec::DecoderOptions options) {
+  if (codec == "hevc") return std::make_unique<hevc::SyntaxDecoder>(std::move(options));
+  throw std::invalid_argument("there is no syntax decoder for " + codec);
+}
+
+std::shared_ptr<const media::PacketFilter> make_packet_filter(const std::string& codec,
+                                                              std::span<const std::uint8_t> extradata) {
+  if (codec != "hevc") return nullptr;
+  return std::make_shared<NalFilter>(hevc::parse_configuration(extradata).framing, hevc::outlasts_picture);
+}
+
+std::string sniff_byte_stream(std::span<const std::uint8_t> head) {
+  if (!begins_with_start_code(head)) return {};
+  int hevc = 0, h264 = 0;
+  for (const NalUnit& unit : NalFraming().split(head)) {
+    if (unit.bytes[0] & 0x80) return {};  // forbidden_zero_bit: MPEG-1, MPEG-2 and MPEG-4 headers have it set
+    hevc += hevc::marks_stream(unit.bytes);
+    h264 += marks_h264(unit.bytes);
+  }
+  return hevc == h264 ? "" : hevc > h264 ? "hevc" : "h264";
+}
+
+}  // namespace ove::reader
