@@ -57,6 +57,7 @@ lint: install
 	$(VENV)/bin/ruff check $(SCRIPTS)
 	$(VENV)/bin/ruff format --check $(SCRIPTS)
 	$(VENV)/bin/mypy --python-executable $(PY) $(SCRIPTS)
+	PYTHONPATH=python $(VENV)/bin/lint-imports --no-cache
 	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml ove_codec._core \
 	  $$($(PY) -c 'from importlib.util import find_spec as f; print("ove_codec._cuda" if f("ove_codec._cuda") else "")')
 

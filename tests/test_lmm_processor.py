@@ -19,7 +19,7 @@ from torch import Tensor
 pytest.importorskip("transformers", reason="ove_codec[lmm] is not installed")
 
 import ove_codec
-from ove_codec.lmm import LlavaDataset, LMMProcessor, Sample, Unreadable, VisionReader, read_mosaics, select_blocks
+from ove_codec.lmm import LlavaDataset, LMMProcessor, LMMSample, Unreadable, VisionReader, read_mosaics, select_blocks
 from support import clips, ffmpeg
 from support import lmm as tiny
 
@@ -37,7 +37,7 @@ def made(**options: Any) -> LMMProcessor:
     return tiny.processor(tiny.config(merge_size=options.pop("merge_size", 2)), **options)
 
 
-def targets(p: LMMProcessor, sample: Sample) -> list[str]:
+def targets(p: LMMProcessor, sample: LMMSample) -> list[str]:
     """The texts that are trained, turn by turn."""
     runs = itertools.groupby(zip(sample.input_ids, sample.labels, strict=True), lambda pair: pair[1] != -100)
     found = []
@@ -471,7 +471,7 @@ def test_llava_samples(tmp_path: Path, clip: Path) -> None:
     ]
     for i in (3, 0, 4, 1, 2):
         got = data[i]
-        assert isinstance(got, Sample), got
+        assert isinstance(got, LMMSample), got
         assert got.input_ids == expected[i].input_ids and got.labels == expected[i].labels
         for item, other in zip(got.vision, expected[i].vision, strict=True):
             assert torch.equal(item.patches, other.patches) and torch.equal(item.positions, other.positions)

@@ -261,6 +261,7 @@ def test_recipes_on_a_base(parts: Path) -> None:
     assert recipe["model"] == {"vision_tower": "c", "language_model": "b", "merge_size": 1} and recipe["seed"] == 3
 
 
+STAGE = {"name": "a", "data": "b", "train": ["projector"]}
 TABLE3 = Path(__file__).parents[1] / "models" / "table3"
 
 
@@ -296,10 +297,22 @@ def test_recipes_of_table_3() -> None:
     ("changes", "message"),
     [
         ({"stages": []}, "stages must be one or more, with different names"),
-        ({"outputdir": "x"}, "unknown key outputdir"),
-        ({"output_dir": None}, "output_dir must be given"),
-        ({"stages": [{"name": "a", "data": "b"}]}, "stage 0 lacks train"),
-        ({"stages": [{"name": "a", "data": "b", "train": [], "lr": 1}]}, "stage 0 has the unknown key lr"),
+        ({"outputdir": "x"}, "unknown key outputdir; is output_dir meant"),
+        ({"output_dir": None}, "output_dir is missing"),
+        ({"stages": [{"name": "a", "data": "b"}]}, r"stages\[0\]\.train is missing"),
+        (
+            {"stages": [{"name": "a", "data": "b", "train": [], "lr": 1}]},
+            r"unknown key stages\[0\]\.lr; there are name, data, ",
+        ),
+        (
+            {"stages": [{"name": "a", "data": "b", "train": ["head"]}]},
+            r"stages\[0\]\.train\[0\] must be one of .*projector",
+        ),
+        ({"processor": {"reader": {"sise": 1}}}, r"recipe\.json: unknown key processor\.reader\.sise"),
+        (
+            {"stages": [{"name": "a", "data": "b", "train": ["projector"], "arguments": {"bf61": 1}}]},
+            "arguments.bf61; is bf16",
+        ),
         ({"base": "recipe.json"}, "the recipe is based on itself"),
     ],
 )

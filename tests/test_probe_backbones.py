@@ -22,7 +22,7 @@ from ove_codec.probes import backbones as b
 from ove_codec.probes import reading
 from ove_codec.probes.backbones import OVBackbone, load_backbone
 from ove_codec.probes.families import BACKBONES
-from ove_codec.probes.reading import CodecInput, FrameInput
+from ove_codec.probes.reading import CodecRequest, FrameRequest
 from support import backbones, clips, ffmpeg
 from support.timm import import_timm
 
@@ -65,7 +65,7 @@ def test_transformers_families(case: tuple[str, str, str, dict[str, Any]], tmp_p
     model = backbones.save_transformers(tmp_path, model_class, config_class, changes)
     backbone = load_backbone(name, tmp_path)
     wanted = backbone.input_for(48, patches_per_frame=16)
-    assert wanted == FrameInput(3, backbones.SIDE, MEAN, STD, "bicubic")
+    assert wanted == FrameRequest(3, backbones.SIDE, MEAN, STD, "bicubic")
     got = backbone.encode(some_clips())
     assert len(got) == 2
     for (frames, _), features in zip(some_clips(), got, strict=True):
@@ -97,7 +97,7 @@ def test_other_frame_sizes(name: str, tmp_path: Path) -> None:
             backbone.input_for(36, patches_per_frame=36)
         return
     wanted = backbone.input_for(36, patches_per_frame=36)
-    assert isinstance(wanted, FrameInput) and wanted.side == 24
+    assert isinstance(wanted, FrameRequest) and wanted.side == 24
     prefix = {"clip": 1, "metaclip2": 1, "dinov3": 4}.get(name, 0)
     (features,) = backbone.encode([(torch.randn(1, 3, 24, 24), torch.zeros(1, dtype=torch.int64))])
     assert features.shape == (36 + prefix, backbones.HIDDEN)
@@ -172,7 +172,7 @@ def test_ov_encoder_on_frames(tmp_path: Path) -> None:
     model = backbones.save_ov_encoder(tmp_path)
     backbone = load_backbone("ov-encoder", tmp_path)
     wanted = backbone.input_for(48, patches_per_frame=16)
-    assert wanted == FrameInput(3, 16, ove_codec.tokens.CLIP_MEAN, ove_codec.tokens.CLIP_STD, "bicubic")
+    assert wanted == FrameRequest(3, 16, ove_codec.tokens.CLIP_MEAN, ove_codec.tokens.CLIP_STD, "bicubic")
     for (frames, slots), features in zip(some_clips(), backbone.encode(some_clips()), strict=True):
         positions = torch.tensor([[int(t), y, x] for t in slots for y in range(4) for x in range(4)])
         with torch.no_grad():
@@ -187,7 +187,7 @@ def test_ov_encoder_on_codec(preset: str, clip: Path, tmp_path: Path) -> None:
     backbones.save_preprocessor(tmp_path)
     backbone = load_backbone("ov-encoder-codec", tmp_path)
     wanted = backbone.input_for(30, patches_per_frame=64, preset=preset, params={"num_frames": 12})
-    assert wanted == CodecInput(30, 8, 4, MEAN, STD, preset, (("num_frames", 12),))
+    assert wanted == CodecRequest(30, 8, 4, MEAN, STD, preset, (("num_frames", 12),))
     (features,) = backbone.encode([reading.read_codec(clip, wanted)])
     selection = ove_codec.select(clip, preset, num_frames=12, size=32, patch_size=4, budget=30)
     tokens = ove_codec.tokenize(clip, selection, mean=MEAN, std=STD)
@@ -229,7 +229,7 @@ def test_segments(count: int, wanted: int) -> None:
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 def test_frames_as_pillow_resizes_them(interpolation: str, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "_DECODED_BYTES", 3 * 3 * 4 * clips.SIZE[0] * clips.SIZE[1])  # three frames at a time
-    frames, slots = reading.read_frames(clip, FrameInput(8, 32, MEAN, STD, interpolation))
+    frames, slots = reading.read_frames(clip, FrameRequest(8, 32, MEAN, STD, interpolation))
     ids = [1, 4, 7, 10, 13, 16, 19, 22]
     assert slots.tolist() == [round(i / 23 * 63) for i in ids]
     whole = ove_codec.frames(clip, ids, resize="native", normalize=False)
@@ -257,8 +257,8 @@ def test_frames_as_clip_s_processor_has_them(case: str, shared: Path) -> None:
 @needs_x265
 def test_views(clip: Path) -> None:
     assert reading.view_rng("a", 0) is None
-    wanted = FrameInput(4, 16, MEAN, STD)
-    codec = CodecInput(20, 4, 4, MEAN, STD)
+    wanted = FrameRequest(4, 16, MEAN, STD)
+    codec = CodecRequest(20, 4, 4, MEAN, STD)
     read: list[Callable[[np.random.Generator | None], Tensor]] = [
         lambda rng: reading.read_frames(clip, wanted, rng)[0],
         lambda rng: reading.read_codec(clip, codec, rng)[0],
@@ -297,12 +297,12 @@ def test_other_codecs(tmp_path: Path) -> None:
     """Frames come from any codec; the codec's patches from HEVC only, and the message says what to do."""
     path = tmp_path / "other.mp4"
     ffmpeg.run(["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=64x48:rate=5:duration=1", "-c:v", "mpeg4", path])
-    frames, slots = reading.read_frames(path, FrameInput(8, 16, MEAN, STD))
+    frames, slots = reading.read_frames(path, FrameRequest(8, 16, MEAN, STD))
     assert frames.shape == (8, 3, 16, 16)
     assert slots.tolist() == [0, 16, 32, 47, 63, 63, 63, 63]  # five frames, the last one again
     assert torch.equal(frames[4], frames[7]) and not torch.equal(frames[3], frames[4])
     with pytest.raises(ove_codec.UnsupportedStreamError, match="libx265"):
-        reading.read_codec(path, CodecInput(10, 4, 4, MEAN, STD))
+        reading.read_codec(path, CodecRequest(10, 4, 4, MEAN, STD))
 
 
 # What is wrong with a directory
@@ -384,9 +384,9 @@ def test_page_budgets(tmp_path: Path) -> None:
     assert isinstance(frames, OVBackbone)
     for budget, count in ((512, 2), (1024, 4), (2048, 8), (4096, 16)):
         wanted = frames.input_for(budget)
-        assert isinstance(wanted, FrameInput) and (wanted.frames, wanted.side) == (count, 224)
+        assert isinstance(wanted, FrameRequest) and (wanted.frames, wanted.side) == (count, 224)
         chosen = codec.input_for(budget)
-        assert isinstance(chosen, CodecInput)
+        assert isinstance(chosen, CodecRequest)
         assert (chosen.patches, chosen.grid, chosen.patch_size, chosen.preset) == (budget, 16, 14, "probe")
     assert list(BACKBONES) == [
         "clip", "siglip", "metaclip", "metaclip2", "aimv2", "siglip2", "dinov3", "ov-encoder", "ov-encoder-codec",

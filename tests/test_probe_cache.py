@@ -18,8 +18,8 @@ from ove_codec.models import OVEncoder
 from ove_codec.probes import cache as cache_module
 from ove_codec.probes.backbones import Backbone, load_backbone
 from ove_codec.probes.cache import CachedFeatures, FeatureCache
-from ove_codec.probes.manifest import Sample, read_classes, read_manifest
-from ove_codec.probes.reading import CodecInput, UnreadableClip, read_codec, view_rng
+from ove_codec.probes.manifest import LabelledClip, read_classes, read_manifest
+from ove_codec.probes.reading import CodecRequest, UnreadableClip, read_codec, view_rng
 from support import actions, backbones, ffmpeg
 
 needs_x265 = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 is not installed")
@@ -45,9 +45,9 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_module, "_SHARD_CLIPS", 3)
 
 
-def listed(folder: Path, numbers: Sequence[int] = range(8), extra: Sequence[str] = ()) -> list[Sample]:
+def listed(folder: Path, numbers: Sequence[int] = range(8), extra: Sequence[str] = ()) -> list[LabelledClip]:
     names = [f"s0-{number:03d}.mp4" for number in numbers] + list(extra)
-    return [Sample(folder / name, name, number % 3, number + 1) for number, name in enumerate(names)]
+    return [LabelledClip(folder / name, name, number % 3, number + 1) for number, name in enumerate(names)]
 
 
 def make(root: Path, backbone: Backbone, **options: Any) -> FeatureCache:
@@ -104,7 +104,7 @@ def test_features_are_computed_once(
 
     counting = Counting(monkeypatch)
     again = make(tmp_path, backbone).features(samples)
-    relabelled = [Sample(s.path, s.name, 2 - s.label, s.line) for s in samples]
+    relabelled = [LabelledClip(s.path, s.name, 2 - s.label, s.line) for s in samples]
     other = make(tmp_path, backbone).features(relabelled)
     assert counting.names == []
     assert torch.equal(again.batch(range(8)).tokens, features.batch(range(8)).tokens)
@@ -240,7 +240,7 @@ def test_views_and_types(folder: Path, backbone: Backbone, tmp_path: Path) -> No
     mixed = views.batch([0, 0, 1, 7], [0, 2, 1, 2])
     torch.testing.assert_close(mixed.tokens[0], plain.batch([0]).tokens[0], atol=2e-5, rtol=1e-4)
     cache = make(tmp_path, backbone)
-    assert isinstance(cache.wanted, CodecInput)
+    assert isinstance(cache.wanted, CodecRequest)
     for row, (index, view) in enumerate([(0, 0), (0, 2), (1, 1), (7, 2)]):
         clip = read_codec(samples[index].path, cache.wanted, view_rng(samples[index].name, view))
         torch.testing.assert_close(mixed.tokens[row], backbone.encode([clip])[0], atol=2e-5, rtol=1e-4)

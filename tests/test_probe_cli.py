@@ -22,7 +22,7 @@ from torch import Tensor
 import ove_codec
 from ove_codec.cli import main, make_parser
 from ove_codec.models import OVEncoder
-from ove_codec.probes import AttentiveHead, Recipe, Setting, cache
+from ove_codec.probes import AttentiveHead, ProbeRecipe, Setting, cache
 from ove_codec.probes.datasets import dataset_info, known_datasets
 from ove_codec.probes.families import BACKBONES
 from ove_codec.probes.run import summary
@@ -322,7 +322,7 @@ def test_defaults_are_the_protocol_s() -> None:
     args = make_parser().parse_args(["probe", "run", *required])
     assert (args.preset, args.budget, args.patches_per_frame) == ("probe", [2048], 256)
     assert (args.lr, args.weight_decay, args.seeds, args.views) == ([1e-4], [0.0], [1], 1)
-    recipe = Recipe()
+    recipe = ProbeRecipe()
     assert (recipe.settings, recipe.min_lr, recipe.clip_norm) == ((Setting(1e-4, 0.0),), 1e-7, 5.0)
     assert (recipe.betas, recipe.eps, recipe.label_smoothing) == ((0.9, 0.999), 1e-8, 0.1)
 

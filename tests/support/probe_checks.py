@@ -13,7 +13,7 @@ from ove_codec.probes import (
     AttentiveHead,
     FeatureBatch,
     HeadStack,
-    Recipe,
+    ProbeRecipe,
     TensorFeatures,
     evaluate,
     sweep,
@@ -24,7 +24,7 @@ from probe_twin import clusters
 
 HIDDEN, CLASSES = 128, 5
 SETTINGS = sweep([1e-3, 3e-4], [0.0, 10.0])
-RECIPE = Recipe(settings=SETTINGS, epochs=3, batch_size=8)
+RECIPE = ProbeRecipe(settings=SETTINGS, epochs=3, batch_size=8)
 
 
 def train_set(clips: int = 30) -> TensorFeatures:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ove_codec.data import synthetic, write_shards
-from ove_codec.training.recipe import Recipe, build
+from ove_codec.training.recipe import TrainingRecipe
 
 MODEL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1, "patch_size": 16}
 
@@ -50,5 +50,5 @@ def values(data: Path, out: Path, **changes: Any) -> dict[str, Any]:
     return json.loads(json.dumps(recipe))
 
 
-def recipe(data: Path, out: Path, **changes: Any) -> Recipe:
-    return build(Recipe, values(data, out, **changes), "")
+def recipe(data: Path, out: Path, **changes: Any) -> TrainingRecipe:
+    return TrainingRecipe.model_validate(values(data, out, **changes))

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import torch
 
     from ove_codec.probes.cache import CachedFeatures, FeatureCache
-    from ove_codec.probes.manifest import Sample
-    from ove_codec.probes.train import Recipe, Trained
+    from ove_codec.probes.manifest import LabelledClip
+    from ove_codec.probes.train import ProbeRecipe, Trained
 
 _FIXED = ("size", "patch_size", "budget", "tau", "frame_ids")  # the backbone and its budget decide
 _SHOWN = 20  # unreadable clips that are printed; results name all
@@ -230,7 +230,7 @@ def _dataset(args: argparse.Namespace) -> DatasetInfo:
     return dataset_info(args.dataset, count)
 
 
-def _samples(args: argparse.Namespace, info: DatasetInfo) -> dict[str, list[Sample]]:
+def _samples(args: argparse.Namespace, info: DatasetInfo) -> dict[str, list[LabelledClip]]:
     from ove_codec.probes.manifest import read_manifest
 
     two = args.train is not None and args.val is not None
@@ -251,10 +251,10 @@ def _samples(args: argparse.Namespace, info: DatasetInfo) -> dict[str, list[Samp
     return found
 
 
-def _recipe(args: argparse.Namespace, info: DatasetInfo) -> Recipe:
-    from ove_codec.probes.train import Recipe, sweep
+def _recipe(args: argparse.Namespace, info: DatasetInfo) -> ProbeRecipe:
+    from ove_codec.probes.train import ProbeRecipe, sweep
 
-    recipe = Recipe(
+    recipe = ProbeRecipe(
         settings=sweep(args.lr, args.weight_decay),
         epochs=info.epochs[args.protocol],
         batch_size=info.batch_size,
@@ -276,7 +276,7 @@ def _selection(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _features(
-    args: argparse.Namespace, cache: FeatureCache, samples: Sequence[Sample], title: str, first: bool
+    args: argparse.Namespace, cache: FeatureCache, samples: Sequence[LabelledClip], title: str, first: bool
 ) -> CachedFeatures:
     with tqdm(desc=title, unit=" clips", delay=0.5, leave=False, disable=None if first else True) as bar:
 
@@ -302,7 +302,7 @@ def _check_unreadable(args: argparse.Namespace, train: CachedFeatures, val: Cach
 
 
 @contextmanager
-def _epoch_bar(args: argparse.Namespace, recipe: Recipe, first: bool) -> Iterator[Any]:
+def _epoch_bar(args: argparse.Namespace, recipe: ProbeRecipe, first: bool) -> Iterator[Any]:
     total = recipe.epochs * len(args.seeds)
     with tqdm(total=total, unit=" epochs", delay=0.5, leave=False, disable=None if first else True) as bar:
 

@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 import ove_codec
+from ove_codec import _core
 from ove_codec.data.shards import DataError, Sample
 from ove_codec.models.inputs import collage_tokens, frame_tokens, image_tokens
 from ove_codec.presets import resolve
@@ -232,9 +233,9 @@ KINDS: dict[str, type[Input]] = {
 
 
 def _length(video: ove_codec.Video) -> int:
-    if video.info["codec"] == "hevc":
+    if _core.decodes(video.info["codec"]):
         return len(video)
-    return int(np.count_nonzero(ove_codec._core.packet_times(video.source)[1]))
+    return int(np.count_nonzero(_core.packet_times(video.source)[1]))
 
 
 def _whole(size: int, patch_size: int) -> int:

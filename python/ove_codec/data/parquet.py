@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ove_codec.data.shards import DataError, name_of
 from ove_codec.datasets import places
-from ove_codec.datasets.tables import arrow
+from ove_codec.datasets.arrow import arrow
 
 _OPEN_FILES = 16
 _BUFFER = 1 << 16  # bytes that are read of a column at a time

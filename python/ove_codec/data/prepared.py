@@ -151,7 +151,7 @@ class PreparedDataset(TokenDataset):
         source: Any = stored.video
         if source is None:
             source = self._clip(stored.facts).read()
-        elif stored.facts["codec"] != "hevc" or isinstance(transcode, str):
+        else:
             transcode = False  # it is stored as it was selected from
         with closing(source) if hasattr(source, "close") else nullcontext():
             video = ove_codec.open(in_hevc(source, transcode, **self._opening), **self._opening)

@@ -14,6 +14,7 @@ from typing import Any
 
 from ove_codec import _tar
 from ove_codec.datasets import places
+from ove_codec.datasets.arrow import arrow
 
 SUFFIXES = frozenset(
     [
@@ -228,8 +229,6 @@ def _jsonl(place: str) -> Iterator[tuple[int, Any]]:
 
 
 def _parquet(place: str) -> Iterator[tuple[int, Any]]:
-    from ove_codec.datasets.tables import arrow
-
     pa, pq = arrow()
     try:
         with places.open_binary(place) as file:

@@ -65,9 +65,9 @@ class Job:
 
 @dataclass
 class Fetched:
-    """A clip, read: its content's key, and an HEVC video (or one with exported motion) to select from.
+    """A clip, read: its content's key, and a video to select from.
 
-    seconds: that it took.
+    codec: of the clip. transcoded: whether the video is another one, made from it. seconds: that it took.
     """
 
     clip: Clip
@@ -76,6 +76,7 @@ class Fetched:
     stamp: str
     codec: str
     video: Any
+    transcoded: bool = False
     seconds: float = 0.0
 
 
@@ -123,7 +124,7 @@ def fetch(clip: Clip, job: Job, known: tuple[str, ...] = ()) -> Fetched | Unchan
             return Unchanged(clip, key)
         codec = ove_codec._core.stream_info(source)["codec"]
         video = in_hevc(source, job.transcode, threads=1)
-        return Fetched(clip, key, size, stamp, codec, video, time.perf_counter() - began)
+        return Fetched(clip, key, size, stamp, codec, video, video is not source, time.perf_counter() - began)
     except Exception as error:  # whatever is wrong with one clip must not end the others
         return Failure.of(clip.name, clip.where, error)
 
@@ -222,8 +223,7 @@ def _members(
             with open(whole, "rb") if isinstance(whole, str | os.PathLike) else whole as file:
                 file.seek(0)
                 whole = file.read()
-        transcoded = isinstance(fetched.video, bytes) and fetched.codec != "hevc"
-        suffix = "mp4" if transcoded or isinstance(job.transcode, str) else _suffix(fetched.clip)
+        suffix = "mp4" if fetched.transcoded else _suffix(fetched.clip)
         members[suffix] = whole
     return members
 

@@ -18,9 +18,10 @@ from typing import Any, BinaryIO
 
 from ove_codec import _tar
 from ove_codec.datasets import places
+from ove_codec.datasets.arrow import arrow
 from ove_codec.datasets.clips import Failure
 from ove_codec.datasets.job import Job, Result
-from ove_codec.datasets.tables import arrow, failure_table, selection_table
+from ove_codec.datasets.tables import failure_table, selection_table
 
 MANIFESTS = "_manifest"
 SETTINGS = f"{MANIFESTS}/job.json"

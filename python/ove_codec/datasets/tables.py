@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
+from ove_codec.datasets.arrow import arrow
 from ove_codec.datasets.clips import Failure
-
-
-def arrow() -> tuple[Any, Any]:
-    """pyarrow and pyarrow.parquet; ImportError, with the remedy, where they are missing."""
-    try:
-        pa, pq = import_module("pyarrow"), import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise ImportError("data sets need pyarrow: pip install 'ove_codec[dataset]'") from error
-    return pa, pq
 
 
 def failure_table(failures: Sequence[Failure]) -> Any:

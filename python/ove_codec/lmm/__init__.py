@@ -9,6 +9,7 @@ try:
 except ImportError as error:
     raise ImportError("ove_codec.lmm needs transformers: pip install 'ove_codec[lmm]'") from error
 
+from ove_codec._renames import renamed
 from ove_codec.lmm.answering import Answerer, Conversation
 from ove_codec.lmm.assets import read_mosaics
 from ove_codec.lmm.config import LMMConfig
@@ -16,7 +17,7 @@ from ove_codec.lmm.data import Collator, LlavaDataset, Unreadable
 from ove_codec.lmm.loading import from_parts, save_tower
 from ove_codec.lmm.merge import inverse_order, order_for_merge, select_blocks, whole_blocks
 from ove_codec.lmm.model import LMMForConditionalGeneration
-from ove_codec.lmm.processor import LMMProcessor, Sample
+from ove_codec.lmm.processor import LMMProcessor, LMMSample
 from ove_codec.lmm.trainer import LMMTrainer, set_trainable
 from ove_codec.lmm.vision import VisionReader, VisionTokens
 
@@ -27,9 +28,9 @@ __all__ = [
     "LMMConfig",
     "LMMForConditionalGeneration",
     "LMMProcessor",
+    "LMMSample",
     "LMMTrainer",
     "LlavaDataset",
-    "Sample",
     "Unreadable",
     "VisionReader",
     "VisionTokens",
@@ -42,3 +43,6 @@ __all__ = [
     "set_trainable",
     "whole_blocks",
 ]
+
+
+__getattr__ = renamed(__name__, Sample="LMMSample")

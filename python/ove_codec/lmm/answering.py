@@ -10,7 +10,7 @@ import torch
 
 from ove_codec.lmm.data import SAMPLE_ERRORS
 from ove_codec.lmm.model import LMMForConditionalGeneration
-from ove_codec.lmm.processor import LMMProcessor, Message, Sample
+from ove_codec.lmm.processor import LMMProcessor, LMMSample, Message
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,14 @@ class Answerer:
         added: list[int] = self.processor.tokenizer(continuation, add_special_tokens=False)["input_ids"]
         if not added:
             return 0.0, True
-        whole = Sample([*sample.input_ids, *added], [*sample.labels, *added], sample.vision)
+        whole = LMMSample([*sample.input_ids, *added], [*sample.labels, *added], sample.vision)
         batch = {k: v.to(self.model.device) for k, v in self.processor.collate([whole], labels=False).items()}
         logits = self.model(**batch).logits[0, -len(added) - 1 : -1].float().log_softmax(-1)
         targets = torch.tensor(added, device=logits.device)
         found = logits.gather(1, targets[:, None]).sum()
         return float(found), bool((logits.argmax(-1) == targets).all())
 
-    def _sample(self, conversation: Conversation) -> Sample | None:
+    def _sample(self, conversation: Conversation) -> LMMSample | None:
         try:
             return self.processor.sample(
                 conversation.messages, conversation.images, conversation.videos, add_generation_prompt=True
@@ -82,7 +82,7 @@ class Answerer:
             self.unreadable[conversation.name] = " ".join(f"{type(error).__name__}: {error}".split())
             return None
 
-    def _generate(self, samples: Sequence[Sample], generation: dict[str, Any]) -> list[str]:
+    def _generate(self, samples: Sequence[LMMSample], generation: dict[str, Any]) -> list[str]:
         batch = self.processor.collate(samples, padding_side="left", labels=False)
         batch = {name: value.to(self.model.device) for name, value in batch.items()}
         tokenizer = self.processor.tokenizer

@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-import ove_codec
+from ove_codec._core import Error
 from ove_codec.lmm.assets import read_mosaics
-from ove_codec.lmm.processor import IGNORED, IMAGE, VIDEO, LMMProcessor, Sample
+from ove_codec.lmm.processor import IGNORED, IMAGE, VIDEO, LMMProcessor, LMMSample
 
 # What a sample at fault can raise: files, formats, and values that do not fit.
-SAMPLE_ERRORS = (OSError, ValueError, KeyError, TypeError, SyntaxError, ove_codec.Error, Image.DecompressionBombError)
+SAMPLE_ERRORS = (OSError, ValueError, KeyError, TypeError, SyntaxError, Error, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Unreadable:
         return asdict(self)
 
 
-class LlavaDataset(Dataset["Sample | Unreadable"]):
+class LlavaDataset(Dataset["LMMSample | Unreadable"]):
     """Samples of JSONL files, one conversation a line.
 
     A line is {"id", "conversations": [{"from": "human" | "gpt", "value"}]} with "image" or "images", and "video" or
@@ -77,7 +77,7 @@ class LlavaDataset(Dataset["Sample | Unreadable"]):
     def __len__(self) -> int:
         return len(self._places)
 
-    def __getitem__(self, index: int) -> Sample | Unreadable:
+    def __getitem__(self, index: int) -> LMMSample | Unreadable:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} is none of the {len(self)} samples")
         number = int(np.searchsorted(self._first, index, "right")) - 1
@@ -96,7 +96,7 @@ class LlavaDataset(Dataset["Sample | Unreadable"]):
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             return Unreadable(str(file), line, name, reason)
 
-    def _sample(self, record: Mapping[str, Any], root: Path) -> Sample:
+    def _sample(self, record: Mapping[str, Any], root: Path) -> LMMSample:
         messages, images, videos = record["conversations"], _paths(record, "image", root), _paths(record, "video", root)
         if record.get("positions_thw") is not None:
             clip = read_mosaics(images, root / str(record["positions_thw"]), self.processor.reader)
@@ -114,11 +114,11 @@ class Collator:
 
     processor: LMMProcessor
 
-    def __call__(self, samples: Sequence[Sample | Unreadable]) -> dict[str, Any]:
-        good = [sample for sample in samples if isinstance(sample, Sample)]
+    def __call__(self, samples: Sequence[LMMSample | Unreadable]) -> dict[str, Any]:
+        good = [sample for sample in samples if isinstance(sample, LMMSample)]
         unreadable = [sample for sample in samples if isinstance(sample, Unreadable)]
         batch: dict[str, Tensor] = self.processor.collate(
-            good or [Sample([self.processor.pad_token_id], [IGNORED], [])]
+            good or [LMMSample([self.processor.pad_token_id], [IGNORED], [])]
         )
         return {**batch, "unreadable": unreadable}
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import AddedToken, AutoProcessor, AutoTokenizer, BatchFeature
 
+from ove_codec._renames import renamed
 from ove_codec.lmm import tower_configs
 from ove_codec.lmm.config import LMMConfig
 from ove_codec.lmm.vision import VisionReader, VisionTokens, concatenated
@@ -30,7 +31,7 @@ Message = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Sample:
+class LMMSample:
     """One conversation, ready for a batch: a label is the token itself, or -100 where it is no target."""
 
     input_ids: list[int]
@@ -138,7 +139,7 @@ class LMMProcessor:
         videos: Sequence[Any] = (),
         *,
         add_generation_prompt: bool = False,
-    ) -> Sample:
+    ) -> LMMSample:
         """One conversation; the turns of the assistant are targets.
 
         Args:
@@ -198,7 +199,7 @@ class LMMProcessor:
         return texts
 
     def collate(
-        self, samples: Sequence[Sample], *, padding_side: str = "right", labels: bool = True
+        self, samples: Sequence[LMMSample], *, padding_side: str = "right", labels: bool = True
     ) -> dict[str, Tensor]:
         """A batch: `input_ids`, `attention_mask`, `labels` (B, L), and the patches of all images and clips, packed."""
         if not samples:
@@ -279,7 +280,7 @@ class LMMProcessor:
         images: Sequence[Any],
         videos: Sequence[Any],
         max_length: int | None,
-    ) -> Sample:
+    ) -> LMMSample:
         text = "".join(piece for piece, _ in segments)
         for mark, given in ((IMAGE, images), (VIDEO, videos)):
             if text.count(mark) != len(given):
@@ -306,7 +307,7 @@ class LMMProcessor:
             if needed > max_length:
                 raise ValueError(f"the images and videos end at token {needed}, beyond max_length {max_length}")
             ids, labels = ids[:max_length], labels[:max_length]
-        return Sample(ids, labels, vision)
+        return LMMSample(ids, labels, vision)
 
     def _read(self, mark: str, source: Any) -> VisionTokens:
         if isinstance(source, VisionTokens):
@@ -385,3 +386,6 @@ def _plain_message(message: Message) -> dict[str, str]:
 
 
 AutoProcessor.register(LMMConfig, LMMProcessor, exist_ok=True)
+
+
+__getattr__ = renamed(__name__, Sample="LMMSample")

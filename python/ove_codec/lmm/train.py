@@ -1,16 +1,7 @@
 """Training in stages: ``python -m ove_codec.lmm.train recipe.yaml``, under torchrun or accelerate on several devices.
 
-A recipe is YAML or JSON:
-
-- ``base``: another recipe, relative to this one, whose values hold unless this one has others
-- ``output_dir``: where every stage writes its checkpoints, and in the end model and processor, under its name
-- ``model``: ``vision_tower`` and ``language_model``: directories, with ``select_layer``, ``merge_size`` and
-  ``projector`` as of `LMMConfig`; or ``directory``, of a model that was saved. ``attn_implementation``
-- ``processor``: fields of `LMMProcessor`; ``reader``: fields of `VisionReader` that the tower does not settle
-- ``stages``: a list: ``name``; ``data``: JSONL files; ``root`` of their paths; ``train``: parts that are trained;
-  ``learning_rates`` by part; ``arguments`` of transformers' TrainingArguments; ``max_unreadable``: share of samples;
-  ``prompt`` and ``reader`` where they differ from the processor's
-- ``seed``: of the projector's weights and of every stage; 0
+A recipe is YAML or JSON with the fields of `ove_codec.lmm.recipe.LMMRecipe`, and ``base``: another recipe, relative to
+this one, whose values hold unless this one has others.
 
 Relative paths in a recipe start from the working directory. Weights are float32; ``arguments: {bf16: true}`` computes
 in bfloat16. With ``--resume`` stages that are finished are loaded, and the one under way goes on from its last
@@ -20,14 +11,12 @@ checkpoint.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from transformers import AutoTokenizer, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -35,36 +24,10 @@ from ove_codec.lmm.data import LlavaDataset
 from ove_codec.lmm.loading import from_parts
 from ove_codec.lmm.model import LMMForConditionalGeneration
 from ove_codec.lmm.processor import VISION_TOKEN, LMMProcessor, vision_token_id
+from ove_codec.lmm.recipe import read_recipe as read_recipe
 from ove_codec.lmm.trainer import LMMTrainer, set_trainable
 
-_KEYS = {"output_dir", "model", "processor", "stages", "seed"}
-_STAGE_KEYS = {
-    "name", "data", "root", "train", "learning_rates", "arguments", "max_unreadable", "prompt", "reader",
-}  # fmt: skip
 _DONE = "trainer_state.json"  # written when a stage has ended, in its own directory
-
-
-def read_recipe(file: str | Path) -> dict[str, Any]:
-    """Reads a recipe and what it is based on.
-
-    Raises:
-        FileNotFoundError: the file, or a base, is missing.
-        ValueError: it is no YAML or JSON mapping, is based on itself, or has unknown keys.
-    """
-    recipe = _merged(Path(file), ())
-    if unknown := sorted(set(recipe) - _KEYS):
-        raise ValueError(f"{file}: unknown key {', '.join(unknown)}; there are {', '.join(sorted(_KEYS))}")
-    if missing := sorted({"output_dir", "model", "stages"} - set(recipe)):
-        raise ValueError(f"{file}: {', '.join(missing)} must be given")
-    for number, stage in enumerate(recipe["stages"]):
-        if unknown := sorted(set(stage) - _STAGE_KEYS):
-            raise ValueError(f"{file}: stage {number} has the unknown key {', '.join(unknown)}")
-        if missing := sorted({"name", "data", "train"} - set(stage)):
-            raise ValueError(f"{file}: stage {number} lacks {', '.join(missing)}")
-    names = [stage["name"] for stage in recipe["stages"]]
-    if len(set(names)) != len(names) or not names:
-        raise ValueError(f"{file}: stages must be one or more, with different names, not {names}")
-    return recipe
 
 
 def run(recipe: Mapping[str, Any], *, resume: bool = False) -> LMMForConditionalGeneration:
@@ -156,28 +119,6 @@ def run_stage(
     trainer.save_model(str(directory))
     trainer.save_state()
     return trainer
-
-
-def _merged(file: Path, above: tuple[Path, ...]) -> dict[str, Any]:
-    """The recipe over its base; mappings are merged, everything else is replaced."""
-    file = file.resolve()
-    if file in above:
-        raise ValueError(f"{file}: the recipe is based on itself")
-    text = file.read_text(encoding="utf-8")
-    try:
-        values = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{file} is no YAML or JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{file} must hold a mapping")
-    base = values.pop("base", None)
-    return values if base is None else _over(_merged(file.parent / base, (*above, file)), values)
-
-
-def _over(base: Any, values: Any) -> Any:
-    if not isinstance(base, dict) or not isinstance(values, dict):
-        return values
-    return {**base, **{key: _over(base.get(key), value) for key, value in values.items()}}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from transformers import Trainer, TrainingArguments
 
 from ove_codec.lmm.data import Collator, LlavaDataset, Unreadable
 from ove_codec.lmm.model import PARTS, LMMForConditionalGeneration
-from ove_codec.lmm.processor import LMMProcessor, Sample
+from ove_codec.lmm.processor import LMMProcessor, LMMSample
 
 
 def set_trainable(model: LMMForConditionalGeneration, parts: Sequence[str]) -> None:
@@ -46,7 +46,7 @@ class LMMTrainer(Trainer):
         model: LMMForConditionalGeneration,
         args: TrainingArguments,
         processor: LMMProcessor,
-        train_dataset: LlavaDataset | Sequence[Sample | Unreadable] | None = None,
+        train_dataset: LlavaDataset | Sequence[LMMSample | Unreadable] | None = None,
         *,
         learning_rates: Mapping[str, float] | None = None,
         max_unreadable: float = 0.05,

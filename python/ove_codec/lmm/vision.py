@@ -284,7 +284,7 @@ class VisionReader:
 
 def _frame_times(video: Video) -> NDArray[np.float64]:
     """Seconds of every frame in display order, as ``picture.pts`` has them; by the frame rate where none are given."""
-    if video.info["codec"] == "hevc":
+    if _core.decodes(video.info["codec"]):
         return np.asarray(video.index.pts, np.float64)
     packets = _Pixels(video, video.threads, None).packets
     pts = _core.packet_times(video.source)[0][packets]

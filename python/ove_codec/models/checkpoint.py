@@ -5,26 +5,28 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import safetensors
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from ove_codec.models.config import CONFIG_FILE, OVEncoderConfig
+from ove_codec.models.layers import init_weights
 
-if TYPE_CHECKING:
-    from ove_codec.models.encoder import OVEncoder
+Model = TypeVar("Model", bound=nn.Module)
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 WRAPPERS = ("_orig_mod.", "module.")  # torch.compile and DistributedDataParallel put these before the names
 
 
-def load(model_class: type[OVEncoder], directory: str | os.PathLike[str], dtype: torch.dtype) -> OVEncoder:
-    """Reads an encoder from a local directory, in eval mode; nothing is downloaded.
+def load(make: Callable[[OVEncoderConfig], Model], directory: str | os.PathLike[str], dtype: torch.dtype) -> Model:
+    """Reads an encoder from a local directory, in eval mode; nothing is downloaded. `make` builds it from its config.
 
     The prefixes of torch.compile and DistributedDataParallel are taken off the names. A head that the files lack
     altogether is initialised, with a warning; so is the final norm when the head is missing too.
@@ -40,7 +42,7 @@ def load(model_class: type[OVEncoder], directory: str | os.PathLike[str], dtype:
         )
     config = OVEncoderConfig.from_file(root)
     with torch.device("meta"):
-        model = model_class(config)
+        model = make(config)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     state: dict[str, torch.Tensor] = {}
     shapes: dict[str, tuple[int, ...]] = {}
@@ -76,18 +78,18 @@ def load(model_class: type[OVEncoder], directory: str | os.PathLike[str], dtype:
     model.load_state_dict(state, strict=False, assign=True)
     for part in initialised:
         module = model.get_submodule(part).to_empty(device="cpu").to(dtype)
-        model.init_weights(module)
+        module.apply(partial(init_weights, std=config.initializer_range))
     if initialised:
         parts = " and ".join(initialised)
         warnings.warn(f"{root} has no weights for {parts}: initialised at random, to be trained", stacklevel=3)
     return model.eval()
 
 
-def save(model: OVEncoder, directory: str | os.PathLike[str]) -> None:
+def save(model: nn.Module, config: OVEncoderConfig, directory: str | os.PathLike[str]) -> None:
     """Writes `config.json` and `model.safetensors`."""
     root = Path(directory)
     root.mkdir(parents=True, exist_ok=True)
-    model.config.save(root)
+    config.save(root)
     state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     save_file(state, root / WEIGHTS_FILE, metadata={"format": "pt"})
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ove_codec.models.attention import PackedAttention, check_backend
+from ove_codec.models.checkpoint import load, save
 from ove_codec.models.config import OVEncoderConfig
 from ove_codec.models.layers import Embeddings, Layers, PoolingHead, init_weights, make_norm
 from ove_codec.models.packing import packing
@@ -166,17 +167,13 @@ class OVEncoder(PackedEncoder, nn.Module):
 
         See `ove_codec.models.checkpoint.load` for what is checked and raised.
         """
-        from ove_codec.models import checkpoint
-
-        model = checkpoint.load(cls, directory, dtype)
+        model = load(cls, directory, dtype)
         model.attention = attention
         return model
 
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
         """Writes `config.json` and `model.safetensors`; makes the directory if it is missing."""
-        from ove_codec.models import checkpoint
-
-        checkpoint.save(self, directory)
+        save(self, self.config, directory)
 
     def forward(
         self,

@@ -7,17 +7,19 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ove_codec._renames import renamed
+
 if TYPE_CHECKING:
     from ove_codec.probes.accuracy import Accuracy, evaluate
     from ove_codec.probes.features import FeatureBatch, FeatureSet, TensorFeatures
     from ove_codec.probes.head import AttentiveHead, HeadStack
-    from ove_codec.probes.train import Recipe, Setting, Trained, load_heads, sweep, train_heads
+    from ove_codec.probes.train import ProbeRecipe, Setting, Trained, load_heads, sweep, train_heads
 
 _HOMES = {
     "accuracy": ("Accuracy", "evaluate"),
     "features": ("FeatureBatch", "FeatureSet", "TensorFeatures"),
     "head": ("AttentiveHead", "HeadStack"),
-    "train": ("Recipe", "Setting", "Trained", "load_heads", "sweep", "train_heads"),
+    "train": ("ProbeRecipe", "Setting", "Trained", "load_heads", "sweep", "train_heads"),
 }
 
 __all__ = [
@@ -26,7 +28,7 @@ __all__ = [
     "FeatureBatch",
     "FeatureSet",
     "HeadStack",
-    "Recipe",
+    "ProbeRecipe",
     "Setting",
     "TensorFeatures",
     "Trained",
@@ -37,9 +39,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def _lazy(name: str) -> Any:
     # PyTorch is imported only by those who use it.
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"ove_codec.probes.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__getattr__ = renamed(__name__, _lazy, Recipe="ProbeRecipe")

@@ -25,7 +25,7 @@ from ove_codec.models.inputs import SLOTS
 from ove_codec.models.pixels import patchify
 from ove_codec.probes.families import PATCHES_PER_FRAME, Family, family
 from ove_codec.probes.optional import need
-from ove_codec.probes.reading import CodecInput, FrameInput
+from ove_codec.probes.reading import CodecRequest, FrameRequest
 from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color, Tokens
 
 _FRAMES_AT_ONCE = 64
@@ -77,7 +77,7 @@ class Backbone(ABC):
         patches_per_frame: int = PATCHES_PER_FRAME,
         preset: str = "probe",
         params: dict[str, Any] | None = None,
-    ) -> FrameInput | CodecInput:
+    ) -> FrameRequest | CodecRequest:
         """What a clip has to be read as for a budget of patches; `preset` and `params` are for the codec's patches.
 
         Raises:
@@ -90,7 +90,7 @@ class Backbone(ABC):
             raise ValueError(f"budget must be positive, got {budget}")
         if self.family.takes == "codec":
             chosen = tuple(sorted((params or {}).items()))
-            return CodecInput(budget, grid, self.patch_size, self.mean, self.std, preset, chosen)
+            return CodecRequest(budget, grid, self.patch_size, self.mean, self.std, preset, chosen)
         if budget % patches_per_frame:
             raise ValueError(
                 f"budget must be a multiple of the {patches_per_frame} patches of a frame for {self.family.title}, "
@@ -98,7 +98,7 @@ class Backbone(ABC):
             )
         self._prepare(grid * self.patch_size)
         frames = budget // patches_per_frame
-        return FrameInput(frames, grid * self.patch_size, self.mean, self.std, self.interpolation)
+        return FrameRequest(frames, grid * self.patch_size, self.mean, self.std, self.interpolation)
 
     @abstractmethod
     def _prepare(self, side: int) -> None:

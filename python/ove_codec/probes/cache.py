@@ -29,11 +29,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import ove_codec
+from ove_codec._renames import renamed
 from ove_codec.probes.backbones import Backbone, Clip
 from ove_codec.probes.features import FeatureBatch, padded
 from ove_codec.probes.files import write_whole
-from ove_codec.probes.manifest import Sample
-from ove_codec.probes.reading import CodecInput, FrameInput, UnreadableClip, read_codec, read_frames, view_rng
+from ove_codec.probes.manifest import LabelledClip
+from ove_codec.probes.reading import CodecRequest, FrameRequest, UnreadableClip, read_codec, read_frames, view_rng
 from ove_codec.probes.workers import Workers
 
 _FORMAT = 1  # of the shards, and of what is computed for them: raised when features change for the same input
@@ -46,7 +47,7 @@ _MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
 
 
 @dataclass(frozen=True)
-class Unreadable:
+class SkippedClip:
     """A clip of a manifest without features, and why."""
 
     name: str
@@ -70,7 +71,7 @@ class FeatureCache:
         self,
         root: str | os.PathLike[str],
         backbone: Backbone,
-        wanted: FrameInput | CodecInput,
+        wanted: FrameRequest | CodecRequest,
         *,
         dtype: str = "bfloat16",
         views: int = 1,
@@ -91,7 +92,7 @@ class FeatureCache:
         self.folder = Path(root) / self.key
         tokens = (
             wanted.patches
-            if isinstance(wanted, CodecInput)
+            if isinstance(wanted, CodecRequest)
             else wanted.frames * (wanted.side // backbone.patch_size) ** 2
         )
         self._clip_bytes = tokens * backbone.hidden_size * DTYPES[dtype].itemsize * views
@@ -99,7 +100,7 @@ class FeatureCache:
 
     def features(
         self,
-        samples: Sequence[Sample],
+        samples: Sequence[LabelledClip],
         *,
         workers: int = 1,
         clips_at_once: int = 8,
@@ -170,7 +171,7 @@ class FeatureCache:
             name, view = job
             path, rng = paths[name], view_rng(name, view)
             try:
-                if isinstance(self.wanted, CodecInput):
+                if isinstance(self.wanted, CodecRequest):
                     return read_codec(path, self.wanted, rng)
                 return read_frames(path, self.wanted, rng)
             except (ove_codec.Error, OSError, UnreadableClip) as error:
@@ -220,7 +221,7 @@ class CachedFeatures:
     """
 
     def __init__(
-        self, cache: FeatureCache, shards: Sequence[tuple[Path, list[str]]], samples: Sequence[Sample]
+        self, cache: FeatureCache, shards: Sequence[tuple[Path, list[str]]], samples: Sequence[LabelledClip]
     ) -> None:
         self.hidden_size, self.views = cache.backbone.hidden_size, cache.views
         self._open: OrderedDict[Path, Any] = OrderedDict()
@@ -243,7 +244,7 @@ class CachedFeatures:
                 else:
                     places[name] = (path, row)
         self.samples = [sample for sample in samples if sample.name in places]
-        self.unreadable = [Unreadable(s.name, s.line, errors[s.name]) for s in samples if s.name in errors]
+        self.unreadable = [SkippedClip(s.name, s.line, errors[s.name]) for s in samples if s.name in errors]
         if not self.samples:
             first = self.unreadable[0]
             raise ValueError(f"none of the {len(samples)} clips can be read; the first, {first.name}: {first.error}")
@@ -299,3 +300,6 @@ def _digest(text: str) -> str:
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
+
+
+__getattr__ = renamed(__name__, Unreadable="SkippedClip")

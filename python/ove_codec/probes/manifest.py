@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ove_codec._renames import renamed
+
 _TOLD = 10  # bad lines that an error names
 
 
 @dataclass(frozen=True)
-class Sample:
+class LabelledClip:
     """A labelled clip: where it lies, as it is named in the manifest, its class, and the manifest's line."""
 
     path: Path
@@ -30,7 +32,7 @@ def read_manifest(
     classes: Sequence[str] | None = None,
     root: str | os.PathLike[str] | None = None,
     split: str | None = None,
-) -> list[Sample]:
+) -> list[LabelledClip]:
     """Reads the clips of a manifest, in its order.
 
     CSV: a line of column names (`path`, `label`, and with splits `split`; others are left aside), then a clip a line;
@@ -54,7 +56,7 @@ def read_manifest(
     numbers = {name: number for number, name in enumerate(classes or ())}
     base = path.parent if root is None else Path(root)
     rows = _json_rows(path) if path.suffix in (".jsonl", ".ndjson", ".json") else _csv_rows(path)
-    samples: list[Sample] = []
+    samples: list[LabelledClip] = []
     wrong: list[str] = []
     splits: set[str] = set()
     for line, row in rows:
@@ -67,7 +69,7 @@ def read_manifest(
                 if found != split:
                     continue
             name = _text(row, "path")
-            samples.append(Sample(base / name, name, _label(row.get("label"), numbers, num_classes), line))
+            samples.append(LabelledClip(base / name, name, _label(row.get("label"), numbers, num_classes), line))
         except ValueError as error:
             wrong.append(f"line {line}: {error}")
     if wrong:
@@ -150,3 +152,6 @@ def _label(value: Any, numbers: dict[str, int], count: int) -> int:
     if not 0 <= number < count:
         raise ValueError(f"label {number} is outside the {count} classes (0 to {count - 1})")
     return number
+
+
+__getattr__ = renamed(__name__, Sample="LabelledClip")

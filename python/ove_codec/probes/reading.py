@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import ove_codec
+from ove_codec._renames import renamed
 from ove_codec.models import temporal_slots
 from ove_codec.tokens import Color, _Pixels
 
@@ -26,7 +27,7 @@ class UnreadableClip(Exception):
 
 
 @dataclass(frozen=True)
-class FrameInput:
+class FrameRequest:
     """Uniformly sampled frames on a square canvas: shorter side to `side`, centre crop.
 
     Attributes:
@@ -44,7 +45,7 @@ class FrameInput:
 
 
 @dataclass(frozen=True)
-class CodecInput:
+class CodecRequest:
     """The patches that `ove_codec.select` keeps.
 
     Attributes:
@@ -87,7 +88,7 @@ def sample_segments(count: int, wanted: int, rng: np.random.Generator | None = N
 
 
 def read_frames(
-    path: str | os.PathLike[str], wanted: FrameInput, rng: np.random.Generator | None = None
+    path: str | os.PathLike[str], wanted: FrameRequest, rng: np.random.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
     """Frames of a clip of any codec that libavcodec knows.
 
@@ -122,7 +123,7 @@ def read_frames(
 
 
 def read_codec(
-    path: str | os.PathLike[str], wanted: CodecInput, rng: np.random.Generator | None = None
+    path: str | os.PathLike[str], wanted: CodecRequest, rng: np.random.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
     """The selected patches of an HEVC clip.
 
@@ -192,3 +193,6 @@ def on_canvas(frames: Tensor, side: int, interpolation: str) -> Tensor:
 def _normalised(rgb: Tensor, mean: Color, std: Color) -> Tensor:
     shape = (1, 3, *(1,) * (rgb.ndim - 2))
     return (rgb - torch.tensor(mean).reshape(shape)) / torch.tensor(std).reshape(shape)
+
+
+__getattr__ = renamed(__name__, FrameInput="FrameRequest", CodecInput="CodecRequest")

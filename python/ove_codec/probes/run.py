@@ -17,8 +17,8 @@ from ove_codec.probes.backbones import Backbone
 from ove_codec.probes.cache import CachedFeatures, FeatureCache
 from ove_codec.probes.datasets import DatasetInfo
 from ove_codec.probes.files import write_whole
-from ove_codec.probes.reading import CodecInput
-from ove_codec.probes.train import Recipe, Trained, train_heads
+from ove_codec.probes.reading import CodecRequest
+from ove_codec.probes.train import ProbeRecipe, Trained, train_heads
 from ove_codec.probes.workers import Workers
 
 RESULT_FORMAT = 1
@@ -28,7 +28,7 @@ def run_seeds(
     train: CachedFeatures,
     val: CachedFeatures,
     info: DatasetInfo,
-    recipe: Recipe,
+    recipe: ProbeRecipe,
     seeds: Sequence[int],
     *,
     device: torch.device | str,
@@ -103,13 +103,13 @@ def record(
     train: CachedFeatures,
     val: CachedFeatures,
     info: DatasetInfo,
-    recipe: Recipe,
+    recipe: ProbeRecipe,
     budget: int,
     patches_per_frame: int,
     seeds: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """What is kept of a probe: how it was made, what could not be read, and top-1 in percent by seed and setting."""
-    codec = cache.wanted if isinstance(cache.wanted, CodecInput) else None
+    codec = cache.wanted if isinstance(cache.wanted, CodecRequest) else None
     return {
         "format": RESULT_FORMAT,
         "dataset": info.key,

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ove_codec._renames import renamed
 from ove_codec.probes.accuracy import Accuracy, evaluate, logits_of
 from ove_codec.probes.features import FeatureBatch, FeatureSet
 from ove_codec.probes.files import write_whole
@@ -35,7 +36,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ProbeRecipe:
     """How probes are trained; the defaults are those of the released evaluation of the OneVision-Encoder.
 
     AdamW with a learning rate that falls linearly, every step, from that of the setting to `min_lr` (and stays where it
@@ -109,7 +110,7 @@ def train_heads(
     train: FeatureSet,
     val: FeatureSet,
     num_classes: int,
-    recipe: Recipe | None = None,
+    recipe: ProbeRecipe | None = None,
     *,
     seed: int = 1,
     device: torch.device | str = "cpu",
@@ -141,7 +142,7 @@ def train_heads(
             message tells in what.
         RuntimeError: the processes do not see the same checkpoint or features.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or ProbeRecipe()
     _check(train, val, num_classes)
     training = _Training(train, num_classes, recipe, seed, torch.device(device))
     about = {
@@ -195,7 +196,9 @@ def train_heads(
 class _Training:
     """The state of a training, and its steps."""
 
-    def __init__(self, train: FeatureSet, num_classes: int, recipe: Recipe, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, train: FeatureSet, num_classes: int, recipe: ProbeRecipe, seed: int, device: torch.device
+    ) -> None:
         self.train, self.recipe, self.seed, self.device = train, recipe, seed, device
         self.dtype = DTYPES[recipe.precision]
         self.workers = Workers.current()
@@ -357,3 +360,6 @@ def _check(train: FeatureSet, val: FeatureSet, num_classes: int) -> None:
             raise ValueError(
                 f"labels of {name} must lie in 0 to {num_classes - 1}, got {labels.min()} to {labels.max()}"
             )
+
+
+__getattr__ = renamed(__name__, Recipe="ProbeRecipe")

@@ -25,7 +25,7 @@ from ove_codec.training.losses import ClusterLoss
 from ove_codec.training.meter import Meter, Rows
 from ove_codec.training.optimization import Average, clip_factor, gradient_norm, learning_rate, parameter_groups
 from ove_codec.training.ranks import Ranks
-from ove_codec.training.recipe import Head, Recipe, as_json
+from ove_codec.training.recipe import Head, TrainingRecipe, as_json
 
 _STATES = ("exp_avg", "exp_avg_sq")
 
@@ -46,7 +46,7 @@ class Trainer:
         ValueError, OSError: recipe and data, bank or weights do not fit; the message says what.
     """
 
-    def __init__(self, recipe: Recipe, ranks: Ranks, device: torch.device) -> None:
+    def __init__(self, recipe: TrainingRecipe, ranks: Ranks, device: torch.device) -> None:
         run, optimizer = recipe.run, recipe.optimizer
         if run.ranks is not None and run.ranks != ranks.world:
             raise ValueError(
@@ -70,7 +70,7 @@ class Trainer:
         )
         # One bound for all batches: their values are not waited for, and one compiled graph serves them.
         self.longest = max(
-            kind.most_tokens(self.config.patch_size) for head in recipe.heads.values() for kind in head.kinds().values()
+            kind.most_tokens(self.config.patch_size) for head in recipe.heads.values() for kind in head.inputs.values()
         )
         self.mesh = DeviceMesh.from_group(ranks.group or dist.distributed_c10d._get_default_group(), device.type)
         torch.manual_seed(run.seed)
@@ -395,6 +395,6 @@ class Trainer:
         self.mixture.load_state_dict(state["data"])
 
 
-def _head_data(recipe: Recipe, name: str) -> HeadData:
+def _head_data(recipe: TrainingRecipe, name: str) -> HeadData:
     head = recipe.heads[name]
-    return HeadData(tuple(head.shards), head.centres, head.max_labels, recipe.share(name), head.kinds())
+    return HeadData(tuple(head.shards), head.centres, head.max_labels, recipe.share(name), head.inputs)

@@ -85,13 +85,13 @@ def write_report(
     from ove_codec.datasets.report.folder import Results
     from ove_codec.datasets.report.samples import Shown, Sources, draw
     from ove_codec.datasets.report.stored import read_stored
-    from ove_codec.datasets.report.totals import Sample, Totals
+    from ove_codec.datasets.report.totals import Reservoir, Totals
 
     for name, value, least in (("clips", clips, 0), ("max_bytes", max_bytes, 1)):
         if value < least:
             raise ValueError(f"{name} must be {least} or more, not {value}")
     results = Results(os.fspath(output))
-    totals, sample = Totals(), Sample(clips, seed)
+    totals, sample = Totals(), Reservoir(clips, seed)
     for shard, entry in results.entries():
         totals.add(entry)
         sample.add(shard, entry)

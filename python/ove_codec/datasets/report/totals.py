@@ -127,7 +127,7 @@ class Totals:
         return edges, clips_rate, token_rate, starts[1:-1].tolist()
 
 
-class Sample:
+class Reservoir:
     """The clips shown: `count` of them, the same for the same seed however the shards lie."""
 
     def __init__(self, count: int, seed: int) -> None:
