@@ -85,6 +85,8 @@ struct PictureHeaders {
   std::array<int, 2> field_poc{};  // of top and bottom field; `poc` both where there are none
   bool random_access = false;      // decoding can begin here
   bool resets_order = false;       // no order count from here on is counted from an earlier picture
+  // Another decoder may not show all pictures before it, or takes it for their continuation where it is none.
+  bool starts_anew = false;
   Dropping dropping = Dropping::kFree;
   std::int64_t decode_index = 0;                     // among the coded pictures
   std::vector<std::int64_t> references, collocated;  // decode_index of the pictures that its slices refer to

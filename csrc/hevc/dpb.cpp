@@ -93,6 +93,12 @@ std::shared_ptr<CodecPicture> Dpb::find(std::int64_t decode_index) const {
   return found == entries_.end() ? nullptr : found->picture;
 }
 
+bool Dpb::holds(int poc_lsb, int mask) const {
+  return std::any_of(entries_.begin(), entries_.end(), [&](const Entry& e) {
+    return e.marking != Marking::kUnused && (e.picture->poc & mask) == poc_lsb;
+  });
+}
+
 bool Dpb::output_is_due(const Sps& sps) const {
   const int waiting =
       static_cast<int>(std::count_if(entries_.begin(), entries_.end(), [](auto& e) { return e.needed_for_output; }));

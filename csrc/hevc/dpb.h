@@ -40,6 +40,9 @@ class Dpb {
   // The picture that has this decode_index; null where it is not held.
   std::shared_ptr<CodecPicture> find(std::int64_t decode_index) const;
 
+  // Whether a reference picture with these bits of its POC is held.
+  bool holds(int poc_lsb, int mask) const;
+
   // Pictures held for reference or output.
   std::size_t size() const { return entries_.size(); }
 

@@ -34,6 +34,7 @@ void IndexSource::begin(const SliceHeader&, const NalContext&, const ActiveSets&
   picture.field_poc = known.field_poc;
   picture.random_access = known.random_access;
   picture.resets_order = known.resets_order;
+  picture.starts_anew = known.starts_anew;
   picture.dropping = known.dropping;
   picture.detail = wanted_->detail;
 }

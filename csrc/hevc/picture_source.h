@@ -76,6 +76,7 @@ class StreamSource final : public PictureSource {
 
  private:
   bool starts_sequence(NalUnitType type) const;
+  bool is_joint(const SliceHeader& header, const NalContext& nal, const Sps& sps) const;
   int picture_order_count(const SliceHeader& header, const NalContext& nal, const Sps& sps, bool new_sequence);
 
   const codec::DecoderOptions& options_;
@@ -90,6 +91,7 @@ class StreamSource final : public PictureSource {
   ReferencePictureSet rps_;      // of the current picture
   bool expect_sequence_ = true;  // at the start and after an end of sequence
   bool skip_rasl_ = false;       // NoRaslOutputFlag of the last IRAP picture
+  bool sps_changes_ = false;     // at the CRA picture that begins
   int prev_tid0_poc_ = 0;        // PicOrderCntVal of prevTid0Pic
 };
 

@@ -46,7 +46,10 @@ std::shared_ptr<const ActiveSets> StreamSource::activate(int pps_id, const NalCo
   const auto& pps = pps_[static_cast<std::size_t>(pps_id)];
   if (!pps)
     throw InvalidBitstreamError("a slice names picture parameter set " + std::to_string(pps_id) + ", which is missing");
-  if (starts_sequence(nal.type)) {
+  // Inside a sequence an SPS keeps its content: at a CRA picture another one tells of another stream.
+  sps_changes_ = nal.type == NalUnitType::kCra && active_sps_ && sps_[static_cast<std::size_t>(pps->sps_id)] &&
+                 sps_[static_cast<std::size_t>(pps->sps_id)] != active_sps_;
+  if (starts_sequence(nal.type) || sps_changes_) {
     const auto& sps = sps_[static_cast<std::size_t>(pps->sps_id)];
     if (!sps) {
       throw InvalidBitstreamError("a slice names sequence parameter set " + std::to_string(pps->sps_id) +
@@ -97,19 +100,33 @@ int StreamSource::picture_order_count(const SliceHeader& header, const NalContex
   return static_cast<int>(poc);
 }
 
+// Whether a CRA picture inside a sequence is where two streams were joined: what its leading pictures refer to is not
+// there. They are left out then, as at the start of a stream.
+bool StreamSource::is_joint(const SliceHeader& header, const NalContext& nal, const Sps& sps) const {
+  if (nal.type != NalUnitType::kCra || starts_sequence(nal.type)) return false;
+  if (sps_changes_) return true;
+  const int lsb = header.pic_order_cnt_lsb;
+  const int mask = (1 << sps.log2_max_poc_lsb) - 1;
+  const auto& set = header.short_term_rps.negative;
+  return std::any_of(set.begin(), set.end(),
+                     [&](const auto& entry) { return !dpb_.holds((lsb + entry.delta_poc) & mask, mask); });
+}
+
 void StreamSource::begin(const SliceHeader& header, const NalContext& nal, const ActiveSets& sets,
                          CodecPicture& picture) {
   const Sps& sps = *sets.sps;
-  const bool new_sequence = starts_sequence(nal.type);
+  const bool joint = is_joint(header, nal, sps);
+  const bool new_sequence = starts_sequence(nal.type) || joint;
+  picture.starts_anew = joint || (new_sequence && header.no_output_of_prior_pics);
   if (is_irap(nal.type)) skip_rasl_ = new_sequence;
   if (new_sequence) expect_sequence_ = false;
   picture.poc = picture_order_count(header, nal, sps, new_sequence);
   picture.field_poc = {picture.poc, picture.poc};
   picture.random_access = is_irap(nal.type);
-  picture.resets_order = is_idr(nal.type) || is_bla(nal.type);
+  picture.resets_order = is_idr(nal.type) || is_bla(nal.type) || joint;
   picture.dropping = is_poc_anchor(nal) ? codec::Dropping::kUnlessCounted : codec::Dropping::kFree;
   picture.detail = options_.detail(nal.tag);
-  rps_ = dpb_.begin_picture(header, sps, picture.poc, new_sequence, nal.type == NalUnitType::kCra);
+  rps_ = dpb_.begin_picture(header, sps, picture.poc, new_sequence, nal.type == NalUnitType::kCra && !joint);
   const std::int64_t held = static_cast<std::int64_t>(dpb_.size()) + 1;
   options_.limits.check(&Limits::max_dpb_pictures, std::max<std::int64_t>(held, sps.max_dec_pic_buffering),
                         "the number of pictures in the decoded picture buffer");

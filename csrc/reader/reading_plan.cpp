@@ -89,7 +89,8 @@ std::vector<Stretch> stretches(const VideoIndex& index, const std::vector<bool>&
   bool adjacent = false, complete = false;  // to the group before: it is needed; and of it no such picture is left out
   for (std::int64_t begin = 0, end = 0; begin < std::ssize(needed); begin = end) {
     const codec::KnownPicture& first = index.decoded[at(begin)];
-    const bool joined = earliest[at(begin)] < begin || (adjacent && (complete || first.resets_order));
+    const bool joined =
+        !first.starts_anew && (earliest[at(begin)] < begin || (adjacent && (complete || first.resets_order)));
     std::int64_t last = -1;
     complete = true;
     for (; end < std::ssize(needed) && (end == begin || !index.decoded[at(end)].random_access); ++end) {
