@@ -207,8 +207,10 @@ PYBIND11_MODULE(_cuda, m) {
         cuda::take_in(t, room, pointer<const cuda::PictureRecord>(records), count, most_level_blocks, first,
                       stream_at(s));
       },
-      "Takes in pictures, as numbers `first` on, from `count` records of HeatPlan one after the other. room is (address\n"
-      "of HeatPlan.block, address of clip_bytes, pictures taken in and sampled ones for which there is room); addresses\n"
+      "Takes in pictures, as numbers `first` on, from `count` records of HeatPlan one after the other. room is "
+      "(address\n"
+      "of HeatPlan.block, address of clip_bytes, pictures taken in and sampled ones for which there is room); "
+      "addresses\n"
       "are of device memory.",
       arg("records"), arg("count"), arg("most_level_blocks"), arg("first"), arg("stream"));
   def_step<Address>(

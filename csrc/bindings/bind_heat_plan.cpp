@@ -49,8 +49,8 @@ class Plan {
     cuda::PictureRecord record;
     {
       const WithoutGil unlocked;
-      record = plan_.pack(picture, reinterpret_cast<std::byte*>(memory), reinterpret_cast<const std::byte*>(there),
-                          bytes);
+      record =
+          plan_.pack(picture, reinterpret_cast<std::byte*>(memory), reinterpret_cast<const std::byte*>(there), bytes);
     }
     record.sampled = sampled;
     return py::make_tuple(bytes, record.level_block_count, bytes_of(record));

@@ -301,8 +301,9 @@ std::shared_ptr<const CodecPicture> codec_picture(const py::object& picture) {
 
 void bind_reader(py::module_& m) {
   bind_picture(m);
-  m.def("decodes", [](const std::string& codec) { return codec == "hevc"; }, py::arg("codec"),
-        "Whether Reader and VideoIndex read streams of the codec of this name.");
+  m.def(
+      "decodes", [](const std::string& codec) { return codec == "hevc"; }, py::arg("codec"),
+      "Whether Reader and VideoIndex read streams of the codec of this name.");
   m.def("default_limits", &default_limits, "Name and default of every limit.");
   m.def(
       "check_limits", [](const LimitsDict& values) { limits_of(values); }, py::arg("limits"),

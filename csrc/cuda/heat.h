@@ -35,10 +35,9 @@ void take_in(Executor& executor, const HeatTables& t, const PictureRecord* recor
       const std::int16_t* const mv = record.mv + 4 * from;
       const std::uint8_t pred = record.pred != nullptr ? record.pred[from] : saliency::used_lists(mv);
       for (std::int64_t list = 0; list < lists; ++list) {
-        const Vector v =
-            mode == VectorMode::kDisplacement
-                ? saliency::displacement(mv, pred, record.ref_poc + 2 * from, record.poc)
-                : saliency::list_vector(mv, pred, static_cast<int>(list), mode == VectorMode::kL0ElseL1);
+        const Vector v = mode == VectorMode::kDisplacement
+                             ? saliency::displacement(mv, pred, record.ref_poc + 2 * from, record.poc)
+                             : saliency::list_vector(mv, pred, static_cast<int>(list), mode == VectorMode::kL0ElseL1);
         arrays.x[(picture * lists + list) * blocks + block] = v.x;
         arrays.y[(picture * lists + list) * blocks + block] = v.y;
       }

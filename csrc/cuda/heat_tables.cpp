@@ -203,7 +203,8 @@ PictureRecord HeatPlan::pack(const PictureView& picture, std::byte* to, const st
   const PictureRecord from = in_place(picture);
   PictureRecord record = from;
   Sections sections(to, there);
-  const auto copy_rows = [&]<class T>(const T* source, std::int64_t stride, int rows, std::int64_t width, const T*& at) {
+  const auto copy_rows = [&]<class T>(const T* source, std::int64_t stride, int rows, std::int64_t width,
+                                      const T*& at) {
     T* const values = sections.take<T>(rows * width, at);
     for (std::int64_t row = 0; row < rows; ++row) std::copy_n(source + row * stride, width, values + row * width);
   };

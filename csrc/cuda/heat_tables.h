@@ -89,8 +89,8 @@ static_assert(sizeof(LevelBlock) == 12);
 
 // Where what the kernels read of one picture lies, in the executor's memory. Strides count elements from row to row.
 struct PictureRecord {
-  const std::int16_t* mv = nullptr;        // of the window's first block, likewise the next two
-  const std::uint8_t* pred = nullptr;      // null: a list is used where its vector is not 0
+  const std::int16_t* mv = nullptr;    // of the window's first block, likewise the next two
+  const std::uint8_t* pred = nullptr;  // null: a list is used where its vector is not 0
   const std::int32_t* ref_poc = nullptr;
   std::int64_t block_stride = 0;
   const std::int32_t* bits = nullptr;  // of the window's first CTU
@@ -136,7 +136,7 @@ class HeatPlan {
   HeatTables tables_;
   std::vector<std::byte> block_;
   std::int64_t most_bytes_ = 0, most_blocks_ = 0;  // of a picture
-  std::optional<saliency::CtuCells> ctus_;  // where bits count
+  std::optional<saliency::CtuCells> ctus_;         // where bits count
 };
 
 }  // namespace ove::cuda

@@ -30,13 +30,13 @@ void take_in(const HeatTables& tables, const ClipRoom& room, const PictureRecord
 
 void clear_sums(const HeatTables& tables, const ClipRoom& room, cudaStream_t stream);
 
-// Adds the first `pictures` taken in to the sampled pictures [first, end) that they count for. Pictures are taken in anew
-// from number 0 on behind that.
+// Adds the first `pictures` taken in to the sampled pictures [first, end) that they count for. Pictures are taken in
+// anew from number 0 on behind that.
 void accumulate(const HeatTables& tables, const ClipRoom& room, std::int64_t pictures, std::int64_t first,
                 std::int64_t end, cudaStream_t stream);
 
-// Measures the first `pictures` sampled ones: those taken in, or those that accumulate. Their scales are the three given
-// ones or, with `scales_out`, those of the first picture come there; either may be null.
+// Measures the first `pictures` sampled ones: those taken in, or those that accumulate. Their scales are the three
+// given ones or, with `scales_out`, those of the first picture come there; either may be null.
 void measure(const HeatTables& tables, const ClipRoom& room, std::int64_t pictures, const float* given_scales,
              float* scales_out, cudaStream_t stream);
 

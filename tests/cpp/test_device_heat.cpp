@@ -121,11 +121,11 @@ struct Counted {
 // Whether the heat of a picture is 0 whatever it holds.
 bool is_off(const HeatParams& params, const Source& picture) { return params.zero_intra_pictures && picture.intra; }
 
-// Scores of the `sampled` pictures that `counted` has, taken in `batch` at a time (in place where that is 1), up to `room`
-// before they are added up where they accumulate.
+// Scores of the `sampled` pictures that `counted` has, taken in `batch` at a time (in place where that is 1), up to
+// `room` before they are added up where they accumulate.
 DeviceResult device_scores(const HeatParams& params, const DisplayWindow& window, const Geometry& geometry,
-                           const std::vector<Counted>& counted, std::int64_t sampled, std::int64_t room, std::int64_t batch,
-                           bool watch) {
+                           const std::vector<Counted>& counted, std::int64_t sampled, std::int64_t room,
+                           std::int64_t batch, bool watch) {
   const cuda::HeatPlan plan(params, window, geometry, counted[0].picture->ctb_size);
   const cuda::HeatTables& tables = plan.tables();
   if (!tables.accumulates()) room = sampled;
@@ -242,7 +242,8 @@ TEST_CASE("the steps of a GPU give the CPU's scores and heat") {
     }
     if (hot == 0) continue;
 
-    const DeviceResult device = device_scores(params, window, geometry, counted, hot, random(1, 5), random(1, 4), trial % 10 == 0);
+    const DeviceResult device =
+        device_scores(params, window, geometry, counted, hot, random(1, 5), random(1, 4), trial % 10 == 0);
 
     Saliency saliency(params, window, geometry);
     const std::size_t patches = static_cast<std::size_t>(geometry.rows) * geometry.columns;
