@@ -97,7 +97,8 @@ def tokenize(
     if decoder not in ("cpu", "nvdec") or decoder not in backend.decoders:
         raise ValueError(f"decoder must be 'cpu', or with a GPU as device 'nvdec', not {decoder!r}")
     with backend.on():
-        positions = [np.asarray(s.positions_on_cpu()).reshape(-1, 3) for s in selections]
+        found = [s.positions if isinstance(s.positions, np.ndarray) else s.positions_on_cpu() for s in selections]
+        positions = [array.reshape(-1, 3) for array in found]
         pixels = [_Pixels(s, threads, limits) for s in sources]
         chosen = [places(*one, mean, std) for one in zip(pixels, selections, positions, strict=True)]
         if any(c.patch_size != chosen[0].patch_size for c in chosen):
