@@ -2,10 +2,8 @@
 
 Kernels: time, bytes that they must move, share of the copy bandwidth measured in the same run, and the time of the same
 job written with PyTorch's operators. Patch embedding: what a gather fused with it could save at most, see
-fused_embedding.py. Residuals: clips a second where they go up as levels, and as coefficients;
-build/*/bench/residual_upload, built by `make bench`, tells what either costs the CPU. End to end: clips a second from
-files to packed tokens on the GPU, by the preset and the number of CPU threads. Medians of `--runs` runs, after a
-warm-up.
+fused_embedding.py. End to end: clips a second from files to packed tokens on the GPU, by the preset and the number of
+CPU threads. Medians of `--runs` runs, after a warm-up.
 """
 
 # ruff: noqa: E402
@@ -15,25 +13,26 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import math
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock, patch
 
 # PyTorch and others import a package of NVIDIA's with this file's name, which must not be found in this folder.
 HERE = Path(__file__).resolve().parent
 sys.path = [folder for folder in sys.path if Path(folder or ".").resolve() != HERE]
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 import ove_codec
-from ove_codec import _device_selection, _pictures, cuda, ops
+from ove_codec import _core, cuda, ops
+from ove_codec._cuda_backend import Cuda
+from ove_codec._reading import Scored
 from ove_codec.ops import ClipPlanes
 from ove_codec.presets import resolve
 from ove_codec.tokens import CLIP_MEAN, CLIP_STD
@@ -203,23 +202,21 @@ def kernels(runs: int, device: torch.device) -> dict[str, Any]:
     add(f'the same by "ove" for {SAMPLED} of them, sums of all', moved + 9 * both.numel() // 4,
         lambda: ove_codec.select_arrays(both, residual, **options),
         lambda: torch_accumulated_scores(mv, residual, last).flatten().topk(TOKENS // 8))  # fmt: skip
-    clips = [scored_clip(whole(0, 1000, FRAMES, grid, grid, dtype=torch.int32)) for _ in range(CLIPS)]
     params = resolve("paper", {"budget": TOKENS})
+    clips = [scored_clip(whole(0, 1000, FRAMES, grid, grid, dtype=torch.int32), params) for _ in range(CLIPS)]
+    backend = Cuda(device)
     add(f"ranking of {CLIPS} clips in one go, against one at a time (not PyTorch)", 4 * CLIPS * FRAMES * grid * grid,
-        lambda: _device_selection.rank(clips, "paper", params),
-        lambda: [_device_selection.rank([clip], "paper", params) for clip in clips])  # fmt: skip
+        lambda: backend.rank(clips, params, fetch=False),
+        lambda: [backend.rank([clip], params, fetch=False) for clip in clips])  # fmt: skip
     matrix = torch.randn(MULTIPLIED, MULTIPLIED, device=device, dtype=torch.bfloat16)
     rate = 2 * MULTIPLIED**3 / milliseconds(lambda: matrix @ matrix, runs) / 1e9  # TFLOP/s
     embeddings = [embedding(n, width, planes, every, bandwidth, rate, runs) for width in WIDTHS for n in EMBEDDED]
     return {"copy_gb_per_second": bandwidth, "product_tflops": rate, "kernels": rows, "embeddings": embeddings}
 
 
-def scored_clip(scores: Tensor) -> _device_selection.ScoredClip:
-    valid, whole = np.ones(tuple(scores.shape[1:]), bool), np.zeros(len(scores), bool)
-    geometry, pictures = Mock(), Mock()
-    return _device_selection.ScoredClip(
-        np.arange(len(scores)), scores.float(), valid, whole, float(PATCH**2), geometry, pictures
-    )
+def scored_clip(scores: Tensor, params: dict[str, Any]) -> tuple[Scored, npt.NDArray[np.bool_]]:
+    window = (0, 0, SIZE, SIZE)
+    return Scored(scores.float(), None, _core.Scorer(params, window, 0), window, 0), np.zeros(len(scores), bool)
 
 
 def embedding(
@@ -249,28 +246,6 @@ def embedding(
         "fused_ms": fused_ms,
         "most_saved_share": 1 - fused_ms / both_ms,
     }
-
-
-def residual_forms(files: list[Path], runs: int, device: torch.device) -> list[dict[str, Any]]:
-    """Clips a second that one thread selects from, their residuals going up in either form."""
-
-    def clips_per_second(file: Path) -> float:
-        times = []
-        for _ in range(runs + 1):
-            begin = time.perf_counter()
-            ove_codec.select(file, device=device, threads=1, num_frames=FRAMES, budget=TOKENS)
-            torch.cuda.synchronize()
-            times.append(time.perf_counter() - begin)
-        return 1 / statistics.median(times[1:])
-
-    results = []
-    for file in files:
-        result: dict[str, Any] = {"clip": file.name}
-        for form, most_bits in (("levels", 0.0), ("coefficients", math.inf)):
-            with patch.object(_pictures, "MOST_BITS_A_SAMPLE", most_bits):
-                result[form] = clips_per_second(file)
-        results.append(result)
-    return results
 
 
 def end_to_end(files: list[Path], runs: int, device: torch.device) -> list[dict[str, Any]]:
@@ -325,7 +300,6 @@ def main() -> int:
         "device": torch.cuda.get_device_name(device),
         "torch": torch.__version__,
         **kernels(arguments.runs, device),
-        "residual_forms": residual_forms(files, max(1, arguments.runs // 5), device),
         "end_to_end": end_to_end(files, max(1, arguments.runs // 5), device),
     }
     print(report(result))
@@ -354,9 +328,6 @@ def report(result: dict[str, Any]) -> str:
             f"| {row['patches']} | {row['width']} | {row['gather_ms']:.4f} | {row['embed_ms']:.4f} | "
             f"{row['both_ms']:.4f} | {row['fused_ms']:.4f} ({row['most_saved_share']:.2f}) |"
         )
-    lines += ["", "| clip | clips/s, residuals as levels | as coefficients |", "| --- | --- | --- |"]
-    for row in result["residual_forms"]:
-        lines.append(f"| {row['clip']} | {row['levels']:.1f} | {row['coefficients']:.1f} |")
     lines += ["", "| preset | CPU threads | clips/s, GPU | clips/s, CPU alone |", "| --- | --- | --- | --- |"]
     for row in result["end_to_end"]:
         gpu, cpu = row["clips_per_second"], row["cpu_clips_per_second"]

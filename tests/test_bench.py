@@ -253,7 +253,6 @@ def test_the_benchmark_of_the_gpu_on_the_twin(monkeypatch: pytest.MonkeyPatch) -
     result = {
         "device": "none",
         "torch": "0",
-        "residual_forms": [],
         "end_to_end": [],
         **cuda_bench.kernels(1, torch.device("cpu")),
     }

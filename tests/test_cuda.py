@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import threading
@@ -15,8 +16,7 @@ import pytest
 import torch
 
 import ove_codec
-from ove_codec import _core, _device_scoring, _device_tokens, _jobs, _pictures, cuda, ops
-from ove_codec._device_selection import DeviceSelection
+from ove_codec import _core, _cuda_backend, _cuda_scorer, _jobs, cuda, ops
 from ove_codec.ops import patches as patch_ops
 from ove_codec.ops import rows as row_ops
 from support import ffmpeg, scenes, twin
@@ -105,27 +105,17 @@ def test_heat(device: str, clips: dict[str, Path], preset: str, scope: str) -> N
 def test_pictures_in_several_parts(
     device: str, clips: dict[str, Path], params: dict[str, Any], most_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_device_scoring, "_MOST_BYTES", most_bytes)
+    monkeypatch.setattr(_cuda_scorer, "_MOST_BYTES", most_bytes)
     there = ove_codec.select(clips["b"], device=device, budget=90, **params)
     here = ove_codec.select(clips["b"], budget=90, **params)
     same(there, here)
     np.testing.assert_allclose(there.heat(2).cpu().numpy(), here.heat(2), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("most_bits", [0.0, 1e9], ids=["levels", "coefficients"])
 @pytest.mark.parametrize("clip", ["b", "odd", "ten", "lossless", "skip"])
 @pytest.mark.parametrize("accumulate", ["none", "sum", "max"])
-def test_residuals_in_either_form(
-    device: str,
-    stream_folder: Path,
-    clips: dict[str, Path],
-    accumulate: str,
-    clip: str,
-    most_bits: float,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """As levels, and as coefficients of all kinds of blocks."""
-    monkeypatch.setattr(_pictures, "MOST_BITS_A_SAMPLE", most_bits)
+def test_residuals(device: str, stream_folder: Path, clips: dict[str, Path], accumulate: str, clip: str) -> None:
+    """Of all kinds of blocks."""
     options = {"lossless": "lossless=1:bframes=2", "skip": "tskip=1:qp=12:bframes=2:scaling-list=default"}
     source = clips[clip] if clip in clips else make_clip(stream_folder, clip, (96, 80), 5, x265=options[clip])
     params: dict[str, Any] = {"budget": 90, "mv_weight": 0.0, "accumulate": accumulate}
@@ -136,6 +126,71 @@ def test_residuals_in_either_form(
     same(there, here)
     np.testing.assert_array_equal(there.cpu().scores, here.scores)
     np.testing.assert_array_equal(there.heat(2).cpu().numpy(), here.heat(2))
+
+
+@pytest.mark.parametrize("preset", ["paper", "ove"])
+def test_selections_on_both_have_the_same_methods(
+    device: str, clips: dict[str, Path], preset: str, tmp_path: Path
+) -> None:
+    """What percentiles of the clip depend on goes along wherever the selection goes."""
+    params: dict[str, Any] = {"num_frames": 5, "budget": 50, "percentile_scope": "clip"}
+    here = ove_codec.select(clips["b"], preset, **params)
+    there = ove_codec.select(clips["b"], preset, device=device, **params)
+    assert here.cpu() is here
+    there.save(tmp_path / "there.npz")
+    for back in (there.cpu(), ove_codec.Selection.load(tmp_path / "there.npz")):
+        np.testing.assert_allclose(back.scales, here.scales, rtol=1e-5)
+        np.testing.assert_allclose(back.heat(1), here.heat(1), rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(back.positions, here.positions)
+    for one, other in zip(there.heats(), here.heats(), strict=True):
+        np.testing.assert_allclose(one.cpu().numpy(), other, rtol=1e-5, atol=1e-5)
+
+
+def count_work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the kernels' functions that are called from now on, and "copy" for every copy to the device."""
+    calls: list[str] = []
+    real_upload, real_send, real_queue = cuda.upload, cuda.Upload.send, _cuda_scorer.ClipScorer._queue
+
+    def upload(*arguments: Any) -> Any:
+        calls.append("copy")
+        return real_upload(*arguments)
+
+    def send(self: Any) -> None:
+        calls.append("copy")
+        real_send(self)
+
+    def queue(self: Any, step: str, *arguments: int) -> None:
+        calls.append(step)
+        real_queue(self, step, *arguments)
+
+    monkeypatch.setattr(cuda, "upload", upload)
+    monkeypatch.setattr(cuda.Upload, "send", send)
+    monkeypatch.setattr(_cuda_scorer.ClipScorer, "_queue", queue)
+    return calls
+
+
+@pytest.mark.parametrize("preset", ["paper", "ove", "probe"])
+def test_a_clip_takes_few_operations(stream_folder: Path, preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = make_clip(stream_folder, "long", (96, 64), 64)
+    device = twin.put_in_place(monkeypatch)
+    calls = count_work(monkeypatch)
+    before = twin.operations()
+    selection = ove_codec.select(clip, preset, device=device, num_frames=64, budget=300)
+    assert len(selection.frame_ids) == 64
+    assert calls.count("score") == calls.count("take_in") == 1
+    assert twin.operations() - before + calls.count("copy") <= 60
+
+
+def test_a_clip_that_fits_is_scored_at_once(clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pictures share is not counted for each of them."""
+    device = twin.put_in_place(monkeypatch)
+    module = twin.load()
+    picture = next(iter(ove_codec.open(clips["b"])))
+    plan = _core.HeatPlan(ove_codec.presets.resolve("paper", {}), picture.window, picture.rotation, picture.ctb_size)
+    monkeypatch.setattr(_cuda_scorer, "_MOST_BYTES", module.clip_bytes(plan.tables, 14, 14))
+    calls = count_work(monkeypatch)
+    ove_codec.select(clips["b"], device=device, budget=90)
+    assert calls.count("score") == 1
 
 
 def test_intra_pictures_only(device: str, stream_folder: Path) -> None:
@@ -174,7 +229,7 @@ def test_tokens(device: str, clips: dict[str, Path], clip: str, dtype: torch.dty
 def test_tokens_of_a_batch_in_several_chunks(
     device: str, clips: dict[str, Path], chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_device_tokens, "_CHUNK_BYTES", chunk)
+    monkeypatch.setattr(_cuda_backend, "_CHUNK_BYTES", chunk)
     sources = [clips["b"], clips["ten"], clips["odd"]]
     params: list[dict[str, Any]] = [
         {"budget": 100}, {"tau": 5.0, "keep_first_frame": False}, {"budget": 40, "resize": "stretch"},
@@ -263,7 +318,7 @@ def test_two_streams_at_once(clips: dict[str, Path], preset: str) -> None:
     here = {name: ove_codec.select(clips[name], preset, budget=90, num_frames=4) for name in clips}
     pixels = {name: ove_codec.tokenize(clips[name], here[name]).patches for name in clips}
 
-    def work(name: str) -> tuple[str, DeviceSelection, torch.Tensor]:
+    def work(name: str) -> tuple[str, ove_codec.Selection, torch.Tensor]:
         stream = torch.cuda.Stream()
         there = ove_codec.select(clips[name], preset, device=stream, budget=90, num_frames=4)
         tokens = ove_codec.tokenize(clips[name], there, device=stream)
@@ -309,6 +364,40 @@ def test_readers(device: str, clips: dict[str, Path]) -> None:
         _ = readings[0][0][0].nothing
     same(ove_codec.select(video, device=device, budget=20), ove_codec.select(here, budget=20))
     assert len(ove_codec.tokenize(video, ove_codec.select(here, budget=20)).patches) == 20
+
+
+def test_pictures_can_be_copied(device: str, clips: dict[str, Path]) -> None:
+    picture = next(iter(ove_codec.open(clips["b"], device=device)))
+    assert copy.copy(picture).cpu() is picture.cpu()
+
+
+def test_videos_of_vectors_alone(device: str, stream_folder: Path) -> None:
+    """MPEG-4, on either device: what there is is read, and what is not is told in the same words."""
+    path = stream_folder / "cuda-vectors.mp4"
+    if not path.exists():
+        ffmpeg.run(
+            ["-v", "error", "-i", make_clip(stream_folder, "b", (192, 112), 14), "-c:v", "mpeg4", "-bf", "2", path]
+        )
+    there, here = ove_codec.open(path, device=device), ove_codec.open(path)
+    for name in ("motion", "residual", "bits", "references"):
+        assert there.has(name) == here.has(name) == (name == "motion")
+    assert here.has("motion") and ove_codec.open(make_clip(stream_folder, "b", (192, 112), 14)).has("residual")
+    with pytest.raises(ValueError, match="a video has no 'colour'"):
+        here.has("colour")
+    for one, other in zip(there.read([1, 4]), here.read([1, 4]), strict=True):
+        np.testing.assert_array_equal(one.mv.cpu().numpy(), other.mv)
+    params: dict[str, Any] = {"budget": 20, "num_frames": 3, "residual_weight": 0}
+    same(ove_codec.select(there, device=device, **params), ove_codec.select(here, **params))
+    for on in (device, None):
+        (batch,) = ove_codec.batches([path], 1, device=on, **params)
+        assert len(batch.tokens) == 20
+        for more, what in (({"bits_weight": 1}, "no bits"), ({"vector": "displacement"}, "no distance")):
+            with pytest.raises(ove_codec.UnsupportedStreamError, match=rf"cuda-vectors\.mp4.*{what}"):
+                list(ove_codec.batches([path], 1, device=on, **params, **more))
+    converted = [
+        next(ove_codec.batches([path], 1, device=on, transcode=True, budget=20, num_frames=3)) for on in (device, None)
+    ]
+    same(converted[0].selections[0], converted[1].selections[0])
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -373,7 +462,6 @@ def test_clips_of_a_batch_are_ranked_as_if_alone(device: str, clips: dict[str, P
     sources = [clips[name] for name in ("odd", "b", "ten", "b", "odd", "ten", "b")]
     for batch in ove_codec.batches(sources, 5, device=device, workers=2, **params):
         for source, there in zip(batch.sources, batch.selections, strict=True):
-            assert isinstance(there, DeviceSelection)
             here = ove_codec.select(source, **params)
             same(there, here)
             np.testing.assert_array_equal(there.positions_on_cpu(), here.positions)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import ove_codec
-from ove_codec import _device_scoring, cuda
+from ove_codec import _cuda_scorer, cuda
 from ove_codec import selection as selection_module
 from support import twin
 from support.twin import same
@@ -73,7 +73,7 @@ CHOICES: dict[str, list[Any]] = {
 @pytest.mark.parametrize("seed", range(60))
 def test_random_mixes(device: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(seed)
-    monkeypatch.setattr(_device_scoring, "_MOST_BYTES", [1, 200_000, 1 << 28][seed % 3])
+    monkeypatch.setattr(_cuda_scorer, "_MOST_BYTES", [1, 200_000, 1 << 28][seed % 3])
     arrays = random_arrays(random)
     params = {name: values[random.integers(len(values))] for name, values in CHOICES.items() if random.random() < 0.7}
     if len(arrays["pts"]) == 1:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import ove_codec
 import saliency_twin as twin
-from ove_codec import _core, _pictures
-from ove_codec._pictures import Planes
+from ove_codec import _core, _pictures, video
+from ove_codec._reading import Planes
 from ove_codec.presets import COMMON, PRESETS, resolve
-from ove_codec.selection import Selection, _select, sample_frames, select, select_arrays
+from ove_codec.selection import Selection, sample_frames, select, select_arrays, select_pictures
 from saliency_twin import Array, Arrays
 from support.hevc.random_stream import RandomStream
 from test_saliency import clip_arrays, picture
@@ -325,7 +325,7 @@ def test_video_is_opened_from_what_open_takes(stream: bytes, monkeypatch: pytest
         opened.append((source, threads))
         return real_open(source, threads, limits)
 
-    monkeypatch.setattr(ove_codec, "open", watched_open)
+    monkeypatch.setattr(video, "open", watched_open)
     path = tmp_path / "clip.265"
     path.write_bytes(stream)
     selection = select(path, threads=2, end=0.1, **GRID, budget=18)
@@ -376,23 +376,20 @@ class PicturesOfArrays:
     def score(self, frame_ids: Sequence[int], params: Arrays, scorer: _core.Scorer | None) -> None:
         return None
 
-    def for_gpu(self) -> "PicturesOfArrays":
-        return self
-
 
 def test_changing_picture_size_is_reported() -> None:
     pictures = PicturesOfArrays(
         *(clip_arrays(np.random.default_rng(23), frames=2, height=height) for height in (64, 72))
     )
     with pytest.raises(_core.UnsupportedStreamError, match=r"104x64 to 104x72.*display index 2"):
-        _select(pictures, "paper", GRID)
-    assert _select(pictures, "paper", {**GRID, "frame_ids": [2, 3]}).geometry.source_height == 72
+        select_pictures(pictures, "paper", GRID)
+    assert select_pictures(pictures, "paper", {**GRID, "frame_ids": [2, 3]}).geometry.source_height == 72
 
 
 def test_missing_pictures_are_reported() -> None:
     pictures = PicturesOfArrays(clip_arrays(np.random.default_rng(24), frames=4), missing=2)
     with pytest.raises(_core.DecodeError, match="display index 4"):
-        _select(pictures, "paper", GRID)
+        select_pictures(pictures, "paper", GRID)
 
 
 def test_only_pictures_that_count_are_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -252,7 +252,9 @@ void measure(Executor& executor, const Clip& clip, const float* given_scales, fl
   if (scales_out == nullptr) return;
   executor.for_each(3, [=] OVE_HOST_DEVICE(std::int64_t i) {
     const HeatTables& t = clip.tables;
-    scales_out[i] = (i == 0 ? t.motion : i == 1 ? t.residual : t.bits) ? clip.work.scales[i] : 0;
+    const bool used = i == 0 ? t.motion : i == 1 ? t.residual : t.bits;
+    const double floor = i == 0 ? saliency::kLeastMotion : i == 1 ? saliency::kLeastResidual : saliency::kLeastBits;
+    scales_out[i] = used ? clip.work.scales[i] : saliency::scale_of(0, floor);
   });
 }
 

@@ -4,117 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-import ove_codec
-from ove_codec import _core, cuda
+from ove_codec import _core, cuda, video
+from ove_codec._reading import Array, Planes, Scored
 from ove_codec.limits import Limits
 from ove_codec.motion_only import lacking
 from ove_codec.transcoding import Recipe, in_hevc
 
-Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Planes:
-    """What a scorer reads of one picture: its arrays by name, or the picture that has them."""
-
-    width: int
-    height: int
-    window: tuple[int, int, int, int]
-    rotation: int
-    intra: bool
-    arrays: dict[str, Any] | _core.Picture
-    coefficients: bool = False  # the picture has them in place of its residual
-
-    @property
-    def layout(self) -> tuple[Any, ...]:
-        return self.width, self.height, self.window, self.rotation
-
-    @property
-    def ctb_size(self) -> int:
-        return int(self.arrays["ctb_size"]) if isinstance(self.arrays, dict) else self.arrays.ctb_size
-
-    def record_bytes(self, plan: _core.HeatPlan) -> int:
-        """Bytes that ``pack`` needs."""
-        return plan.record_bytes(None if isinstance(self.arrays, dict) else self.arrays)
-
-    def pack(self, plan: _core.HeatPlan, record: int) -> tuple[int, bytes]:
-        """Writes the picture to this address, as it goes up to a GPU; see ``HeatPlan.pack``."""
-        if isinstance(self.arrays, dict):
-            return plan.pack(record, width=self.width, height=self.height, intra=self.intra, **self.arrays)
-        return plan.pack_picture(record, self.arrays)
-
-    def give(self, scorer: _core.Scorer, method: Literal["accumulate", "measure", "score", "heat"]) -> Any:
-        """What this method of `scorer` says of the picture."""
-        if isinstance(self.arrays, dict):
-            arguments = {"width": self.width, "height": self.height, "intra": self.intra, **self.arrays}
-            return getattr(scorer, method)(**arguments)
-        return getattr(scorer, f"{method}_picture")(self.arrays)
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Patch sums (T, rows, columns) of pictures of one size, and what they were made with."""
-
-    values: npt.NDArray[np.float32]
-    scorer: _core.Scorer
-    window: tuple[int, int, int, int]
-    rotation: int
-
-
-class Reader(Protocol):
-    """Display pictures by their index."""
-
-    def pts(self) -> Array | int:
-        """Seconds of every picture, or only their number where no times are known."""
-
-    def sizes(self) -> npt.NDArray[np.int64] | None:
-        """Bytes or bits of every picture, None where they are not known."""
-
-    def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
-        """Which of these pictures are I pictures."""
-
-    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
-        """The pictures at these ascending indices, with the arrays that `params` need."""
-
-    def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scores | None:
-        """Scores made in one go, in the decoder's threads; None where pictures are to be scored one by one."""
-
-    def for_gpu(self) -> Reader:
-        """The same pictures; residuals may be coefficients, of which a GPU makes them."""
-
-
-class Pictures(Protocol):
-    """A source that can be opened again and again."""
-
-    @property
-    def path(self) -> str | None:
-        """Where the source lies, if in a file of its own."""
-
-    def open(self) -> Reader: ...
-
-
-# Bits for each luma sample up to which coefficients are fewer bytes than the levels of coded blocks, and are sooner had
-# than their inverse transforms (bench/residual_upload.cpp).
-MOST_BITS_A_SAMPLE = 1.0
-
 
 class _VideoReader:
-    def __init__(self, video: Any, coefficients: bool = False) -> None:
+    def __init__(self, video: Any) -> None:
         self._video = video
-        self._coefficients = coefficients
-
-    def for_gpu(self) -> _VideoReader:
-        sizes, info = self.sizes(), self._video.info
-        samples = int(info["width"]) * int(info["height"])
-        few = 8 * float(np.sum(sizes)) < MOST_BITS_A_SAMPLE * samples * len(sizes)
-        return _VideoReader(self._video, few)
 
     def pts(self) -> Array | int:
         return np.asarray(self._video.index.pts, np.float64)
@@ -125,7 +29,7 @@ class _VideoReader:
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
         return np.asarray(self._video.index.type[list(frame_ids)] == "I")
 
-    def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scores | None:
+    def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
         video, rotation = self._video, self._video.info["rotation"]
         window = video.index.window(frame_ids)
         if window is None:
@@ -139,13 +43,10 @@ class _VideoReader:
             limits=video.limits.as_dict(),
             progress=video._progress(len(frame_ids)),
         )
-        return Scores(values, scorer, window, rotation)
+        return Scored(values, None, scorer, window, rotation)
 
     def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
-        residual = params["residual_weight"] > 0
-        coefficients = residual and self._coefficients
-        read = partial(self._video._read, coefficients=True) if coefficients else self._video.read
-        for picture in read(frame_ids, residual=residual):
+        for picture in self._video.read(frame_ids, residual=params["residual_weight"] > 0):
             x, y, width, height = picture.window
             yield Planes(
                 width=picture.coded_width,
@@ -154,7 +55,6 @@ class _VideoReader:
                 rotation=picture.rotation,
                 intra=picture.type == "I",
                 arrays=_exported(picture) if picture.motion_only else picture,
-                coefficients=coefficients,
             )
 
 
@@ -166,15 +66,17 @@ def _exported(picture: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def check_exported(video: Any, params: dict[str, Any]) -> None:
-    """Raises UnsupportedStreamError where `params` need more of a ``MotionVideo`` than its motion."""
+def check_signals(video: Any, params: dict[str, Any]) -> None:
+    """Raises UnsupportedStreamError where `params` need more of a video's pictures than they have."""
     needs = {
-        "residual": params["residual_weight"] > 0,
-        "bits": params["bits_weight"] > 0,
-        "distance to the referenced picture (vector='displacement')": params["vector"] == "displacement",
-    }
-    for what, needed in needs.items():
-        if needed:
+        "residual": ("residual", params["residual_weight"] > 0),
+        "bits": ("bits", params["bits_weight"] > 0),
+        "ref_poc": (
+            "distance to the referenced picture (vector='displacement')", params["vector"] == "displacement",
+        ),
+    }  # fmt: skip
+    for signal, (what, needed) in needs.items():
+        if needed and not video.has(signal):
             raise _core.UnsupportedStreamError(lacking(video.name, video.info["codec"], what))
 
 
@@ -184,7 +86,7 @@ class VideoPictures:
     def __init__(
         self, source: Any, threads: int = 0, limits: Limits | None = None, transcode: bool | str | Recipe = False
     ) -> None:
-        source = getattr(source, "on_cpu", source)  # of a DeviceVideo
+        source = getattr(source, "on_cpu", source)
         if transcode:
             source = in_hevc(source, transcode, threads, limits)
         self._source = source
@@ -200,13 +102,12 @@ class VideoPictures:
     @property
     def video(self) -> Any:
         if self._video is None:
-            self._video = ove_codec.open(self._source, threads=self._threads, limits=self._limits)
+            self._video = video.open(self._source, threads=self._threads, limits=self._limits)
         return self._video
 
     def checked(self, params: dict[str, Any]) -> VideoPictures:
         """Itself; UnsupportedStreamError where the video has not all that `params` need."""
-        if self.video.motion_only:
-            check_exported(self.video, params)
+        check_signals(self.video, params)
         return self
 
     def open(self) -> _VideoReader:
@@ -255,9 +156,6 @@ class ArrayPictures:
     def open(self) -> ArrayPictures:
         return self
 
-    def for_gpu(self) -> ArrayPictures:
-        return self
-
     def pts(self) -> Array | int:
         return np.asarray(self._arrays["pts"], np.float64) if "pts" in self._arrays else self._count
 
@@ -269,7 +167,7 @@ class ArrayPictures:
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
         return np.array(["types" in self._arrays and str(self._arrays["types"][i]) == "I" for i in frame_ids])
 
-    def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scores | None:
+    def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
         return None
 
     def _size(self, i: int) -> tuple[int, int]:
@@ -346,46 +244,3 @@ def _with_list_1(mv: Any) -> Any:
     import torch
 
     return torch.stack([mv, torch.zeros_like(mv)], dim=2)
-
-
-def score_pictures(
-    reader: Reader, reads: Sequence[tuple[int, int | None]], params: dict[str, Any], scorer: _core.Scorer | None
-) -> Scores:
-    """The scores of the pictures that have a slot in `reads` (see ``readings``), by `scorer` or one made for them.
-
-    Raises what ``read_planes`` does.
-    """
-    frame_ids = [i for i, _ in reads]
-    # What accumulates goes from picture to picture, in one thread.
-    if params["accumulate"] == "none" and (scores := reader.score(frame_ids, params, scorer)):
-        return scores
-    window, rotation = (0, 0, 0, 0), 0
-    values = []
-    for planes, (_, slot) in zip(read_planes(reader, frame_ids, params), reads, strict=True):
-        scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
-        if slot is None:
-            planes.give(scorer, "accumulate")
-        else:
-            values.append(planes.give(scorer, "score"))
-        window, rotation = planes.window, planes.rotation
-    assert scorer is not None  # frame_ids are never empty, and read_planes delivers them all
-    return Scores(np.stack(values), scorer, window, rotation)
-
-
-def read_planes(reader: Reader, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
-    """The planes of all these pictures; UnsupportedStreamError where their size changes, DecodeError if one lacks."""
-    layout = None
-    count = 0
-    for planes in reader.read(frame_ids, params):
-        if layout is None:
-            layout = planes.layout
-        elif planes.layout != layout:
-            raise _core.UnsupportedStreamError(
-                f"the picture changes from {layout[0]}x{layout[1]} to {planes.width}x{planes.height} (or its display "
-                f"window or rotation does) at display index {frame_ids[count]}: select from pictures of one size, with "
-                f"frame_ids or start and end"
-            )
-        count += 1
-        yield planes
-    if count < len(frame_ids):
-        raise _core.DecodeError(f"the video ended before the picture of display index {frame_ids[count]}")

@@ -5,22 +5,28 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ove_codec import cuda
+import numpy as np
+
+from ove_codec._backend import Backend, backend_for
+from ove_codec._colors import CLIP_MEAN, CLIP_STD, Color
 from ove_codec._jobs import Pool, Submit, together
+from ove_codec._pictures import VideoPictures
 from ove_codec.limits import Limits
-from ove_codec.selection import Selection, select
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color, Tokens, tokenize
+from ove_codec.presets import resolve
+from ove_codec.selection import ScoredClip, Selection, rank_clips, score_clip
+from ove_codec.tokens import Tokens, tokenize
+from ove_codec.transcoding import Recipe
 
 if TYPE_CHECKING:
     import torch
 
-    from ove_codec._device_batches import Made
-    from ove_codec._device_selection import DeviceSelection
+Made: TypeAlias = tuple[Selection, Tokens, Any]  # of a clip, with an event behind its tokens
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Batch:
 
     tokens: Tokens
     sources: tuple[Any, ...]
-    selections: tuple[Selection | DeviceSelection, ...]
+    selections: tuple[Selection, ...]
 
 
 def batches(
@@ -52,6 +58,7 @@ def batches(
     mean: Color = CLIP_MEAN,
     std: Color = CLIP_STD,
     limits: Limits | None = None,
+    transcode: bool | str | Recipe = False,
     **params: Any,
 ) -> Generator[Batch]:
     """Gives the clips' tokens, selected and packed, `batch_size` clips at a time; the last batch may be smaller.
@@ -66,6 +73,7 @@ def batches(
         prefetch: batches that are begun before they are asked for, beside the one that is.
         threads: decoding threads of each worker, 0 for all cores.
         dtype, mean, std: as for ``tokenize``.
+        limits, transcode: as for ``select``; tokens are of the source's own pixels.
 
     Raises:
         ValueError: batch_size, workers or prefetch are too small.
@@ -76,79 +84,94 @@ def batches(
         raise ValueError(
             f"batch_size and workers must be 1 or more and prefetch 0 or more, not {batch_size}, {workers}, {prefetch}"
         )
-    selecting = {"preset": preset, "threads": threads, "limits": limits, **params}
-    tokenizing = {"decoder": decoder, "threads": threads, "limits": limits, "dtype": dtype, "mean": mean, "std": std}
-    begin: Callable[[Sequence[Any], Submit], Future[Any]]
-    pack: Callable[[Sequence[Any], Any], Batch]
-    if cuda.is_cpu(device):
-        begin, pack = functools.partial(_begin, selecting, tokenizing), _pack
-    else:
-        from ove_codec import _device_batches
-
-        work = _device_batches.DeviceWork(device, workers, preset, params, threads, limits, tokenizing)
-        begin, pack = functools.partial(_device_batches.begin, work), _pack_on_device
-    return _batches(iter(sources), batch_size, workers, prefetch, begin, pack)
+    selecting = {"preset": preset, "params": resolve(preset, params), "transcode": transcode}
+    tokenizing = {"decoder": decoder, "dtype": dtype, "mean": mean, "std": std}
+    work = _Work(device, workers, selecting, tokenizing, {"threads": threads, "limits": limits})
+    return _batches(iter(sources), batch_size, workers, prefetch, work)
 
 
-def _batches(
-    sources: Iterator[Any],
-    batch_size: int,
-    workers: int,
-    prefetch: int,
-    begin: Callable[[Sequence[Any], Submit], Future[Any]],
-    pack: Callable[[Sequence[Any], Any], Batch],
-) -> Generator[Batch]:
-    pending: deque[tuple[Sequence[Any], Future[Any]]] = deque()
+def _batches(sources: Iterator[Any], batch_size: int, workers: int, prefetch: int, work: _Work) -> Generator[Batch]:
+    pending: deque[tuple[Sequence[Any], Future[list[Made]]]] = deque()
     pool = Pool(workers)
     numbers = itertools.count()
     try:
         while True:
             while len(pending) <= prefetch and (chosen := list(itertools.islice(sources, batch_size))):
-                pending.append((chosen, begin(chosen, functools.partial(pool.submit, next(numbers)))))
+                pending.append((chosen, work.begin(chosen, functools.partial(pool.submit, next(numbers)))))
             if not pending:
                 return
             clips, future = pending.popleft()
-            yield pack(clips, future.result())
+            yield work.pack(clips, future.result())
     finally:
         pool.close()
 
 
-def _begin(
-    selecting: dict[str, Any], tokenizing: dict[str, Any], sources: Sequence[Any], submit: Submit
-) -> Future[list[tuple[Selection, Tokens]]]:
-    """Begins a batch on the CPU."""
-    done: Future[list[tuple[Selection, Tokens]]] = Future()
+class _Work:
+    """The work on clips, each part of it on a stream that is nobody else's meanwhile: each clip is scored and made into
+    tokens by itself, all of a batch are ranked together."""
 
-    def made(source: Any) -> tuple[Selection, Tokens]:
-        selection = select(source, **selecting)
-        return selection, tokenize(source, selection, **tokenizing)
+    def __init__(
+        self,
+        device: Any,
+        workers: int,
+        selecting: dict[str, Any],
+        tokenizing: dict[str, Any],
+        opening: dict[str, Any],
+    ) -> None:
+        self._backend = backend_for(device)
+        self._free = deque(self._backend.workers(workers))
+        self._preset, self._params = selecting["preset"], selecting["params"]
+        self._transcode = selecting["transcode"]
+        self._tokenizing, self._opening = tokenizing, opening
 
-    together([functools.partial(made, source) for source in sources], submit, done.set_result, done)
-    return done
+    @contextmanager
+    def _worker(self) -> Iterator[Backend]:
+        backend = self._free.popleft()  # there is one for every worker
+        try:
+            with backend.on():
+                yield backend
+        finally:
+            self._free.append(backend)
 
+    def begin(self, sources: Sequence[Any], submit: Submit) -> Future[list[Made]]:
+        """Begins a batch: whoever scores its last clip ranks all of them, and then each is made into tokens."""
+        done: Future[list[Made]] = Future()
 
-def _pack(sources: Sequence[Any], made: list[tuple[Selection, Tokens]]) -> Batch:
-    tokens = _packed([part for _, part in made], lambda bounds: bounds)
-    return Batch(tokens, tuple(sources), tuple(selection for selection, _ in made))
+        def ranked(scored: list[tuple[ScoredClip, Any]]) -> None:
+            pairs = zip(sources, self._rank(scored), strict=True)
+            together([functools.partial(self._tokenize, *pair) for pair in pairs], submit, done.set_result, done)
 
+        together([functools.partial(self._score, source) for source in sources], submit, ranked, done)
+        return done
 
-def _pack_on_device(sources: Sequence[Any], made: list[Made]) -> Batch:
-    for selection, tokens, event in made:
-        selection.wait()
-        cuda.wait(event, [tokens.patches, tokens.positions, tokens.cu_seqlens])
-    tokens = _packed(
-        [part for _, part, _ in made], lambda bounds: cuda.upload(bounds.numpy(), made[0][1].patches.device)
-    )
-    return Batch(tokens, tuple(sources), tuple(selection for selection, _, _ in made))
+    def _score(self, source: Any) -> tuple[ScoredClip, Any]:
+        """The scored clip, and an event behind its scores."""
+        with self._worker() as backend:
+            pictures = VideoPictures(source, **self._opening, transcode=self._transcode).checked(self._params)
+            return score_clip(pictures, self._params, backend), backend.record()
 
+    def _rank(self, scored: Sequence[tuple[ScoredClip, Any]]) -> list[Selection]:
+        with self._worker() as backend:
+            for clip, event in scored:
+                backend.wait(event, [clip.scored.values])
+            return rank_clips([clip for clip, _ in scored], self._preset, self._params, backend, fetch=True)
 
-def _packed(parts: Sequence[Tokens], place: Callable[[torch.Tensor], torch.Tensor]) -> Tokens:
-    """The clips one behind the other; `place` brings the bounds to where the tokens are."""
-    import torch
+    def _tokenize(self, source: Any, selection: Selection) -> Made:
+        with self._worker() as backend:
+            tokens = tokenize(source, selection, device=backend, **self._tokenizing, **self._opening)
+            return selection, tokens, backend.record()
 
-    lengths = torch.tensor([0, *(len(part) for part in parts)])
-    return Tokens(
-        torch.cat([part.patches for part in parts]),
-        torch.cat([part.positions for part in parts]),
-        place(lengths.cumsum(0).to(torch.int32)),
-    )
+    def pack(self, sources: Sequence[Any], made: list[Made]) -> Batch:
+        """The clips one behind the other, ready on the current stream."""
+        import torch
+
+        for selection, tokens, event in made:
+            selection.wait()
+            self._backend.wait(event, [tokens.patches, tokens.positions, tokens.cu_seqlens])
+        parts = [tokens for _, tokens, _ in made]
+        tokens = Tokens(
+            torch.cat([part.patches for part in parts]),
+            torch.cat([part.positions for part in parts]),
+            self._backend.tensor(np.cumsum([0, *map(len, parts)], dtype=np.int32)),
+        )
+        return Batch(tokens, tuple(sources), tuple(selection for selection, _, _ in made))

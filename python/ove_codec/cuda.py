@@ -106,27 +106,35 @@ def pinned(size: int) -> torch.Tensor:
     return torch.empty(size, dtype=torch.uint8, pin_memory=True)
 
 
-class Staging:
-    """Pinned memory, given out piece by piece on the current stream.
+class Upload:
+    """Bytes that go up to a GPU in one copy: pinned memory here, at the address `here`, and as much at `there`."""
 
-    A block that is used up goes back to PyTorch, which gives it out again when the copies from it are done: so there
-    are as many blocks as the GPU is behind, all of one size.
-    """
+    def __init__(self, capacity: int, device: torch.device) -> None:
+        import torch
 
-    def __init__(self, block_bytes: int = 1 << 24) -> None:
-        self._block_bytes = block_bytes
-        self._block = pinned(0)
-        self._used = 0
+        self._pinned = pinned(capacity)
+        self.device = torch.empty(capacity, dtype=torch.uint8, device=device)
+        self.capacity = capacity
+        self.used = 0
 
-    def room(self, most: int) -> torch.Tensor:
-        """Memory for `most` bytes, of which ``keep`` tells how many were needed."""
-        if self._used + most > len(self._block):
-            self._block, self._used = pinned(max(most, self._block_bytes)), 0
-        return self._block[self._used : self._used + most]
+    @property
+    def here(self) -> int:
+        return self._pinned.data_ptr()
 
-    def keep(self, size: int) -> None:
-        """The next room begins behind `size` bytes of the last one, at a multiple of 256."""
-        self._used += -(-size // 256) * 256
+    @property
+    def there(self) -> int:
+        return self.device.data_ptr()
+
+    def add(self, data: bytes) -> int:
+        """Adds bytes, and gives the place of the first one; the next ones begin at a multiple of 16."""
+        begin = self.used
+        self._pinned[begin : begin + len(data)].numpy()[:] = np.frombuffer(data, np.uint8)
+        self.used += -(-len(data) // 16) * 16
+        return begin
+
+    def send(self) -> None:
+        """Queues the copy of the bytes used so far on the current stream."""
+        self.device[: self.used].copy_(self._pinned[: self.used], non_blocking=True)
 
 
 def upload(array: NDArray[Any] | bytes, device: torch.device) -> torch.Tensor:

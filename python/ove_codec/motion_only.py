@@ -8,7 +8,6 @@ as if they were of frames.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ove_codec import _core
-from ove_codec.limits import Limits
-from ove_codec.video import Source, position
+from ove_codec._source import SourceVideo, position
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +137,7 @@ class MotionIndex:
         """No window that these pictures share is told: they are read one by one."""
 
 
-class MotionVideo:
+class MotionVideo(SourceVideo):
     """A video of which libavcodec exports the motion, in the manner of ``Video``.
 
     Iterating gives every picture in display order, decoded in C++ without the GIL, in one thread; after damage, the
@@ -148,25 +146,7 @@ class MotionVideo:
     """
 
     motion_only = True
-
-    def __init__(self, source: Source, threads: int = 0, limits: Limits | None = None, info: Any = None) -> None:
-        self.source: Source = source
-        self.threads = threads
-        self.limits = limits or Limits()
-        self.info: dict[str, Any] = info or _core.stream_info(source)
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return os.fspath(self.source) if isinstance(self.source, str | os.PathLike) else "<bytes>"
-
-    def __getstate__(self) -> dict[str, Any]:
-        if not isinstance(self.source, str | os.PathLike | bytes | bytearray):
-            raise TypeError(
-                f"a video whose source is a {type(self.source).__name__} cannot be pickled: open it by its path, or "
-                f"from bytes"
-            )
-        return {name: value for name, value in vars(self).items() if name != "index"}
+    _signals = frozenset({"motion"})
 
     def _read(self, vectors: bool) -> Iterator[dict[str, Any]]:
         return iter(_core.ExportedMotion(self.source, vectors=vectors, max_luma_samples=self.limits.max_luma_samples))
@@ -183,10 +163,7 @@ class MotionVideo:
             np.array([p["random_access"] for p in pictures], bool),
         )
 
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __iter__(self) -> Iterator[MotionPicture]:
+    def _all(self) -> Iterator[MotionPicture]:
         facts = {
             "rotation": self.info["rotation"],
             "bit_depth": self.info["bit_depth"],
@@ -207,11 +184,11 @@ class MotionVideo:
         if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
             out = wanted[0] if wanted[0] < 0 else wanted[-1]
             raise IndexError(f"picture {out} is not in the video, which has {len(self)} pictures")
-        return self._chosen(wanted)
+        return self._backend.pictures(self._chosen(wanted))
 
     def _chosen(self, wanted: list[int]) -> Iterator[MotionPicture]:
         chosen = set(wanted)
-        for picture in self:
+        for picture in self._all():
             if picture.index in chosen:
                 yield picture
                 chosen.remove(picture.index)

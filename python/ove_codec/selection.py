@@ -6,21 +6,20 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from ove_codec import _core
-from ove_codec._pictures import Array, ArrayPictures, Pictures, Reader, VideoPictures, read_planes, score_pictures
-from ove_codec.cuda import is_cpu, lies_on_gpu, working_on
+from ove_codec._backend import CPU, Backend, backend_for
+from ove_codec._pictures import ArrayPictures, VideoPictures
+from ove_codec._reading import Array, Pictures, Reader, Scored, readings
+from ove_codec.cuda import lies_on_gpu
 from ove_codec.limits import Limits
 from ove_codec.presets import resolve
 from ove_codec.transcoding import Recipe
-
-if TYPE_CHECKING:
-    from ove_codec._device_selection import DeviceSelection
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,9 @@ class Geometry:
 class Selection:
     """The patches of a clip that are kept, and why. It can be pickled where its source can (see ``Video``).
 
+    Arrays are NumPy's; those of a selection made on a GPU, but for `frame_ids`, are CUDA tensors of the same shapes and
+    dtypes, ready on the stream that was current (or given).
+
     Attributes:
         frame_ids: (T,) int64, display index of each sampled picture, ascending.
         positions: (N, 3) int32, (t, h, w) of each kept patch, ascending; t indexes ``frame_ids``.
@@ -71,26 +73,62 @@ class Selection:
         geometry: how a picture comes onto the patch grid.
         preset: name of the preset.
         params: every parameter with its value, as in ``ove_codec.presets``.
-        scales: factors of |v| (luma samples), |Y - 128| and log1p(bits) for ``percentile_scope="clip"``.
+        scales: factors of |v| (luma samples), |Y - 128| and log1p(bits) for ``percentile_scope="clip"``, else None; a
+            (3,) float32 tensor on a GPU.
     """
 
     frame_ids: npt.NDArray[np.int64]
-    positions: npt.NDArray[np.int32]
-    scores: npt.NDArray[np.float32]
-    mask: npt.NDArray[np.bool_]
-    valid: npt.NDArray[np.bool_]
+    positions: Any
+    scores: Any
+    mask: Any
+    valid: Any
     geometry: Geometry
     preset: str
     params: dict[str, Any]
-    scales: tuple[float, float, float] | None = None
+    scales: Any = None
     _pictures: Pictures | None = field(default=None, repr=False)
+    _backend: Backend = field(default=CPU, repr=False)
+    _ready: Any = field(default=None, repr=False)  # event behind what makes the tensors
+    _positions: npt.NDArray[np.int32] | None = field(default=None, repr=False)  # on the CPU, where they were fetched
 
     def __len__(self) -> int:
         """The number of kept patches."""
         return len(self.positions)
 
-    def heat(self, t: int) -> npt.NDArray[np.float32]:
-        """The fused heat of picture `t`, (canvas_height, canvas_width) float32.
+    def wait(self) -> None:
+        """Queues what comes next on the current stream behind what makes the tensors; nothing on the CPU."""
+        scales = () if self.scales is None else (self.scales,)
+        self._backend.wait(self._ready, [self.positions, self.scores, self.mask, self.valid, *scales])
+
+    def positions_on_cpu(self) -> npt.NDArray[np.int32]:
+        """The positions in a NumPy array. Waits for the GPU unless they are there."""
+        if isinstance(self.positions, np.ndarray):
+            return self.positions
+        if self._positions is not None:
+            return self._positions
+        self.wait()
+        positions: npt.NDArray[np.int32] = self.positions.cpu().numpy()
+        return positions
+
+    def cpu(self) -> Selection:
+        """The same selection in NumPy arrays, itself where they are. Waits for the GPU."""
+        if self._backend.is_cpu:
+            return self
+        self.wait()
+        return replace(
+            self,
+            positions=self.positions_on_cpu(),
+            scores=self.scores.cpu().numpy(),
+            mask=self.mask.cpu().numpy(),
+            valid=self.valid.cpu().numpy(),
+            scales=None if self.scales is None else tuple(self.scales.tolist()),
+            _backend=CPU,
+            _ready=None,
+            _positions=None,
+        )
+
+    def heat(self, t: int) -> Any:
+        """The fused heat of picture `t`, (canvas_height, canvas_width) float32, where the scores are.
 
         0..1 (0..255 with ``quantize``), after the resize onto the canvas and after the centre prior; its sums over
         patches are ``scores[t]``. The picture is read again from the source. Raises IndexError outside 0..T-1 and
@@ -100,31 +138,28 @@ class Selection:
             raise IndexError(f"t must lie in 0..{len(self.frame_ids) - 1}, not {t}")
         return next(self._heats([t]))
 
-    def heats(self) -> Iterator[npt.NDArray[np.float32]]:
+    def heats(self) -> Iterator[Any]:
         """``heat(t)`` for every t in turn, in one pass over the source."""
         return self._heats(range(len(self.frame_ids)))
 
-    def _heats(self, slots: Sequence[int]) -> Iterator[npt.NDArray[np.float32]]:
+    def _heats(self, slots: Sequence[int]) -> Iterator[Any]:
         if self._pictures is None:
             raise ValueError(
                 "the selection has no source to read heat from: load it with Selection.load(file, source=...)"
             )
-        scorer = _core.Scorer(self.params, self.geometry.window, self.geometry.rotation)
-        if self.scales is not None:
-            scorer.set_clip_scales(self.scales)
+        self.wait()
         reader = self._pictures.open()
         reads = readings(reader, self.frame_ids, slots, self.params)
-        for planes, (_, slot) in zip(read_planes(reader, [i for i, _ in reads], self.params), reads, strict=True):
-            if slot is None:
-                planes.give(scorer, "accumulate")
-            else:
-                yield planes.give(scorer, "heat")
+        window, rotation = self.geometry.window, self.geometry.rotation
+        yield from self._backend.heats(reader, reads, self.params, window, rotation, self.scales)
 
     def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
         """Writes an npz file, or to a binary file object, without pickled objects.
 
-        The source is kept only as its path, where it has one.
+        The source is kept only as its path, where it has one. Waits for the GPU of a selection made there.
         """
+        if not self._backend.is_cpu:
+            return self.cpu().save(file)
         about = {
             "geometry": asdict(self.geometry),
             "preset": self.preset,
@@ -253,25 +288,6 @@ def scored_pictures(intra: npt.NDArray[np.bool_], params: dict[str, Any]) -> npt
     return np.arange(len(intra))
 
 
-def readings(
-    reader: Reader, frame_ids: npt.NDArray[np.int64], slots: Sequence[int], params: dict[str, Any]
-) -> list[tuple[int, int | None]]:
-    """What is read for the sampled pictures `slots` (ascending indices of `frame_ids`), in this order.
-
-    Display indices, each with the slot that it is scored for, or with None where the next slot counts it too.
-    """
-    if params["accumulate"] == "none":
-        return [(int(frame_ids[t]), t) for t in slots]
-    reads: list[tuple[int, int | None]] = []
-    for t in slots:
-        between = range(int(frame_ids[t - 1]) + 1 if t else int(frame_ids[t]), int(frame_ids[t]))
-        # An I picture without heat adds nothing. The sampled one is read nevertheless: it is what is scored.
-        skipped = reader.intra(between) if params["i_pictures"] == "zero" else np.zeros(len(between), bool)
-        reads += [(i, None) for i, skip in zip(between, skipped, strict=True) if not skip]
-        reads.append((int(frame_ids[t]), t))
-    return reads
-
-
 def geometry_of(
     params: dict[str, Any], window: tuple[int, int, int, int], rotation: int, scorer: _core.Scorer
 ) -> Geometry:
@@ -286,61 +302,60 @@ def geometry_of(
     )
 
 
-def _select(pictures: Pictures, preset: str, overrides: dict[str, Any]) -> Selection:
-    params = resolve(preset, overrides)
+@dataclass(frozen=True, eq=False)
+class ScoredClip:
+    """A clip whose patches are scored, and what ranking needs to know of it."""
+
+    frame_ids: npt.NDArray[np.int64]
+    keep_whole: npt.NDArray[np.bool_]
+    scored: Scored
+    pictures: Pictures
+
+
+def score_clip(pictures: Pictures, params: dict[str, Any], backend: Backend) -> ScoredClip:
+    """Scores the sampled pictures on the backend's device, which is current."""
     reader = pictures.open()
     frame_ids = sampled_frames(reader, params)
     intra = reader.intra(frame_ids.tolist())
-    scored = scored_pictures(intra, params)
-    reads = readings(reader, frame_ids, scored.tolist(), params)
-    scorer: _core.Scorer | None = None
-    clip = params["percentile_scope"] == "clip"
-    if clip:
-        for planes, (_, slot) in zip(read_planes(reader, [i for i, _ in reads], params), reads, strict=True):
-            scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
-            planes.give(scorer, "accumulate" if slot is None else "measure")
-    scores = score_pictures(reader, reads, params, scorer)
-    scorer = scores.scorer
-    all_scores = np.zeros((len(frame_ids), *scores.values.shape[1:]), np.float32)
-    all_scores[scored] = scores.values
+    reads = readings(reader, frame_ids, scored_pictures(intra, params).tolist(), params)
+    scored = backend.score(reader, reads, len(frame_ids), params)
     keep_whole = intra if params["i_pictures"] == "keep" else np.zeros_like(intra)
-    mask = _core.keep_patches(all_scores, scorer.valid(), keep_whole, scorer.full_score, params)
-    return Selection(
-        frame_ids=frame_ids,
-        positions=np.argwhere(mask).astype(np.int32),
-        scores=all_scores,
-        mask=mask,
-        valid=scorer.valid(),
-        geometry=geometry_of(params, scores.window, scores.rotation, scorer),
-        preset=preset,
-        params=params,
-        scales=scorer.scales if clip else None,
-        _pictures=pictures,
-    )
+    return ScoredClip(frame_ids, keep_whole, scored, pictures)
 
 
-@overload
-def select(
-    source: Any,
-    preset: str = ...,
-    *,
-    device: Literal["cpu"] | None = ...,
-    threads: int = ...,
-    limits: Limits | None = ...,
-    transcode: bool | str | Recipe = ...,
-    **params: Any,
-) -> Selection: ...
-@overload
-def select(
-    source: Any,
-    preset: str = ...,
-    *,
-    device: Any,
-    threads: int = ...,
-    limits: Limits | None = ...,
-    transcode: bool | str | Recipe = ...,
-    **params: Any,
-) -> DeviceSelection: ...
+def rank_clips(
+    clips: Sequence[ScoredClip], preset: str, params: dict[str, Any], backend: Backend, *, fetch: bool = False
+) -> list[Selection]:
+    """Ranks the patches of all clips in one go, on the backend's device; `fetch` brings positions to the CPU too."""
+    ranked = backend.rank([(clip.scored, clip.keep_whole) for clip in clips], params, fetch=fetch)
+    ready = backend.record()
+    return [
+        Selection(
+            frame_ids=clip.frame_ids,
+            positions=positions,
+            scores=clip.scored.values,
+            mask=mask,
+            valid=valid,
+            geometry=geometry_of(params, clip.scored.window, clip.scored.rotation, clip.scored.scorer),
+            preset=preset,
+            params=params,
+            scales=clip.scored.scales,
+            _pictures=clip.pictures,
+            _backend=backend.current(),
+            _ready=ready,
+            _positions=on_cpu,
+        )
+        for clip, (positions, mask, valid, on_cpu) in zip(clips, ranked, strict=True)
+    ]
+
+
+def select_pictures(pictures: Pictures, preset: str, overrides: dict[str, Any], backend: Backend = CPU) -> Selection:
+    """``select`` of pictures from anywhere."""
+    params = resolve(preset, overrides)
+    with backend.on():
+        return rank_clips([score_clip(pictures, params, backend)], preset, params, backend)[0]
+
+
 def select(
     source: Any,
     preset: str = "paper",
@@ -350,7 +365,7 @@ def select(
     limits: Limits | None = None,
     transcode: bool | str | Recipe = False,
     **params: Any,
-) -> Selection | DeviceSelection:
+) -> Selection:
     """Selects patches of an HEVC video by its motion vectors, residuals or bits.
 
     H.264, MPEG-4, MPEG-2 and MPEG-1 do with ``residual_weight=0``, by the vectors that libavcodec exports; anything
@@ -369,8 +384,8 @@ def select(
         **params: overrides of the preset's parameters (see ``ove_codec.presets``).
 
     Returns:
-        The selection. Beside one picture at a time, only patch scores are held in memory. With a GPU a
-        ``DeviceSelection``, whose arrays are tensors there; with ``budget`` nothing waits for the GPU.
+        The selection. Beside one picture at a time, only patch scores are held in memory. With a GPU its arrays are
+        tensors there; with ``budget`` nothing waits for the GPU.
 
     Raises:
         ValueError: an unknown preset or a bad value.
@@ -378,16 +393,9 @@ def select(
         RuntimeError: no kernel can run on the device; the message says why.
         UnsupportedStreamError: the picture size changes among the sampled pictures; and what ``ove_codec.open`` raises.
     """
+    backend = backend_for(device)
     pictures = VideoPictures(source, threads, limits, transcode).checked(resolve(preset, params))
-    return _select_on(device, pictures, preset, params)
-
-
-def _select_on(device: Any, pictures: Pictures, preset: str, params: dict[str, Any]) -> Selection | DeviceSelection:
-    if is_cpu(device):
-        return _select(pictures, preset, params)
-    from ove_codec._device_selection import select_on_device
-
-    return select_on_device(pictures, preset, params, device)
+    return select_pictures(pictures, preset, params, backend)
 
 
 def select_arrays(
@@ -407,7 +415,7 @@ def select_arrays(
     preset: str = "paper",
     device: Any = None,
     **params: Any,
-) -> Any:
+) -> Selection:
     """``select`` on the arrays of N pictures in display order, from wherever they come.
 
     Arrays are whatever NumPy takes or gives ``__dlpack__``, those of PyTorch and CuPy for example. With a GPU as
@@ -431,14 +439,15 @@ def select_arrays(
     """
     given = {"mv": mv, "residual": residual, "pred": pred, "ref_poc": ref_poc, "bits": bits}
     on_gpu = [name for name, array in given.items() if array is not None and lies_on_gpu(array)]
-    if on_gpu and (is_cpu(device) or len(on_gpu) < sum(array is not None for array in given.values())):
+    backend = backend_for(device)
+    if on_gpu and (backend.is_cpu or len(on_gpu) < sum(array is not None for array in given.values())):
         raise ValueError(
             f"{', '.join(on_gpu)} lie on a GPU: pass all arrays there and device='cuda', or bring them to the CPU"
         )
     # What other libraries have queued to make the arrays comes before what is queued here.
-    with working_on(device, behind_caller=True) if on_gpu else nullcontext():
+    with backend.on(behind_caller=True) if on_gpu else nullcontext():
         pictures = ArrayPictures(
             mv, residual, pred, ref_poc, poc, bits, types,
             bit_depth=bit_depth, ctb_size=ctb_size, pts=pts, window=window, rotation=rotation,
         )  # fmt: skip
-    return _select_on(device, pictures, preset, params)
+    return select_pictures(pictures, preset, params, backend)

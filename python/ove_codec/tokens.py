@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ove_codec import _core
-from ove_codec.cuda import is_cpu
+from ove_codec._backend import backend_for
+from ove_codec._colors import CLIP_MEAN as CLIP_MEAN
+from ove_codec._colors import CLIP_STD as CLIP_STD
+from ove_codec._colors import Color as Color
+from ove_codec._reading import Places
 from ove_codec.limits import Limits
 from ove_codec.motion_only import MotionVideo
-from ove_codec.video import Source, Video
+from ove_codec.selection import Selection
+from ove_codec.video import Source, Video, reads_codec
 
 if TYPE_CHECKING:
     import torch
-
-    from ove_codec._device_pictures import DeviceVideo
-    from ove_codec._device_selection import DeviceSelection
-    from ove_codec.selection import Selection
-
-Color: TypeAlias = tuple[float, float, float]
-
-CLIP_MEAN: Color = _core.CLIP_MEAN
-CLIP_STD: Color = _core.CLIP_STD
 
 
 @dataclass(frozen=True)
@@ -52,8 +48,8 @@ class Tokens:
 
 
 def tokenize(
-    source: Source | Video | DeviceVideo | Sequence[Source | Video | DeviceVideo],
-    selection: Selection | DeviceSelection | Sequence[Selection | DeviceSelection],
+    source: Source | Video | Sequence[Source | Video],
+    selection: Selection | Sequence[Selection],
     *,
     device: Any = None,
     decoder: str = "cpu",
@@ -97,24 +93,21 @@ def tokenize(
     selections: list[Any] = list(selection) if isinstance(selection, Sequence) else [selection]
     if len(sources) != len(selections) or not sources:
         raise ValueError(f"source and selection must be as many, not {len(sources)} and {len(selections)}")
-    dtype = dtype or torch.float32
-    if decoder not in ("cpu", "nvdec") or (decoder == "nvdec" and is_cpu(device)):
+    backend = backend_for(device)
+    if decoder not in ("cpu", "nvdec") or decoder not in backend.decoders:
         raise ValueError(f"decoder must be 'cpu', or with a GPU as device 'nvdec', not {decoder!r}")
-    if not is_cpu(device):
-        from ove_codec._device_tokens import tokenize_on_device
-
+    with backend.on():
+        found = [s.positions if isinstance(s.positions, np.ndarray) else s.positions_on_cpu() for s in selections]
+        positions = [array.reshape(-1, 3) for array in found]
         pixels = [_Pixels(s, threads, limits) for s in sources]
-        return tokenize_on_device(pixels, selections, device, decoder, dtype, mean, std)
-    chosen = [s if isinstance(s.positions, np.ndarray) else s.cpu() for s in selections]
-    rows = [_patches(_Pixels(s, threads, limits), c, mean, std) for s, c in zip(sources, chosen, strict=True)]
-    positions = [np.asarray(c.positions, np.int64) for c in chosen]
-    patches = [torch.from_numpy(r).to(dtype) for r in rows]
-    lengths = np.cumsum([0, *map(len, rows)], dtype=np.int32)
-    return Tokens(
-        patches[0] if len(patches) == 1 else torch.cat(patches),
-        torch.from_numpy(np.concatenate(positions)),
-        torch.from_numpy(lengths),
-    )
+        chosen = [places(*one, mean, std) for one in zip(pixels, selections, positions, strict=True)]
+        if any(c.patch_size != chosen[0].patch_size for c in chosen):
+            raise ValueError("selections of one batch must have one patch_size")
+        return Tokens(
+            backend.patches(chosen, decoder, dtype or torch.float32),
+            backend.tensor(np.concatenate(positions).astype(np.int64)),
+            backend.tensor(np.cumsum([0, *map(len, positions)], dtype=np.int32)),
+        )
 
 
 def frames(
@@ -177,12 +170,11 @@ class _Pixels:
     """
 
     def __init__(self, source: Any, threads: int, limits: Limits | None) -> None:
-        source = getattr(source, "on_cpu", source)  # of a DeviceVideo
         self.video: Any = source if isinstance(source, Video | MotionVideo) else Video(source, threads, limits)
         self.threads = threads
         self.packets: NDArray[np.int64]
         codec = self.video.info["codec"]
-        if codec == "hevc" or isinstance(self.video, MotionVideo):
+        if reads_codec(codec) or isinstance(self.video, MotionVideo):
             self.packets = np.asarray(self.video.index.packet, np.int64)
             return
         # By the time stamps of the packets that are shown; where some have none, in decoding order, or as decoded.
@@ -200,23 +192,14 @@ class _Pixels:
             "source": self.video.source,
             "packets": self.packets[frame_ids],
             "threads": self.threads,
-            "index": self.video.index if self.video.info["codec"] == "hevc" else None,
+            "index": self.video.index if reads_codec(self.video.info["codec"]) else None,
             "max_luma_samples": self.video.limits.max_luma_samples,
         }
 
 
-@dataclass(frozen=True)
-class _Places:
-    """Where the patches of a selection lie: in which frames, and behind which rows of `positions` each begins."""
-
-    request: dict[str, Any]
-    starts: NDArray[np.int64]
-    positions: NDArray[np.int32]
-
-
-def places(video: _Pixels, selection: Selection, mean: Color, std: Color) -> _Places:
-    """The frames that hold patches of the selection, checked: arguments of the functions that give their pixels."""
-    positions = np.asarray(selection.positions, np.int32).reshape(-1, 3)
+def places(video: _Pixels, selection: Selection, at: NDArray[Any], mean: Color, std: Color) -> Places:
+    """The frames that hold the patches of a selection, which lie `at` positions (N, 3), all checked."""
+    positions = np.asarray(at, np.int32)
     frame_ids = np.asarray(selection.frame_ids, np.int64)
     slots = positions[:, 0]
     if len(slots) and (slots.min() < 0 or slots.max() >= len(frame_ids) or np.any(np.diff(slots) < 0)):
@@ -235,12 +218,7 @@ def places(video: _Pixels, selection: Selection, mean: Color, std: Color) -> _Pl
         "std": std,
     }
     starts = np.concatenate([[0], np.cumsum(counts)])
-    return _Places(request, starts, np.ascontiguousarray(positions[:, 1:]))
-
-
-def _patches(video: _Pixels, selection: Selection, mean: Color, std: Color) -> NDArray[np.float32]:
-    chosen = places(video, selection, mean, std)
-    return _core.gather_patches(**chosen.request, starts=chosen.starts, positions=chosen.positions)
+    return Places(request, starts, np.ascontiguousarray(positions[:, 1:]))
 
 
 def _frame_ids(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
 from ove_codec import _core
 from ove_codec._files import replacing
+from ove_codec._source import Source
 from ove_codec.limits import Limits
-
-if TYPE_CHECKING:
-    from ove_codec.video import Source
+from ove_codec.video import reads_codec
 
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
@@ -172,13 +171,13 @@ def transcode(
 def in_hevc(source: Any, recipe: bool | str | Recipe, threads: int = 0, limits: Limits | None = None) -> Any:
     """An HEVC video for `source`, which may be one that ``ove_codec.open`` gave.
 
-    With True as recipe what is HEVC stays as it is, and everything else is transcoded as "reference" says; with a
-    recipe, everything is transcoded.
+    With True as recipe what ``Video`` reads stays as it is, and everything else is transcoded as "reference" says; with
+    a recipe, everything is transcoded.
     """
     source = getattr(source, "source", source)
     if hasattr(source, "read") and not source.seekable():
         source = source.read()
-    if recipe is False or (recipe is True and _core.stream_info(source)["codec"] == "hevc"):
+    if recipe is False or (recipe is True and reads_codec(_core.stream_info(source)["codec"])):
         return source
     return transcode(source, None, recipe_of(recipe), threads=threads, limits=limits)
 

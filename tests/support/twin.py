@@ -1,5 +1,6 @@
 """The GPU's functions in plain loops on the CPU, in the place of the kernels: what Python does around them is run."""
 
+import ctypes
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -13,12 +14,18 @@ import pytest
 import torch
 
 import ove_codec
-from ove_codec import cuda, selection
-from ove_codec._device_selection import DeviceSelection
+from ove_codec import cuda
 
 FOLDER = Path(
     os.environ.get("OVE_TEST_MODULES", Path(__file__).resolve().parents[2] / "build" / "dev" / "tests" / "cpp")
 )
+
+
+def operations() -> int:
+    """What the twin's steps would have queued on a GPU so far."""
+    count = ctypes.CDLL(str(next(FOLDER.glob("ove_cuda_twin*.so")))).ove_twin_operations
+    count.restype = ctypes.c_int64
+    return int(count())
 
 
 def load() -> ModuleType:
@@ -47,7 +54,6 @@ def put_in_place(monkeypatch: pytest.MonkeyPatch) -> str:
 
     monkeypatch.setattr(cuda, "working_on", working_on)
     monkeypatch.setattr(cuda, "launching", launching)
-    monkeypatch.setattr(selection, "working_on", working_on)
     monkeypatch.setattr(cuda, "synchronize", lambda device: None)
     monkeypatch.setattr(cuda, "new_stream", lambda device: object())
     monkeypatch.setattr(cuda, "record", lambda device: object())
@@ -62,9 +68,8 @@ def in_place() -> bool:
     return cuda.pinned.__module__ != cuda.__name__
 
 
-def same(there: DeviceSelection, here: ove_codec.Selection) -> None:
+def same(there: ove_codec.Selection, here: ove_codec.Selection) -> None:
     """The selection made on a GPU is that of the CPU: the same patches in the same order, scores but for rounding."""
-    assert isinstance(there, DeviceSelection)
     assert there.positions.dtype == torch.int32 and there.scores.dtype == torch.float32
     assert there.mask.dtype == torch.bool and there.valid.dtype == torch.bool
     back = there.cpu()
@@ -74,4 +79,8 @@ def same(there: DeviceSelection, here: ove_codec.Selection) -> None:
     np.testing.assert_array_equal(back.positions, here.positions)
     np.testing.assert_array_equal(back.valid, here.valid)
     assert (back.geometry, back.preset, back.params) == (here.geometry, here.preset, here.params)
+    if here.scales is None:
+        assert back.scales is None
+    else:
+        np.testing.assert_allclose(back.scales, here.scales, rtol=1e-5)
     assert len(there) == len(here)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ove_codec import _core, cuda
+from ove_codec._colors import CLIP_MEAN, CLIP_STD, Color
 from ove_codec.ops.inputs import as_tensor
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color
 
 _MATRICES = ("rgb", "bt709", "bt601", "fcc", "smpte240m", "ycgco", "bt2020")
 DTYPES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}

@@ -1,0 +1,327 @@
+"""The backend of a GPU: pictures are decoded on the CPU; scores, ranks and patches are made by kernels, in tensors."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ove_codec import _core, cuda
+from ove_codec._cuda_scorer import ClipScorer
+from ove_codec._reading import Places, Planes, Ranked, Reader, Reads, Scored, read_planes
+from ove_codec.ops.patches import DTYPES
+
+# Of decoded rows that go up at a time; a picture that needs more gets it.
+_CHUNK_BYTES = 1 << 25
+# Pictures of NVDEC that the kernel reads where they lie, before the decoder gets them back.
+_KEPT_FRAMES = 4
+_TABLE_BYTES = 256  # at least those of a clip's entry in a table of the kernels
+_ARRAYS = frozenset({"pred", "mv", "ref_poc", "residual", "qp", "cu_size", "skip", "bits"})
+
+
+class DevicePicture:
+    """A ``Picture`` whose arrays are CUDA tensors of the same shapes and dtypes.
+
+    An array goes up, through pinned memory, when it is first asked for, and stays: on the stream that the video was
+    opened with, else on the one that is current then.
+    """
+
+    def __init__(self, picture: Any, backend: Cuda) -> None:
+        self._picture = picture
+        self._backend = backend
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"a picture has no attribute {name!r}")
+        value = getattr(self._picture, name)
+        if name in _ARRAYS:
+            with self._backend.on():
+                value = self._backend.tensor(value)
+            self.__dict__[name] = value
+        return value
+
+    def cpu(self) -> Any:
+        """The picture as it was decoded."""
+        return self._picture
+
+
+class Cuda:
+    """See ``Backend``.
+
+    Args:
+        device: as for ``cuda.working_on``, which also says what is raised; a stream is that of all work.
+    """
+
+    is_cpu = False
+    decoders: tuple[str, ...] = ("cpu", "nvdec")
+
+    def __init__(self, device: Any) -> None:
+        self._given = device
+        with cuda.working_on(device) as chosen:
+            self.device = chosen
+
+    @contextmanager
+    def on(self, *, behind_caller: bool = False) -> Iterator[None]:
+        with cuda.working_on(self._given, behind_caller=behind_caller):
+            yield
+
+    def current(self) -> Cuda:
+        return Cuda(self.device)
+
+    def workers(self, count: int) -> Sequence[Cuda]:
+        return [Cuda(cuda.new_stream(self.device)) for _ in range(count)]
+
+    def pictures(self, pictures: Iterator[Any]) -> Iterator[Any]:
+        return (DevicePicture(picture, self) for picture in pictures)
+
+    def tensor(self, array: npt.NDArray[Any]) -> torch.Tensor:
+        return cuda.upload(array, self.device)
+
+    def record(self) -> Any:
+        return cuda.record(self.device)
+
+    def wait(self, event: Any, tensors: Sequence[Any]) -> None:
+        cuda.wait(event, tensors)
+
+    def score(self, reader: Reader, reads: Reads, count: int, params: dict[str, Any]) -> Scored:
+        counted = _counted(reader, reads, params)
+        whole = params["percentile_scope"] == "clip"
+        slots = sorted({slot for _, slot in counted})
+        scales = None
+        if not counted:  # nothing has heat; a picture is read for its size
+            planes = next(read_planes(reader, [reads[0][0]], params))
+            scorer = _core.Scorer(params, planes.window, planes.rotation)
+            zeros = torch.zeros((count, *scorer.valid().shape), dtype=torch.float32, device=self.device)
+            scales = torch.zeros(3, dtype=torch.float32, device=self.device) if whole else None
+            return Scored(zeros, scales, scorer, planes.window, planes.rotation)
+
+        def make(planes: Planes) -> ClipScorer:
+            layout = planes.window, planes.rotation, planes.ctb_size
+            return ClipScorer(params, *layout, len(counted), len(slots), whole, self.device)
+
+        values = torch.empty(0)
+        done = 0
+        for clip, measured in _rounds(reader, counted, params, make):
+            found = clip.measure()
+            if not done:
+                scales = found if whole else None
+                scorer = _core.Scorer(params, clip.window, clip.rotation)
+                values = torch.empty((len(slots), *scorer.valid().shape), dtype=torch.float32, device=self.device)
+            clip.score(values[done : done + len(measured)])
+            done += len(measured)
+        if len(slots) < count:
+            scored, values = values, values.new_zeros((count, *values.shape[1:]))
+            values.index_copy_(0, self.tensor(np.array(slots, np.int64)), scored)
+        return Scored(values, scales, scorer, clip.window, clip.rotation)
+
+    def heats(
+        self,
+        reader: Reader,
+        reads: Reads,
+        params: dict[str, Any],
+        window: tuple[int, int, int, int],
+        rotation: int,
+        scales: Any,
+    ) -> Iterator[torch.Tensor]:
+        counted = _counted(reader, reads, params)
+        sampled = len({slot for _, slot in counted})
+        grid = _core.Scorer(params, window, rotation).geometry
+        canvas = (grid["rows"] * params["patch_size"], grid["columns"] * params["patch_size"])
+
+        def make(planes: Planes) -> ClipScorer:
+            layout = window, rotation, planes.ctb_size
+            return ClipScorer(params, *layout, len(counted), sampled, False, self.device)
+
+        cold = deque(slot for _, slot in reads if slot is not None)  # until they are found to have heat
+        for clip, measured in _rounds(reader, counted, params, make):
+            clip.measure(scales)
+            for number, slot in enumerate(measured):
+                while cold.popleft() != slot:
+                    yield torch.zeros(canvas, dtype=torch.float32, device=self.device)
+                heat = torch.empty(canvas, dtype=torch.float32, device=self.device)
+                clip.render(number, heat)
+                yield heat
+        for _ in cold:
+            yield torch.zeros(canvas, dtype=torch.float32, device=self.device)
+
+    def rank(
+        self, clips: Sequence[tuple[Scored, npt.NDArray[np.bool_]]], params: dict[str, Any], *, fetch: bool
+    ) -> list[Ranked]:
+        """Ranks all clips in one go. How many patches are kept is known beforehand unless `tau` decides it, which waits
+        for the GPU; so does `fetch`."""
+        device = self.device
+        scores = [scored.values for scored, _ in clips]
+        valid = [scored.scorer.valid() for scored, _ in clips]
+        plans = [_core.ranking_plan(v, whole, params) for v, (_, whole) in zip(valid, clips, strict=True)]
+        kept = [plan[3] for plan in plans]
+        by_tau = None in kept
+        first = np.cumsum([0, *(s.numel() for s in scores)]).tolist()
+        first_kept = np.cumsum([0, *(n or 0 for n in kept)]).tolist()
+        mask = torch.empty(first[-1], dtype=torch.bool, device=device)
+        positions = torch.empty((first_kept[-1], 3), dtype=torch.int32, device=device)
+        sizes = [
+            v.size + plan[0].size + (0 if plan[1] is None else plan[1].size)
+            for v, plan in zip(valid, plans, strict=True)
+        ]
+        tables = cuda.Upload(sum(sizes) + _TABLE_BYTES * len(clips), device)
+        valid_at = [tables.add(v.tobytes()) for v in valid]
+        with cuda.launching(device) as (kernels, stream):
+            ranked = [
+                kernels.ranked_clip(
+                    scores[i].data_ptr(),
+                    tables.there + valid_at[i],
+                    tables.there + tables.add(plan[0].tobytes()),
+                    0 if plan[1] is None else tables.there + tables.add(plan[1].tobytes()),
+                    (first[i], first_kept[i]),
+                    scores[i].shape[0],
+                    tuple(scores[i].shape[1:]),
+                    plan[2],
+                    kept[i] or 0,
+                    clips[i][0].scorer.full_score,
+                )
+                for i, plan in enumerate(plans)
+            ]
+            ranked_at = tables.add(b"".join(ranked))
+            tables.send()
+            work = torch.empty(kernels.rank_bytes(first[-1], len(clips)), dtype=torch.uint8, device=device)
+            kernels.rank_patches(
+                tables.there + ranked_at,
+                len(clips),
+                first[-1],
+                None if by_tau else first_kept[-1],
+                params,
+                work.data_ptr(),
+                mask.data_ptr(),
+                positions.data_ptr(),
+                stream,
+            )
+        masks = [mask[first[i] : first[i + 1]].view(s.shape) for i, s in enumerate(scores)]
+        if by_tau:
+            chosen = [m.nonzero().to(torch.int32) for m in masks]
+            on_cpu = [c.cpu().numpy() for c in chosen] if fetch else None
+        else:
+            chosen = [positions[begin:end] for begin, end in itertools.pairwise(first_kept)]
+            on_cpu = np.split(positions.cpu().numpy(), first_kept[1:-1]) if fetch else None
+        there = [
+            tables.device[at : at + v.size].view(torch.bool).view(v.shape)
+            for at, v in zip(valid_at, valid, strict=True)
+        ]
+        return [Ranked(chosen[i], masks[i], there[i], None if on_cpu is None else on_cpu[i]) for i in range(len(clips))]
+
+    def patches(self, clips: Sequence[Places], decoder: str, dtype: torch.dtype) -> torch.Tensor:
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype must be float32, float16 or bfloat16, not {dtype}")
+        bounds = np.cumsum([0, *(len(clip.positions) for clip in clips)]).tolist()
+        size = 3 * clips[0].patch_size ** 2
+        rows = torch.empty((bounds[-1], size), dtype=dtype, device=self.device)
+        for clip, begin, end in zip(clips, bounds, bounds[1:], strict=False):
+            if end > begin:
+                self._gather(clip, decoder, rows[begin:end])
+        return rows
+
+    def _gather(self, chosen: Places, decoder: str, rows: torch.Tensor) -> None:
+        device, starts, positions = self.device, chosen.starts, chosen.positions
+        # A chunk's pictures are clips of one frame each to the kernel.
+        there = np.zeros((len(positions), 3), np.int64)
+        there[:, 1:] = positions
+        on_device = self.tensor(there)
+        reader = _core.PlaneReader(**chosen.request, cuda_device=(device.index or 0) if decoder == "nvdec" else -1)
+        chunk = cuda.Upload(_CHUNK_BYTES, device)  # rows that patches touch, of pictures whose rows lie together
+        clips: list[bytes] = []  # what the kernel reads of them
+        first = 0  # the place of the first one
+
+        def send(next_bytes: int) -> None:
+            nonlocal chunk, clips
+            if clips:
+                if reader.num_kept:
+                    cuda.wait_for_decoder(device)
+                chunk.send()
+                begin, end = int(starts[first]), int(starts[first + len(clips)])
+                bounds = starts[first : first + len(clips) + 1] - begin
+                self._launch(clips, bounds, chosen.patch_size, on_device[begin:end], rows[begin:end])
+            if reader.num_kept:
+                cuda.synchronize(device)
+                reader.release()
+            chunk, clips = cuda.Upload(next_bytes, device), []
+
+        while (place := reader.next()) is not None:
+            if clips and place != first + len(clips):
+                send(_CHUNK_BYTES)
+            touched = positions[starts[place] : starts[place + 1]]
+            used, clip = reader.stage(touched, chunk.here, chunk.used, chunk.capacity, chunk.there)
+            if clip is None:
+                send(max(used - chunk.used, _CHUNK_BYTES))
+                used, clip = reader.stage(touched, chunk.here, chunk.used, chunk.capacity, chunk.there)
+            assert clip is not None
+            if not clips:
+                first = place
+            chunk.used = used
+            clips.append(clip)
+            if reader.num_kept == _KEPT_FRAMES:
+                send(_CHUNK_BYTES)
+        send(0)
+
+    def _launch(
+        self,
+        clips: list[bytes],
+        bounds: npt.NDArray[np.int64],
+        patch_size: int,
+        positions: torch.Tensor,
+        rows: torch.Tensor,
+    ) -> None:
+        descriptors = cuda.upload(b"".join(clips), self.device)
+        cu_seqlens = self.tensor(bounds.astype(np.int32))
+        with cuda.launching(self.device) as (kernels, stream):
+            kernels.gather_patches(
+                descriptors.data_ptr(),
+                len(clips),
+                patch_size,
+                cu_seqlens.data_ptr(),
+                positions.data_ptr(),
+                len(rows),
+                DTYPES[rows.dtype],
+                rows.data_ptr(),
+                stream,
+            )
+
+
+def _counted(reader: Reader, reads: Reads, params: dict[str, Any]) -> list[tuple[int, int]]:
+    """Display indices of the pictures of `reads` that add heat, each with the slot that it counts for: without I
+    pictures, where these have no heat."""
+    ids = [i for i, _ in reads]
+    off = reader.intra(ids) if params["i_pictures"] == "zero" else np.zeros(len(ids), bool)
+    counted: list[tuple[int, int]] = []
+    following = -1
+    for (i, slot), is_off in zip(reversed(reads), reversed(off.tolist()), strict=True):
+        following = following if slot is None else slot
+        if not is_off:
+            counted.append((i, following))
+    return counted[::-1]
+
+
+def _rounds(
+    reader: Reader,
+    counted: Sequence[tuple[int, int]],
+    params: dict[str, Any],
+    make: Callable[[Planes], ClipScorer],
+) -> Iterator[tuple[ClipScorer, list[int]]]:
+    """Reads the pictures of `counted` into a scorer, and gives it each time it is full, and at the end, with the slots
+    whose pictures it has taken in since."""
+    scorer: ClipScorer | None = None
+    full: list[int] = []
+    slots = [slot for _, slot in counted]
+    planes_read = read_planes(reader, [i for i, _ in counted], params)
+    for planes, slot, following in zip(planes_read, slots, [*slots[1:], None], strict=False):
+        scorer = scorer or make(planes)
+        scorer.take_in(planes, last=slot != following)
+        if slot != following:
+            full.append(slot)
+        if following is None or len(full) == scorer.capacity:
+            yield scorer, full
+            full = []

@@ -1,0 +1,103 @@
+"""Where a video comes from, and what its readers share, whatever decodes it."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterable, Iterator
+from os import PathLike
+from typing import Any, BinaryIO, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Self
+
+from ove_codec import _core
+from ove_codec._backend import CPU, Backend
+from ove_codec.limits import Limits
+
+Source = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+
+# What a video may have of its pictures; "references" are the pictures that each of them needs to be decoded.
+SIGNALS = frozenset({"motion", "ref_poc", "residual", "qp", "cu_size", "skip", "bits", "slices", "references"})
+
+
+class SourceVideo:
+    """A video that is read from its source again for every iteration; see ``Video``."""
+
+    motion_only = False
+    index: Any
+    _signals: ClassVar[frozenset[str]] = SIGNALS
+
+    def __init__(self, source: Source, threads: int = 0, limits: Limits | None = None, info: Any = None) -> None:
+        if threads < 0:
+            raise ValueError(f"threads must be 0 (all cores) or more, not {threads}")
+        stream: Any = source
+        if hasattr(stream, "read") and not stream.seekable():
+            source = stream.read()
+        self.source: Source = source
+        self.threads = threads
+        self.limits = limits or Limits()
+        self.info: dict[str, Any] = info or _core.stream_info(source)
+        self._backend: Backend = CPU
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return os.fspath(self.source) if isinstance(self.source, str | os.PathLike) else "<bytes>"
+
+    def has(self, name: str) -> bool:
+        """Whether pictures have "motion", "ref_poc", "residual", "qp", "cu_size", "skip", "bits" or "slices", and the
+        index their "references": the other pictures that each needs. Raises ValueError for other names."""
+        if name not in SIGNALS:
+            raise ValueError(f"a video has no {name!r}; there are {', '.join(sorted(SIGNALS))}")
+        return name in self._signals
+
+    @property
+    def on_cpu(self) -> Self:
+        """The video whose pictures have NumPy arrays, whatever device it was opened for."""
+        return self if self._backend.is_cpu else self._on(CPU)
+
+    def _on(self, backend: Backend) -> Self:
+        """The same video with the arrays of its pictures on the backend's device."""
+        video = copy.copy(self)
+        video._backend = backend
+        return video
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._backend.pictures(self._all())
+
+    def _all(self) -> Iterator[Any]:
+        raise NotImplementedError
+
+    def read(self, frame_ids: Iterable[int], *, residual: bool = True) -> Iterator[Any]:
+        """Gives the pictures of some display indices, each once, in ascending order."""
+        raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, Any]:
+        if not isinstance(self.source, str | PathLike | bytes | bytearray):
+            raise TypeError(
+                f"a video whose source is a {type(self.source).__name__} cannot be pickled: open it by its path, or "
+                f"from bytes"
+            )
+        return {name: value for name, value in vars(self).items() if name != "index"}
+
+    def _progress(self, total: int) -> Callable[[int], object] | None:
+        """What is told now and then how many of `total` pictures are scored."""
+        return None
+
+
+def position(times: npt.NDArray[np.float64], index: int | None, pts: float | None) -> int:
+    """The display index that ``seek`` is asked for, of pictures shown at these seconds; raises as ``Video.seek``."""
+    if (index is None) == (pts is None) or pts != pts:
+        raise ValueError(f"seek takes index or pts, a number of pictures or of seconds, not {index} and {pts}")
+    if pts is not None:
+        later = np.flatnonzero(times > pts)
+        index = max(0, int(later[0]) - 1) if len(later) else len(times) - 1
+    assert index is not None
+    if not 0 <= index < len(times):
+        raise IndexError(f"picture {index} is not in the video, which has {len(times)} pictures")
+    return index
