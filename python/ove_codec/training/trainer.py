@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -23,6 +25,7 @@ from ove_codec.training.optimization import Average, clip_factor, gradient_norm,
 from ove_codec.training.parts import STATES, make_backbone, make_head, make_states, over_ranks, synchronising
 from ove_codec.training.ranks import Ranks
 from ove_codec.training.recipe import TrainingRecipe, as_json
+from ove_codec.training.termination import Termination
 
 
 class TrainingError(RuntimeError):
@@ -194,9 +197,11 @@ class Trainer:
         self.checkpoints.wait()  # all ranks are here: what was begun before is written to the end
         what = f"the loss is {loss}" if not math.isfinite(loss) else f"the norm of the gradients is {norm}"
         where = f", from the sample {samples}" if samples else ", though the loss of every sample is finite"
+        found = checkpoint.complete(self.folder)
+        left = f"the last checkpoint is {found[-1].name}" if found else "there is no checkpoint yet"
         raise TrainingError(
-            f"step {self.step}: {what}{where}. Nothing was updated, and the last checkpoint is whole: look at the "
-            f"sample, or lower optimizer.lr"
+            f"step {self.step}: {what}{where}. Nothing was updated, and {left}: look at the sample, or "
+            f"lower optimizer.lr"
         )
 
     # A whole run
@@ -207,12 +212,21 @@ class Trainer:
         Raises:
             TrainingError: see there.
             FileExistsError: there are checkpoints, and `resume` is False.
+            ValueError: the checkpoints are all damaged, or do not fit.
+            SystemExit: the process was asked to end (SIGTERM); a checkpoint of this step is written.
         """
-        found = checkpoint.complete(self.folder)
-        if found and not resume:
+        if checkpoint.complete(self.folder) and not resume:
             raise FileExistsError(f"{self.folder} holds checkpoints: choose another output.folder, or resume")
-        if found:
-            self.load(found[-1])
+        try:
+            with Termination() as termination:
+                return self._run(termination)
+        finally:
+            self.checkpoints.close()
+
+    def _run(self, termination: Termination) -> dict[str, float]:
+        found = self._newest()
+        if found is not None:
+            self.load(found)
         run, output = self.recipe.run, self.recipe.output
         self.journal = Journal(self.folder, self.ranks.rank, self.step, self.total, output.tensorboard)
         figures: dict[str, float] = {}
@@ -235,8 +249,12 @@ class Trainer:
                     figures |= meter.figures()
                     self.journal.log(self.step, {**figures, **meter.mix, "skipped": self.skipped})
                     meter = Meter(self.config, self.ranks.world, self.peak)
-                if self.step % output.checkpoint_every == 0 or self.step == self.total:
+                ending = termination.asked(self.ranks, self.device)
+                if self.step % output.checkpoint_every == 0 or self.step == self.total or ending:
                     self.save()
+                if ending:
+                    self.checkpoints.wait()
+                    raise SystemExit(128 + signal.SIGTERM)
                 if self._evaluation_is_due():
                     figures["knn_accuracy"] = self.evaluate()
                     self.journal.log(self.step, {"knn_accuracy": figures["knn_accuracy"]})
@@ -245,6 +263,19 @@ class Trainer:
         finally:
             self.journal.close()
         return figures
+
+    def _newest(self) -> Path | None:
+        """The newest whole checkpoint, which the first rank finds for all."""
+        found, error = "", ""
+        if self.ranks.rank == 0:
+            try:
+                found = str(checkpoint.newest_whole(self.folder) or "")
+            except ValueError as reason:
+                error = str(reason)
+        found, error = (self.ranks.texts(text, self.device)[0] for text in (found, error))
+        if error:
+            raise ValueError(error)
+        return Path(found) if found else None
 
     def _evaluation_is_due(self) -> bool:
         evaluation = self.recipe.evaluation
@@ -306,6 +337,13 @@ class Trainer:
         state = checkpoint.read_state(path)
         if state["config"] != self.config.to_dict():
             raise ValueError(f"{path} is of another model than this recipe's: begin a new output.folder")
+        before = {"ranks": state["world"], "data.batch": json.loads(state["recipe"])["data"]["batch"]}
+        now = {"ranks": self.ranks.world, "data.batch": self.recipe.data.batch}
+        if before != now and not self.recipe.run.elastic:
+            raise ValueError(
+                f"{path} was written with {_listed(before)}, this run has {_listed(now)}: take the same, or allow "
+                f"others with run.elastic: true"
+            )
         random = self._random_states() if state["world"] == self.ranks.world else {}
         checkpoint.load_tensors(path, {**self.tensors(), **random}, self.ranks.background)
         for name, value in random.items():
@@ -315,6 +353,10 @@ class Trainer:
                 torch.set_rng_state(value)
         self.step, self.micro = state["step"], state["data"]["micro"]
         self.mixture.load_state_dict(state["data"])
+
+
+def _listed(values: Mapping[str, int]) -> str:
+    return " and ".join(f"{name} {value}" for name, value in values.items())
 
 
 def _head_data(recipe: TrainingRecipe, name: str) -> HeadData:
