@@ -22,9 +22,9 @@ ABOVE_THE_ROOT = ("cli", "data", "datasets", "probes", "training")
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache"]
     path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return subprocess.run(
-        [*command, "--config", str(CONTRACT)], cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
-    )  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": path}
+    command += ["--config", str(CONTRACT)]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ pytest.importorskip("transformers", reason="ove_codec[lmm] is not installed")
 
 import ove_codec
 from ove_codec.lmm import LlavaDataset, LMMProcessor, LMMSample, Unreadable, VisionReader, read_mosaics, select_blocks
+from ove_codec.lmm.images import image_size
 from support import clips, ffmpeg
 from support import lmm as tiny
 
@@ -223,7 +224,8 @@ def test_an_image_of_whole_blocks_is_taken_as_it_is() -> None:
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 3), st.integers(9, 400), st.integers(0, 9))
 def test_images_fit_their_bounds(width: int, height: int, merge: int, most: int, least: int) -> None:
     reader = VisionReader(patch_size=P, merge_size=merge, max_image_patches=most, min_image_patches=least)
-    w, h = reader._image_size(width, height)
+    bounds = (reader.min_image_patches, reader.max_image_patches)
+    w, h = image_size(width, height, reader.patch_size, reader.merge_size, bounds)
     unit = P * merge
     assert w % unit == h % unit == 0 and w > 0 and h > 0
     assert w * h <= most * P * P

@@ -332,3 +332,21 @@ def test_transformers_is_imported_only_when_asked_for() -> None:
     assert python(code).strip() == "[]"
     code = "import sys; sys.modules['transformers'] = None; import ove_codec.models.hf"
     assert "pip install 'ove_codec[hf]'" in python(code)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("frame_windows_size", 4),
+        ("spatial_merge_size", 2),
+        ("temporal_patch_size", 2),
+        ("use_patch_position_encoding", True),
+    ],
+)
+def test_towers_of_later_models_are_refused_by_name(key: str, value: object, tmp_path: Path) -> None:
+    """They have the same `model_type`, and other attention or positions."""
+    values = {**OVEncoderConfig(**SIZES).to_dict(), key: value}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    for read in (OVEncoderConfig.from_file, transformers.AutoConfig.from_pretrained):
+        with pytest.raises(ValueError, match=f"{key}={value} is of a later model"):
+            read(tmp_path)

@@ -108,6 +108,10 @@ def test_missing_shards(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "sizes.json").write_text('{"a.tar": 7}')
     with pytest.raises(DataError, match=r"holds 6 samples, sizes\.json says 7"):
         ShardSet([f"{tmp_path}/a.tar"]).read(0, 0)
+    shards = ShardSet([f"{tmp_path}/a.tar"])
+    for _ in range(2):  # what is wrong stays wrong
+        with pytest.raises(DataError, match=r"holds 6 samples, sizes\.json says 7"):
+            shards.read(0, 0)
     (tmp_path / "sizes.json").write_text('{"a.tar": "x"}')
     with pytest.raises(DataError, match="damaged"):
         ShardSet([f"{tmp_path}/a.tar"])
@@ -276,6 +280,20 @@ def test_batches_do_not_depend_on_workers(folder: Path) -> None:
     resumed = Mixture(heads(folder), 16, rank=1, world=2, seed=5)
     resumed.load_state_dict(json.loads(json.dumps(mixtures[0].state_dict(4))))
     assert all(same(a, b) for a, b in zip(alone[4:], resumed.batches(9, workers=1), strict=True))
+
+
+def test_seeds_and_names_that_look_alike_give_other_orders(folder: Path) -> None:
+    long = "a name of a head that is long, number "
+    settings = heads(folder)
+    head = next(iter(settings.values()))
+
+    def positions(name: str, seed: int) -> list[tuple[int, int]]:
+        mixture = Mixture({name: head}, 16, seed=seed)
+        return [mixture.orders[name].locate(position) for position in range(len(mixture.shards[name]))]
+
+    orders = [positions(long + "1", 5), positions(long + "2", 5), positions(long + "1", 5 + 65536)]
+    assert orders[0] == positions(long + "1", 5)
+    assert orders[0] != orders[1] and orders[0] != orders[2]
 
 
 def test_every_sample_once_an_epoch_over_all_ranks(folder: Path) -> None:

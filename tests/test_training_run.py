@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +29,7 @@ from ove_codec.training.evaluation import nearest_neighbours
 from ove_codec.training.journal import encoder_flops
 from ove_codec.training.launch import process_group
 from ove_codec.training.optimization import learning_rate, parameter_groups
-from ove_codec.training.recipe import Optimizer, load_recipe
+from ove_codec.training.recipe import Optimizer, as_json, load_recipe
 from ove_codec.training.trainer import Trainer, TrainingError
 from support import recipes
 
@@ -136,6 +138,86 @@ def test_a_checkpoint_that_does_not_fit(data: Path, tmp_path: Path) -> None:
     next(path.glob("*.safetensors")).write_bytes(b"")
     with pytest.raises(ValueError, match=r"is damaged: .*safetensors is missing or not of"):
         run(data, tmp_path / "a")
+
+
+def test_a_damaged_checkpoint_gives_way_to_an_older_one(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out, whole = tmp_path / "a", tmp_path / "whole"
+    options: dict[str, Any] = {"output__checkpoint_every": 1, "output__keep": 1}
+    run(data, out, run__steps=2, output__checkpoint_every=1, output__keep=2)
+    file = next((out / "step-00000002").glob("*.safetensors"))
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1  # of a tensor: sizes and headers are as they were
+    file.write_bytes(content)
+    run(data, out, run__steps=3, **options)
+    assert "step-00000002 is damaged" in caplog.text and f"goes on from {out}/step-00000001" in caplog.text
+    # What is damaged does not count among the newest, and what comes of the run is as if nothing had happened.
+    assert [path.name for path in checkpoint.complete(out)] == ["step-00000003"]
+    assert (out / "step-00000002.damaged").is_dir()
+    run(data, whole, run__steps=3, **options)
+    ends = [tensors(folder / "step-00000003") for folder in (out, whole)]
+    assert [name for name, tensor in ends[0].items() if not torch.equal(tensor, ends[1][name])] == []
+
+
+def test_one_run_at_a_time_in_a_folder(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "a", run__steps=1)
+    (tmp_path / "a" / ".step-00000002.partial").mkdir()
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
+    command = [sys.executable, "-c", hold, str(tmp_path / "a" / checkpoint.LOCK_FILE)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(BlockingIOError, match="another run is at work in this folder"):
+            run(data, tmp_path / "a", run__steps=2)
+        assert (tmp_path / "a" / ".step-00000002.partial").is_dir()
+        other.communicate("\n")
+    run(data, tmp_path / "a", run__steps=2)
+
+
+def _run_until_asked(data: str, out: str) -> None:
+    torch.set_num_threads(1)
+    run(Path(data), Path(out), run__steps=100000, output__checkpoint_every=100000)
+
+
+def test_a_run_that_is_asked_to_end_saves_its_step(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    process = multiprocessing.get_context("spawn").Process(target=_run_until_asked, args=(str(data), str(out)))
+    process.start()
+    end = time.monotonic() + 60
+    while not (out / "log.jsonl").is_file():
+        assert process.is_alive() and time.monotonic() < end
+        time.sleep(0.01)
+    process.terminate()
+    process.join(60)
+    assert process.exitcode == 128 + signal.SIGTERM
+    (left,) = checkpoint.complete(out)
+    checkpoint.check(left)
+    last = json.loads((out / "log.jsonl").read_text().splitlines()[-1])["step"]
+    assert int(left.name[5:]) == last
+
+
+def test_another_batch_needs_the_recipes_word(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "a", run__steps=1)
+    with pytest.raises(
+        ValueError, match=r"data\.batch 8, this run has ranks 1 and data\.batch 4: .*run\.elastic: true"
+    ):
+        run(data, tmp_path / "a", run__steps=2, data__batch=4)
+    run(data, tmp_path / "a", run__steps=2, data__batch=4, run__elastic=True)
+
+
+def test_a_loss_that_is_not_finite_at_once(data: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        original = Mixture.__getitem__
+
+        def poison(self: Mixture, micro: int) -> Any:
+            batch = original(self, micro)
+            batch.patches[0] = float("nan")
+            return batch
+
+        patch.setattr(Mixture, "__getitem__", poison)
+        with pytest.raises(TrainingError, match="Nothing was updated, and there is no checkpoint yet"):
+            run(data, tmp_path / "a")
 
 
 def test_a_loss_that_is_not_finite_stops_before_anything_is_written(data: Path, tmp_path: Path) -> None:
@@ -340,6 +422,7 @@ def test_recipes_with_mistakes(data: Path, tmp_path: Path, changes: dict[str, An
 
 def test_values_on_the_command_line(data: Path, tmp_path: Path) -> None:
     file = write_recipe(data, tmp_path / "out", tmp_path / "r.yaml")
+    assert json.loads(as_json(load_recipe(file)))["heads"]["pictures"]["inputs"]["image"]["size"] == 64
     recipe = load_recipe(file, ["run.steps=null", "run.samples=1e4", "optimizer.lr=3e-4", "run.accumulate=2"])
     assert recipe.optimizer.lr == 3e-4 and recipe.steps(5) == round(1e4 / (8 * 5 * 2))
     with pytest.raises(ValueError, match="must be KEY=VALUE"):

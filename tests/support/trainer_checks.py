@@ -94,7 +94,9 @@ def like_one_rank(ranks: Ranks, folder: Path) -> None:
     data = data_of(ranks, folder)
     options = {"heads__pictures__sample_rate": 1.0, "optimizer__clip_norm": 0.5, **CALM}
     many = Trainer(recipes.recipe(data, folder / "many", data__batch=4, **options), ranks, CPU)
-    one = Trainer(recipes.recipe(data, folder / "one", data__batch=4 * ranks.world, **options), workers.alone, CPU)
+    one = Trainer(
+        recipes.recipe(data, folder / f"one-{ranks.rank}", data__batch=4 * ranks.world, **options), workers.alone, CPU
+    )
     for trainer in (many, one):
         batches = trainer.mixture.batches(3)
         for _ in range(3):
@@ -135,9 +137,9 @@ def reshard(ranks: Ranks, folder: Path) -> None:
     """The same checkpoint on any number of ranks: all tensors are there, and it goes on behind the consumed samples."""
     data = data_of(ranks, folder)
     source = folder.parent / "make_checkpoint_2"
-    trainer = Trainer(recipes.recipe(data, folder), ranks, CPU)
+    trainer = Trainer(recipes.recipe(data, folder, run__elastic=True), ranks, CPU)
     trainer.load(source / "step-00000003")
-    reference = Trainer(recipes.recipe(data, folder / "one"), workers.alone, CPU)
+    reference = Trainer(recipes.recipe(data, folder / f"one-{ranks.rank}", run__elastic=True), workers.alone, CPU)
     reference.load(source / "step-00000003")
     whole = state(reference)
     for name, tensor in trainer.tensors().items():

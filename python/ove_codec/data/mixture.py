@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -241,4 +242,4 @@ def _floor(value: float) -> int:
 
 def _number(seed: int, name: str) -> int:
     """A seed of a number and a name, the same in every process."""
-    return int.from_bytes(name.encode()[:24].ljust(24, b"\0"), "little") * 65536 + seed % 65536
+    return int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest(), "little")

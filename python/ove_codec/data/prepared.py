@@ -22,7 +22,7 @@ from ove_codec.data.parquet import ParquetRows
 from ove_codec.data.shards import DataError, ShardSet, name_of
 from ove_codec.datasets import places
 from ove_codec.datasets.clips import SUFFIXES, Clip, list_clips
-from ove_codec.datasets.output import read_manifests
+from ove_codec.datasets.layout import read_manifests
 from ove_codec.limits import Limits
 from ove_codec.selection import Geometry
 from ove_codec.tokens import Tokens

@@ -86,14 +86,15 @@ class ShardSet:
         file = self.files[shard]
         if shard not in self._indexes:
             try:
-                self._indexes[shard] = index_shard(file)
+                index = index_shard(file)
             except OSError as error:
                 raise DataError(f"the shard {file} cannot be read any more: {error.strerror or error}") from error
-            if len(self._indexes[shard]) != self.counts[shard]:
+            if len(index) != self.counts[shard]:
                 raise DataError(
-                    f"{file} holds {len(self._indexes[shard])} samples, {SIZES_FILE} says {self.counts[shard]}: "
+                    f"{file} holds {len(index)} samples, {SIZES_FILE} says {self.counts[shard]}: "
                     f"remove {SIZES_FILE}, or make the shard again"
                 )
+            self._indexes[shard] = index
             while len(self._indexes) > _OPEN_SHARDS:
                 self._indexes.popitem(last=False)
         self._indexes.move_to_end(shard)

@@ -3,137 +3,25 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import io
 import json
 import os
-import re
 import shutil
-import tarfile
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from ove_codec import _tar
 from ove_codec.datasets import places
 from ove_codec.datasets.arrow import arrow
 from ove_codec.datasets.clips import Failure
+from ove_codec.datasets.folder import Folder
 from ove_codec.datasets.job import Job, Result
-from ove_codec.datasets.tables import failure_table, selection_table
+from ove_codec.datasets.layout import FAILURES, MANIFEST, MANIFESTS, RUNS, SETTINGS, SUFFIX
+from ove_codec.datasets.shard_files import write_parquet, write_tar
+from ove_codec.datasets.tables import failure_table
 
-MANIFESTS = "_manifest"
-SETTINGS = f"{MANIFESTS}/job.json"
-RUNS = f"{MANIFESTS}/runs.jsonl"
-SUFFIX = {"parquet": ".parquet", "webdataset": ".tar", "reference": ""}
-_MANIFEST = re.compile(r"part-\d{6}\.jsonl")
-# Bytes, of a clip or more. Small ones cost little, and a loader that reads clips in random order reads few in vain.
-_ROW_GROUP = 1 << 20
 _FACTS = ("codec", "pictures", "width", "height")
-FAILURES = "failures.parquet"
-
-
-class Folder:
-    """A folder of this machine, or at a URL of fsspec. Files appear in it whole, and take the place of others.
-
-    It is made where it is missing, or with `make` False left as it is.
-    """
-
-    def __init__(self, place: str, make: bool = True) -> None:
-        self.place = place
-        self._fs: Any = None
-        root = place
-        if places.is_url(place):
-            self._fs, root = places.filesystem(place)
-        self._root = root.rstrip("/") or "/"
-        if not make:
-            return
-        if self._fs is None:
-            os.makedirs(place, exist_ok=True)
-        else:
-            self._fs.makedirs(self._root, exist_ok=True)
-
-    @property
-    def local(self) -> bool:
-        return self._fs is None
-
-    def path(self, name: str) -> str:
-        return f"{self._root}/{name}"
-
-    def names(self, folder: str = "") -> list[str]:
-        """Names of files and folders directly in it."""
-        where = self.path(folder) if folder else self._root
-        if self._fs is None:
-            return sorted(os.listdir(where)) if os.path.isdir(where) else []
-        if not self._fs.isdir(where):
-            return []
-        return sorted(path.rstrip("/").rpartition("/")[2] for path in self._fs.ls(where, detail=False, refresh=True))
-
-    def read(self, name: str) -> bytes:
-        if self._fs is None:
-            return Path(self.path(name)).read_bytes()
-        data: bytes = self._fs.cat_file(self.path(name))
-        return data
-
-    def open(self, name: str) -> BinaryIO:
-        """A file in it to read from, anywhere."""
-        if self._fs is None:
-            return open(self.path(name), "rb")
-        file: BinaryIO = self._fs.open(self.path(name), "rb")
-        return file
-
-    def remove(self, name: str) -> None:
-        if self._fs is not None:
-            self._fs.rm(self.path(name), recursive=True)
-        elif os.path.isdir(self.path(name)):
-            shutil.rmtree(self.path(name))
-        else:
-            os.unlink(self.path(name))
-
-    def part(self, name: str) -> str:
-        """A local path to write what is to become `name`: beside it, or where it is sent from."""
-        if self._fs is not None:
-            return os.path.join(tempfile.mkdtemp(prefix="ove_codec-"), os.path.basename(name))
-        part = self.path(f"{os.path.dirname(name) or '.'}/.{os.path.basename(name)}.part")
-        os.makedirs(os.path.dirname(part), exist_ok=True)
-        return part
-
-    def keep(self, part: str, name: str) -> None:
-        """Makes what was written to `part` appear as `name`, once it is safe on the disk."""
-        if self._fs is None:
-            descriptor = os.open(part, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            os.replace(part, self.path(name))
-            return
-        sending = self.path(f"{os.path.dirname(name) or '.'}/.{os.path.basename(name)}.part").replace("/./", "/")
-        self._fs.makedirs(os.path.dirname(sending), exist_ok=True)
-        self._fs.put_file(part, sending)
-        if self._fs.exists(self.path(name)):
-            self._fs.rm_file(self.path(name))
-        self._fs.mv(sending, self.path(name))
-        self.drop(part)
-
-    def drop(self, part: str) -> None:
-        """Takes away what `part` gave."""
-        if os.path.isdir(part):
-            shutil.rmtree(part)
-        elif os.path.exists(part):
-            os.unlink(part)
-        if self._fs is not None:
-            shutil.rmtree(os.path.dirname(part), ignore_errors=True)
-
-    def write(self, name: str, data: bytes) -> None:
-        part = self.part(name)
-        try:
-            Path(part).write_bytes(data)
-            self.keep(part, name)
-        except BaseException:
-            self.drop(part)
-            raise
 
 
 class Output:
@@ -202,7 +90,7 @@ class Output:
     def _read_manifests(self) -> set[str]:
         shards = set()
         for name in self.folder.names(MANIFESTS):
-            if not _MANIFEST.fullmatch(name):
+            if not MANIFEST.fullmatch(name):
                 continue
             shard = name.removesuffix(".jsonl")
             entries = [json.loads(line) for line in self.folder.read(f"{MANIFESTS}/{name}").splitlines()]
@@ -285,7 +173,7 @@ class Output:
         else:
             part = self.folder.part(name)
             try:
-                (_write_parquet if self.job.format == "parquet" else _write_tar)(part, results, self._settings)
+                (write_parquet if self.job.format == "parquet" else write_tar)(part, results, self._settings)
                 self.folder.keep(part, name)
             except BaseException:
                 self.folder.drop(part)
@@ -346,63 +234,6 @@ class Output:
             self._lock.close()
 
 
-def read_manifests(place: str) -> tuple[dict[str, Any], dict[str, list[int]]]:
-    """What tells of an output: its settings, and the number of patches of each clip, by the names of finished shards.
-
-    Raises:
-        FileNotFoundError: it is no output of a run. ValueError, KeyError, TypeError: the files are damaged.
-    """
-    try:
-        with places.open_binary(places.join(place, SETTINGS)) as file:
-            settings = json.load(file)
-    except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(
-            f"{places.printable(place)} is no output of select-dataset: there is no {SETTINGS} in it"
-        ) from None
-    shards = {}
-    for name, manifest in places.files_below(places.join(place, MANIFESTS)):
-        if _MANIFEST.fullmatch(name):
-            with places.open_binary(manifest) as file:
-                entries = [json.loads(line) for line in file]
-            shards[name.removesuffix(".jsonl") + SUFFIX[settings["format"]]] = [int(e["tokens"]) for e in entries]
-    return settings, shards
-
-
 def _member(where: str) -> str:
     """What tells a clip from others in the same file: its name there, for members of tar files."""
     return where.partition("::")[2] if "::" in where else ""
-
-
-def _write_parquet(path: str, results: list[Result], settings: dict[str, Any]) -> None:
-    _, pq = arrow()
-    groups: list[list[dict[str, Any]]] = [[]]
-    size = 0
-    for result in results:
-        if size >= _ROW_GROUP:
-            groups.append([])
-            size = 0
-        groups[-1].append({"facts": result.facts, "arrays": result.arrays})
-        size += result.num_bytes
-    writer: Any = None
-    try:
-        for group in groups:
-            table = selection_table(group, settings)
-            # What is as good as random gains nothing from dictionaries, and is read faster without.
-            named = [field.name for field in table.schema if field.name not in ("scores", "tokens")]
-            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd", use_dictionary=named)
-            writer.write_table(table)
-    finally:
-        if writer is not None:
-            writer.close()
-
-
-def _write_tar(path: str, results: list[Result], settings: dict[str, Any]) -> None:
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for result in results:
-            _tar.add_sample(tar, sample_key(result.facts["name"], result.facts["key"]), result.files)
-
-
-def sample_key(name: str, key: str) -> str:
-    """The key of a sample in tar shards: its name as far as that can be one, and its content."""
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", os.path.splitext(name)[0])[-48:]
-    return f"{stem}-{key[:12]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ove_codec.lmm.images import load_image
 from ove_codec.lmm.merge import order_for_merge, whole_blocks
-from ove_codec.lmm.vision import VisionReader, VisionTokens, load_image
+from ove_codec.lmm.vision import VisionReader, VisionTokens
 
 
 def read_mosaics(

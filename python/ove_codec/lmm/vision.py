@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from ove_codec import _core
+from ove_codec.lmm.frames import name_of, uniform_frames
+from ove_codec.lmm.images import image_size, load_image
 from ove_codec.lmm.merge import order_for_merge, select_blocks
-from ove_codec.models.images import to_rgb
 from ove_codec.models.inputs import temporal_slots
 from ove_codec.models.pixels import patchify
 from ove_codec.presets import resolve
 from ove_codec.selection import select
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color, _Pixels, frames, tokenize
+from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color, frames, tokenize
 from ove_codec.video import Video
 
 VIDEO_MODES = ("codec", "frames")
@@ -155,7 +152,9 @@ class VisionReader:
             ValueError: the array is of another shape or type.
         """
         picture = load_image(image)
-        width, height = self._image_size(*picture.size)
+        width, height = image_size(
+            *picture.size, self.patch_size, self.merge_size, (self.min_image_patches, self.max_image_patches)
+        )
         if picture.size != (width, height):
             picture = picture.resize((width, height), Image.Resampling.BICUBIC)
         samples = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float().div_(255)
@@ -175,7 +174,7 @@ class VisionReader:
         if self.video_mode == "codec":
             return self._codec_tokens(source, start, end)
         video = source if isinstance(source, Video) else Video(source, self.threads)
-        ids, seconds = self._uniform(video, start, end)
+        ids, seconds = uniform_frames(video, self.num_frames, start, end)
         pictures = frames(
             video,
             ids,
@@ -217,24 +216,12 @@ class VisionReader:
         if self.merge_size > 1:
             selection = select_blocks(selection, self.merge_size)
         if not len(selection):
-            raise ValueError(f"{_name(source)}: no patch is selected: give a lower tau, or a budget")
+            raise ValueError(f"{name_of(source)}: no patch is selected: give a lower tau, or a budget")
         tokens = tokenize(video, selection, threads=self.threads, mean=self.mean, std=self.std)
         order = torch.from_numpy(order_for_merge(tokens.positions, self.merge_size))
         seconds = np.asarray(video.index.pts, np.float64)[selection.frame_ids]
         used = tokens.positions[:, 0].unique()
         return VisionTokens(tokens.patches[order], tokens.positions[order], tuple(seconds[used.numpy()].tolist()))
-
-    def _uniform(
-        self, video: Video, start: float | None, end: float | None
-    ) -> tuple[NDArray[np.int64], tuple[float, ...]]:
-        """Display indices of uniform frames in the window, and their seconds."""
-        times = _frame_times(video)
-        low, high = (-np.inf if start is None else start), (np.inf if end is None else end)
-        inside = np.flatnonzero((times >= low) & (times < high))
-        if not len(inside):
-            raise ValueError(f"{_name(video.source)}: no picture is shown from start={start} to end={end}")
-        ids = np.unique(np.linspace(inside[0], inside[-1], self.num_frames, dtype=np.int64))
-        return ids, tuple(times[ids].tolist())
 
     def _whole(self, pictures: Tensor, seconds: tuple[float, ...] | None) -> VisionTokens:
         """All whole blocks of normalised frames (T, 3, H, W)."""
@@ -263,48 +250,6 @@ class VisionReader:
         """Samples (..., 3, H, W) in [0, 1] with mean and std taken off."""
         mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
         return (samples - mean) / std
-
-    def _image_size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of whole blocks, as near to the image's as the bounds on its patches allow."""
-        unit = self.patch_size * self.merge_size
-        least, most = (bound / self.merge_size**2 for bound in (self.min_image_patches, self.max_image_patches))
-        columns, rows = max(1, round(width / unit)), max(1, round(height / unit))
-        if columns * rows > most:
-            scale = (most * unit**2 / (width * height)) ** 0.5
-            columns, rows = (max(1, int(side * scale / unit)) for side in (width, height))
-        elif columns * rows < least:
-            scale = (least * unit**2 / (width * height)) ** 0.5
-            columns, rows = (max(1, -int(-side * scale // unit)) for side in (width, height))
-        # Where one side is a single block, or is rounded up, the other gives way.
-        most = int(most)
-        columns, rows = min(columns, max(1, most // rows)), rows
-        rows = min(rows, max(1, most // columns))
-        return columns * unit, rows * unit
-
-
-def _frame_times(video: Video) -> NDArray[np.float64]:
-    """Seconds of every frame in display order, as ``picture.pts`` has them; by the frame rate where none are given."""
-    if _core.decodes(video.info["codec"]):
-        return np.asarray(video.index.pts, np.float64)
-    packets = _Pixels(video, video.threads, None).packets
-    pts = _core.packet_times(video.source)[0][packets]
-    if np.any(pts == np.iinfo(np.int64).min):
-        numerator, denominator = video.info["frame_rate"]
-        return np.arange(len(pts), dtype=np.float64) * (denominator / max(1, numerator))
-    return pts.astype(np.float64) * float(Fraction(*video.info["time_base"]))
-
-
-def load_image(image: Any) -> Image.Image:
-    """A PIL image in RGB from a file, upright by its EXIF orientation, or from an image or array."""
-    if not isinstance(image, (str, os.PathLike)) and not hasattr(image, "read"):
-        return to_rgb(image)
-    with Image.open(image) as opened:
-        return to_rgb(ImageOps.exif_transpose(opened))
-
-
-def _name(source: Any) -> str:
-    source = getattr(source, "source", source)
-    return os.fspath(source) if isinstance(source, (str, os.PathLike)) else f"a video of type {type(source).__name__}"
 
 
 def concatenated(items: Sequence[VisionTokens]) -> dict[str, Tensor]:

@@ -32,6 +32,26 @@ def read_json_object(file: Path) -> dict[str, Any]:
     return values
 
 
+# Keys of later models of the same `model_type`, and the most that leaves the results as they are.
+_SUCCESSORS = {
+    "frame_windows_size": 0,
+    "spatial_merge_size": 1,
+    "temporal_patch_size": 1,
+    "use_patch_position_encoding": 0,
+}
+
+
+def refuse_successors(values: Mapping[str, Any]) -> None:
+    """Raises ValueError where a configuration is of a later model, whose attention or positions are other ones."""
+    for name, most in _SUCCESSORS.items():
+        value = values.get(name)
+        if isinstance(value, int | float) and value > most:
+            raise ValueError(
+                f"{name}={value} is of a later model than the OneVision-Encoder, which is not supported: its results "
+                f"would be wrong"
+            )
+
+
 @dataclass(frozen=True)
 class OVEncoderConfig:
     """Sizes and options of an `OVEncoder`; the defaults are those of `ov-encoder-large`.
@@ -119,11 +139,12 @@ class OVEncoderConfig:
         """Reads the content of a `config.json`; keys that are none of the fields are left aside.
 
         Raises:
-            ValueError: `model_type` names another architecture, or a value is not allowed.
+            ValueError: `model_type` or a key names another architecture, or a value is not allowed.
         """
         model_type = values.get("model_type", MODEL_TYPE)
         if model_type != MODEL_TYPE:
             raise ValueError(f"model_type must be {MODEL_TYPE!r}, got {model_type!r}")
+        refuse_successors(values)
         known = {field.name for field in fields(cls)}
         return cls(**{key: value for key, value in values.items() if key in known})
 

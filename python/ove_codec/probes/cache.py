@@ -30,7 +30,7 @@ from torch import Tensor
 
 import ove_codec
 from ove_codec._renames import renamed
-from ove_codec.probes.backbones import Backbone, Clip
+from ove_codec.probes.base_backbones import Backbone, Clip
 from ove_codec.probes.features import FeatureBatch, padded
 from ove_codec.probes.files import write_whole
 from ove_codec.probes.manifest import LabelledClip

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ove_codec.probes.backbones import Backbone
+from ove_codec.probes.base_backbones import Backbone
 from ove_codec.probes.cache import CachedFeatures, FeatureCache
 from ove_codec.probes.datasets import DatasetInfo
 from ove_codec.probes.files import write_whole

@@ -1,18 +1,21 @@
 """Checkpoints of a training run: written aside, whole or not at all, readable by any number of ranks.
 
 A checkpoint is a directory `step-00001000`: tensors as safetensors, by `torch.distributed.checkpoint`, each rank its
-own part; `state.json` with everything that is no tensor; and `complete.json`, the sizes of all files, written last,
-before the directory gets its name. No file is a pickle.
+own part; `state.json` with everything that is no tensor; and `complete.json`, the sizes and CRC-32 of all files,
+written last, before the directory gets its name. No file is a pickle. A lock in the folder keeps other runs away.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import os
 import re
 import shutil
 import threading
 import warnings
+import zlib
 from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -28,7 +31,10 @@ from ove_codec.training.ranks import Ranks
 
 STATE_FILE = "state.json"
 COMPLETE_FILE = "complete.json"
+LOCK_FILE = "lock"
 _NAME = re.compile(r"step-(\d{8,})")
+_DAMAGED = ".damaged"
+logger = logging.getLogger("ove_codec.training")
 
 
 def sharded(local: Tensor, rows: int, mesh: DeviceMesh) -> DTensor:
@@ -69,6 +75,49 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
+def check(checkpoint: Path) -> None:
+    """Reads every file of a checkpoint, and compares it with the checksums that it was written with.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_state`.
+    """
+    read_state(checkpoint)
+    facts = json.loads((checkpoint / COMPLETE_FILE).read_text(encoding="utf-8"))
+    for name, expected in facts.get("crc32", {}).items():  # older checkpoints have none
+        file = checkpoint / Path(name).name
+        if _crc32(file) != expected:
+            raise ValueError(f"the checkpoint {checkpoint} is damaged: {file.name} is not what was written")
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """The newest checkpoint whose files are what was written; None where there are no checkpoints.
+
+    Newer ones that are damaged are renamed, so that they neither count nor are lost.
+
+    Raises:
+        ValueError: there are checkpoints, and all are damaged.
+    """
+    damaged: list[tuple[Path, str]] = []
+    for path in reversed(complete(folder)):
+        try:
+            check(path)
+        except (ValueError, OSError) as error:
+            damaged.append((path, str(error)))
+            continue
+        for bad, reason in damaged:
+            aside = bad.with_name(bad.name + _DAMAGED)
+            shutil.rmtree(aside, ignore_errors=True)
+            bad.rename(aside)
+            logger.warning("%s; it is now %s, and training goes on from %s", reason, aside.name, path)
+        return path
+    if damaged:
+        raise ValueError(
+            f"{damaged[0][1]}; no checkpoint in {folder} is whole: restore one from a copy, or begin a new "
+            f"output.folder"
+        )
+    return None
+
+
 def load_tensors(checkpoint: Path, tensors: Mapping[str, Tensor], group: Any = None, *, alone: bool = False) -> None:
     """Reads tensors in place, by name; each rank of the group what it holds of them, or this process `alone`.
 
@@ -94,6 +143,9 @@ class Checkpoints:
         folder: of the run.
         keep: how many stay.
         ranks: the processes; all of them call every method, in the same order.
+
+    Raises:
+        BlockingIOError: another run is at work in the folder.
     """
 
     def __init__(self, folder: Path, keep: int, ranks: Ranks) -> None:
@@ -102,8 +154,10 @@ class Checkpoints:
         self.failure: BaseException | None = None
         self.finished = threading.Event()
         self.finished.set()
+        self._lock: Any = None
         if ranks.rank == 0:
             folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(folder)
             for left in folder.glob(".step-*.partial"):
                 shutil.rmtree(left)
         ranks.barrier()
@@ -143,13 +197,20 @@ class Checkpoints:
             raise OSError(f"the checkpoint could not be written: {failure}") from failure
         self.ranks.barrier()
 
+    def close(self) -> None:
+        """Lets other runs into the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
     def _finish(self, done: Future[Any], part: Path, step: int) -> None:
         """When all ranks have written: completes the directory. Runs in the writing thread."""
         try:
             done.result()
             if self.ranks.rank == 0:
                 files = {file.name: file.stat().st_size for file in sorted(part.iterdir())}
-                _write(part / COMPLETE_FILE, {"step": step, "files": files})
+                checksums = {name: _crc32(part / name) for name in files}
+                _write(part / COMPLETE_FILE, {"step": step, "files": files, "crc32": checksums})
                 final = self.folder / f"step-{step:08}"
                 shutil.rmtree(final, ignore_errors=True)
                 part.rename(final)
@@ -162,6 +223,27 @@ class Checkpoints:
             self.failure = error
         finally:
             self.finished.set()
+
+
+def _locked(folder: Path) -> Any:
+    """A file in the folder that this process locks until it is closed; processes that are forked do not hold it."""
+    file = open(folder / LOCK_FILE, "a")  # noqa: SIM115 (held until close)
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise BlockingIOError(
+            f"{folder}: another run is at work in this folder; wait for it, end it, or choose another output.folder"
+        ) from None
+    return file
+
+
+def _crc32(file: Path) -> str:
+    value = 0
+    with open(file, "rb") as content:
+        while block := content.read(1 << 22):
+            value = zlib.crc32(block, value)
+    return f"{value:08x}"
 
 
 def _write(file: Path, values: Mapping[str, Any]) -> None:

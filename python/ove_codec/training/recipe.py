@@ -8,7 +8,7 @@ import os
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainValidator, TypeAdapter, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
@@ -36,7 +36,11 @@ def _inputs(values: Any) -> dict[str, Input]:
     return made
 
 
-Inputs = Annotated[dict[str, Input], PlainValidator(_inputs)]
+def _settings(inputs: dict[str, Input]) -> dict[str, Any]:
+    return {name: dataclasses.asdict(kind) for name, kind in inputs.items()}
+
+
+Inputs = Annotated[dict[str, Input], PlainValidator(_inputs), PlainSerializer(_settings)]
 
 
 class Model(RecipePart):
@@ -165,6 +169,7 @@ class Run(RecipePart):
         compile: torch.compile.
         checkpoint_activations: compute blocks anew in the backward pass.
         ranks: what the recipe is made for; another number is refused.
+        elastic: a resumed run may have another number of ranks or data.batch than before, and so another batch.
         peak_tflops: of a device, for the utilisation (known of common GPUs).
         device: "auto", "cpu" or "cuda".
     """
@@ -177,6 +182,7 @@ class Run(RecipePart):
     compile: bool = False
     checkpoint_activations: bool = False
     ranks: int | None = None
+    elastic: bool = False
     seed: int = 0
     peak_tflops: Number | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+import signal
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -12,22 +13,19 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
-from torch.nn.parallel import DistributedDataParallel
 
 from ove_codec.data import HeadData, Mixture, PackedBatch
-from ove_codec.models import OVEncoder
 from ove_codec.training import checkpoint
-from ove_codec.training.centre_file import load_centres
 from ove_codec.training.centre_optimizer import CentreAdamW
 from ove_codec.training.evaluation import evaluate
 from ove_codec.training.journal import Journal, peak_flops
 from ove_codec.training.losses import ClusterLoss
 from ove_codec.training.meter import Meter, Rows
 from ove_codec.training.optimization import Average, clip_factor, gradient_norm, learning_rate, parameter_groups
+from ove_codec.training.parts import STATES, make_backbone, make_head, make_states, over_ranks, synchronising
 from ove_codec.training.ranks import Ranks
-from ove_codec.training.recipe import Head, TrainingRecipe, as_json
-
-_STATES = ("exp_avg", "exp_avg_sq")
+from ove_codec.training.recipe import TrainingRecipe, as_json
+from ove_codec.training.termination import Termination
 
 
 class TrainingError(RuntimeError):
@@ -74,11 +72,14 @@ class Trainer:
         )
         self.mesh = DeviceMesh.from_group(ranks.group or dist.distributed_c10d._get_default_group(), device.type)
         torch.manual_seed(run.seed)
-        self.backbone = self._make_backbone()
+        self.backbone = make_backbone(recipe, self.config, device)
         self.heads = nn.ModuleDict(
-            {name: self._make_head(i, head) for i, (name, head) in enumerate(recipe.heads.items())}
+            {
+                name: make_head(run, number, head, self.config.hidden_size, ranks, device)
+                for number, (name, head) in enumerate(recipe.heads.items())
+            }
         )
-        self.model = self._parallel(self.backbone)
+        self.model = over_ranks(self.backbone, run, ranks, self.mesh, device)
         self.average = None if optimizer.ema is None else Average(self.backbone, optimizer.ema)
         betas = (optimizer.beta1, optimizer.beta2)
         self.optimizer = torch.optim.AdamW(
@@ -95,78 +96,13 @@ class Trainer:
             optimizer.eps,
             optimizer.centre_weight_decay,
         )
-        self._make_states()
+        make_states(self.optimizer, self.backbone, device)
+        for parameter in self.heads.parameters():
+            self.centre_optimizer.state_of(parameter)
         self.skipped = self.seen = 0
         self.peak = peak_flops(device, run.peak_tflops)
         self.journal = Journal(self.folder, -1, 0, self.total, False)
         self.checkpoints = checkpoint.Checkpoints(self.folder, recipe.output.keep, ranks)
-
-    def _make_backbone(self) -> OVEncoder:
-        weights = self.recipe.model.weights
-        if weights is None:
-            backbone = OVEncoder(self.config)
-        else:
-            loaded = OVEncoder.from_pretrained(weights, dtype=torch.float32)
-            backbone = OVEncoder(self.config)
-            backbone.load_state_dict(loaded.state_dict())
-        if self.recipe.run.checkpoint_activations:
-            backbone.gradient_checkpointing_enable()
-        return backbone.train().to(self.device)
-
-    def _make_head(self, number: int, head: Head) -> ClusterLoss:
-        loss = ClusterLoss(
-            head.centres,
-            self.config.hidden_size,
-            mode=head.mode,
-            sample_rate=head.sample_rate,
-            scale=head.scale,
-            margin=head.margin,
-            filter=head.filter,
-            positives=head.positives,
-            compute_dtype=torch.bfloat16 if self.half else torch.float32,
-            seed=self.recipe.run.seed * 1000 + number,
-            ranks=self.ranks,
-            device=self.device,
-        )
-        if head.init is not None:
-            centres = load_centres(Path(head.init), loss.rows, (head.centres, self.config.hidden_size))
-            with torch.no_grad():
-                loss.weight.copy_(torch.from_numpy(centres))
-        return loss
-
-    def _parallel(self, backbone: OVEncoder) -> nn.Module:
-        """The backbone as it is called: compiled, and with its gradients averaged over ranks."""
-        if self.recipe.run.compile:
-            backbone.compile()
-        if self.recipe.run.parallel == "fsdp":
-            from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-
-            policy = MixedPrecisionPolicy(
-                param_dtype=torch.bfloat16 if self.half else None,
-                reduce_dtype=torch.float32,
-                output_dtype=torch.float32,
-            )
-            for block in backbone.encoder.layers:
-                fully_shard(block, mesh=self.mesh, mp_policy=policy)
-            fully_shard(backbone, mesh=self.mesh, mp_policy=policy)
-            return backbone
-        if self.ranks.world == 1:
-            return backbone
-        devices = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(
-            backbone, device_ids=devices, process_group=self.ranks.group, gradient_as_bucket_view=True
-        )
-
-    def _make_states(self) -> None:
-        """Moments of both optimisers, before the first step, so that a checkpoint finds where to go."""
-        for parameter in self.backbone.parameters():
-            fused = self.device.type == "cuda"
-            self.optimizer.state[parameter] = {
-                "step": torch.zeros((), device=self.device if fused else "cpu"),
-                **{name: torch.zeros_like(parameter) for name in _STATES},
-            }
-        for head in self.heads.parameters():
-            self.centre_optimizer.state_of(head)
 
     # One step
 
@@ -179,23 +115,12 @@ class Trainer:
         for number in range(accumulate):
             batch = self._checked(next(batches))
             rows.append(Rows(batch))
-            with self._synchronising(number == accumulate - 1):
+            with synchronising(self.model, self.recipe.run, number == accumulate - 1):
                 loss = self._loss(batch.to(self.device), parts, rows[-1])
                 (loss / accumulate).backward()
             total += loss.detach() / accumulate
             self.micro += 1
         return total, {name: part / accumulate for name, part in parts.items()}, rows
-
-    def _synchronising(self, last: bool) -> AbstractContextManager[None]:
-        """Forward and backward pass of all micro-batches but the last send nothing over the network."""
-        if isinstance(self.model, DistributedDataParallel):
-            return nullcontext() if last else self.model.no_sync()
-        if self.recipe.run.parallel == "fsdp":
-            from torch.distributed.fsdp import FSDPModule
-
-            assert isinstance(self.model, FSDPModule)
-            self.model.set_requires_gradient_sync(last)
-        return nullcontext()
 
     def _loss(self, batch: PackedBatch, parts: dict[str, Tensor], rows: Rows) -> Tensor:
         cast = self.half and self.recipe.run.parallel != "fsdp"
@@ -272,9 +197,11 @@ class Trainer:
         self.checkpoints.wait()  # all ranks are here: what was begun before is written to the end
         what = f"the loss is {loss}" if not math.isfinite(loss) else f"the norm of the gradients is {norm}"
         where = f", from the sample {samples}" if samples else ", though the loss of every sample is finite"
+        found = checkpoint.complete(self.folder)
+        left = f"the last checkpoint is {found[-1].name}" if found else "there is no checkpoint yet"
         raise TrainingError(
-            f"step {self.step}: {what}{where}. Nothing was updated, and the last checkpoint is whole: look at the "
-            f"sample, or lower optimizer.lr"
+            f"step {self.step}: {what}{where}. Nothing was updated, and {left}: look at the sample, or "
+            f"lower optimizer.lr"
         )
 
     # A whole run
@@ -285,12 +212,21 @@ class Trainer:
         Raises:
             TrainingError: see there.
             FileExistsError: there are checkpoints, and `resume` is False.
+            ValueError: the checkpoints are all damaged, or do not fit.
+            SystemExit: the process was asked to end (SIGTERM); a checkpoint of this step is written.
         """
-        found = checkpoint.complete(self.folder)
-        if found and not resume:
+        if checkpoint.complete(self.folder) and not resume:
             raise FileExistsError(f"{self.folder} holds checkpoints: choose another output.folder, or resume")
-        if found:
-            self.load(found[-1])
+        try:
+            with Termination() as termination:
+                return self._run(termination)
+        finally:
+            self.checkpoints.close()
+
+    def _run(self, termination: Termination) -> dict[str, float]:
+        found = self._newest()
+        if found is not None:
+            self.load(found)
         run, output = self.recipe.run, self.recipe.output
         self.journal = Journal(self.folder, self.ranks.rank, self.step, self.total, output.tensorboard)
         figures: dict[str, float] = {}
@@ -313,8 +249,12 @@ class Trainer:
                     figures |= meter.figures()
                     self.journal.log(self.step, {**figures, **meter.mix, "skipped": self.skipped})
                     meter = Meter(self.config, self.ranks.world, self.peak)
-                if self.step % output.checkpoint_every == 0 or self.step == self.total:
+                ending = termination.asked(self.ranks, self.device)
+                if self.step % output.checkpoint_every == 0 or self.step == self.total or ending:
                     self.save()
+                if ending:
+                    self.checkpoints.wait()
+                    raise SystemExit(128 + signal.SIGTERM)
                 if self._evaluation_is_due():
                     figures["knn_accuracy"] = self.evaluate()
                     self.journal.log(self.step, {"knn_accuracy": figures["knn_accuracy"]})
@@ -323,6 +263,19 @@ class Trainer:
         finally:
             self.journal.close()
         return figures
+
+    def _newest(self) -> Path | None:
+        """The newest whole checkpoint, which the first rank finds for all."""
+        found, error = "", ""
+        if self.ranks.rank == 0:
+            try:
+                found = str(checkpoint.newest_whole(self.folder) or "")
+            except ValueError as reason:
+                error = str(reason)
+        found, error = (self.ranks.texts(text, self.device)[0] for text in (found, error))
+        if error:
+            raise ValueError(error)
+        return Path(found) if found else None
 
     def _evaluation_is_due(self) -> bool:
         evaluation = self.recipe.evaluation
@@ -347,7 +300,7 @@ class Trainer:
             state = self.optimizer.state[parameter]
             found[f"backbone.{name}"] = parameter.detach()
             found[f"optimizer.step.{name}"] = state["step"].view(1)
-            found |= {f"optimizer.{kind}.{name}": state[kind] for kind in _STATES}
+            found |= {f"optimizer.{kind}.{name}": state[kind] for kind in STATES}
         if self.average is not None:
             found |= {f"average.{name}": weight for name, weight in self.average.weights.items()}
         for name, head in self.heads.items():
@@ -384,6 +337,13 @@ class Trainer:
         state = checkpoint.read_state(path)
         if state["config"] != self.config.to_dict():
             raise ValueError(f"{path} is of another model than this recipe's: begin a new output.folder")
+        before = {"ranks": state["world"], "data.batch": json.loads(state["recipe"])["data"]["batch"]}
+        now = {"ranks": self.ranks.world, "data.batch": self.recipe.data.batch}
+        if before != now and not self.recipe.run.elastic:
+            raise ValueError(
+                f"{path} was written with {_listed(before)}, this run has {_listed(now)}: take the same, or allow "
+                f"others with run.elastic: true"
+            )
         random = self._random_states() if state["world"] == self.ranks.world else {}
         checkpoint.load_tensors(path, {**self.tensors(), **random}, self.ranks.background)
         for name, value in random.items():
@@ -393,6 +353,10 @@ class Trainer:
                 torch.set_rng_state(value)
         self.step, self.micro = state["step"], state["data"]["micro"]
         self.mixture.load_state_dict(state["data"])
+
+
+def _listed(values: Mapping[str, int]) -> str:
+    return " and ".join(f"{name} {value}" for name, value in values.items())
 
 
 def _head_data(recipe: TrainingRecipe, name: str) -> HeadData:

@@ -12,8 +12,9 @@ from typing import Any
 
 from ove_codec.datasets import places
 from ove_codec.datasets.arrow import arrow
+from ove_codec.datasets.folder import Folder
 from ove_codec.datasets.job import FORMATS
-from ove_codec.datasets.output import FAILURES, MANIFESTS, RUNS, SETTINGS, SUFFIX, Folder
+from ove_codec.datasets.layout import FAILURES, MANIFESTS, RUNS, SETTINGS, SUFFIX
 
 _AGAIN = "and run select-dataset again, which selects its clips anew"
 _FAILURE_COLUMNS = ("name", "where", "error", "reason", "position", "attempts")

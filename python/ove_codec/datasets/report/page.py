@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 import ove_codec
-from ove_codec.datasets.output import FAILURES
+from ove_codec.datasets.layout import FAILURES
 from ove_codec.datasets.report import sections
 from ove_codec.datasets.report.clip_section import clip_section
 from ove_codec.datasets.report.folder import Failures, Results

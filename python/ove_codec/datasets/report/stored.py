@@ -16,8 +16,9 @@ import numpy.typing as npt
 from ove_codec import _tar
 from ove_codec.datasets.arrow import arrow
 from ove_codec.datasets.clips import SUFFIXES
-from ove_codec.datasets.output import SUFFIX, sample_key
+from ove_codec.datasets.layout import SUFFIX
 from ove_codec.datasets.report.folder import Results
+from ove_codec.datasets.shard_files import sample_key
 
 _COLUMNS = ("frame_ids", "pts", "positions", "rows", "columns")
 

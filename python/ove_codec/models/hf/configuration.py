@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-from ove_codec.models.config import MODEL_TYPE, OVEncoderConfig
+from ove_codec.models.config import MODEL_TYPE, OVEncoderConfig, refuse_successors
 
 _FIELDS = {field.name: field.default for field in fields(OVEncoderConfig)}
 
@@ -23,6 +23,7 @@ class OneVisionEncoderConfig(PretrainedConfig):
 
     def __init__(self, **values: Any) -> None:
         own = {name: values.pop(name, default) for name, default in _FIELDS.items()}
+        refuse_successors(values)
         super().__init__(**values)
         for name, value in own.items():
             setattr(self, name, value)
