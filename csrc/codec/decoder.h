@@ -24,6 +24,7 @@ enum class Order : std::uint8_t { kDisplay, kDecoding };
 // A picture that a plan wants of a stream whose index is known.
 struct WantedPicture {
   const KnownPicture* known = nullptr;
+  std::span<const KnownPicture> all;  // of the stream, by decode_index
   Detail detail;
   std::int64_t last_use = -1;  // decode_index of the last picture whose motion is derived from its
 };

@@ -18,9 +18,14 @@ using Bytes = std::vector<std::uint8_t>;
 
 // The parameter sets in force for a picture. What they say is the codec's own.
 struct ParameterSets {
+  // One of a slot, which is its kind and id, takes the place of the one before it.
+  struct Unit {
+    int slot = 0;
+    std::shared_ptr<const Bytes> nal_unit;
+  };
+
   virtual ~ParameterSets() = default;
-  // The NAL units, in the order in which a decoder takes them; none for codecs without.
-  std::vector<std::shared_ptr<const Bytes>> nal_units;
+  std::vector<Unit> units;  // in the order in which a decoder takes them; none for codecs without
 };
 
 enum class SliceType : std::uint8_t { kB = 0, kP = 1, kI = 2 };
@@ -93,6 +98,7 @@ struct KnownPicture : PictureHeaders {
 
 struct CodecPicture : PictureHeaders {
   int temporal_id = 0;
+  int num_coded = 1;  // coded pictures that it is made of: fields of a frame that is shown
   AccessUnitTag tag;
   double duration = 0;  // seconds, by the stream's own timing; 0 where it has none
   std::vector<Slice> slices;
