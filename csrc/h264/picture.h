@@ -1,6 +1,7 @@
 // The pictures that all codecs share, as this room names their parts, and the parameter sets in force for them.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -23,15 +24,16 @@ using codec::Slice;
 using codec::SliceType;
 using codec::Structure;
 
-// An SPS and a PPS that fit each other.
+// An SPS and every PPS that names it, because the slices of a picture may differ in theirs.
 struct ActiveSets final : codec::ParameterSets {
   std::shared_ptr<const Sps> sps;
-  std::shared_ptr<const Pps> pps;
+  std::map<int, std::shared_ptr<const Pps>> pps;  // by id
   std::shared_ptr<const codec::PictureFormat> frame_format, mbaff_format, field_format;
   std::shared_ptr<const codec::PictureFormat> shown_format;  // of Structure::kFieldPair
 };
 
-std::shared_ptr<const ActiveSets> make_active_sets(std::shared_ptr<const Sps> sps, std::shared_ptr<const Pps> pps);
+std::shared_ptr<const ActiveSets> make_active_sets(std::shared_ptr<const Sps> sps,
+                                                   std::map<int, std::shared_ptr<const Pps>> pps);
 
 // A picture as coded: a frame, a frame with macroblock-adaptive fields, or a field.
 struct CodedPicture final : CodecPicture {

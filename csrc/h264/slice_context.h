@@ -24,6 +24,7 @@ struct Collocated {
 
 struct SliceContext {
   SliceHeader header;
+  const Pps* pps = nullptr;        // of the picture's ActiveSets
   std::uint16_t slice_idx = 0;     // into CodecPicture::slices, which has the reference lists
   std::vector<std::uint8_t> rbsp;  // after the NAL unit header, without cabac_zero_words
   std::int64_t position = -1;      // of the NAL unit in the source

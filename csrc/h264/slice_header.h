@@ -59,13 +59,19 @@ struct SliceHeader {
   bool resets_order() const;  // memory_management_control_operation 5
 };
 
-// Gives the parameter sets in force, by pic_parameter_set_id.
-using ActivateSets = std::function<const ActiveSets&(int)>;
+// The parameter sets of a slice.
+struct SliceSets {
+  const Sps& sps;
+  const Pps& pps;
+};
+// Gives those in force, by pic_parameter_set_id.
+using ActivateSets = std::function<SliceSets(int)>;
 
 // Parses the header that follows the NAL unit header.
 SliceHeader parse_slice_header(BitReader& r, NalHeader nal, const ActivateSets& activate);
 
-// 7.4.1.2.4: whether a slice begins another primary coded picture than that of the slice before it.
+// 7.4.1.2.4: whether a slice begins another primary coded picture than that of the slice before it. A change of
+// pic_parameter_set_id does not count, because encoders let slices of one picture differ in it.
 bool begins_picture(const SliceHeader& header, const SliceHeader& previous, const Sps& sps);
 
 }  // namespace ove::h264
