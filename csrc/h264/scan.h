@@ -28,10 +28,10 @@ inline constexpr Scan8x8 kZigzag8x8 = zigzag_scan<8>();
 inline constexpr Scan4x4 kField4x4 = {0, 4, 1, 8, 12, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
 
 // Table 8-13, field scan
-inline constexpr Scan8x8 kField8x8 = {
-    0,  8,  16, 1,  9,  24, 32, 17, 2,  25, 40, 48, 56, 33, 10, 3,  18, 41, 49, 57, 26, 11, 4,  19, 34, 42,
-    50, 58, 27, 12, 5,  20, 35, 43, 51, 59, 28, 13, 6,  21, 36, 44, 52, 60, 29, 14, 22, 37, 45, 53, 61, 30,
-    7,  15, 38, 46, 54, 62, 23, 31, 39, 47, 55, 63};
+inline constexpr Scan8x8 kField8x8 = {0,  8,  16, 1,  9,  24, 32, 17, 2,  25, 40, 48, 56, 33, 10, 3,
+                                      18, 41, 49, 57, 26, 11, 4,  19, 34, 42, 50, 58, 27, 12, 5,  20,
+                                      35, 43, 51, 59, 28, 13, 6,  21, 36, 44, 52, 60, 29, 14, 22, 37,
+                                      45, 53, 61, 30, 7,  15, 38, 46, 54, 62, 23, 31, 39, 47, 55, 63};
 
 // The 8x8 scan of CAVLC, which codes every fourth coefficient as a 4x4 block of its own (7.3.5.3.2): the positions of
 // the coefficients of the first such block, then of the second ...

@@ -2,6 +2,7 @@
 // picture, so pictures parse independently of each other.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -34,9 +35,9 @@ struct alignas(64) MbRecord {
   std::array<Coefficients, 3> coefficients{};
   std::array<std::array<AbsMvd, 4>, 2> mvd_bottom{}, mvd_right{};  // by list
   std::uint8_t flags = 0;
-  std::uint8_t cbp = 0;                    // CodedBlockPatternLuma | CodedBlockPatternChroma << 4
-  std::uint8_t coded_dc = 0;               // coded_block_flag of the DC block by plane
-  std::array<std::uint8_t, 2> ref_idx{};   // by list: quadrants whose ref_idx is over 0, and over 1 from bit 4 on
+  std::uint8_t cbp = 0;                   // CodedBlockPatternLuma | CodedBlockPatternChroma << 4
+  std::uint8_t coded_dc = 0;              // coded_block_flag of the DC block by plane
+  std::array<std::uint8_t, 2> ref_idx{};  // by list: quadrants whose ref_idx is over 0, and over 1 from bit 4 on
 
   bool has(std::uint8_t flag) const { return (flags & flag) != 0; }
 };
@@ -117,6 +118,28 @@ class SliceDataParser {
   void derive_intra_mode(int block, int size4, int coded);
   int intra_mode_at(int x4, int y4) const;
 
+  // Where the coefficients of a block go
+  struct Target {
+    std::int32_t* out;          // null: parsed and dropped
+    const std::uint8_t* scan;   // position by index
+    const std::int32_t* scale;  // LevelScale by position, null for levels as they are
+    int qp_per;                 // QP'Y / 6
+    int shift;                  // of the scaled value, after rounding
+
+    // `index` in the scan of the block
+    [[gnu::always_inline]] void put(int index, std::int32_t level) const {
+      const std::size_t at = scan[index];
+      if (scale == nullptr) {
+        out[at] = level;
+        return;
+      }
+      const std::int64_t scaled = ((std::int64_t{level} * scale[at] << qp_per) + (1 << (shift - 1))) >> shift;
+      out[at] = static_cast<std::int32_t>(std::clamp(scaled, -kMaxCoefficient, kMaxCoefficient));
+    }
+  };
+  // ctxBlockCat of Table 9-42; those of Cb and Cr in 4:4:4 are those of luma with another plane
+  enum Category : int { kLumaDc, kLumaAc, kLuma4x4, kChromaDc, kChromaAc, kLuma8x8 };
+
   // residual.cpp: 7.3.5.3
   template <bool kCabac>
   void residual();
@@ -126,22 +149,14 @@ class SliceDataParser {
   void residual_16x16(int plane);
   template <bool kCabac>
   void residual_chroma();
+  template <bool kCabac>
+  int residual_block(Category category, int plane, int x4, int y4, int first, int count, const Target& target);
   void gather_coefficients();
-  void reconstruct_16x16(bool coded);
+  void keep_coefficients();
+  bool has_coded_dc(const MbRecord& record, int plane) const { return (record.coded_dc >> plane & 1) != 0; }
+  void reconstruct_16x16();
   void reconstruct_block(int x4, int y4, int size4, std::int32_t* coefficients);
   void prepare_scaling();
-
-  // Where the coefficients of a block go
-  struct Target {
-    std::int32_t* out;          // null: parsed and dropped
-    const std::uint8_t* scan;   // position by index
-    const std::int32_t* scale;  // LevelScale by position, null for levels as they are
-    int qp_per;                 // QP'Y / 6
-    int shift;                  // of the scaled value, after rounding
-    void put(int index, std::int32_t level) const;
-  };
-  // ctxBlockCat of Table 9-42; those of Cb and Cr in 4:4:4 are those of luma with another plane
-  enum Category : int { kLumaDc, kLumaAc, kLuma4x4, kChromaDc, kChromaAc, kLuma8x8 };
 
   // mb_cabac.cpp: the syntax elements in CABAC (9.3.2, 9.3.3)
   bool cabac_mb_skip_flag();
@@ -171,7 +186,8 @@ class SliceDataParser {
   // residual_cabac.cpp, residual_cavlc.cpp: one block; returns the number of coefficients (CAVLC) or whether there are
   // any. (x4, y4) is its place in the grid of its plane. The caller keeps the return value there. `first` and `count`:
   // index in the scan of the first coefficient, number of coefficients.
-  int cabac_residual_block(Category category, int plane, int coded_inc, int first, int count, const Target& target);
+  int cabac_residual_block(Category category, int plane, int first, int count, const Target& target);
+  bool cabac_coded_block_flag(Category category, int plane, int increment);
   template <Category kCategory>
   int cabac_residual_block(int plane, int first, int count, const Target& target);
   int cavlc_residual_block(int nc, int first, int count, const Target& target);
@@ -189,7 +205,7 @@ class SliceDataParser {
   const int field_kind_;  // PictureBuffers::field of a frame macroblock: 0, or 1 or 2 in field pictures
   const int width_in_mbs_, size_in_mbs_;
   const int qp_bd_offset_;
-  std::vector<MbRecord> records_;       // of two rows of macroblocks (MBAFF: of pairs), by turns; pairs side by side
+  std::vector<MbRecord> records_;         // of two rows of macroblocks (MBAFF: of pairs), by turns; pairs side by side
   std::vector<std::int8_t> intra_modes_;  // Intra4x4PredMode by macroblock and block in raster order; only lossless SPS
   int parsed_ = 0;
 
@@ -205,8 +221,8 @@ class SliceDataParser {
   CavlcReader cavlc_{{}, 0};
   const Pps* scaling_pps_ = nullptr;  // that level_scales_ are of
   LevelScales level_scales_;
-  int qp_ = 0;             // QPY, running
-  int last_qp_delta_ = 0;  // mb_qp_delta of the previous macroblock
+  int qp_ = 0;                // QPY, running
+  int last_qp_delta_ = 0;     // mb_qp_delta of the previous macroblock
   std::size_t mb_begin_ = 0;  // bit where the current macroblock began
 
   // of the macroblock
@@ -216,7 +232,7 @@ class SliceDataParser {
   bool bottom_ = false;  // of its pair
   bool field_scan_ = false;
   MbRecord* record_ = nullptr;
-  MbRecord none_;  // stands for a neighbour that is not available
+  MbRecord none_;                          // stands for a neighbour that is not available
   std::array<const MbRecord*, 4> left_{};  // beside each row of 4x4 blocks
   std::array<std::uint8_t, 4> left_row_{0, 1, 2, 3};
   const MbRecord* above_ = nullptr;
