@@ -83,19 +83,15 @@ void SyntaxDecoder::decode_nal(const NalUnit& unit, const codec::AccessUnitTag& 
   }
 }
 
-void SyntaxDecoder::decode_slice(const NalUnit& unit, NalHeader nal, const codec::AccessUnitTag& tag,
-                                 std::int64_t position) {
-  SliceContext slice;
-  slice.position = position;
-  slice.rbsp = to_rbsp(unit.bytes.subspan(kNalHeaderSize));
-  while (!slice.rbsp.empty() && slice.rbsp.back() == 0) slice.rbsp.pop_back();  // cabac_zero_words are no slice data
-  const auto reader = [&] { return BitReader(slice.rbsp); };
-  BitReader first = reader();
+// Reads the header of a slice. Gives its parameter sets, null where it is not decoded.
+std::shared_ptr<const ActiveSets> SyntaxDecoder::read_header(NalHeader nal, const codec::AccessUnitTag& tag,
+                                                             SliceContext& slice) {
+  BitReader first(slice.rbsp);
   const bool at_first_mb = first.ue() == 0;
   first.ue();  // slice_type
   const int pps_id = first.ue(255, "pic_parameter_set_id");
   const auto parse = [&](const ActiveSets& sets, const Pps& pps) {
-    BitReader r = reader();
+    BitReader r(slice.rbsp);
     return parse_slice_header(r, nal, [&](int) { return SliceSets{*sets.sps, pps}; });
   };
   // Redundant slices begin no picture, whose index is not asked for them.
@@ -103,17 +99,35 @@ void SyntaxDecoder::decode_slice(const NalUnit& unit, NalHeader nal, const codec
     const auto pps = last_sets_->pps.find(pps_id);
     if (pps != last_sets_->pps.end() && pps->second->redundant_pic_cnt_present &&
         parse(*last_sets_, *pps->second).redundant_pic_cnt > 0) {
-      return;
+      return nullptr;
     }
   }
   auto sets = source_->activate(pps_id, nal, tag, at_first_mb);
-  if (!sets) {
-    if (at_first_mb) finish_picture();
-    return;
+  if (sets) {
+    slice.header = parse(*sets, *sets->pps.at(pps_id));
+    if (slice.header.redundant_pic_cnt > 0) return nullptr;
+  } else if (at_first_mb) {
+    finish_picture();
   }
-  slice.header = parse(*sets, *sets->pps.at(pps_id));
-  if (slice.header.redundant_pic_cnt > 0) return;
+  return sets;
+}
 
+void SyntaxDecoder::decode_slice(const NalUnit& unit, NalHeader nal, const codec::AccessUnitTag& tag,
+                                 std::int64_t position) {
+  SliceContext slice;
+  slice.position = position;
+  slice.rbsp = to_rbsp(unit.bytes.subspan(kNalHeaderSize));
+  while (!slice.rbsp.empty() && slice.rbsp.back() == 0) slice.rbsp.pop_back();  // cabac_zero_words are no slice data
+  std::shared_ptr<const ActiveSets> sets;
+  try {
+    sets = read_header(nal, tag, slice);
+  } catch (const Error&) {
+    finish_picture();  // which may be complete: where the slice belongs is not known
+    throw;
+  }
+  if (!sets) return;
+
+  const bool at_first_mb = slice.header.first_mb == 0;
   const bool other = !task_ || begins_picture(slice.header, task_->last_header(), *sets->sps);
   if (other || at_first_mb) {
     if (!other && task_->header().first_mb != 0) {

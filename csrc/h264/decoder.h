@@ -26,6 +26,7 @@ class SyntaxDecoder final : public codec::Decoder {
   void abandon() override;
 
   void decode_nal(const NalUnit& unit, const codec::AccessUnitTag& tag, std::int64_t position);
+  std::shared_ptr<const ActiveSets> read_header(NalHeader nal, const codec::AccessUnitTag& tag, SliceContext& slice);
   void decode_slice(const NalUnit& unit, NalHeader nal, const codec::AccessUnitTag& tag, std::int64_t position);
   bool is_second_field(const SliceHeader& header) const;
   void begin_picture(const SliceHeader& header, std::shared_ptr<const ActiveSets> sets,
