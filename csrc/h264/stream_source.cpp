@@ -168,10 +168,10 @@ void StreamSource::begin(const SliceHeader& header, const ActiveSets& sets, bool
     if (!header.is_field() || p == parity(header.structure)) current_->poc[p] = poc[p];
   }
   dpb_.number(header.frame_num, sps);
-  const std::int64_t held = std::ssize(dpb_.frames());
-  options_.limits.check(&Limits::max_dpb_pictures, std::max<std::int64_t>(held, sps.max_dpb_frames()),
+  options_.limits.check(&Limits::max_dpb_pictures, sps.max_dpb_frames(),
                         "the number of pictures in the decoded picture buffer");
-  options_.limits.check(&Limits::max_dpb_luma_samples, (held + 1) * sps.width() * sps.height(),
+  const std::int64_t held = std::ssize(dpb_.frames()) + 1;
+  options_.limits.check(&Limits::max_dpb_luma_samples, held * sps.width() * sps.height(),
                         "the number of luma samples in the decoded picture buffer");
 }
 
