@@ -27,7 +27,7 @@ SliceDataParser::SliceDataParser(const ActiveSets& sets, CodedPicture& picture)
       qp_bd_offset_(sps_.qp_bd_offset()),
       records_(static_cast<std::size_t>(width_in_mbs_) * (mbaff_ ? 4 : 2)),
       level_scales_(flat_scaling_factors()) {
-  if (sps_.qpprime_y_zero_transform_bypass) intra_modes_.resize(static_cast<std::size_t>(size_in_mbs_) * 16);
+  if (sps_.qpprime_y_zero_transform_bypass) intra_modes_.resize(static_cast<std::size_t>(size_in_mbs_) * 16, -1);
   picture.mb_types.resize(static_cast<std::size_t>(size_in_mbs_));
   none_.cbp = 0x0F;  // 9.3.3.1.1.4
 }
