@@ -18,6 +18,7 @@ extern "C" {
 #include "check.h"
 #include "common/error.h"
 #include "mutator.h"
+#include "reader/codecs.h"
 #include "reader/video_reader.h"
 
 namespace ove::fuzz {
@@ -27,7 +28,7 @@ namespace {
 media::Demuxer open(std::span<const std::uint8_t> file) {
   // Its own memory, so that a read past its end is seen.
   const auto bytes = std::make_shared<const std::vector<std::uint8_t>>(file.begin(), file.end());
-  return {std::make_unique<media::MemorySource>(*bytes, bytes), "file"};
+  return {std::make_unique<media::MemorySource>(*bytes, bytes), "file", reader::sniff_byte_stream};
 }
 
 struct Reading {
@@ -82,11 +83,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   reader::ReaderOptions options;
   options.threads = flags & 1 ? 2 : 1;
-  options.order = flags & 2 ? hevc::Order::kDecoding : hevc::Order::kDisplay;
+  options.order = flags & 2 ? codec::Order::kDecoding : codec::Order::kDisplay;
   options.limits.max_luma_samples = kMaxLumaSamples;
   options.limits.max_slice_segments = 256;
   const Reading all = read(file, options);
-  if (all.pictures.empty() || options.order == hevc::Order::kDecoding) return 0;
+  if (all.pictures.empty() || options.order == codec::Order::kDecoding) return 0;
 
   try {
     options.index = std::make_shared<const reader::VideoIndex>(reader::index_video(open(file), options.limits));

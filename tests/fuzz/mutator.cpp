@@ -29,7 +29,7 @@ Parts take_apart(std::span<const std::uint8_t> input) {
   const std::size_t begin = annex_b_begin(input);
   Parts parts;
   parts.before.assign(input.begin(), input.begin() + static_cast<std::ptrdiff_t>(begin));
-  for (const NalUnit& unit : split_annex_b(input.subspan(begin))) parts.units.push_back(to_rbsp(unit.bytes));
+  for (const NalUnit& unit : NalFraming().split(input.subspan(begin))) parts.units.push_back(to_rbsp(unit.bytes));
   return parts;
 }
 
