@@ -30,7 +30,7 @@ constexpr SubMb kSubMbB[13] = {{SubMbType::kSubDirect, 0}, {SubMbType::kSub8x8, 
 
 template <bool kCabac>
 void SliceDataParser::macroblock_layer() {
-  mb_ = Macroblock{};
+  mb_.reset();
   set_type(kCabac ? cabac_mb_type() : cavlc_mb_type());
   if (!intra_modes_.empty()) {
     std::fill_n(intra_modes_.begin() + static_cast<std::ptrdiff_t>(mb_index_ * 16), 16,
@@ -39,7 +39,6 @@ void SliceDataParser::macroblock_layer() {
   if (mb_.type == MbType::kPcm) return pcm_samples<kCabac>();
 
   const bool transform_8x8_mode = pps_->transform_8x8_mode;
-  InterMacroblock inter;
   if (mb_.intra()) {
     if (mb_.type == MbType::kIntra4x4 && transform_8x8_mode) {
       mb_.transform_8x8 = kCabac ? cabac_transform_size_8x8_flag() : cavlc_.flag() != 0;
@@ -48,7 +47,7 @@ void SliceDataParser::macroblock_layer() {
     intra_prediction<kCabac>();
   } else {
     if (mb_.type == MbType::k8x8) sub_mb_types<kCabac>();
-    inter_prediction<kCabac>(inter);
+    inter_prediction<kCabac>();
   }
   if (mb_.type != MbType::kIntra16x16) {
     mb_.cbp = kCabac ? cabac_coded_block_pattern() : cavlc_coded_block_pattern();
@@ -56,10 +55,7 @@ void SliceDataParser::macroblock_layer() {
       mb_.transform_8x8 = kCabac ? cabac_transform_size_8x8_flag() : cavlc_.flag() != 0;
     }
   }
-  if (!mb_.intra()) {
-    inter.transform_8x8 = mb_.transform_8x8;
-    motion_->macroblocks.push_back(inter);
-  }
+  if (!mb_.intra()) motion_->macroblocks.back().transform_8x8 = mb_.transform_8x8;
   keep_record();
   if (mb_.cbp != 0 || mb_.type == MbType::kIntra16x16) {
     mb_qp_delta<kCabac>();
@@ -165,12 +161,9 @@ void SliceDataParser::sub_mb_types() {
 
 // ref_idx and mvd of all partitions
 template <bool kCabac>
-void SliceDataParser::inter_prediction(InterMacroblock& out) {
-  out.mb_addr = static_cast<std::uint32_t>(mb_addr_);
-  out.type = mb_.type;
-  out.field = field_;
+void SliceDataParser::inter_prediction() {
+  InterMacroblock& out = append_macroblock();
   out.sub = mb_.sub;
-  out.ref_idx = {{{-1, -1, -1, -1}, {-1, -1, -1, -1}}};
   if constexpr (kCabac) gather_motion();
   if (mb_.type == MbType::kDirect) return;
   const int width = mb_.type == MbType::k16x16 || mb_.type == MbType::k16x8 ? 2 : 1;  // of a partition, in quadrants

@@ -86,11 +86,13 @@ bool SliceDataParser::cabac_transform_size_8x8_flag() {
 
 // 9.3.3.1.1.4
 int SliceDataParser::cabac_coded_block_pattern() {
+  Cabac cabac = cabac_;  // a local engine, so that it stays in registers
+  const auto decide = [&](int context) { return cabac.decision(contexts_[static_cast<std::size_t>(context)]); };
   const auto left_bit = [&](std::size_t quadrant_row) {
     return left_[2 * quadrant_row]->cbp >> ((left_row_[2 * quadrant_row] >> 1) * 2 + 1) & 1;
   };
   const int left0 = left_bit(0), left1 = left_bit(1), above0 = above_->cbp >> 2 & 1, above1 = above_->cbp >> 3 & 1;
-  const auto bin = [&](int a, int b) { return decision(kCtxCodedBlockPatternLuma + (a ^ 1) + 2 * (b ^ 1)); };
+  const auto bin = [&](int a, int b) { return decide(kCtxCodedBlockPatternLuma + (a ^ 1) + 2 * (b ^ 1)); };
   const int b0 = bin(left0, above0);
   const int b1 = bin(b0, above1);
   const int b2 = bin(left1, b0);
@@ -98,10 +100,11 @@ int SliceDataParser::cabac_coded_block_pattern() {
   int cbp = b0 | b1 << 1 | b2 << 2 | b3 << 3;
   if (sps_.chroma_format_idc == 1 || sps_.chroma_format_idc == 2) {
     const int left = left_[0]->cbp >> 4, above = above_->cbp >> 4;
-    if (decision(kCtxCodedBlockPatternChroma + (left != 0) + 2 * (above != 0))) {
-      cbp |= decision(kCtxCodedBlockPatternChroma + 4 + (left == 2) + 2 * (above == 2)) ? 0x20 : 0x10;
+    if (decide(kCtxCodedBlockPatternChroma + (left != 0) + 2 * (above != 0))) {
+      cbp |= decide(kCtxCodedBlockPatternChroma + 4 + (left == 2) + 2 * (above == 2)) ? 0x20 : 0x10;
     }
   }
+  cabac_ = cabac;
   return cbp;
 }
 
@@ -144,20 +147,20 @@ int SliceDataParser::cabac_ref_idx(int list, int quadrant, int count) {
 }
 
 // 9.3.3.1.1.7; `sum` is that of the neighbours' absolute differences
-int SliceDataParser::cabac_mvd_component(int context, int sum) {
-  if (!decision(context + (sum < 3 ? 0 : sum > 32 ? 2 : 1))) return 0;
+[[gnu::always_inline]] inline int SliceDataParser::cabac_mvd_component(Cabac& cabac, int context, int sum) {
+  ContextState* const contexts = contexts_.data() + context;
+  if (!cabac.decision(contexts[(sum > 2) + (sum > 32)])) return 0;
   int value = 1;
-  for (int increment = 3; value < 9 && decision(context + increment); ++value)
-    increment = increment < 6 ? increment + 1 : 6;
+  for (int increment = 3; value < 9 && cabac.decision(contexts[increment]); ++value) increment += increment < 6;
   if (value == 9) {  // 9.3.2.3: a suffix, Exp-Golomb of order 3
     int k = 3;
-    while (cabac_.bypass()) {
+    while (cabac.bypass()) {
       value += 1 << k;
       if (++k > 16) throw InvalidBitstreamError("a motion vector difference is out of range");
     }
-    value += static_cast<int>(cabac_.bypass_bits(k));
+    value += static_cast<int>(cabac.bypass_bits(k));
   }
-  if (cabac_.bypass()) value = -value;
+  if (cabac.bypass()) value = -value;
   if (value < -32768 || value > 32767) throw InvalidBitstreamError("a motion vector difference is out of range");
   return value;
 }
@@ -166,8 +169,10 @@ Mv SliceDataParser::cabac_mvd(int list, int x4, int y4) {
   const auto& grid = mvd_grid_[static_cast<std::size_t>(list)];
   const std::size_t at = grid_at(x4, y4);
   const MbRecord::AbsMvd a = grid[at - 1], b = grid[at - kGridRow];
-  const int x = cabac_mvd_component(kCtxMvdX, a.x + b.x);
-  const int y = cabac_mvd_component(kCtxMvdY, a.y + b.y);
+  Cabac cabac = cabac_;
+  const int x = cabac_mvd_component(cabac, kCtxMvdX, a.x + b.x);
+  const int y = cabac_mvd_component(cabac, kCtxMvdY, a.y + b.y);
+  cabac_ = cabac;
   return {static_cast<std::int16_t>(x), static_cast<std::int16_t>(y)};
 }
 

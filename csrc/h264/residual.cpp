@@ -87,22 +87,18 @@ void SliceDataParser::keep_coefficients() {
 }
 
 // A block that has a place in the grid of its plane
-template <bool kCabac>
-int SliceDataParser::residual_block(Category category, int plane, int x4, int y4, int first, int count,
-                                    const Target& target) {
-  const std::size_t at = grid_at(x4, y4);
-  std::uint8_t& here = coefficient_grid_[static_cast<std::size_t>(plane)][at];
+template <bool kCabac, SliceDataParser::Category kCategory>
+[[gnu::always_inline]] inline int SliceDataParser::residual_block(int plane, int x4, int y4, int first, int count,
+                                                                  const Target& target) {
+  std::uint8_t* const here = &coefficient_grid_[static_cast<std::size_t>(plane)][grid_at(x4, y4)];
   int coded;
   if constexpr (kCabac) {
-    const std::uint8_t* const grid = &here;
-    const int contexts = category == kChromaAc ? 0 : plane;
-    const int increment = (grid[-1] != 0) + 2 * (grid[-kGridRow] != 0);
-    coded = cabac_coded_block_flag(category, contexts, increment) &&
-            cabac_residual_block(category, contexts, first, count, target);
+    const int increment = (here[-1] != 0) + 2 * (here[-kGridRow] != 0);
+    coded = cabac_residual_block<kCategory>(kCategory == kChromaAc ? 0 : plane, increment, first, count, target);
   } else {
     coded = cavlc_residual_block(cavlc_nc(plane, x4, y4), first, count, target);
   }
-  here = static_cast<std::uint8_t>(coded);
+  *here = static_cast<std::uint8_t>(coded);
   return coded;
 }
 
@@ -127,15 +123,14 @@ void SliceDataParser::residual_luma(int plane) {
       int coded = 0;
       if constexpr (kCabac) {
         std::uint8_t* const grid = &coefficient_grid_[static_cast<std::size_t>(plane)][grid_at(x4, y4)];
-        const int increment = (grid[-1] != 0) + 2 * (grid[-kGridRow] != 0);
-        coded = (sps_.chroma_format_idc != 3 || cabac_coded_block_flag(kLuma8x8, plane, increment)) &&
-                cabac_residual_block(kLuma8x8, plane, 0, 64, target);
+        const int increment = sps_.chroma_format_idc == 3 ? (grid[-1] != 0) + 2 * (grid[-kGridRow] != 0) : -1;
+        coded = cabac_residual_block<kLuma8x8>(plane, increment, 0, 64, target);
         const auto value = static_cast<std::uint8_t>(coded);
         grid[0] = grid[1] = grid[kGridRow] = grid[kGridRow + 1] = value;
       } else {
         for (int i = 0; i < 4; ++i) {
           target.scan = scan.data() + 16 * i;
-          coded += residual_block<false>(kLuma4x4, plane, x4 + (i & 1), y4 + (i >> 1), 0, 16, target);
+          coded += residual_block<false, kLuma4x4>(plane, x4 + (i & 1), y4 + (i >> 1), 0, 16, target);
         }
       }
       if (store && coded) reconstruct_block(x4, y4, 2, coefficients_.data());
@@ -151,7 +146,7 @@ void SliceDataParser::residual_luma(int plane) {
       continue;
     }
     const int x4 = block_x4(block), y4 = block_y4(block);
-    const int coded = residual_block<kCabac>(kLuma4x4, plane, x4, y4, 0, 16, target);
+    const int coded = residual_block<kCabac, kLuma4x4>(plane, x4, y4, 0, 16, target);
     if (store && coded) reconstruct_block(x4, y4, 1, coefficients_.data());
   }
 }
@@ -166,7 +161,7 @@ void SliceDataParser::residual_16x16(int plane) {
   int coded;
   if constexpr (kCabac) {
     const int increment = has_coded_dc(*left_[0], plane) + 2 * has_coded_dc(*above_, plane);
-    coded = cabac_coded_block_flag(kLumaDc, plane, increment) && cabac_residual_block(kLumaDc, plane, 0, 16, target);
+    coded = cabac_residual_block<kLumaDc>(plane, increment, 0, 16, target);
     if (coded) record_->coded_dc = static_cast<std::uint8_t>(record_->coded_dc | 1 << plane);
   } else {
     coded = cavlc_residual_block(cavlc_nc(plane, 0, 0), 0, 16, target);
@@ -178,7 +173,7 @@ void SliceDataParser::residual_16x16(int plane) {
     for (int block = 0; block < 16; ++block) {
       const int x4 = block_x4(block), y4 = block_y4(block);
       if (store) target.out = coefficients_.data() + 16 * (y4 * 4 + x4);
-      coded |= residual_block<kCabac>(kLumaAc, plane, x4, y4, 1, 15, target);
+      coded |= residual_block<kCabac, kLumaAc>(plane, x4, y4, 1, 15, target);
     }
   }
   if (store && coded) reconstruct_16x16();
@@ -193,8 +188,7 @@ void SliceDataParser::residual_chroma() {
   for (int plane = 1; plane < 3; ++plane) {
     if constexpr (kCabac) {
       const int increment = has_coded_dc(*left_[0], plane) + 2 * has_coded_dc(*above_, plane);
-      if (cabac_coded_block_flag(kChromaDc, 0, increment)) {
-        cabac_residual_block(kChromaDc, 0, 0, 4 * num_8x8, target);
+      if (cabac_residual_block<kChromaDc>(0, increment, 0, 4 * num_8x8, target)) {
         record_->coded_dc = static_cast<std::uint8_t>(record_->coded_dc | 1 << plane);
       }
     } else {
@@ -204,7 +198,7 @@ void SliceDataParser::residual_chroma() {
   if (!(mb_.cbp & 0x20)) return;
   for (int plane = 1; plane < 3; ++plane) {
     for (int block = 0; block < 4 * num_8x8; ++block) {
-      residual_block<kCabac>(kChromaAc, plane, 2 + (block & 1), (num_8x8 == 1 ? 2 : 0) + (block >> 1), 1, 15, target);
+      residual_block<kCabac, kChromaAc>(plane, 2 + (block & 1), (num_8x8 == 1 ? 2 : 0) + (block >> 1), 1, 15, target);
     }
   }
 }

@@ -24,7 +24,7 @@ constexpr std::uint8_t kLast8x8[63] = {0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
                                        4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7, 8, 8, 8};
 
 // 9.3.2.3: the suffix of coeff_abs_level_minus1, Exp-Golomb of order 0
-int level_suffix(Cabac& cabac) {
+[[gnu::always_inline]] inline int level_suffix(Cabac& cabac) {
   const std::uint32_t bins = cabac.peek_bypass16();
   const int ones = std::countl_one(static_cast<std::uint16_t>(bins));
   if (ones < 8) {  // the whole code is among the bins
@@ -33,8 +33,7 @@ int level_suffix(Cabac& cabac) {
     cabac.skip_bypass(taken, length);
     return (1 << ones) - 1 + static_cast<int>(taken & ((1U << ones) - 1));
   }
-  int k = 0;
-  int value = 0;
+  int k = 0, value = 0;
   while (cabac.bypass()) {
     value += 1 << k;
     if (++k > 22) throw InvalidBitstreamError("a transform coefficient level is out of range");
@@ -46,34 +45,19 @@ int level_suffix(Cabac& cabac) {
 
 }  // namespace
 
-bool SliceDataParser::cabac_coded_block_flag(Category category, int plane, int increment) {
-  const int base = category == kLuma8x8 ? kCtxCodedBlock8x8 : kCtxCodedBlock + kCodedOffset[category];
-  return decision(plane * kNumContexts + base + increment) != 0;
-}
-
-int SliceDataParser::cabac_residual_block(Category category, int plane, int first, int count, const Target& target) {
-  switch (category) {
-    case kLumaDc:
-      return cabac_residual_block<kLumaDc>(plane, first, count, target);
-    case kLumaAc:
-      return cabac_residual_block<kLumaAc>(plane, first, count, target);
-    case kLuma4x4:
-      return cabac_residual_block<kLuma4x4>(plane, first, count, target);
-    case kChromaDc:
-      return cabac_residual_block<kChromaDc>(plane, first, count, target);
-    case kChromaAc:
-      return cabac_residual_block<kChromaAc>(plane, first, count, target);
-    default:
-      return cabac_residual_block<kLuma8x8>(plane, first, count, target);
-  }
-}
-
 template <SliceDataParser::Category kCategory>
-int SliceDataParser::cabac_residual_block(int plane, int first, int count, const Target& target) {
+int SliceDataParser::cabac_residual_block(int plane, int coded_increment, int first, int count, const Target& target) {
   constexpr bool k8x8 = kCategory == kLuma8x8;
   // A local engine, so that it stays in registers.
   Cabac cabac = cabac_;
   ContextState* const contexts = contexts_.data() + plane * kNumContexts;
+  if (!k8x8 || coded_increment >= 0) {
+    constexpr int kCoded = k8x8 ? int{kCtxCodedBlock8x8} : kCtxCodedBlock + kCodedOffset[kCategory];
+    if (!cabac.decision(contexts[kCoded + coded_increment])) {
+      cabac_ = cabac;
+      return 0;
+    }
+  }
   ContextState* const significant =
       contexts + (k8x8 ? (field_scan_ ? kCtxSignificant8x8Field : kCtxSignificant8x8Frame)
                        : (field_scan_ ? kCtxSignificantField : kCtxSignificantFrame) + kSignificantOffset[kCategory]);
@@ -126,5 +110,11 @@ int SliceDataParser::cabac_residual_block(int plane, int first, int count, const
   cabac_ = cabac;
   return 1;
 }
+template int SliceDataParser::cabac_residual_block<SliceDataParser::kLumaDc>(int, int, int, int, const Target&);
+template int SliceDataParser::cabac_residual_block<SliceDataParser::kLumaAc>(int, int, int, int, const Target&);
+template int SliceDataParser::cabac_residual_block<SliceDataParser::kLuma4x4>(int, int, int, int, const Target&);
+template int SliceDataParser::cabac_residual_block<SliceDataParser::kChromaDc>(int, int, int, int, const Target&);
+template int SliceDataParser::cabac_residual_block<SliceDataParser::kChromaAc>(int, int, int, int, const Target&);
+template int SliceDataParser::cabac_residual_block<SliceDataParser::kLuma8x8>(int, int, int, int, const Target&);
 
 }  // namespace ove::h264

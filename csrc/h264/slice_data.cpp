@@ -231,16 +231,23 @@ void SliceDataParser::next_macroblock() {
   }
 }
 
+// In place, because a copy would wait for the parts that it is made of.
+InterMacroblock& SliceDataParser::append_macroblock() {
+  InterMacroblock& out = motion_->macroblocks.emplace_back();
+  out.mb_addr = static_cast<std::uint32_t>(mb_addr_);
+  out.type = mb_.type;
+  out.field = field_;
+  out.ref_idx = {{{-1, -1, -1, -1}, {-1, -1, -1, -1}}};
+  return out;
+}
+
 void SliceDataParser::skip_macroblock() {
   mb_.type = MbType::kSkip;
   mb_.transform_8x8 = false;
   last_qp_delta_ = 0;
   *record_ = MbRecord{};
   record_->flags = field_ ? MbRecord::kField : 0;
-  motion_->macroblocks.push_back({.mb_addr = static_cast<std::uint32_t>(mb_addr_),
-                                  .type = MbType::kSkip,
-                                  .field = field_,
-                                  .ref_idx = {{{-1, -1, -1, -1}, {-1, -1, -1, -1}}}});
+  append_macroblock();
 }
 
 // `position`: the bit behind the macroblock

@@ -74,6 +74,12 @@ class SliceDataParser {
     std::array<std::uint8_t, 4> lists{};  // by 8x8 quadrant
     bool ref_idx_is_0 = false;            // P_8x8ref0
     bool intra() const { return is_intra(type); }
+    // Field by field, because a copy would wait for the parts that it is made of.
+    void reset() {
+      transform_8x8 = chroma_mode = ref_idx_is_0 = false;
+      cbp = 0;
+      sub.fill(SubMbType::kSub8x8);
+    }
   };
   // mb_type of Tables 7-11, 7-13 or 7-14, and the table
   struct CodedType {
@@ -106,7 +112,8 @@ class SliceDataParser {
   template <bool kCabac>
   void sub_mb_types();
   template <bool kCabac>
-  void inter_prediction(InterMacroblock& out);
+  void inter_prediction();
+  InterMacroblock& append_macroblock();
   void append_mvd(int list, int x4, int y4, int width4, int height4, Mv mvd);
   template <bool kCabac>
   void mb_qp_delta();
@@ -149,8 +156,8 @@ class SliceDataParser {
   void residual_16x16(int plane);
   template <bool kCabac>
   void residual_chroma();
-  template <bool kCabac>
-  int residual_block(Category category, int plane, int x4, int y4, int first, int count, const Target& target);
+  template <bool kCabac, Category kCategory>
+  int residual_block(int plane, int x4, int y4, int first, int count, const Target& target);
   void gather_coefficients();
   void keep_coefficients();
   bool has_coded_dc(const MbRecord& record, int plane) const { return (record.coded_dc >> plane & 1) != 0; }
@@ -171,7 +178,7 @@ class SliceDataParser {
   int cabac_intra_chroma_pred_mode();
   int cabac_ref_idx(int list, int quadrant, int count);
   Mv cabac_mvd(int list, int x4, int y4);
-  int cabac_mvd_component(int context, int sum);
+  int cabac_mvd_component(Cabac& cabac, int context, int sum);
 
   // mb_cavlc.cpp: the same in CAVLC (9.1, 9.2)
   CodedType cavlc_mb_type();
@@ -184,12 +191,10 @@ class SliceDataParser {
   Mv cavlc_mvd();
 
   // residual_cabac.cpp, residual_cavlc.cpp: one block; returns the number of coefficients (CAVLC) or whether there are
-  // any. (x4, y4) is its place in the grid of its plane. The caller keeps the return value there. `first` and `count`:
-  // index in the scan of the first coefficient, number of coefficients.
-  int cabac_residual_block(Category category, int plane, int first, int count, const Target& target);
-  bool cabac_coded_block_flag(Category category, int plane, int increment);
+  // any. `first` and `count`: index in the scan of the first coefficient, number of coefficients. `coded_increment`: of
+  // the context of coded_block_flag, negative where it does not come. (x4, y4): place in the grid of the plane.
   template <Category kCategory>
-  int cabac_residual_block(int plane, int first, int count, const Target& target);
+  int cabac_residual_block(int plane, int coded_increment, int first, int count, const Target& target);
   int cavlc_residual_block(int nc, int first, int count, const Target& target);
   int cavlc_nc(int plane, int x4, int y4) const;  // 9.2.1: of a block of the grid
 
