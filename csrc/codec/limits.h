@@ -11,7 +11,7 @@ struct Limits {
   std::int64_t max_luma_samples = 35'651'584;            // of a picture
   std::int64_t max_dpb_pictures = 16;                    // decoded pictures held at a time, the current one included
   std::int64_t max_dpb_luma_samples = 213'909'504;       // of these pictures together: six of the largest
-  std::int64_t max_slice_segments = 4'096;               // of a picture; slices where they have no segments
+  std::int64_t max_slice_segments = 8'704;               // of a picture; slices where they have no segments
   std::int64_t max_parameter_set_bytes = 65'536;         // of one parameter set's NAL unit
   std::int64_t max_packet_bytes = std::int64_t{1} << 28;
   std::int64_t max_nal_units = 65'536;  // of a packet

@@ -4,6 +4,9 @@
 #include <utility>
 
 #include "bitstream/nal.h"
+#include "h264/configuration.h"
+#include "h264/decoder.h"
+#include "h264/nal_unit.h"
 #include "hevc/configuration.h"
 #include "hevc/decoder.h"
 #include "hevc/nal_unit_type.h"
@@ -38,28 +41,25 @@ class NalFilter final : public media::PacketFilter {
   Marks outlasts_picture_;
 };
 
-// H.264 7.3.1: parameter sets and IDR slices with a nal_ref_idc, delimiters without. SEI reads like an H.265 picture of
-// a higher temporal sub-layer (TSA_R).
-bool marks_h264(std::span<const std::uint8_t> nal_unit) {
-  if (nal_unit.size() < 2 || (nal_unit[0] & 0x80)) return false;
-  const int type = nal_unit[0] & 0x1f, ref_idc = nal_unit[0] >> 5;
-  if (type == 5 || type == 7 || type == 8) return ref_idc != 0;
-  return ref_idc == 0 && type == 9 && (nal_unit[1] & 0x1f) == 0x10;
-}
-
 }  // namespace
 
-bool decodes(const std::string& codec) { return codec == "hevc"; }
+bool decodes(const std::string& codec) { return codec == "hevc" || codec == "h264"; }
 
 std::unique_ptr<codec::Decoder> make_decoder(const std::string& codec, codec::DecoderOptions options) {
   if (codec == "hevc") return std::make_unique<hevc::SyntaxDecoder>(std::move(options));
+  if (codec == "h264") return std::make_unique<h264::SyntaxDecoder>(std::move(options));
   throw std::invalid_argument("there is no syntax decoder for " + codec);
 }
 
 std::shared_ptr<const media::PacketFilter> make_packet_filter(const std::string& codec,
                                                               std::span<const std::uint8_t> extradata) {
-  if (codec != "hevc") return nullptr;
-  return std::make_shared<NalFilter>(hevc::parse_configuration(extradata).framing, hevc::outlasts_picture);
+  if (codec == "hevc") {
+    return std::make_shared<NalFilter>(hevc::parse_configuration(extradata).framing, hevc::outlasts_picture);
+  }
+  if (codec == "h264") {
+    return std::make_shared<NalFilter>(h264::parse_configuration(extradata).framing, h264::outlasts_picture);
+  }
+  return nullptr;
 }
 
 std::string sniff_byte_stream(std::span<const std::uint8_t> head) {
@@ -68,7 +68,7 @@ std::string sniff_byte_stream(std::span<const std::uint8_t> head) {
   for (const NalUnit& unit : NalFraming().split(head)) {
     if (unit.bytes[0] & 0x80) return {};  // forbidden_zero_bit: MPEG-1, MPEG-2 and MPEG-4 headers have it set
     hevc += hevc::marks_stream(unit.bytes);
-    h264 += marks_h264(unit.bytes);
+    h264 += h264::marks_stream(unit.bytes);
   }
   return hevc == h264 ? "" : hevc > h264 ? "hevc" : "h264";
 }

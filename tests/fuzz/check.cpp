@@ -48,7 +48,7 @@ std::size_t check_picture(const codec::CodecPicture& picture) {
       const bool used = pred[i] >> x & 1;
       if (!used && (buffers.mv[i][x] != codec::Mv() || ref_poc[2 * i + x] != 0)) finding("motion of an unused list");
     }
-    if (block_size[i] < 8 || block_size[i] > 64) finding("block_size is out of range");
+    if (block_size[i] < 4 || block_size[i] > 64) finding("block_size is out of range");
     if (skip[i] > 1 || (skip[i] && pred[i] == 0)) finding("a skipped block without motion");
     if (qp[i] > 51 || qp[i] < -6 * (picture.format->bit_depth - 8)) finding("qp is out of range");
   }

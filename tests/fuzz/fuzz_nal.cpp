@@ -1,114 +1,15 @@
-// Fuzz target: NAL units, framed as packets, into the syntax decoder.
-//
-// Input: flags, a detail pattern, the size of the extradata (2 bytes, big endian), the extradata, NAL units in Annex B.
-//   flags & 3    framing: 0 one packet as it is, 1 a packet a NAL unit, 2 the same with length prefixes, 3 one packet
-//   as
-//                it is, which the extradata may declare to have length prefixes
-//   flags & 4    decoding order
-//   flags & 8    also with two threads, which must give the same
-//   flags & 16   headers only
-//   flags & 32   residuals packed
-//   pattern      bit (packet % 8): residual too, not just motion
+// Fuzz target: NAL units into the syntax decoder of HEVC. nal_target.h tells the form of an input.
 
-#include <algorithm>
-#include <cstdint>
-#include <string>
-#include <vector>
+#include <memory>
+#include <utility>
 
-#include "check.h"
-#include "common/error.h"
 #include "hevc/decoder.h"
 #include "mutator.h"
-
-namespace ove::fuzz {
-
-namespace {
-
-constexpr std::size_t kHead = 4;
-
-struct Outcome {
-  std::vector<std::size_t> pictures;
-  std::string error;
-  bool operator==(const Outcome&) const = default;
-};
-
-std::vector<std::vector<std::uint8_t>> make_packets(std::span<const std::uint8_t> stream, int framing,
-                                                    std::size_t length_size) {
-  std::vector<std::vector<std::uint8_t>> packets;
-  if (framing == 0 || framing == 3) return {{stream.begin(), stream.end()}};
-  for (const NalUnit& unit : NalFraming().split(stream)) {
-    std::vector<std::uint8_t> packet{0, 0, 1};
-    if (framing == 2) {
-      packet.clear();
-      for (std::size_t i = length_size; i-- > 0;)
-        packet.push_back(static_cast<std::uint8_t>(unit.bytes.size() >> 8 * i));
-    }
-    packet.insert(packet.end(), unit.bytes.begin(), unit.bytes.end());
-    packets.push_back(std::move(packet));
-  }
-  return packets;
-}
-
-Outcome decode(const codec::DecoderOptions& options, std::span<const std::uint8_t> extradata,
-               const std::vector<std::vector<std::uint8_t>>& packets) {
-  Outcome outcome;
-  hevc::SyntaxDecoder decoder(options);
-  try {
-    decoder.set_extradata(extradata);
-    const auto take = [&] {
-      while (const auto picture = decoder.pop()) outcome.pictures.push_back(check_picture(*picture));
-    };
-    std::int64_t index = 0, position = 0;
-    for (const auto& packet : packets) {
-      // Its own memory, so that a read past its end is seen.
-      decoder.decode(packet, {.packet = index++, .pts = 0, .has_pts = false, .discard = false}, position);
-      position += std::ssize(packet);
-      take();
-    }
-    decoder.flush();
-    take();
-  } catch (const Error& error) {
-    outcome.error = error.what();
-    if (outcome.error.empty()) finding("an error without a message");
-  }
-  return outcome;
-}
-
-}  // namespace
-
-std::size_t annex_b_begin(std::span<const std::uint8_t> input) {
-  if (input.size() < kHead) return input.size();
-  return std::min(input.size(), kHead + (static_cast<std::size_t>(input[2]) << 8 | input[3]));
-}
-
-}  // namespace ove::fuzz
+#include "nal_target.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using namespace ove;
-  using namespace ove::fuzz;
-  const std::span input(data, size);
-  if (size < kHead) return -1;
-  const int flags = input[0], pattern = input[1];
-  const std::size_t begin = annex_b_begin(input);
-  const std::vector<std::uint8_t> extradata(input.begin() + kHead, input.begin() + static_cast<std::ptrdiff_t>(begin));
-  const std::size_t length_size = extradata.size() > 21 ? (extradata[21] & 3) + 1U : 4;
-
-  codec::DecoderOptions options;
-  options.order = flags & 4 ? codec::Order::kDecoding : codec::Order::kDisplay;
-  options.detail = [=](const codec::AccessUnitTag& tag) {
-    codec::Detail detail;
-    if (flags & 32) detail.form = codec::ResidualForm::kPacked;
-    if (!(pattern >> tag.packet % 8 & 1)) detail.amount = codec::Amount::kMotion;
-    if (flags & 16) detail.amount = codec::Amount::kHeaders;
-    return detail;
-  };
-  options.limits.max_luma_samples = kMaxLumaSamples;
-  options.limits.max_slice_segments = 256;
-  const auto packets = make_packets(input.subspan(begin), flags & 3, length_size);
-  const Outcome one = decode(options, extradata, packets);
-  if (flags & 8) {
-    options.threads = 2;
-    if (decode(options, extradata, packets) != one) finding("two threads give something else than one");
-  }
-  return 0;
+  constexpr std::size_t kLengthSizeAt = 21;  // of hvcC
+  return ove::fuzz::run_nal_units({data, size}, kLengthSizeAt, [](ove::codec::DecoderOptions options) {
+    return std::make_unique<ove::hevc::SyntaxDecoder>(std::move(options));
+  });
 }

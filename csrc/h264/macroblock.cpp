@@ -1,0 +1,303 @@
+// 7.3.5 macroblock_layer(), 7.3.5.1 mb_pred(), 7.3.5.2 sub_mb_pred()
+#include <algorithm>
+
+#include "h264/scan.h"
+#include "h264/slice_data.h"
+
+namespace ove::h264 {
+
+namespace {
+
+// Lists of the partitions of mb_type 4 to 21 of Table 7-14, by (mb_type - 4) / 2
+constexpr std::uint8_t kPartLists[9][2] = {{1, 1}, {2, 2}, {1, 2}, {2, 1}, {1, 3}, {2, 3}, {3, 1}, {3, 2}, {3, 3}};
+
+struct SubMb {
+  SubMbType type;
+  std::uint8_t lists;
+};
+
+// Table 7-17
+constexpr SubMb kSubMbP[4] = {
+    {SubMbType::kSub8x8, 1}, {SubMbType::kSub8x4, 1}, {SubMbType::kSub4x8, 1}, {SubMbType::kSub4x4, 1}};
+// Table 7-18
+constexpr SubMb kSubMbB[13] = {{SubMbType::kSubDirect, 0}, {SubMbType::kSub8x8, 1}, {SubMbType::kSub8x8, 2},
+                               {SubMbType::kSub8x8, 3},    {SubMbType::kSub8x4, 1}, {SubMbType::kSub4x8, 1},
+                               {SubMbType::kSub8x4, 2},    {SubMbType::kSub4x8, 2}, {SubMbType::kSub8x4, 3},
+                               {SubMbType::kSub4x8, 3},    {SubMbType::kSub4x4, 1}, {SubMbType::kSub4x4, 2},
+                               {SubMbType::kSub4x4, 3}};
+
+}  // namespace
+
+template <bool kCabac>
+void SliceDataParser::macroblock_layer() {
+  mb_.reset();
+  set_type(kCabac ? cabac_mb_type() : cavlc_mb_type());
+  if (!intra_modes_.empty()) {
+    std::fill_n(intra_modes_.begin() + static_cast<std::ptrdiff_t>(mb_index_ * 16), 16,
+                static_cast<std::int8_t>(mb_.intra() ? 2 : -1));
+  }
+  if (mb_.type == MbType::kPcm) return pcm_samples<kCabac>();
+
+  const bool transform_8x8_mode = pps_->transform_8x8_mode;
+  if (mb_.intra()) {
+    if (mb_.type == MbType::kIntra4x4 && transform_8x8_mode) {
+      mb_.transform_8x8 = kCabac ? cabac_transform_size_8x8_flag() : cavlc_.flag() != 0;
+      if (mb_.transform_8x8) mb_.type = MbType::kIntra8x8;
+    }
+    intra_prediction<kCabac>();
+  } else {
+    if (mb_.type == MbType::k8x8) sub_mb_types<kCabac>();
+    inter_prediction<kCabac>();
+  }
+  if (mb_.type != MbType::kIntra16x16) {
+    mb_.cbp = kCabac ? cabac_coded_block_pattern() : cavlc_coded_block_pattern();
+    if ((mb_.cbp & 15) && transform_8x8_mode && !mb_.intra() && may_be_transform_8x8()) {
+      mb_.transform_8x8 = kCabac ? cabac_transform_size_8x8_flag() : cavlc_.flag() != 0;
+    }
+  }
+  if (!mb_.intra()) motion_->macroblocks.back().transform_8x8 = mb_.transform_8x8;
+  keep_record();
+  if (mb_.cbp != 0 || mb_.type == MbType::kIntra16x16) {
+    mb_qp_delta<kCabac>();
+    residual<kCabac>();
+  } else {
+    last_qp_delta_ = 0;
+  }
+}
+template void SliceDataParser::macroblock_layer<false>();
+template void SliceDataParser::macroblock_layer<true>();
+
+void SliceDataParser::set_type(CodedType coded) {
+  if (!coded.intra) return set_inter_type(coded.value);
+  // Table 7-11
+  if (coded.value == 0) {
+    mb_.type = MbType::kIntra4x4;
+  } else if (coded.value == 25) {
+    mb_.type = MbType::kPcm;
+  } else {
+    const int type = coded.value - 1;
+    mb_.type = MbType::kIntra16x16;
+    mb_.intra16x16_mode = type % 4;
+    mb_.cbp = type / 4 % 3 << 4 | (type >= 12 ? 15 : 0);
+    // Chroma cannot be coded where there is none, or where it is coded as luma.
+    if ((mb_.cbp & 0x30) && (sps_.chroma_format_idc == 0 || sps_.chroma_format_idc == 3))
+      throw InvalidBitstreamError("mb_type has coefficients of chroma, which this format codes otherwise");
+  }
+}
+
+void SliceDataParser::set_inter_type(int value) {
+  if (header_->type == SliceType::kP) {  // Table 7-13
+    constexpr MbType kTypes[5] = {MbType::k16x16, MbType::k16x8, MbType::k8x16, MbType::k8x8, MbType::k8x8};
+    mb_.type = kTypes[value];
+    mb_.ref_idx_is_0 = value == 4;
+    mb_.lists.fill(1);
+  } else if (value == 0) {  // Table 7-14 from here on
+    mb_.type = MbType::kDirect;
+  } else if (value == 22) {
+    mb_.type = MbType::k8x8;
+  } else if (value < 4) {
+    mb_.type = MbType::k16x16;
+    mb_.lists.fill(static_cast<std::uint8_t>(value));
+  } else {
+    const std::uint8_t first = kPartLists[(value - 4) / 2][0], second = kPartLists[(value - 4) / 2][1];
+    if (value % 2 == 0) {
+      mb_.type = MbType::k16x8;
+      mb_.lists = {first, first, second, second};
+    } else {
+      mb_.type = MbType::k8x16;
+      mb_.lists = {first, second, first, second};
+    }
+  }
+}
+
+// 7.3.5: samples that are coded as they are; the entropy decoder starts anew behind them
+template <bool kCabac>
+void SliceDataParser::pcm_samples() {
+  constexpr int kChromaSamples[4] = {0, 64, 128, 256};
+  const std::size_t bits = static_cast<std::size_t>(256 * sps_.bit_depth_luma) +
+                           static_cast<std::size_t>(2 * kChromaSamples[sps_.chroma_format_idc] * sps_.bit_depth_chroma);
+  if constexpr (kCabac) {
+    const std::size_t begin = (cabac_position() + 7) / 8 + bits / 8;
+    if (begin > cabac_data_.size()) throw InvalidBitstreamError("slice data ends inside an I_PCM macroblock");
+    cabac_ = Cabac(cabac_data_.subspan(begin));
+    cabac_begin_ = begin * 8;
+  } else {
+    cavlc_.skip((8 - cavlc_.position() % 8) % 8 + bits);
+  }
+  last_qp_delta_ = 0;
+  mb_.cbp = 0x2F;
+  keep_record();
+  record_->flags |= MbRecord::kPcm;
+  record_->coded_dc = 7;
+  for (MbRecord::Coefficients& plane : record_->coefficients) {
+    plane.bottom.fill(16);
+    plane.right.fill(16);
+  }
+}
+
+template <bool kCabac>
+void SliceDataParser::intra_prediction() {
+  if (mb_.type != MbType::kIntra16x16) {
+    const int size4 = mb_.type == MbType::kIntra8x8 ? 2 : 1;
+    for (int block = 0; block < 16 / (size4 * size4); ++block) {
+      const int mode = kCabac ? cabac_intra_pred_mode() : cavlc_intra_pred_mode();
+      if (!intra_modes_.empty()) derive_intra_mode(block, size4, mode);
+    }
+  }
+  if (sps_.chroma_format_idc == 1 || sps_.chroma_format_idc == 2) {
+    mb_.chroma_mode = (kCabac ? cabac_intra_chroma_pred_mode() : cavlc_intra_chroma_pred_mode()) != 0;
+  }
+}
+
+template <bool kCabac>
+void SliceDataParser::sub_mb_types() {
+  for (std::size_t i = 0; i < 4; ++i) {
+    const int type = kCabac ? cabac_sub_mb_type() : cavlc_sub_mb_type();
+    const SubMb& sub = header_->type == SliceType::kP ? kSubMbP[type] : kSubMbB[type];
+    mb_.sub[i] = sub.type;
+    mb_.lists[i] = sub.lists;
+  }
+}
+
+// ref_idx and mvd of all partitions
+template <bool kCabac>
+void SliceDataParser::inter_prediction() {
+  InterMacroblock& out = append_macroblock();
+  out.sub = mb_.sub;
+  if constexpr (kCabac) gather_motion();
+  if (mb_.type == MbType::kDirect) return;
+  const int width = mb_.type == MbType::k16x16 || mb_.type == MbType::k16x8 ? 2 : 1;  // of a partition, in quadrants
+  const int height = mb_.type == MbType::k16x16 || mb_.type == MbType::k8x16 ? 2 : 1;
+  const int num_lists = header_->type == SliceType::kB ? 2 : 1;
+  for (int list = 0; list < num_lists; ++list) {
+    const auto l = static_cast<std::size_t>(list);
+    const int count = header_->num_ref_idx_active[l] << (mbaff_ && field_ ? 1 : 0);
+    for (int y = 0; y < 2; y += height) {
+      for (int x = 0; x < 2; x += width) {
+        const auto quadrant = static_cast<std::size_t>(y * 2 + x);
+        if (!(mb_.lists[quadrant] >> list & 1)) continue;
+        int ref_idx = 0;
+        if (count > 1 && !mb_.ref_idx_is_0) {
+          ref_idx = kCabac ? cabac_ref_idx(list, static_cast<int>(quadrant), count) : cavlc_ref_idx(count);
+        }
+        for (int v = y; v < y + height; ++v) {
+          for (int u = x; u < x + width; ++u) {
+            out.ref_idx[l][static_cast<std::size_t>(v * 2 + u)] = static_cast<std::int8_t>(ref_idx);
+            ref_idx_grid_[l][static_cast<std::size_t>(v * 4 + u + 5)] = ref_idx > 0;
+          }
+        }
+      }
+    }
+  }
+  for (int list = 0; list < num_lists; ++list) {
+    const auto parse = [&](int x4, int y4, int width4, int height4) {
+      append_mvd(list, x4, y4, width4, height4, kCabac ? cabac_mvd(list, x4, y4) : cavlc_mvd());
+    };
+    for (int y = 0; y < 2; y += height) {
+      for (int x = 0; x < 2; x += width) {
+        const auto quadrant = static_cast<std::size_t>(y * 2 + x);
+        if (!(mb_.lists[quadrant] >> list & 1)) continue;
+        if (mb_.type != MbType::k8x8 || mb_.sub[quadrant] == SubMbType::kSub8x8) {
+          parse(2 * x, 2 * y, 2 * width, 2 * height);
+          continue;
+        }
+        const SubMbType sub = mb_.sub[quadrant];
+        const int w = sub == SubMbType::kSub8x4 ? 2 : 1, h = sub == SubMbType::kSub4x8 ? 2 : 1;
+        for (int v = 0; v < 2; v += h) {
+          for (int u = 0; u < 2; u += w) parse(2 * x + u, 2 * y + v, w, h);
+        }
+      }
+    }
+  }
+}
+
+void SliceDataParser::append_mvd(int list, int x4, int y4, int width4, int height4, Mv mvd) {
+  motion_->mvd.push_back(mvd);
+  if (!pps_->entropy_coding_mode) return;
+  const auto limit = [](int value) {
+    return static_cast<std::uint8_t>(std::min(value < 0 ? -value : value, MbRecord::AbsMvd::kMax));
+  };
+  const MbRecord::AbsMvd value{limit(mvd.x), limit(mvd.y)};
+  MbRecord::AbsMvd* row = mvd_grid_[static_cast<std::size_t>(list)].data() + grid_at(x4, y4);
+  for (int y = 0; y < height4; ++y, row += kGridRow) std::fill_n(row, width4, value);
+}
+
+// Contexts of ref_idx and mvd: what the neighbours have, and nothing yet in the macroblock itself (9.3.3.1.1.6 and
+// 9.3.3.1.1.7)
+void SliceDataParser::gather_motion() {
+  using AbsMvd = MbRecord::AbsMvd;
+  const std::size_t num_lists = header_->type == SliceType::kB ? 2 : 1;
+  for (std::size_t list = 0; list < num_lists; ++list) {
+    Grid<AbsMvd>& mvd = mvd_grid_[list];
+    std::fill(mvd.begin() + kGridRow, mvd.end(), AbsMvd{});
+    std::copy_n(above_->mvd_bottom[list].begin(), 4, mvd.begin() + grid_at(0, -1));
+    for (std::size_t r = 0; r < 4; ++r) {
+      mvd[grid_at(-1, static_cast<int>(r))] = left_[r]->mvd_right[list][left_row_[r]];
+    }
+    auto& refs = ref_idx_grid_[list];
+    refs.fill(0);
+    // In a frame macroblock, the index of a field one counts half.
+    const auto shift = [&](const MbRecord& from) { return mbaff_ && !field_ && from.has(MbRecord::kField) ? 4 : 0; };
+    const int above = above_->ref_idx[list] >> shift(*above_);
+    refs[1] = above >> 2 & 1;
+    refs[2] = above >> 3 & 1;
+    for (std::size_t r = 0; r < 2; ++r) {
+      const MbRecord& left = *left_[2 * r];
+      refs[4 + 4 * r] = left.ref_idx[list] >> shift(left) >> ((left_row_[2 * r] >> 1) * 2 + 1) & 1;
+    }
+    if (!mbaff_) continue;
+    const auto scale = [&](const MbRecord& from, AbsMvd& value) {
+      const bool from_field = from.has(MbRecord::kField);
+      if (from_field && !field_) value.y = static_cast<std::uint8_t>(value.y * 2);
+      if (!from_field && field_) value.y = static_cast<std::uint8_t>(value.y / 2);
+    };
+    for (int i = 0; i < 4; ++i) {
+      scale(*above_, mvd[grid_at(i, -1)]);
+      scale(*left_[static_cast<std::size_t>(i)], mvd[grid_at(-1, i)]);
+    }
+  }
+}
+
+template <bool kCabac>
+void SliceDataParser::mb_qp_delta() {
+  const int delta = kCabac ? cabac_mb_qp_delta() : cavlc_mb_qp_delta();
+  const int half = 26 + qp_bd_offset_ / 2;
+  if (delta < -half || delta >= half) throw InvalidBitstreamError("mb_qp_delta is out of range");
+  last_qp_delta_ = delta;
+  const int range = 52 + qp_bd_offset_;
+  qp_ = (qp_ + delta + qp_bd_offset_ + range) % range - qp_bd_offset_;
+}
+
+// Whether transform_size_8x8_flag follows in an inter macroblock with luma coefficients
+bool SliceDataParser::may_be_transform_8x8() const {
+  if (mb_.type == MbType::kDirect) return sps_.direct_8x8_inference;
+  if (mb_.type != MbType::k8x8) return true;
+  return std::all_of(mb_.sub.begin(), mb_.sub.end(), [&](SubMbType sub) {
+    return sub == SubMbType::kSub8x8 || (sub == SubMbType::kSubDirect && sps_.direct_8x8_inference);
+  });
+}
+
+// All but the coefficients, which residual() keeps
+void SliceDataParser::keep_record() {
+  MbRecord& record = *record_;
+  record = MbRecord{};
+  record.flags = static_cast<std::uint8_t>(
+      MbRecord::kNotSkip | (mb_.type == MbType::kDirect ? 0 : MbRecord::kNotDirect) |
+      (mb_.type == MbType::kIntra4x4 || mb_.type == MbType::kIntra8x8 ? 0 : MbRecord::kNotIntraNxN) |
+      (mb_.transform_8x8 ? MbRecord::kTransform8x8 : 0) | (field_ ? MbRecord::kField : 0) |
+      (mb_.chroma_mode ? MbRecord::kChromaMode : 0));
+  record.cbp = static_cast<std::uint8_t>(mb_.cbp);
+  if (mb_.intra() || !pps_->entropy_coding_mode) return;
+  const std::size_t num_lists = header_->type == SliceType::kB ? 2 : 1;
+  const auto& ref_idx = motion_->macroblocks.back().ref_idx;
+  for (std::size_t list = 0; list < num_lists; ++list) {
+    const Grid<MbRecord::AbsMvd>& mvd = mvd_grid_[list];
+    std::copy_n(mvd.begin() + grid_at(0, 3), 4, record.mvd_bottom[list].begin());
+    for (int y = 0; y < 4; ++y) record.mvd_right[list][static_cast<std::size_t>(y)] = mvd[grid_at(3, y)];
+    int bits = 0;
+    for (std::size_t i = 0; i < 4; ++i) bits |= (ref_idx[list][i] > 0) << i | (ref_idx[list][i] > 1) << (i + 4);
+    record.ref_idx[list] = static_cast<std::uint8_t>(bits);
+  }
+}
+
+}  // namespace ove::h264

@@ -1,0 +1,136 @@
+// Derivation of motion vectors and reference indices (8.4.1), in decoding order, after parsing.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "h264/macroblock.h"
+#include "h264/neighbours.h"
+#include "h264/picture.h"
+#include "h264/slice_context.h"
+
+namespace ove::h264 {
+
+class MotionDerivation {
+ public:
+  MotionDerivation(const ActiveSets& sets, CodedPicture& picture);
+
+  // Writes the motion of the macroblocks of one slice into the picture. Parsing has written which slice every
+  // macroblock of the picture belongs to, and in MBAFF frames which of them are fields. The collocated pictures have
+  // their motion. Throws InvalidBitstreamError where a block refers to a missing picture.
+  void derive(const SliceContext& slice, const SliceMotion& motion);
+
+ private:
+  // How a vector and reference index of another macroblock become those of the current one.
+  enum class Scale : std::uint8_t { kNone, kFrameToField, kFieldToFrame };
+
+  // A 4x4 block of the picture.
+  struct Cell {
+    std::ptrdiff_t index = -1;  // negative where it is not available
+    Scale scale = Scale::kNone;
+  };
+
+  // Motion of a neighbour in one list.
+  struct Neighbour {
+    bool available = false;
+    int ref_idx = -1;  // negative where the list is unused; the vector is then 0
+    Mv mv;
+  };
+
+  // A block of the picture that RefPicList1[0] was coded in; null where that is intra.
+  struct CollocatedBlock {
+    const CodecPicture* picture;
+    int x4, y4;
+    Scale scale;  // vertMvScale
+  };
+
+  // A partition of the macroblock, in 4x4 blocks.
+  struct Part {
+    int x4, y4, width4, height4;
+  };
+  static constexpr Part kWhole{0, 0, 4, 4};
+  static constexpr unsigned kAllQuadrants = 0xF;  // bits by 8x8 quadrant
+
+  // motion.cpp
+  void start_slice(const SliceContext& slice);
+  template <bool kMbaff>
+  void derive_macroblocks(const SliceMotion& motion);
+  template <bool kMbaff>
+  void enter(const InterMacroblock& mb);
+  template <bool kMbaff>
+  void derive_partitions(const InterMacroblock& mb, const Mv*& mvd);
+  template <bool kMbaff>
+  void derive_direct(unsigned quadrants);
+  void fill(const Part& part, const BlockMotion& motion);
+  void fill_quadrants(unsigned quadrants, const BlockMotion& motion);
+
+  // motion_prediction.cpp
+  template <bool kMbaff>
+  Mv p_skip_vector() const;
+  template <bool kMbaff>
+  Mv predict(const Part& part, MbType shape, int list, int ref_idx) const;
+  template <bool kMbaff>
+  BlockMotion spatial_prediction() const;
+  static Mv median(const Neighbour& a, const Neighbour& b, const Neighbour& c, int ref_idx);
+  template <bool kMbaff>
+  Neighbour neighbour(int x4, int y, int list) const;
+  template <bool kMbaff>
+  Neighbour above_right(const Part& part, int list) const;
+  Cell mbaff_outer_cell(int x4, int y) const;
+
+  // direct_spatial.cpp
+  void spatial_direct(unsigned quadrants, BlockMotion motion);
+  bool is_still(const CollocatedBlock& block) const;
+
+  // direct_temporal.cpp
+  void start_temporal();
+  void temporal_direct(unsigned quadrants);
+  BlockMotion temporal_motion(const CollocatedBlock& block) const;
+  int map_to_list0(const CollocatedBlock& block, std::size_t list, int ref_idx) const;
+
+  // collocated.cpp
+  void start_collocated();
+  CollocatedBlock collocated_block(int x4, int y4) const;
+
+  // The lists that the current macroblock's indices point into.
+  const RefLists& lists() const { return *lists_[kind_]; }
+  // Throws where there is no such picture.
+  const RefEntry& reference(std::size_t list, int ref_idx) const {
+    const auto& entries = lists()[list];
+    const auto i = static_cast<std::size_t>(ref_idx);
+    if (i >= entries.size() || (entries[i].decode_index < 0 && !may_miss_references_)) refuse(list, ref_idx);
+    return entries[i];
+  }
+  [[noreturn]] void refuse(std::size_t list, int ref_idx) const;
+
+  CodedPicture& picture_;
+  const bool direct_8x8_inference_;
+  const bool mbaff_, field_picture_;
+  const int width_in_mbs_;
+  const std::ptrdiff_t stride_;  // of a row of 4x4 blocks
+  std::array<Mv, 2>* const mv_;
+  std::array<std::int8_t, 2>* const ref_idx_;
+
+  // of the slice
+  SliceType type_ = SliceType::kI;
+  bool direct_spatial_ = false, may_miss_references_ = false;
+  const Collocated* collocated_ = nullptr;
+  // By kind of macroblock: 0 of frames and of field pictures, 1 and 2 top and bottom field macroblocks of MBAFF frames.
+  std::array<const RefLists*, 3> lists_{};
+  std::array<std::vector<int>, 3> dist_scale_factors_;  // of list 0; kUnscaled where vectors are taken as they are
+  static constexpr int kUnscaled = 1 << 16;
+  std::size_t nearer_field_ = 0;  // of RefPicList1[0], to frame macroblocks: parity
+
+  // of the macroblock
+  int x_ = 0, y_ = 0;        // in macroblocks, as stored
+  std::ptrdiff_t base_ = 0;  // index of its first 4x4 block
+  bool field_ = false;       // a field macroblock of an MBAFF frame
+  bool bottom_ = false;      // the bottom one of its pair
+  std::size_t kind_ = 0;
+  MbAvailability available_;
+};
+
+}  // namespace ove::h264

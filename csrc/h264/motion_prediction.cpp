@@ -1,0 +1,148 @@
+// 8.4.1.1, 8.4.1.3: motion vector prediction from neighbouring partitions
+#include <algorithm>
+
+#include "h264/motion.h"
+
+namespace ove::h264 {
+
+namespace {
+
+// Order of decoding of the 4x4 blocks of a macroblock (6.4.3).
+constexpr int scan_order(int x4, int y4) { return (x4 & 1) | (y4 & 1) << 1 | (x4 & 2) << 1 | (y4 & 2) << 2; }
+
+constexpr std::int16_t middle(std::int16_t a, std::int16_t b, std::int16_t c) {
+  return std::max(std::min(a, b), std::min(std::max(a, b), c));
+}
+
+}  // namespace
+
+// 6.4.12.2 for a block outside of the current macroblock; y counts samples.
+MotionDerivation::Cell MotionDerivation::mbaff_outer_cell(int x4, int y) const {
+  const auto& fields = picture_.buffers->field;
+  const int pair_y = y_ & ~1;
+  const auto cell = [&](int dx, int dy, auto locate) {
+    const int mb_x = x_ + dx, mb_y = pair_y + dy;
+    const bool field = fields[static_cast<std::size_t>(mb_y) * static_cast<std::size_t>(width_in_mbs_) +
+                              static_cast<std::size_t>(mb_x)] != 0;
+    const PairRow row = locate(field);
+    Cell out;
+    out.index = (std::ptrdiff_t{4} * (mb_y + row.bottom) + (row.y >> 2)) * stride_ + 4 * mb_x + (x4 & 3);
+    if (field != field_) out.scale = field ? Scale::kFieldToFrame : Scale::kFrameToField;
+    return out;
+  };
+  if (y >= 0) {
+    if (!available_.a) return {};
+    return cell(-1, 0, [&](bool left_field) { return mbaff_left(field_, bottom_, left_field, y); });
+  }
+  if (bottom_ && !field_) {
+    if (x4 >= 4) return {};
+    if (x4 >= 0) return {base_ - stride_ + x4, Scale::kNone};
+    if (!available_.a) return {};
+    return cell(-1, 0, [](bool left_field) { return mbaff_above_left_inside(left_field); });
+  }
+  if (!(x4 < 0 ? available_.d : x4 < 4 ? available_.b : available_.c)) return {};
+  return cell(x4 < 0   ? -1
+              : x4 < 4 ? 0
+                       : 1,
+              -2, [&](bool above_field) { return mbaff_above(field_, bottom_, above_field); });
+}
+
+// 8.4.1.3.2 for the block that has column x4 and row y of samples, which count from the current macroblock
+template <bool kMbaff>
+inline MotionDerivation::Neighbour MotionDerivation::neighbour(int x4, int y, int list) const {
+  Cell cell;
+  if (x4 >= 0 && y >= 0) {
+    cell.index = base_ + (y >> 2) * stride_ + x4;
+  } else if constexpr (kMbaff) {
+    cell = mbaff_outer_cell(x4, y);
+  } else {
+    const bool available = y >= 0 ? available_.a : x4 < 0 ? available_.d : x4 < 4 ? available_.b : available_.c;
+    if (available) cell.index = base_ + (y >> 2) * stride_ + x4;
+  }
+  if (cell.index < 0) return {};
+  const auto l = static_cast<std::size_t>(list);
+  Neighbour out{true, ref_idx_[cell.index][l], {}};
+  if (out.ref_idx < 0) return out;
+  out.mv = mv_[cell.index][l];
+  if constexpr (kMbaff) {
+    if (cell.scale == Scale::kFrameToField) {
+      out.mv.y = static_cast<std::int16_t>(out.mv.y / 2);
+      out.ref_idx *= 2;
+    } else if (cell.scale == Scale::kFieldToFrame) {
+      out.mv.y = static_cast<std::int16_t>(out.mv.y * 2);
+      out.ref_idx >>= 1;
+    }
+  }
+  return out;
+}
+
+// The neighbour C of a partition, or D where C is not available.
+template <bool kMbaff>
+inline MotionDerivation::Neighbour MotionDerivation::above_right(const Part& part, int list) const {
+  const int x4 = part.x4 + part.width4, y = part.y4 * 4 - 1;
+  const bool decoded = part.y4 == 0 || (x4 < 4 && scan_order(x4, part.y4 - 1) < scan_order(part.x4, part.y4));
+  if (decoded) {
+    const Neighbour c = neighbour<kMbaff>(x4, y, list);
+    if (c.available) return c;
+  }
+  return neighbour<kMbaff>(part.x4 - 1, y, list);
+}
+
+// 8.4.1.3; `shape` tells 16x8 and 8x16, which have directions of their own.
+template <bool kMbaff>
+Mv MotionDerivation::predict(const Part& part, MbType shape, int list, int ref_idx) const {
+  const Neighbour a = neighbour<kMbaff>(part.x4 - 1, part.y4 * 4, list);
+  if (shape == MbType::k16x8 && part.y4 != 0 && a.ref_idx == ref_idx) return a.mv;
+  if (shape == MbType::k8x16 && part.x4 == 0 && a.ref_idx == ref_idx) return a.mv;
+  const Neighbour b = neighbour<kMbaff>(part.x4, part.y4 * 4 - 1, list);
+  if (shape == MbType::k16x8 && part.y4 == 0 && b.ref_idx == ref_idx) return b.mv;
+  const Neighbour c = above_right<kMbaff>(part, list);
+  if (shape == MbType::k8x16 && part.x4 != 0 && c.ref_idx == ref_idx) return c.mv;
+  return median(a, b, c, ref_idx);
+}
+
+// 8.4.1.3.1
+inline Mv MotionDerivation::median(const Neighbour& a, const Neighbour& b, const Neighbour& c, int ref_idx) {
+  if (!b.available && !c.available && a.available) return a.mv;
+  const bool same_a = a.ref_idx == ref_idx, same_b = b.ref_idx == ref_idx, same_c = c.ref_idx == ref_idx;
+  if (same_a + same_b + same_c == 1) return same_a ? a.mv : same_b ? b.mv : c.mv;
+  return {middle(a.mv.x, b.mv.x, c.mv.x), middle(a.mv.y, b.mv.y, c.mv.y)};
+}
+
+// 8.4.1.1
+template <bool kMbaff>
+Mv MotionDerivation::p_skip_vector() const {
+  const auto stays = [](const Neighbour& n) { return !n.available || (n.ref_idx == 0 && n.mv == Mv()); };
+  const Neighbour a = neighbour<kMbaff>(-1, 0, 0);
+  if (stays(a)) return {};
+  const Neighbour b = neighbour<kMbaff>(0, -1, 0);
+  if (stays(b)) return {};
+  return median(a, b, above_right<kMbaff>(kWhole, 0), 0);
+}
+
+// 8.4.1.2.2 but for colZeroFlag: indices negative in a list that all neighbours leave unused.
+template <bool kMbaff>
+BlockMotion MotionDerivation::spatial_prediction() const {
+  BlockMotion out;
+  for (int list = 0; list < 2; ++list) {
+    const Neighbour a = neighbour<kMbaff>(-1, 0, list), b = neighbour<kMbaff>(0, -1, list);
+    const Neighbour c = above_right<kMbaff>(kWhole, list);
+    // MinPositive: as unsigned numbers negative ones are the largest.
+    const unsigned least = std::min(
+        {static_cast<unsigned>(a.ref_idx), static_cast<unsigned>(b.ref_idx), static_cast<unsigned>(c.ref_idx)});
+    const int ref_idx = static_cast<int>(least);
+    if (ref_idx < 0) continue;
+    out.ref_idx[static_cast<std::size_t>(list)] = static_cast<std::int8_t>(ref_idx);
+    out.mv[static_cast<std::size_t>(list)] = median(a, b, c, ref_idx);
+  }
+  return out;
+}
+
+template Mv MotionDerivation::predict<false>(const Part&, MbType, int, int) const;
+template Mv MotionDerivation::predict<true>(const Part&, MbType, int, int) const;
+template Mv MotionDerivation::p_skip_vector<false>() const;
+template Mv MotionDerivation::p_skip_vector<true>() const;
+template BlockMotion MotionDerivation::spatial_prediction<false>() const;
+template BlockMotion MotionDerivation::spatial_prediction<true>() const;
+
+}  // namespace ove::h264
