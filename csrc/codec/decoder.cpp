@@ -45,7 +45,11 @@ void Decoder::fail(std::exception_ptr error) {
 void Decoder::flush() {
   if (failed_ || flushed_) return;
   flushed_ = true;
-  finish();
+  try {
+    finish();
+  } catch (...) {
+    fail(std::current_exception());
+  }
 }
 
 void Decoder::submit(std::unique_ptr<PictureTask> task) {

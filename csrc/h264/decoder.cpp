@@ -166,8 +166,8 @@ void SyntaxDecoder::begin_picture(const SliceHeader& header, std::shared_ptr<con
   const Vui& vui = sets->sps->vui;
   if (vui.num_units_in_tick > 0 && vui.time_scale > 0) {
     // Of the time of a field
-    picture->duration = static_cast<double>(vui.num_units_in_tick) / static_cast<double>(vui.time_scale) *
-                        (header.is_field() ? 1 : 2);
+    picture->duration =
+        static_cast<double>(vui.num_units_in_tick) / static_cast<double>(vui.time_scale) * (header.is_field() ? 1 : 2);
   }
   source_->begin(header, *sets, second, *picture, tag);
   if (!as_coded() && header.structure != Structure::kFrame) {

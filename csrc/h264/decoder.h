@@ -29,8 +29,8 @@ class SyntaxDecoder final : public codec::Decoder {
   std::shared_ptr<const ActiveSets> read_header(NalHeader nal, const codec::AccessUnitTag& tag, SliceContext& slice);
   void decode_slice(const NalUnit& unit, NalHeader nal, const codec::AccessUnitTag& tag, std::int64_t position);
   bool is_second_field(const SliceHeader& header) const;
-  void begin_picture(const SliceHeader& header, std::shared_ptr<const ActiveSets> sets,
-                     const codec::AccessUnitTag& tag, bool second);
+  void begin_picture(const SliceHeader& header, std::shared_ptr<const ActiveSets> sets, const codec::AccessUnitTag& tag,
+                     bool second);
   void add_slice(SliceContext context);
   void finish_picture(bool before_second = false);
   ShownFrame make_shown(bool before_second) const;

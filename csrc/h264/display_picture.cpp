@@ -74,8 +74,7 @@ void place_blocks(const CodedPicture& coded, std::uint16_t first_slice, CodecPic
   }
   for (int row = 0; row < height / 4; ++row) {
     const auto columns = static_cast<std::ptrdiff_t>(width / 4);
-    std::copy_n(in.bits.begin() + row * columns, columns,
-                out.bits.begin() + placement.macroblock_row(row) * columns);
+    std::copy_n(in.bits.begin() + row * columns, columns, out.bits.begin() + placement.macroblock_row(row) * columns);
   }
 }
 
@@ -112,7 +111,8 @@ void place_residual(const CodedPicture& coded, ResidualBuffer& plane, std::vecto
       const int row = first + y * step;
       std::copy_n(samples, size, plane.samples.begin() + std::ptrdiff_t{row} * plane.width + block.x4 * 4);
       samples += size;
-      for (int x = 0; x < block.size4; ++x) touched[static_cast<std::size_t>((row >> 2) * width4 + block.x4 + x)] = true;
+      for (int x = 0; x < block.size4; ++x)
+        touched[static_cast<std::size_t>((row >> 2) * width4 + block.x4 + x)] = true;
     }
   }
 }
@@ -149,8 +149,7 @@ std::shared_ptr<CodecPicture> make_shown_frame(const CodedPicture& first, const 
   return shown;
 }
 
-void fill_shown_frame(CodedPicture& first, CodedPicture* second, const codec::BufferPools& pools,
-                      CodecPicture& shown) {
+void fill_shown_frame(CodedPicture& first, CodedPicture* second, const codec::BufferPools& pools, CodecPicture& shown) {
   shown.slices = first.slices;
   if (second) shown.slices.insert(shown.slices.end(), second->slices.begin(), second->slices.end());
   if (shown.slices.size() >= PictureBuffers::kNoSlice) {

@@ -26,7 +26,8 @@ void Dpb::slide(const Sps& sps, const Frame* current) {
       if (f->any(Marking::kShortTerm) && (!first || f->frame_num_wrap < first->frame_num_wrap)) first = f.get();
     }
     if (count < std::max(sps.max_num_ref_frames, 1)) return;
-    if (!first) throw InvalidBitstreamError("every reference picture is a long-term one, and there is no room for more");
+    if (!first)
+      throw InvalidBitstreamError("every reference picture is a long-term one, and there is no room for more");
     first->mark(Marking::kUnused);
   }
 }
@@ -68,8 +69,8 @@ void Dpb::apply(const MarkingOperation& op, const SliceHeader& header, const Sps
   const bool field = header.is_field();
   const std::size_t own = parity(header.structure);
   const auto in_field = [&](std::size_t p) { return p == own ? 1 : 0; };
-  // Does `what` to the field, or to both fields of the frame, that `number` names among those of one marking: PicNum, or
-  // LongTermPicNum. A picture that is not there was lost before the stream began, or is marked already.
+  // Does `what` to the field, or to both fields of the frame, that `number` names among those of one marking: PicNum,
+  // or LongTermPicNum. A picture that is not there was lost before the stream began, or is marked already.
   const auto with_picture = [&](std::int64_t number, Marking marking, auto what) {
     for (const auto& f : frames_) {
       const std::int64_t of_frame = marking == Marking::kShortTerm ? f->frame_num_wrap : f->long_term_frame_idx;
@@ -146,7 +147,8 @@ void Dpb::flush(bool drop) {
   if (drop) {
     for (const auto& f : frames_) f->output.reset();
   }
-  while (std::any_of(frames_.begin(), frames_.end(), [](const auto& f) { return f->output != nullptr; })) output_first();
+  while (std::any_of(frames_.begin(), frames_.end(), [](const auto& f) { return f->output != nullptr; }))
+    output_first();
   remove_unused();
 }
 

@@ -104,8 +104,7 @@ std::array<int, 2> IndexSource::field_counts(const RefEntry& entry) const {
     const std::size_t p = parity(second.structure);
     if (second.structure == field_of(p) && p != parity(first.structure)) counts[p] = second.poc;
   }
-  const int before =
-      is_field(entry.structure) ? counts[parity(entry.structure)] : std::min(counts[0], counts[1]);
+  const int before = is_field(entry.structure) ? counts[parity(entry.structure)] : std::min(counts[0], counts[1]);
   for (int& count : counts) count += entry.poc - before;
   return counts;
 }

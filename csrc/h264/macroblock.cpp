@@ -218,8 +218,8 @@ void SliceDataParser::append_mvd(int list, int x4, int y4, int width4, int heigh
     return static_cast<std::uint8_t>(std::min(value < 0 ? -value : value, MbRecord::AbsMvd::kMax));
   };
   const MbRecord::AbsMvd value{limit(mvd.x), limit(mvd.y)};
-  MbRecord::AbsMvd* row = mvd_grid_[static_cast<std::size_t>(list)].data() + grid_at(x4, y4);
-  for (int y = 0; y < height4; ++y, row += kGridRow) std::fill_n(row, width4, value);
+  codec::fill_block(mvd_grid_[static_cast<std::size_t>(list)].data() + grid_at(x4, y4), kGridRow, width4, height4,
+                    value);
 }
 
 // Contexts of ref_idx and mvd: what the neighbours have, and nothing yet in the macroblock itself (9.3.3.1.1.6 and

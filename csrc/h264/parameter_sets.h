@@ -46,9 +46,10 @@ struct Sps {
 
   int width() const { return width_in_mbs * 16; }
   int height() const { return height_in_mbs * 16; }
-  int qp_bd_offset() const { return 6 * (bit_depth_luma - 8); }         // QpBdOffsetY
+  int qp_bd_offset() const { return 6 * (bit_depth_luma - 8); }  // QpBdOffsetY
   int max_frame_num() const { return 1 << log2_max_frame_num; }
-  int max_dpb_frames() const;  // A.3.1: MaxDpbFrames of the level, or max_dec_frame_buffering
+  int max_dpb_frames() const;      // A.3.1: MaxDpbFrames of the level, or max_dec_frame_buffering
+  int max_reorder_frames() const;  // frames that may wait for one that is shown before them
 };
 
 struct Pps {

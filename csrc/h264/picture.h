@@ -11,8 +11,8 @@
 namespace ove::h264 {
 
 using codec::BlockMotion;
-using codec::CodedBlock;
 using codec::CodecPicture;
+using codec::CodedBlock;
 using codec::LumaWeight;
 using codec::Mv;
 using codec::PictureBuffers;

@@ -137,7 +137,7 @@ class IndexSource final : public PictureSource {
   const codec::DecoderOptions& options_;
   std::optional<codec::WantedPicture> wanted_;   // of the slice at hand
   std::optional<codec::WantedPicture> at_work_;  // the current one
-  std::map<std::int64_t, Kept> kept_;           // by decode_index of the index: collocated pictures of later ones
+  std::map<std::int64_t, Kept> kept_;            // by decode_index of the index: collocated pictures of later ones
 };
 
 }  // namespace ove::h264

@@ -9,8 +9,8 @@ namespace ove::h264 {
 
 class OrderCounter {
  public:
-  // TopFieldOrderCnt and BottomFieldOrderCnt of a picture; of a field its own in both. Throws InvalidBitstreamError where
-  // they do not fit 32 bits.
+  // TopFieldOrderCnt and BottomFieldOrderCnt of a picture; of a field its own in both. Throws InvalidBitstreamError
+  // where they do not fit 32 bits.
   std::array<int, 2> begin(const SliceHeader& header, const Sps& sps);
 
   // The picture of `header` is complete; `poc` are its order counts after a memory_management_control_operation 5.

@@ -57,7 +57,8 @@ class ListMaker {
       if (!item.frame && !tolerated) throw InvalidBitstreamError("a reference list names a picture that is missing");
       list.insert(list.begin() + static_cast<std::ptrdiff_t>(at), item);
       ++at;
-      if (item.frame) list.erase(std::remove(list.begin() + static_cast<std::ptrdiff_t>(at), list.end(), item), list.end());
+      if (item.frame)
+        list.erase(std::remove(list.begin() + static_cast<std::ptrdiff_t>(at), list.end(), item), list.end());
       list.resize(size);
     }
   }
@@ -93,9 +94,8 @@ class ListMaker {
 
   void append_long_term(List& list) const {
     Frames frames = marked(Marking::kLongTerm);
-    std::stable_sort(frames.begin(), frames.end(), [](const Frame* a, const Frame* b) {
-      return a->long_term_frame_idx < b->long_term_frame_idx;
-    });
+    std::stable_sort(frames.begin(), frames.end(),
+                     [](const Frame* a, const Frame* b) { return a->long_term_frame_idx < b->long_term_frame_idx; });
     append(list, frames, Marking::kLongTerm);
   }
 

@@ -20,8 +20,8 @@ struct CodedFrame {
 // Adds the decode_index of the pictures that hold the frame, or that field of it.
 void add_references(const CodedFrame& coded, Structure structure, std::vector<std::int64_t>& references);
 
-// 8.4.1.2.1: `structure` is that of RefPicList1[0], which is (of) `coded`. Adds the pictures that the motion of `picture` is
-// derived from to its `collocated`.
+// 8.4.1.2.1: `structure` is that of RefPicList1[0], which is (of) `coded`. Adds the pictures that the motion of
+// `picture` is derived from to its `collocated`.
 void set_collocated(const CodedFrame& coded, Structure structure, Collocated& collocated, CodedPicture& picture);
 
 }  // namespace ove::h264

@@ -18,8 +18,8 @@ struct Collocated {
   Structure structure = Structure::kFrame;
   std::shared_ptr<const CodecPicture> frame;
   std::array<std::shared_ptr<const CodecPicture>, 2> fields;  // top, bottom
-  std::array<int, 2> field_poc{};  // at the time of the current picture, which memory_management_control_operation 5 may
-                                   // have changed
+  std::array<int, 2> field_poc{};  // at the time of the current picture, which memory_management_control_operation 5
+                                   // may have changed
 };
 
 struct SliceContext {

@@ -22,7 +22,7 @@ struct alignas(64) MbRecord {
   static constexpr std::uint8_t kNotSkip = 1, kNotDirect = 2, kNotIntraNxN = 4, kTransform8x8 = 8, kField = 16,
                                 kChromaMode = 32, kPcm = 64;
 
-  struct AbsMvd {
+  struct alignas(2) AbsMvd {
     std::uint8_t x = 0, y = 0;  // up to kMax: larger ones make no difference
     static constexpr int kMax = 127;
   };

@@ -51,7 +51,7 @@ struct SliceHeader {
   bool no_output_of_prior_pics = false, long_term_reference = false, adaptive_marking = false;
   std::vector<MarkingOperation> marking;
   int cabac_init_idc = 0;
-  int qp = 26;  // SliceQPY
+  int qp = 26;                 // SliceQPY
   std::size_t data_begin = 0;  // bit of slice_data(), counted from the end of the NAL unit header
 
   bool is_intra() const { return type == SliceType::kI; }

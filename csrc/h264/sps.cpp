@@ -163,6 +163,11 @@ int Sps::max_dpb_frames() const {
   return std::max({frames, max_num_ref_frames, 1});
 }
 
+int Sps::max_reorder_frames() const {
+  if (vui.has_bitstream_restriction) return vui.max_num_reorder_frames;
+  return pic_order_cnt_type == 2 ? 0 : max_dpb_frames();
+}
+
 Sps parse_sps(std::span<const std::uint8_t> rbsp, const codec::Limits& limits) {
   BitReader r(rbsp);
   Sps sps;
