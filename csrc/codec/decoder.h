@@ -89,7 +89,8 @@ class Decoder {
   // A picture whose headers are complete. It is decoded from here on. Pictures come in decoding order and are numbered
   // by decode_index, without gaps.
   void submit(std::unique_ptr<PictureTask> task);
-  // Gives a picture out: behind those given before, once it and the pictures before `end` in decoding order are decoded.
+  // Gives a picture out: behind those given before, once it and the pictures before `end` in decoding order are
+  // decoded.
   struct Output {
     std::shared_ptr<CodecPicture> picture;
     std::int64_t last;  // decode_index of its last coded picture

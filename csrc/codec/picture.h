@@ -85,6 +85,8 @@ struct PictureHeaders {
   std::array<int, 2> field_poc{};  // of top and bottom field; `poc` both where there are none
   bool random_access = false;      // decoding can begin here
   bool resets_order = false;       // no order count from here on is counted from an earlier picture
+  // Another decoder may not show all pictures before it, or takes it for their continuation where it is none.
+  bool starts_anew = false;
   Dropping dropping = Dropping::kFree;
   std::int64_t decode_index = 0;                     // among the coded pictures
   std::vector<std::int64_t> references, collocated;  // decode_index of the pictures that its slices refer to
@@ -128,9 +130,9 @@ struct CodecPicture : PictureHeaders {
   }
 
   // Dense planes by 4x4 block, row by row, into arrays of width4() * height4() elements (ref_poc: times 2).
-  void copy_pred(std::uint8_t* out) const;     // 0 intra, 1 L0, 2 L1, 3 both
-  void copy_ref_poc(std::int32_t* out) const;  // POC per list, 0 where unused
-  void copy_qp(std::int8_t* out) const;        // of luma
+  void copy_pred(std::uint8_t* out) const;        // 0 intra, 1 L0, 2 L1, 3 both
+  void copy_ref_poc(std::int32_t* out) const;     // POC per list, 0 where unused
+  void copy_qp(std::int8_t* out) const;           // of luma
   void copy_block_size(std::uint8_t* out) const;  // luma samples
   void copy_skip(std::uint8_t* out) const;
   void copy_field(std::uint8_t* out) const;  // 0 frame, 1 top field, 2 bottom field

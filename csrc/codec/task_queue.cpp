@@ -85,8 +85,7 @@ void TaskQueue::work_until(Lock& lock, Done done) {
 bool TaskQueue::work_once(Lock& lock) {
   // Motion first: later pictures may wait for it. The first unfinished picture is never behind too many parsed ones,
   // because all of those wait for it or for one that does.
-  const auto parsed =
-      std::find_if(parsed_.begin(), parsed_.end(), [&](const auto& task) { return ready(*task); });
+  const auto parsed = std::find_if(parsed_.begin(), parsed_.end(), [&](const auto& task) { return ready(*task); });
   if (parsed != parsed_.end()) {
     std::unique_ptr<PictureTask> task = std::move(*parsed);
     parsed_.erase(parsed);

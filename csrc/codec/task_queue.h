@@ -72,8 +72,9 @@ class TaskQueue {
   int idle_ = 0;                            // threads that wait for work_
   bool caller_waits_ = false;
   std::deque<std::unique_ptr<PictureTask>> waiting_;
-  std::vector<std::unique_ptr<PictureTask>> parsed_;  // wait for collocated pictures, all of which left waiting_ before them
-  std::deque<Progress> progress_;    // of the pictures from first_unfinished_ on
+  std::vector<std::unique_ptr<PictureTask>>
+      parsed_;                     // wait for collocated pictures, all of which left waiting_ before them
+  std::deque<Progress> progress_;  // of the pictures from first_unfinished_ on
   std::int64_t first_unfinished_ = 0;
   std::int64_t failed_index_;  // the lowest
   std::exception_ptr failure_;
