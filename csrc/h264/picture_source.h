@@ -80,6 +80,7 @@ class StreamSource final : public PictureSource {
 
   std::shared_ptr<const ActiveSets> make_sets(int pps_id, bool idr, bool anew);
   bool is_joint(const SliceHeader& header, const Sps& sps) const;
+  void read_x264_build(std::span<const std::uint8_t> message);
   int missing_frames(const SliceHeader& header, const Sps& sps) const;
   void fill_gap(const SliceHeader& header, const Sps& sps);
 
@@ -88,6 +89,7 @@ class StreamSource final : public PictureSource {
   std::map<int, PpsUnit> pps_;
   std::shared_ptr<const ActiveSets> sets_;  // those in use last
   bool sets_changed_ = false;
+  bool x264_444_contexts_ = false;  // of the next picture
 
   std::shared_ptr<const Sps> sps_in_use_;   // of the picture before
   OrderCounter order_;

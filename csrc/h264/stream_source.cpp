@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <string>
+#include <string_view>
 
 #include "bitstream/bit_reader.h"
 #include "h264/picture_source.h"
@@ -30,7 +31,24 @@ void StreamSource::take_parameter_set(const NalUnit& unit, NalUnitType type) {
   sets_changed_ = true;
 }
 
-// D.1.8: recovery point
+// D.1.7, user_data_unregistered: x264 writes its build, and all its options, into the first access unit.
+void StreamSource::read_x264_build(std::span<const std::uint8_t> message) {
+  constexpr std::string_view kUuid = "\xDC\x45\xE9\xBD\xE6\xD9\x48\xB7\x96\x2C\xD8\x20\xD9\x23\xEE\xEF";
+  constexpr std::string_view kName = "x264 - core ";
+  const std::string_view text(reinterpret_cast<const char*>(message.data()), message.size());
+  if (!text.starts_with(kUuid) || !text.substr(kUuid.size()).starts_with(kName)) return;
+  constexpr int kFirstRight = 151;
+  int build = 0;
+  for (std::size_t i = kUuid.size() + kName.size(); i < text.size() && build < kFirstRight; ++i) {
+    if (text[i] < '0' || text[i] > '9') break;
+    build = build * 10 + (text[i] - '0');
+  }
+  const bool before = build < kFirstRight;
+  if (before != x264_444_contexts_) sets_changed_ = true;
+  x264_444_contexts_ = before;
+}
+
+// D.1.1: the messages that bear on decoding
 void StreamSource::take_sei(const NalUnit& unit) {
   const codec::Bytes rbsp = to_rbsp(unit.bytes.subspan(kNalHeaderSize));
   std::size_t at = 0;
@@ -42,10 +60,12 @@ void StreamSource::take_sei(const NalUnit& unit) {
   while (at + 2 < rbsp.size()) {
     const std::size_t type = read_number(), size = read_number();
     if (size > rbsp.size() - at) return;  // nothing depends on a message that is cut short
-    constexpr std::size_t kRecoveryPoint = 6;
+    constexpr std::size_t kUserData = 5, kRecoveryPoint = 6;
+    const auto message = std::span<const std::uint8_t>(rbsp).subspan(at, size);
+    if (type == kUserData) read_x264_build(message);
     if (type == kRecoveryPoint && size > 0) {
       try {
-        recovery_frames_ = BitReader(std::span<const std::uint8_t>(rbsp).subspan(at, size)).ue();
+        recovery_frames_ = BitReader(message).ue();
       } catch (const InvalidBitstreamError&) {
         return;
       }
@@ -85,7 +105,7 @@ std::shared_ptr<const ActiveSets> StreamSource::make_sets(int pps_id, bool idr, 
       if (id == pps_id) throw;  // others may never be used
     }
   }
-  return make_active_sets(std::move(sps), std::move(all));
+  return make_active_sets(std::move(sps), std::move(all), x264_444_contexts_);
 }
 
 std::shared_ptr<const ActiveSets> StreamSource::activate(int pps_id, NalHeader nal, const codec::AccessUnitTag&, bool) {
