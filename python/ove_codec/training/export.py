@@ -33,7 +33,7 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def export(source: Path, target: Path, average: bool | None = None) -> dict[str, Any]:
-    """Writes the encoder of a checkpoint as `config.json`, `model.safetensors` (float32) and `preprocessor_config.json`.
+    """Writes the encoder of a checkpoint: `config.json`, `model.safetensors` (float32), `preprocessor_config.json`.
 
     The `model_type` in `config.json` follows from the `rope_layout` that was trained, see `OVEncoderConfig`. Images are
     preprocessed at the largest `size` of the recipe's image inputs; at the configuration's `image_size` without one.
