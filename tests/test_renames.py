@@ -10,7 +10,7 @@ RENAMED = [
     ("lmm", "Sample", "LMMSample"),
     ("lmm.processor", "Sample", "LMMSample"),
     ("probes", "Recipe", "ProbeRecipe"),
-    ("probes.cache", "Unreadable", "SkippedClip"),
+    ("probes.cache", "Unreadable", "FailedClip"),
     ("probes.manifest", "Sample", "LabelledClip"),
     ("probes.reading", "CodecInput", "CodecRequest"),
     ("probes.reading", "FrameInput", "FrameRequest"),

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def check_includes(csrc: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ROOT / "tools" / "check_includes.py", csrc]
+    command = [sys.executable, str(ROOT / "tools" / "check_includes.py"), str(csrc)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 

@@ -42,9 +42,9 @@ def frames(path: Path) -> Any:
 
     if has_torch():
         return ove_codec.frames(path, num_frames=3, size=64, threads=1).numpy()
-    from ove_codec import _core, tokens
+    from ove_codec import _core, _pixels, tokens
 
-    pixels = tokens._Pixels(path, 1, None)
+    pixels = _pixels.PixelSource(path, 1, None)
     numbers = np.unique(np.linspace(0, len(pixels.packets) - 1, 3, dtype=np.int64))
     return _core.gather_frames(**pixels.request(numbers), resize="crop", size=64, mean=tokens.CLIP_MEAN,
                                std=tokens.CLIP_STD)  # fmt: skip

@@ -14,11 +14,11 @@ from ove_codec._backend import backend_for
 from ove_codec._colors import CLIP_MEAN as CLIP_MEAN
 from ove_codec._colors import CLIP_STD as CLIP_STD
 from ove_codec._colors import Color as Color
+from ove_codec._pixels import PixelSource
 from ove_codec._reading import Places
 from ove_codec.limits import Limits
-from ove_codec.motion_only import MotionVideo
 from ove_codec.selection import Selection
-from ove_codec.video import Source, Video, reads_codec
+from ove_codec.video import Source, Video
 
 if TYPE_CHECKING:
     import torch
@@ -99,7 +99,7 @@ def tokenize(
     with backend.on():
         found = [s.positions if isinstance(s.positions, np.ndarray) else s.positions_on_cpu() for s in selections]
         positions = [array.reshape(-1, 3) for array in found]
-        pixels = [_Pixels(s, threads, limits) for s in sources]
+        pixels = [PixelSource(s, threads, limits) for s in sources]
         chosen = [places(*one, mean, std) for one in zip(pixels, selections, positions, strict=True)]
         if any(c.patch_size != chosen[0].patch_size for c in chosen):
             raise ValueError("selections of one batch must have one patch_size")
@@ -149,7 +149,7 @@ def frames(
 
     if frame_ids is not None and num_frames is not None:
         raise ValueError("give frame_ids or num_frames, not both")
-    video = _Pixels(source, threads, limits)
+    video = PixelSource(source, threads, limits)
     ids = _frame_ids(len(video.packets), frame_ids, num_frames)
     unique, back = np.unique(ids, return_inverse=True)
     if not normalize:
@@ -163,41 +163,7 @@ def frames(
     return out.mul_(255).add_(0.5).to(torch.uint8)
 
 
-class _Pixels:
-    """Where the pixels of a video come from.
-
-    packets: for every frame in display order, the number of the packet that it is decoded from.
-    """
-
-    def __init__(self, source: Any, threads: int, limits: Limits | None) -> None:
-        self.video: Any = source if isinstance(source, Video | MotionVideo) else Video(source, threads, limits)
-        self.threads = threads
-        self.packets: NDArray[np.int64]
-        codec = self.video.info["codec"]
-        if reads_codec(codec) or isinstance(self.video, MotionVideo):
-            self.packets = np.asarray(self.video.index.packet, np.int64)
-            return
-        # By the time stamps of the packets that are shown; where some have none, in decoding order, or as decoded.
-        pts, shown = _core.packet_times(self.video.source)
-        numbers = np.flatnonzero(shown)
-        if (pts[numbers] == np.iinfo(np.int64).min).any() and _core.exports_motion(codec):
-            decoded = MotionVideo(self.video.source, threads, self.video.limits, self.video.info)
-            self.packets = decoded.index.packet
-        else:
-            self.packets = numbers[np.argsort(pts[numbers], kind="stable")]
-
-    def request(self, frame_ids: NDArray[np.int64]) -> dict[str, Any]:
-        """Arguments of the _core functions that give the pictures of these ascending frames."""
-        return {
-            "source": self.video.source,
-            "packets": self.packets[frame_ids],
-            "threads": self.threads,
-            "index": self.video.index if reads_codec(self.video.info["codec"]) else None,
-            "max_luma_samples": self.video.limits.max_luma_samples,
-        }
-
-
-def places(video: _Pixels, selection: Selection, at: NDArray[Any], mean: Color, std: Color) -> Places:
+def places(video: PixelSource, selection: Selection, at: NDArray[Any], mean: Color, std: Color) -> Places:
     """The frames that hold the patches of a selection, which lie `at` positions (N, 3), all checked."""
     positions = np.asarray(at, np.int32)
     frame_ids = np.asarray(selection.frame_ids, np.int64)

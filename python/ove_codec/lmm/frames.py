@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ove_codec import _core
-from ove_codec.tokens import _Pixels
+from ove_codec._pixels import PixelSource
 from ove_codec.video import Video
 
 
@@ -31,7 +31,7 @@ def frame_times(video: Video) -> NDArray[np.float64]:
     """Seconds of every frame in display order, as ``picture.pts`` has them; by the frame rate where none are given."""
     if _core.decodes(video.info["codec"]):
         return np.asarray(video.index.pts, np.float64)
-    packets = _Pixels(video, video.threads, None).packets
+    packets = PixelSource(video, video.threads, None).packets
     pts = _core.packet_times(video.source)[0][packets]
     if np.any(pts == np.iinfo(np.int64).min):
         numerator, denominator = video.info["frame_rate"]

@@ -47,7 +47,7 @@ _MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
 
 
 @dataclass(frozen=True)
-class SkippedClip:
+class FailedClip:
     """A clip of a manifest without features, and why."""
 
     name: str
@@ -244,7 +244,7 @@ class CachedFeatures:
                 else:
                     places[name] = (path, row)
         self.samples = [sample for sample in samples if sample.name in places]
-        self.unreadable = [SkippedClip(s.name, s.line, errors[s.name]) for s in samples if s.name in errors]
+        self.unreadable = [FailedClip(s.name, s.line, errors[s.name]) for s in samples if s.name in errors]
         if not self.samples:
             first = self.unreadable[0]
             raise ValueError(f"none of the {len(samples)} clips can be read; the first, {first.name}: {first.error}")
@@ -302,4 +302,4 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-__getattr__ = renamed(__name__, Unreadable="SkippedClip")
+__getattr__ = renamed(__name__, Unreadable="FailedClip")

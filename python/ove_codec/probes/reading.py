@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import ove_codec
+from ove_codec._pixels import PixelSource
 from ove_codec._renames import renamed
 from ove_codec.models import temporal_slots
-from ove_codec.tokens import Color, _Pixels
+from ove_codec.tokens import Color
 
 _DECODED_BYTES = 1 << 27  # of whole frames that are in memory at a time
 _GRAY = (0.299, 0.587, 0.114)  # BT.601
@@ -104,7 +105,7 @@ def read_frames(
         ove_codec.Error, OSError: the clip cannot be read.
         UnreadableClip: it has no frame.
     """
-    pixels = _Pixels(os.fspath(path), 1, None)
+    pixels = PixelSource(os.fspath(path), 1, None)
     count = len(pixels.packets)
     if count == 0:
         raise UnreadableClip(f"{os.fspath(path)}: it has no frame")
