@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cmath>
 #include <filesystem>
 #include <system_error>
 #include <utility>
 
 #include "common/error.h"
+#include "media/containers.h"
 #include "media/demuxer_impl.h"
 #include "media/matroska.h"
 
@@ -49,6 +51,14 @@ std::int64_t seek_source(void* opaque, std::int64_t offset, int whence) {
 // Playlists and references to other files lead nowhere.
 int refuse_open(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) { return AVERROR(EACCES); }
 
+// Whether this reads like scheme://host, of which pathlib leaves one slash.
+bool is_address(const std::string& path) {
+  const std::size_t scheme = path.find(":/");
+  return scheme != std::string::npos && scheme >= 2 &&
+         std::all_of(path.begin(), path.begin() + static_cast<std::ptrdiff_t>(scheme),
+                     [](unsigned char c) { return std::isalnum(c) || c == '+' || c == '-' || c == '.'; });
+}
+
 Rational rational(AVRational r) { return r.num > 0 && r.den > 0 ? Rational{r.num, r.den} : Rational{}; }
 
 std::string text(const char* s) { return s ? s : ""; }
@@ -85,7 +95,14 @@ void Demuxer::Impl::open_stream() {
 void Demuxer::Impl::open_file(const std::string& path) {
   std::error_code ignored;
   const std::filesystem::file_status status = std::filesystem::status(path, ignored);
-  if (!std::filesystem::exists(status)) fail("no such file");
+  if (!std::filesystem::exists(status)) {
+    if (is_address(path)) {
+      fail(
+          "is an address, and nothing is read from a network: download the file, or give a binary file object, as "
+          "fsspec.open(address).open() does");
+    }
+    fail("no such file");
+  }
   if (std::filesystem::is_directory(status)) fail("is a directory; give one video file");
   AVIOContext* opened = nullptr;
   // The prefix keeps names with a colon from being taken for the address of another protocol.
@@ -125,7 +142,12 @@ void Demuxer::Impl::open_input() {
   if (!context) throw std::bad_alloc();
   context->pb = io();
   context->io_open = refuse_open;
-  const int code = avformat_open_input(&context, "", format, nullptr);  // frees the context where it fails
+  // Some demuxers open what a file refers to without asking io_open: none of these is started.
+  AVDictionary* options = nullptr;
+  av_dict_set(&options, "format_whitelist", kSelfContainedFormats, 0);
+  av_dict_set(&options, "protocol_whitelist", "none", 0);
+  const int code = avformat_open_input(&context, "", format, &options);  // frees the context where it fails
+  av_dict_free(&options);
   if (code < 0) fail("is not a video that libavformat can read", code, 0);
   input.reset(context);
   rethrow();
