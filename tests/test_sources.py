@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import io
 import os
 import tarfile
 import threading
@@ -16,17 +15,20 @@ import pytest
 
 import ove_codec
 from ove_codec import _core
-from support.pixels import encode, needs_ffmpeg
 
 DASH = """<?xml version="1.0"?>
 <MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1.6S" minBufferTime="PT3.2S"
  profiles="urn:mpeg:dash:profile:isoff-live:2011">{base}<Period start="PT0.0S"><AdaptationSet contentType="video">
  <Representation id="0" mimeType="video/mp4" codecs="hev1" bandwidth="9" width="160" height="96">
  <SegmentTemplate timescale="12800" initialization="init.m4s" media="chunk-$Number$.m4s" startNumber="1">
- <SegmentTimeline><S t="0" d="20480"/></SegmentTimeline></SegmentTemplate></Representation></AdaptationSet></Period></MPD>
+ <SegmentTimeline><S t="0" d="20480"/></SegmentTimeline></SegmentTemplate></Representation></AdaptationSet></Period>
+</MPD>
 """
 HLS = "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{base}a.ts\n#EXT-X-ENDLIST\n"
-SDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=a\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 45678 RTP/AVP 96\r\na=rtpmap:96 H265/90000\r\n"
+SDP = (
+    "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=a\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+    "m=video 45678 RTP/AVP 96\r\na=rtpmap:96 H265/90000\r\n"
+)
 MANIFESTS = {
     "dash": DASH.format(base="<BaseURL>http://127.0.0.1:{port}/</BaseURL>"),
     "dash-relative": DASH.format(base=""),
@@ -96,7 +98,7 @@ def sources(path: Path) -> dict[str, Any]:
     tar = path.with_suffix(".tar")
     with tarfile.open(tar, "w") as archive:
         archive.add(path, path.name)
-    member = tarfile.open(tar).extractfile(path.name)
+    member = tarfile.open(tar).extractfile(path.name)  # noqa: SIM115
     return {"path": path, "str": str(path), "bytes": path.read_bytes(), "file": path.open("rb"), "member": member}
 
 

@@ -262,8 +262,20 @@ bool Demuxer::Impl::next_packet() {
     if (code == AVERROR(EAGAIN)) continue;
     if (code == AVERROR_EOF) return false;
     if (code < 0) fail("cannot be read after picture " + std::to_string(next_index - 1), code, avio_tell(io()));
-    if (packet->stream_index == stream->index && packet->size > 0) return true;
+    if (packet->stream_index != stream->index) continue;
+    if (const auto changed = side_data(*packet, AV_PKT_DATA_NEW_EXTRADATA); !changed.empty()) {
+      extradata = std::make_shared<const std::vector<std::uint8_t>>(changed.begin(), changed.end());
+    }
+    if (packet->size > 0) return true;
   }
+}
+
+// MP4: libavformat tells of another sample description where that differs from the one it read last, which may lie
+// ahead of what it gave. From the first packet on both agree.
+void Demuxer::Impl::forget_ahead() {
+  if (!std::exchange(ahead, false) || info.container.find("mp4") == std::string::npos) return;
+  extradata = nullptr;
+  if (av_seek_frame(input.get(), stream->index, 0, AVSEEK_FLAG_BACKWARD | AVSEEK_FLAG_ANY) >= 0) next_packet();
 }
 
 bool Demuxer::read(Packet& packet) {
@@ -282,6 +294,7 @@ bool Demuxer::read(Packet& packet) {
   packet.position = self.raw ? self.next_position : p.pos;
   packet.key = p.flags & AV_PKT_FLAG_KEY;
   packet.discard = p.flags & AV_PKT_FLAG_DISCARD;
+  packet.extradata = self.extradata;
   packet.corrupt = self.truncated = p.flags & AV_PKT_FLAG_CORRUPT;
   self.next_position += p.size;
   return true;
@@ -306,6 +319,7 @@ bool Demuxer::jump(const PacketPlace& place) {
   Impl& self = *impl_;
   const bool by_bytes = self.raw || self.info.container == "mpegts";
   const AVPacket& p = *self.packet;
+  self.forget_ahead();
   for (const std::int64_t at : {by_bytes ? place.position : place.pts, by_bytes ? kNoTimestamp : place.dts}) {
     if (at == kNoTimestamp || place.position < 0) continue;
     const int flags = by_bytes ? AVSEEK_FLAG_BYTE : AVSEEK_FLAG_BACKWARD;
@@ -337,6 +351,8 @@ void Demuxer::rewind() {
   self.find_stream();
   self.next_index = self.next_position = 0;
   self.truncated = self.held = false;
+  self.ahead = true;
+  self.extradata = nullptr;
 }
 
 }  // namespace ove::media
