@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import ove_codec
 from ove_codec import _core
+from support import mp4
+from support.pixels import encode, needs_ffmpeg
 
 DASH = """<?xml version="1.0"?>
 <MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1.6S" minBufferTime="PT3.2S"
@@ -125,3 +128,80 @@ def test_addresses_are_told_from_missing_files(scheme: str) -> None:
     for source in (address, Path(address)):
         with pytest.raises(ove_codec.DecodeError, match=r"is an address.*download"):
             _core.stream_info(source)
+
+
+# What muxers rarely write.
+
+SIMPLE = "log-level=none:bframes=0:keyint=8:min-keyint=8:scenecut=0:"
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two clips of 20 pictures without reordering, whose parameter sets have the same numbers and other contents."""
+    folder = tmp_path_factory.mktemp("sources")
+    return [
+        encode(
+            folder / f"{name}.mp4",
+            *("-pix_fmt", "yuv420p", "-tag:v", "hvc1", "-x265-params", SIMPLE + params),
+            source=f"{name}=s=96x64:r=25:d=0.8",
+        )
+        for name, params in (("testsrc2", "ctu=64"), ("testsrc", "ctu=16:max-merge=1:no-wpp=1"))
+    ]
+
+
+def described(clip: Path) -> tuple[bytes, list[bytes]]:
+    return mp4.sample_entry(clip.read_bytes()), mp4.samples(clip)
+
+
+def pixels(source: Any, frame_ids: Any = None) -> np.ndarray:
+    return np.asarray(ove_codec.frames(source, frame_ids))
+
+
+def residuals(source: Any, frame_ids: Any = None) -> list[np.ndarray]:
+    video = ove_codec.open(source)
+    return [np.array(p.residual) for p in (video if frame_ids is None else video.read(frame_ids))]
+
+
+@needs_ffmpeg
+def test_the_writer_of_mp4_files(clips: list[Path]) -> None:
+    written = mp4.movie([described(clips[0])])
+    np.testing.assert_array_equal(pixels(written), pixels(clips[0]))
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 1, 0), (0, 1, 1, 0, 1)])
+def test_several_sample_descriptions(clips: list[Path], order: tuple[int, ...]) -> None:
+    """Pictures are decoded with the parameter sets of their own description, whichever are read and skipped."""
+    joined = mp4.movie([described(clips[i]) for i in order])
+    expected = np.concatenate([pixels(clips[i]) for i in order])
+    expected_residuals = [r for i in order for r in residuals(clips[i])]
+    np.testing.assert_array_equal(pixels(joined), expected)
+    np.testing.assert_array_equal(residuals(joined), expected_residuals)
+    rng = np.random.default_rng(3)
+    for _ in range(15):
+        some = np.sort(rng.choice(len(expected), rng.integers(1, 4), replace=False))
+        np.testing.assert_array_equal(pixels(joined, some), expected[some])
+        np.testing.assert_array_equal(residuals(joined, some), [expected_residuals[i] for i in some])
+
+
+@needs_ffmpeg
+def test_sample_descriptions_with_other_lengths(clips: list[Path]) -> None:
+    """NAL units have lengths of four bytes in one description, of two in the other."""
+    entry, samples = described(clips[1])
+    at = entry.index(b"hvcC") + 4 + 21
+    assert entry[at] & 3 == 3
+    short = entry[:at] + bytes([entry[at] & 0xFC | 1]) + entry[at + 1 :]
+    shorter = []
+    for sample in samples:
+        units, left = [], sample
+        while left:
+            size = int.from_bytes(left[:4], "big")
+            units.append(size.to_bytes(2, "big") + left[4 : 4 + size])
+            left = left[4 + size :]
+        shorter.append(b"".join(units))
+    joined = mp4.movie([described(clips[0]), (short, shorter), described(clips[0])])
+    expected = np.concatenate([pixels(clips[i]) for i in (0, 1, 0)])
+    np.testing.assert_array_equal(pixels(joined), expected)
+    for some in ([25], [19, 39], [3, 30, 45], [59]):
+        np.testing.assert_array_equal(pixels(joined, some), expected[some])
+        assert len(residuals(joined, some)) == len(some)
