@@ -221,12 +221,10 @@ void Demuxer::Impl::check_end() {
   if (const std::int64_t size = avio_size(io()); size >= 0 && size < segment_end) {
     fail("ends after " + std::to_string(size) + " of " + std::to_string(segment_end) + " bytes" + kCutShort, 0, size);
   }
-  // In these containers the index has every picture; the entry found is the last one.
+  // In these containers the index has every picture.
   if (info.container.find("mp4") == std::string::npos) return;
-  const int last = av_index_search_timestamp(const_cast<AVStream*>(stream), std::numeric_limits<std::int64_t>::max(),
-                                             AVSEEK_FLAG_BACKWARD | AVSEEK_FLAG_ANY);
-  if (last >= next_index) {
-    fail("ends after picture " + std::to_string(next_index - 1) + " of " + std::to_string(last + 1) + kCutShort, 0,
+  if (const std::int64_t samples = indexed_samples(*stream); samples > next_index) {
+    fail("ends after picture " + std::to_string(next_index - 1) + " of " + std::to_string(samples) + kCutShort, 0,
          avio_size(io()));
   }
 }
@@ -295,7 +293,9 @@ bool Demuxer::read(Packet& packet) {
   packet.key = p.flags & AV_PKT_FLAG_KEY;
   packet.discard = p.flags & AV_PKT_FLAG_DISCARD;
   packet.extradata = self.extradata;
-  packet.corrupt = self.truncated = p.flags & AV_PKT_FLAG_CORRUPT;
+  self.truncated = p.flags & AV_PKT_FLAG_CORRUPT;
+  // In transport streams the flag stands for a jump of the continuity counter too, as where two files were joined.
+  packet.corrupt = self.truncated && self.info.container != "mpegts";
   self.next_position += p.size;
   return true;
 }

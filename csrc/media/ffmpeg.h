@@ -94,6 +94,19 @@ inline std::span<const std::uint8_t> side_data(const AVStream& stream, AVPacketS
 #endif
 }
 
+// The samples of a container's index that have bytes.
+inline std::int64_t indexed_samples(const AVStream& stream) {
+  std::int64_t samples = 0;
+#if LIBAVFORMAT_VERSION_MAJOR >= 59
+  auto& indexed = const_cast<AVStream&>(stream);
+  const int entries = avformat_index_get_entries_count(&indexed);
+  for (int i = 0; i < entries; ++i) samples += avformat_index_get_entry(&indexed, i)->size > 0;
+#else
+  for (int i = 0; i < stream.nb_index_entries; ++i) samples += stream.index_entries[i].size > 0;
+#endif
+  return samples;
+}
+
 // Side data of a packet; empty where there is none of this type.
 inline std::span<const std::uint8_t> side_data(const AVPacket& packet, AVPacketSideDataType type) {
 #if LIBAVCODEC_VERSION_MAJOR >= 59
