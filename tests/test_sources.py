@@ -205,3 +205,45 @@ def test_sample_descriptions_with_other_lengths(clips: list[Path]) -> None:
     for some in ([25], [19, 39], [3, 30, 45], [59]):
         np.testing.assert_array_equal(pixels(joined, some), expected[some])
         assert len(residuals(joined, some)) == len(some)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("codec", ["libx265", "libx264"])
+def test_configuration_of_version_0(tmp_path: Path, codec: str) -> None:
+    path = encode(tmp_path / "a.mp4", "-pix_fmt", "yuv420p", codec=codec)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"hvcC" if codec == "libx265" else b"avcC") + 4
+    assert data[at] == 1
+    data[at] = 0
+    np.testing.assert_array_equal(pixels(bytes(data)), pixels(path))
+    assert len(list(ove_codec.open(bytes(data)))) == len(pixels(path))
+
+
+@needs_ffmpeg
+def test_empty_and_padded_samples(clips: list[Path]) -> None:
+    """Samples without bytes are no pictures; up to three zero bytes behind the last NAL unit are padding."""
+    entry, samples = described(clips[0])
+    expected = pixels(clips[0])
+    for some in ([*samples[:5], b"", *samples[5:]], [*samples, b""], [s + bytes(i % 4) for i, s in enumerate(samples)]):
+        movie = mp4.movie([(entry, some)])
+        np.testing.assert_array_equal(pixels(movie), expected)
+        assert len(list(ove_codec.open(movie))) == 20
+        np.testing.assert_array_equal(pixels(movie, [17]), expected[[17]])
+    with pytest.raises(ove_codec.DecodeError, match="ends after picture"):
+        list(ove_codec.open(mp4.movie([(entry, [*samples, b"", samples[1]])])[: -len(samples[1])]))
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("codec", ["libx265", "libx264"])
+def test_joined_transport_streams(tmp_path: Path, codec: str) -> None:
+    """The continuity counter jumps at the joint, as it does where packets are lost."""
+    parts = [
+        encode(tmp_path / f"{name}.ts", "-pix_fmt", "yuv420p", codec=codec, source=f"{name}=s=96x64:r=25:d=0.8")
+        for name in ("testsrc2", "testsrc")
+    ]
+    joined = b"".join(part.read_bytes() for part in parts)
+    assert len(list(ove_codec.open(joined))) == 40
+    np.testing.assert_array_equal(
+        sorted(p.tobytes() for p in pixels(joined)),
+        sorted(p.tobytes() for p in np.concatenate([pixels(p) for p in parts])),
+    )

@@ -63,6 +63,16 @@ Rational rational(AVRational r) { return r.num > 0 && r.den > 0 ? Rational{r.num
 
 std::string text(const char* s) { return s ? s : ""; }
 
+// Some muxers write a configurationVersion of 0 into avcC and hvcC, which then pass for Annex B.
+void restore_version(AVCodecParameters& par) {
+  if (par.codec_id != AV_CODEC_ID_H264 && par.codec_id != AV_CODEC_ID_HEVC) return;
+  constexpr int kShortest = 7;
+  std::uint8_t* const bytes = par.extradata;
+  if (!bytes || par.extradata_size < kShortest || bytes[0] != 0) return;
+  const bool annex_b = bytes[1] == 0 && (bytes[2] == 1 || (bytes[2] == 0 && bytes[3] == 1));
+  if (!annex_b) bytes[0] = 1;
+}
+
 // Clockwise quarter turns nearest to the angle of a display matrix.
 int quarter_turns(const std::int32_t* matrix) {
   if (!matrix) return 0;
@@ -154,6 +164,7 @@ void Demuxer::Impl::open_input() {
 }
 
 void Demuxer::Impl::find_stream() {
+  for (unsigned i = 0; i < input->nb_streams; ++i) restore_version(*input->streams[i]->codecpar);
   // The codecs that libavformat opens to look into the first packets may have threads of their own.
   std::vector<AVDictionary*> options(input->nb_streams, nullptr);
   for (AVDictionary*& o : options) av_dict_set_int(&o, "log_level_offset", kSilent, 0);
