@@ -87,7 +87,7 @@ def check(output: Path, good: set[str], broken: set[str]) -> str:
         wrong.append(f"{len(good - set(found))} good clips lack, {len(set(found) - good)} are too many")
     if repeated := sum(count > 1 for count in found.values()):
         wrong.append(f"{repeated} clips are there twice")
-    file = output / "failures.parquet"
+    file = output / "_failures.parquet"
     failed = set(pq.read_table(file)["name"].to_pylist()) if file.exists() else set()
     if failed != broken:
         wrong.append(f"the failures are {len(failed)}, not the {len(broken)} broken clips")

@@ -294,17 +294,23 @@ def kept(scores: Array, valid: Array, params: Arrays, intra: Array | list[bool] 
     area = params["patch_size"] ** 2 * (255 if params["quantize"] else 1)
     mask = np.zeros(scores.shape, bool)
     ranked = []
+    first = [  # the first picture by score; 663608941 / 2^30 is the golden ratio, whose multiples are spread evenly
+        (-float(scores[0, h, w]) if valid[h, w] else 1e-4, (h * columns + w) * 663608941 % 2**30, h, w)
+        for h, w in np.argwhere(valid | (params["padding"] == "zero")).tolist()
+    ]
+    share = None if params["budget"] is None else max(1, int(params["first_frame_share"] * params["budget"]))
+    before = {(h, w) for _, _, h, w in sorted(first)[:share]} if params["keep_first_frame"] else set()
     for t in range(frames):
-        whole = (0 if t == 0 and params["keep_first_frame"] else
-                 1 if params["i_pictures"] == "keep" and intra is not None and intra[t] else 2)  # fmt: skip
+        whole = 1 if params["i_pictures"] == "keep" and intra is not None and intra[t] else 2
         for h in range(rows):
             for w in range(columns):
                 if not valid[h, w] and params["padding"] == "exclude":
                     continue
                 score = float(scores[t, h, w]) if valid[h, w] else -1e-4
+                rank = 0 if t == 0 and (h, w) in before else whole
                 if params["tau"] is not None:
-                    mask[t, h, w] = whole < 2 or score / area > params["tau"]
-                ranked.append((whole, -score, t, h, w))
+                    mask[t, h, w] = rank < 2 or score / area > params["tau"]
+                ranked.append((rank, -score, t, h, w))
     if params["tau"] is None:
         for _, _, t, h, w in sorted(ranked)[: params["budget"]]:
             mask[t, h, w] = True

@@ -34,7 +34,7 @@ from support import ffmpeg, scenes
 pa = pytest.importorskip("pyarrow", reason="data sets need pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
-from ove_codec.datasets import Clip, Failure, list_clips, pool, select_dataset  # noqa: E402 (it needs pyarrow)
+from ove_codec.datasets import Clip, Failure, list_clips, pool, select_dataset, write_report  # noqa: E402 (it needs pyarrow)
 from ove_codec.datasets.job import Job, Result, process  # noqa: E402
 from ove_codec.datasets.output import Output  # noqa: E402
 
@@ -85,7 +85,7 @@ def rows(output: Path) -> list[dict[str, Any]]:
 
 
 def failures(output: Path) -> dict[str, str]:
-    file = output / "failures.parquet"
+    file = output / "_failures.parquet"
     return {row["name"]: row["reason"] for row in pq.read_table(file).to_pylist()} if file.exists() else {}
 
 
@@ -118,7 +118,10 @@ def test_parquet(folder: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.array(row["tokens"], np.float16), tokens)
         facts = [row[name] for name in ("pictures", "width", "height", "rows", "columns", "patch_size")]
         assert facts == [6, 64, 48, 2, 2, 14] and json.loads(row["geometry"])["resize"] == "crop"
-    table = pq.read_table(next((tmp_path / "out").glob("part-*.parquet")))
+    write_report(tmp_path / "out", clips=1)
+    table = pq.read_table(tmp_path / "out")  # the shards alone, though failures and a page lie beside them
+    assert table.column("name").to_pylist() == [row["name"] for row in rows(tmp_path / "out")]
+    assert failures(tmp_path / "out") and (tmp_path / "out" / "_report.html").is_file()
     settings = json.loads(table.schema.metadata[b"ove_codec"])
     assert settings["params"]["num_frames"] == 3 and settings["transcode"] is True
     reasons = failures(tmp_path / "out")
@@ -130,6 +133,7 @@ def test_a_second_run_does_what_is_left(folder: Path, videos: dict[str, Path], t
     shutil.copytree(folder, clips)
     select_dataset(clips, out, workers=2, **FEW)
     before = {path: path.read_bytes() for path in out.glob("part-*")}
+    (out / "_failures.parquet").rename(out / "failures.parquet")  # as earlier versions named it
     # Nothing is new; the folder has moved; a file was touched; one was mended, one added, one changed.
     clips.rename(tmp_path / "moved")
     os.utime(tmp_path / "moved" / "a" / "0.mp4", (1, 1))
@@ -142,10 +146,11 @@ def test_a_second_run_does_what_is_left(folder: Path, videos: dict[str, Path], t
     assert sorted(o.clip.name for o in seen if isinstance(o, Result)) == ["b/2.mp4", "cut.mp4", "new.mp4"]
     assert_complete(out, [*GOOD, "b/2.mp4", "cut.mp4", "new.mp4"], ["empty.mp4", "noise.mkv"])
     assert all(path.read_bytes() == data for path, data in before.items())
+    assert not (out / "failures.parquet").exists()
     for path in ("empty.mp4", "noise.mkv"):
         (tmp_path / "moved" / path).unlink()
     select_dataset(tmp_path / "moved", out, workers=2, **FEW)
-    assert not (out / "failures.parquet").exists()
+    assert not (out / "_failures.parquet").exists()
     with pytest.raises(ValueError, match=r"other settings \(params\)"):
         select_dataset(tmp_path / "moved", out, num_frames=4, size=28)
     with pytest.raises(ValueError, match="other files"):
@@ -335,7 +340,7 @@ def test_urls(folder: Path, tmp_path: Path) -> None:
     output.write_failures([Failure("x", "memory://x", "OSError", "it is gone")])
     names = sorted(path for path in memory.find("/out"))
     assert [name.removeprefix("/out/") for name in names] == [
-        "_manifest/job.json", "_manifest/part-000000.jsonl", "_manifest/part-000001.jsonl", "failures.parquet",
+        "_failures.parquet", "_manifest/job.json", "_manifest/part-000000.jsonl", "_manifest/part-000001.jsonl",
         "part-000000.parquet", "part-000001.parquet",
     ]  # fmt: skip
     with memory.open("/out/part-000000.parquet") as file:
@@ -509,7 +514,7 @@ def test_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert (facts["clips"], facts["done"], facts["failed"], facts["tokens"]) == (8, 5, 3, 30)
     assert main(argv) == 0
     text = capsys.readouterr().out
-    assert "0 done, 5 finished before, 3 failed" in text and "failures.parquet" in text
+    assert "0 done, 5 finished before, 3 failed" in text and "_failures.parquet" in text
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "empty.mp4").touch()
     assert main(["select-dataset", str(tmp_path / "bad"), str(tmp_path / "out2")]) == 1
@@ -547,6 +552,6 @@ def test_the_benchmark_sees_what_is_wrong(tmp_path: Path, monkeypatch: pytest.Mo
     assert "20 clips are there twice" in bench.check(out, good, broken)
     (out / "part-000007.parquet").unlink()
     (out / "part-000000.parquet").unlink()
-    (out / "failures.parquet").unlink()
+    (out / "_failures.parquet").unlink()
     wrong = bench.check(out, good, broken)
     assert "20 good clips lack" in wrong and "the failures are 0, not the 1" in wrong

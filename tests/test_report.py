@@ -50,16 +50,16 @@ def clip(stream_folder: Path) -> Path:
 
 def test_the_page_is_whole_in_itself(output: Path) -> None:
     made = write_report(output)
-    assert made.page == str(output / "report.html") and made.num_bytes == (output / "report.html").stat().st_size
+    assert made.page == str(output / "_report.html") and made.num_bytes == (output / "_report.html").stat().st_size
     assert (made.clips, made.failed, made.shown, made.playing, made.tokens) == (3, 1, 3, 3, 120)
-    page = Parsed(output / "report.html")
+    page = Parsed(output / "_report.html")
     for _, attributes in page.elements:
         for name in ("src", "href", "srcset", "data", "action", "poster"):
             assert attributes.get(name, "#").startswith(("data:image/webp;base64,", "#"))
         assert not any(name.startswith("on") for name in attributes)
     assert not page.all("link") and not page.all("iframe")
     assert "url(" not in page.code["style"] and "@import" not in page.code["style"]
-    assert not re.search(r"https?:", (output / "report.html").read_text())
+    assert not re.search(r"https?:", (output / "_report.html").read_text())
     (policy,) = [meta["content"] for meta in page.all("meta") if "http-equiv" in meta]
     script = base64.b64encode(hashlib.sha256(page.code["script"].encode()).digest()).decode()
     assert policy.startswith("default-src 'none';") and f"script-src 'sha256-{script}'" in policy
@@ -74,8 +74,9 @@ def test_the_page_is_whole_in_itself(output: Path) -> None:
 
 def test_names_and_reasons_are_text(output: Path) -> None:
     odd = Failure("a\x00b\x1b[31m\u202egpm.exe", "x" * 5000, "<b>E</b>", "&amp; </td><script>alert(3)</script>")
-    pq.write_table(failure_table([odd, Failure(BROKEN, "", "E", "none")]), output / "failures.parquet")
+    pq.write_table(failure_table([odd, Failure(BROKEN, "", "E", "none")]), output / "_failures.parquet")
     before = page_of(output, clips=0)
+    (output / "_failures.parquet").rename(output / "failures.parquet")  # as earlier versions named it
     page = page_of(output)
     assert [len(before.all(tag)) for tag in ("script", "b", "img")] == [1, 2, 0]  # each kind of failure has its count
     assert len(page.all("script")) == 1 and {a["data-sheet"] for a in page.all("img")} == {"dense", "heat", "selected"}
@@ -189,7 +190,7 @@ def test_the_page_keeps_its_size(output: Path) -> None:
     whole = pictures()
     assert 0 < pictures(max_bytes=whole // 3) <= whole // 3
     assert pictures(max_bytes=300) == 0
-    assert "No panels: its pictures take more room" in Parsed(output / "report.html").text
+    assert "No panels: its pictures take more room" in Parsed(output / "_report.html").text
 
 
 def test_which_clips_are_shown(output: Path, tmp_path: Path) -> None:

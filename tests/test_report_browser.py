@@ -202,7 +202,7 @@ def test_what_a_screen_reader_is_told(page: browser.Page, path: Path) -> None:
 def test_failures_are_searched_and_sorted(page: browser.Page, stream_folder: Path, tmp_path: Path, width: str) -> None:
     out = Path(shutil.copytree(report.finished(stream_folder)[1], tmp_path / "out"))
     many = [Failure(f"{n}.mp4", f"/in/{n}.mp4", "OSError" if n % 3 else "DecodeError", "it is" * n) for n in range(40)]
-    pq.write_table(failure_table([*many, Failure(BROKEN, "", "E", BROKEN)]), out / "failures.parquet")
+    pq.write_table(failure_table([*many, Failure(BROKEN, "", "E", BROKEN)]), out / "_failures.parquet")
     page.open(Path(write_report(out, clips=0).page), WIDTHS[width])
     rows = "[...document.querySelectorAll('#failed tbody tr')].filter(row => row.checkVisibility())"
     visible = f"{rows}.map(row => row.cells[0].textContent)"

@@ -65,7 +65,7 @@ def test_formats(clip: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
         shutil.rmtree(tmp_path / "in")  # the shards hold them
     made = write_report(out)
     assert (made.clips, made.playing) == (3, 3)
-    page = Parsed(out / "report.html")
+    page = Parsed(out / "_report.html")
     assert "Selected again" not in page.text
     params = {"preset": settings.get("preset", "paper"), **settings.get("params", FEW)}
     selection = ove_codec.select(clip, **params)
@@ -98,7 +98,7 @@ def test_clips_that_have_gone(output: Path, videos: Path, clip: Path, tmp_path: 
     for manifest in output.glob("_manifest/part-*.jsonl"):
         manifest.write_text(manifest.read_text().replace(str(videos), str(tmp_path / "moved")))
     made = write_report(output)
-    page = Parsed(output / "report.html")
+    page = Parsed(output / "_report.html")
     assert (made.shown, made.playing) == (3, 0) and len(lines) == 3
     assert page.text.count("the file is not there any more; --input names where the clips lie now") == 3
     assert sum(a["aria-label"].startswith(("Mean heat", "Tokens kept")) for a in page.all("svg")) == 6
@@ -107,7 +107,7 @@ def test_clips_that_have_gone(output: Path, videos: Path, clip: Path, tmp_path: 
     copied(clip, tmp_path / "other" / "one.mp4", 77)
     (tmp_path / "other" / "two.mp4").write_bytes(b"")
     assert write_report(output, source=tmp_path / "other").playing == 0
-    text = Parsed(output / "report.html").text
+    text = Parsed(output / "_report.html").text
     assert "its content has changed since" in text and "is empty" in text and "no clip of this name is in" in text
 
 
@@ -127,7 +127,7 @@ def test_names_that_are_no_text(clip: Path, tmp_path: Path) -> None:
     except OSError:
         pytest.skip("the file system takes only UTF-8")
     made = write_report(make_output(tmp_path / "out", [path]))
-    assert made.playing == 1 and "caf\\xe9.mp4" in (tmp_path / "out" / "report.html").read_text()
+    assert made.playing == 1 and "caf\\xe9.mp4" in (tmp_path / "out" / "_report.html").read_text()
 
 
 def test_what_was_kept_is_shown(output: Path) -> None:
@@ -141,14 +141,14 @@ def test_what_was_kept_is_shown(output: Path) -> None:
         )
     made = write_report(output)
     assert made.playing == 3
-    assert len(re.findall(r"Selected again, it gives \d", Parsed(output / "report.html").text)) == 3
+    assert len(re.findall(r"Selected again, it gives \d", Parsed(output / "_report.html").text)) == 3
 
 
 def test_nothing_selected_yet(tmp_path: Path) -> None:
     Output(str(tmp_path / "out"), Job(params=FEW), 2, 1 << 20).close()
     made = write_report(tmp_path / "out")
     assert (made.clips, made.failed, made.shown) == (0, 0, 0)
-    page = Parsed(tmp_path / "out" / "report.html")
+    page = Parsed(tmp_path / "out" / "_report.html")
     assert "No clip has been selected from yet." in page.text and "No clip failed" in page.text
 
 
@@ -156,7 +156,7 @@ def test_all_failed(tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"")
     made = write_report(make_output(tmp_path / "out", [tmp_path / "bad.mp4"]))
     assert (made.clips, made.failed) == (0, 1)
-    text = Parsed(tmp_path / "out" / "report.html").text
+    text = Parsed(tmp_path / "out" / "_report.html").text
     assert "No clip has been selected from yet." in text and "bad.mp4: is empty" in text and "100 % of all" in text
 
 
@@ -168,7 +168,7 @@ def test_outputs_from_before(output: Path) -> None:
         manifest.write_text("".join(json.dumps(line) + "\n" for line in kept))
     (output / "_manifest" / "runs.jsonl").unlink()
     made = write_report(output)
-    page = Parsed(output / "report.html")
+    page = Parsed(output / "_report.html")
     assert (made.clips, made.playing, made.tokens) == (3, 3, 120)
     assert "3 of 3 clips were selected before figures of each clip were noted" in page.text
     assert "was not noted by the version" in page.text
@@ -182,12 +182,12 @@ def test_thousands_of_clips(output: Path) -> None:
         (output / f"_manifest/part-{100 + shard:06}.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
         pq.write_table(pa.table({"name": [x["name"] for x in lines]}), output / f"part-{100 + shard:06}.parquet")
     many = [Failure(f"{n}.mp4", "", "OSError" if n < 4000 else "Rare", "it is broken " * 20) for n in range(4010)]
-    pq.write_table(failure_table(many), output / "failures.parquet")
+    pq.write_table(failure_table(many), output / "_failures.parquet")
     made = write_report(output, clips=0)
-    page = Parsed(output / "report.html")
+    page = Parsed(output / "_report.html")
     assert (made.clips, made.failed) == (6003, 4010) and made.num_bytes < 1 << 20
     failed = [a for a in page.all("td") if a.get("data-label") == "reason"]
-    assert len(failed) == 1003 and f"{4010 - 1003} more are in failures.parquet" in page.text
+    assert len(failed) == 1003 and f"{4010 - 1003} more are in _failures.parquet" in page.text
     assert page.text.count("Rare") >= 4
 
 
@@ -222,11 +222,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         r"part-000001\.jsonl, line 1, is damaged, name is no text: remove part-000001\.parquet and",
     ),
     "failures cut": (
-        lambda out: _cut(out / "failures.parquet"),
+        lambda out: _cut(out / "_failures.parquet"),
         r"failures\.parquet is damaged, .*: remove it, and run",
     ),
     "failures of another": (
-        lambda out: pq.write_table(pa.table({"name": ["x"]}), out / "failures.parquet"),
+        lambda out: pq.write_table(pa.table({"name": ["x"]}), out / "_failures.parquet"),
         r"failures\.parquet is damaged, it lacks the column where",
     ),
 }
@@ -240,13 +240,13 @@ def _swap(out: Path) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_is_named(output: Path, damage: str) -> None:
-    (output / "report.html").write_text("before")
+    (output / "_report.html").write_text("before")
     spoil, message = DAMAGE[damage]
     spoil(output)
     with pytest.raises(ValueError, match=message) as caught:
         write_report(output)
     assert str(output) in str(caught.value)
-    assert (output / "report.html").read_text() == "before"
+    assert (output / "_report.html").read_text() == "before"
 
 
 def test_damage_of_a_tar_file(clip: Path, tmp_path: Path) -> None:
@@ -294,9 +294,9 @@ def test_command(output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert (
         facts["page"] == str(tmp_path / "page.html") and facts["num_bytes"] == (tmp_path / "page.html").stat().st_size
     )
-    assert not (output / "report.html").exists()
+    assert not (output / "_report.html").exists()
     assert main(["report", str(output)]) == 0
-    assert f"{output}/report.html" in capsys.readouterr().out
+    assert f"{output}/_report.html" in capsys.readouterr().out
     for argv, message in (
         ([str(tmp_path / "nowhere")], "nowhere: there is no such folder; name the one that select-dataset wrote"),
         ([str(tmp_path)], "is no output of select-dataset"),
@@ -314,7 +314,7 @@ def test_urls(output: Path) -> None:
     memory = fsspec.filesystem("memory")
     memory.put(str(output), "/reported", recursive=True)
     made = write_report("memory://reported")
-    assert made.playing == 3 and len(memory.cat_file("/reported/report.html")) == made.num_bytes
+    assert made.playing == 3 and len(memory.cat_file("/reported/_report.html")) == made.num_bytes
     with pytest.raises(FileNotFoundError, match="no such folder"):
         write_report("memory://nothing")
 

@@ -35,12 +35,12 @@ def keep(
     seed=st.integers(0, 2**32 - 1),
     budget=st.integers(1, 100),
     tau=st.none() | st.floats(0, 1),
-    first=st.booleans(),
+    first=st.sampled_from([0, 0.05, 0.3, 0.5, 1]),
     padding=st.sampled_from(["exclude", "zero"]),
     i_pictures=st.sampled_from(["as_coded", "keep"]),
 )
 def test_ranking_with_many_ties(
-    seed: int, budget: int, tau: float | None, first: bool, padding: str, i_pictures: str
+    seed: int, budget: int, tau: float | None, first: float, padding: str, i_pictures: str
 ) -> None:
     rng = np.random.default_rng(seed)
     frames, rows, columns = rng.integers(1, 5, 3)
@@ -48,11 +48,30 @@ def test_ranking_with_many_ties(
     valid = rng.random((rows, columns)) < 0.7
     intra = rng.random(frames) < 0.4
     params = resolve(
-        "paper", {"keep_first_frame": first, "padding": padding, "i_pictures": i_pictures, "budget": budget}
+        "paper", {"keep_first_frame": first > 0, "padding": padding, "i_pictures": i_pictures, "budget": budget}
     )
+    params["first_frame_share"] = first
     if tau is not None:
         params.update(tau=tau, budget=None)
     np.testing.assert_array_equal(keep(scores, valid, params, intra), twin.kept(scores, valid, params, intra))
+
+
+@pytest.mark.parametrize("preset", ["paper", "bitcost", "ove"])
+@pytest.mark.parametrize("heat", [0.0, 1.0])
+def test_a_first_picture_leaves_room_for_others(preset: str, heat: float) -> None:
+    """Of a budget of one picture's patches the first gets half: those of most heat, or, without heat, everywhere."""
+    scores = np.full((3, 16, 16), 1, np.float32)
+    scores[0] = 0
+    scores[0, 9:, :] = heat
+    mask = keep(scores, np.ones((16, 16), bool), resolve(preset, {"budget": 256}))
+    assert mask[0].sum() == 128 and mask.sum() == 256
+    if heat:
+        assert mask[0, 9:].sum() == 112
+    quarters = mask[0, :8].reshape(2, 4, 4, 4).sum((1, 3))
+    assert quarters.min() >= (7 if not heat else 0), quarters
+    whole = keep(scores, np.ones((16, 16), bool), resolve(preset, {"budget": 256, "first_frame_share": 1}))
+    assert whole[0].all() and whole.sum() == 256
+    assert keep(scores, np.ones((16, 16), bool), resolve(preset, {"budget": 600}))[0].all()
 
 
 def static_twin(scores: Array, params: Arrays) -> set[int]:
@@ -253,6 +272,8 @@ def test_params_select_again() -> None:
         ({"frame_ids": []}, ValueError, "frame_ids"),
         ({"frame_ids": [-1]}, ValueError, "frame_ids"),
         ({"keep_first_frame": "yes"}, ValueError, "True or False"),
+        ({"first_frame_share": 0}, ValueError, "first_frame_share must be above 0"),
+        ({"first_frame_share": 1.5}, ValueError, "at most 1, not 1.5"),
         ({"percentile": 101}, ValueError, "0..100"),
         ({"percentile": float("nan")}, ValueError, "0..100"),
         ({"mv_weight": -1}, ValueError, "negative"),

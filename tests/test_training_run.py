@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import os
@@ -17,12 +18,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from ove_codec.cli import main
 from ove_codec.data import HeadData, Mixture, synthetic, write_shards
+from ove_codec.data.inputs import ImageInput
+from ove_codec.data.shards import Sample
 from ove_codec.models import OVEncoder, OVEncoderConfig
 from ove_codec.training import checkpoint
 from ove_codec.training.evaluation import nearest_neighbours
@@ -309,6 +313,39 @@ def test_learning(tmp_path: Path) -> None:
     assert all(torch.equal(p, saved[f"backbone.{name}"]) for name, p in last.named_parameters())
     assert main(["export", f"{tmp_path}/200", f"{tmp_path}/model"]) == 1
     assert main(["export", f"{tmp_path}/data", f"{tmp_path}/other"]) == 1
+
+
+def test_export_for_transformers(data: Path, tmp_path: Path) -> None:
+    """Code that knows the published RoPE only must refuse the export; transformers makes what was trained on."""
+    transformers = pytest.importorskip("transformers", reason="the extra 'hf' is not installed")
+    from ove_codec.models.hf import OneVisionEncoderImageProcessor, OneVisionEncoderModel
+
+    run(data, tmp_path / "run", run__steps=1)
+    directory = tmp_path / "model"
+    assert main(["export", f"{tmp_path}/run", str(directory)]) == 0
+    model = OVEncoder.from_pretrained(directory)
+    assert model.config.rope_layout == "interleaved"
+    assert json.loads((directory / "config.json").read_text())["model_type"] == "ove_encoder"
+    loaded = transformers.AutoModel.from_pretrained(directory, dtype=torch.float32)
+    assert type(loaded) is OneVisionEncoderModel and loaded.config.rope_layout == "interleaved"
+
+    size, patch = 64, model.config.patch_size
+    picture = Image.fromarray(synthetic.picture(3, 1, 2, np.random.default_rng(3))).resize((144, 96))
+    png = io.BytesIO()
+    picture.save(png, "png")
+    kind = ImageInput(size=size, augment=False)
+    tokens = kind.tokens(Sample("a", {"png": png.getvalue()}), patch, np.random.default_rng(0))
+    with torch.no_grad():
+        expected = model(tokens.patches, tokens.positions, tokens.cu_seqlens).last_hidden_state
+        packed = loaded(patches=tokens.patches, patch_positions=tokens.positions, cu_seqlens=tokens.cu_seqlens)
+    assert torch.equal(packed.last_hidden_state, expected)
+    for processor in (OneVisionEncoderImageProcessor, transformers.AutoImageProcessor):
+        inputs = processor.from_pretrained(directory)(picture, return_tensors="pt")
+        assert inputs["pixel_values"].shape == (1, 3, size, size)
+        with torch.no_grad():
+            torch.testing.assert_close(loaded(**inputs).last_hidden_state[0], expected, rtol=0, atol=0.05)
+    loaded.save_pretrained(tmp_path / "again")
+    assert OVEncoder.from_pretrained(tmp_path / "again").config == model.config
 
 
 def test_bfloat16_and_recomputed_activations(data: Path, tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ void def_step(py::module_& m, const char* name, Queue queue, const char* doc, co
 
 py::bytes ranked_clip(Address scores, Address valid, Address classes, Address static_classes,
                       std::array<std::int64_t, 2> first, std::int64_t frames, std::array<std::int64_t, 2> grid,
-                      std::int64_t selectable, std::int64_t kept, double full_score) {
+                      std::int64_t selectable, std::int64_t kept, std::int64_t first_share, double full_score) {
   cuda::RankedClip clip;
   clip.scores = pointer<const float>(scores);
   clip.valid = pointer<const std::uint8_t>(valid);
@@ -144,12 +144,14 @@ py::bytes ranked_clip(Address scores, Address valid, Address classes, Address st
   clip.columns = grid[1];
   clip.selectable = selectable;
   clip.kept = kept;
+  clip.first_share = first_share;
   clip.full_score = full_score;
   return py::bytes(reinterpret_cast<const char*>(&clip), sizeof(clip));
 }
 
 void rank_patches(Address clips, std::int64_t clip_count, std::int64_t patches, std::optional<std::int64_t> kept,
-                  const py::dict& params, Address work, Address mask, Address positions, Address stream) {
+                  bool shares_first, const py::dict& params, Address work, Address mask, Address positions,
+                  Address stream) {
   cuda::Ranking r;
   r.clips = pointer<const cuda::RankedClip>(clips);
   r.clip_count = clip_count;
@@ -161,6 +163,7 @@ void rank_patches(Address clips, std::int64_t clip_count, std::int64_t patches, 
   r.by_tau = !kept.has_value();
   if (r.by_tau) r.tau = params["tau"].cast<double>();
   r.kept = kept.value_or(0);
+  r.shares_first = shares_first;
   const py::gil_scoped_release unlocked;
   cuda::rank_patches(r, pointer<std::byte>(work), pointer<std::uint8_t>(mask), pointer<std::int32_t>(positions),
                      stream_at(stream));
@@ -245,11 +248,12 @@ PYBIND11_MODULE(_cuda, m) {
       "The heat of one of the `pictures` measured last, in display orientation.", arg("pictures"), arg("picture"),
       arg("canvas"), arg("stream"));
   m.def("ranked_clip", &ranked_clip, arg("scores"), arg("valid"), arg("classes"), arg("static_classes"), arg("first"),
-        arg("frames"), arg("grid"), arg("selectable"), arg("kept"), arg("full_score"),
+        arg("frames"), arg("grid"), arg("selectable"), arg("kept"), arg("first_share"), arg("full_score"),
         "What rank_patches reads of a clip. Addresses are of device memory, static_classes 0 where there are none;\n"
         "first: patches, and kept ones, of the clips before it; the rest is what _core.ranking_plan says.");
-  m.def("rank_patches", &rank_patches, arg("clips"), arg("clip_count"), arg("patches"), arg("kept"), arg("params"),
-        arg("work"), arg("mask"), arg("positions"), arg("stream"),
-        "Writes mask (patches,) of all clips and, unless `kept` is None, positions (kept, 3) int32, clip by clip.\n"
-        "Addresses are of device memory: ranked_clips one after the other.");
+  m.def(
+      "rank_patches", &rank_patches, arg("clips"), arg("clip_count"), arg("patches"), arg("kept"), arg("shares_first"),
+      arg("params"), arg("work"), arg("mask"), arg("positions"), arg("stream"),
+      "Writes mask (patches,) of all clips and, unless `kept` is None, positions (kept, 3) int32, clip by clip.\n"
+      "Addresses are of device memory: ranked_clips one after the other. shares_first: one of them has a first_share.");
 }

@@ -92,7 +92,8 @@ class Plan {
   cuda::HeatPlan plan_;
 };
 
-// What ranking on a GPU is told beforehand: (classes, static_classes or None, selectable, kept or None with tau).
+// What ranking on a GPU is told beforehand: (classes, static_classes or None, selectable, kept or None with tau,
+// first_share).
 py::tuple ranking_plan(const Array<bool>& valid, const Array<bool>& keep_whole, const py::dict& p) {
   const RankingParams params = ranking_params(p);
   const auto bytes = [](const Array<bool>& a) {
@@ -115,7 +116,7 @@ py::tuple ranking_plan(const Array<bool>& valid, const Array<bool>& keep_whole, 
   py::object kept = py::none();
   if (!params.tau) kept = py::int_(std::clamp<std::int64_t>(params.budget.value_or(0), 0, selectable * view.frames));
   return py::make_tuple(classes(false), params.static_fallback ? py::object(classes(true)) : py::none(), selectable,
-                        kept);
+                        kept, first_share(view, params));
 }
 
 }  // namespace
@@ -139,7 +140,8 @@ void bind_heat_plan(py::module_& m) {
            py::arg("intra"),
            "The record of a picture whose whole arrays lie on the GPU, contiguous, at these addresses by their names.");
   m.def("ranking_plan", &ranking_plan, py::arg("valid"), py::arg("keep_whole"), py::arg("params"),
-        "Of pictures (T,) with patches (rows, columns): (classes, static_classes or None, selectable, kept or None).");
+        "Of pictures (T,) with patches (rows, columns): (classes, static_classes or None, selectable, kept or None,\n"
+        "first_share).");
 }
 
 }  // namespace ove::bindings

@@ -29,6 +29,22 @@ using codec::Slice;
 
 char type_letter(codec::SliceType type) { return "BPI"[static_cast<int>(type)]; }
 
+const char* structure_name(codec::Structure structure) {
+  switch (structure) {
+    case codec::Structure::kFrame:
+      return "frame";
+    case codec::Structure::kMbaff:
+      return "mbaff";
+    case codec::Structure::kTopField:
+      return "top";
+    case codec::Structure::kBottomField:
+      return "bottom";
+    case codec::Structure::kFieldPair:
+      break;
+  }
+  return "field pair";
+}
+
 // A read-only array over memory that `owner` keeps alive. Pictures still to be decoded may refer to the same memory.
 template <class T>
 py::array view(const T* data, std::vector<py::ssize_t> shape, std::shared_ptr<const void> owner) {
@@ -68,6 +84,7 @@ class Picture {
   py::array pred() { return plane<std::uint8_t>("pred", {height4(), width4()}, &CodecPicture::copy_pred); }
   py::array ref_poc() { return plane<std::int32_t>("ref_poc", {height4(), width4(), 2}, &CodecPicture::copy_ref_poc); }
   py::array qp() { return plane<std::int8_t>("qp", {height4(), width4()}, &CodecPicture::copy_qp); }
+  py::array field() { return plane<std::uint8_t>("field", {height4(), width4()}, &CodecPicture::copy_field); }
   py::array cu_size() { return plane<std::uint8_t>("cu_size", {height4(), width4()}, &CodecPicture::copy_block_size); }
   py::array skip() {
     return plane<std::uint8_t>("skip", {height4(), width4()}, &CodecPicture::copy_skip).attr("view")("?");
@@ -240,6 +257,10 @@ void bind_picture(py::module_& m) {
       .def_property_readonly(
           "random_access", [](const Picture& p) { return p.codec().random_access; },
           "Whether it is an IRAP picture (IDR, BLA or CRA).")
+      .def_property_readonly(
+          "structure", [](const Picture& p) { return structure_name(p.codec().structure); },
+          "'frame'; 'mbaff', a frame whose macroblock pairs may be fields; 'field pair', a frame that is shown of two\n"
+          "fields; 'top' or 'bottom', a field as it is stored.")
       .def_property_readonly("temporal_id", [](const Picture& p) { return p.codec().temporal_id; })
       .def_property_readonly(
           "width", [](const Picture& p) { return p.codec().format->window.width; },
@@ -259,6 +280,9 @@ void bind_picture(py::module_& m) {
       .def_property_readonly("rotation", &Picture::rotation, "Clockwise degrees to turn the picture by for display.")
       .def_property_readonly(
           "bit_depth", [](const Picture& p) { return p.codec().format->bit_depth; }, "Of luma.")
+      .def_property_readonly(
+          "block_unit", [](const Picture& p) { return 1 << p.codec().format->log2_unit; },
+          "Side of the blocks for which qp, cu_size, skip and field are constant, in luma samples.")
       .def_property_readonly("ctb_size", [](const Picture& p) { return 1 << p.codec().format->log2_bits; })
       .def_property_readonly(
           "slices", [](const Picture& p) { return p.codec().slices; }, "The slices, in decoding order.")
@@ -275,7 +299,10 @@ void bind_picture(py::module_& m) {
           "the stream's bit depth (H.265 8.6.2). RuntimeError if it was not decoded.")
       .def_property_readonly("qp", &Picture::qp, "(h4, w4) int8: luma quantisation parameter QpY (8.6.1).")
       .def_property_readonly("cu_size", &Picture::cu_size, "(h4, w4) uint8: side of the coding block in luma samples.")
-      .def_property_readonly("skip", &Picture::skip, "(h4, w4) bool: cu_skip_flag.")
+      .def_property_readonly("skip", &Picture::skip,
+                             "(h4, w4) bool: cu_skip_flag (H.265), a macroblock of type P_Skip or B_Skip (H.264).")
+      .def_property_readonly("field", &Picture::field,
+                             "(h4, w4) uint8: 0 a block of a frame, 1 of the top field, 2 of the bottom field.")
       .def_property_readonly(
           "bits", &Picture::bits,
           "(CTB rows, CTB columns) int32: bits of slice data that each CTU took from the arithmetic\n"

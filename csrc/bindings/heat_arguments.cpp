@@ -86,6 +86,7 @@ RankingParams ranking_params(const py::dict& p) {
   params.tau = p["tau"].cast<std::optional<double>>();
   params.budget = p["budget"].cast<std::optional<std::int64_t>>();
   params.keep_first_frame = p["keep_first_frame"].cast<bool>();
+  params.first_frame_share = p["first_frame_share"].cast<double>();
   params.pad = choice<bool>("padding", p["padding"].cast<std::string>(), {{"exclude", false}, {"zero", true}});
   params.static_fallback = p["static_fallback"].cast<bool>();
   params.static_level = p["static_level"].cast<double>();

@@ -1,5 +1,6 @@
 #include "bitstream/nal.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "common/error.h"
@@ -40,7 +41,11 @@ std::vector<NalUnit> split_length_prefixed(std::span<const std::uint8_t> sample,
   std::vector<NalUnit> units;
   std::size_t at = 0;
   while (at < sample.size() && units.size() < most) {
-    if (sample.size() - at < length_size) throw InvalidBitstreamError("a sample ends inside a NAL unit's length");
+    if (sample.size() - at < length_size) {
+      const auto rest = sample.subspan(at);
+      if (std::all_of(rest.begin(), rest.end(), [](std::uint8_t byte) { return byte == 0; })) break;  // padding
+      throw InvalidBitstreamError("a sample ends inside a NAL unit's length");
+    }
     std::size_t length = 0;
     for (std::size_t i = 0; i < length_size; ++i) length = length << 8 | sample[at++];
     if (length > sample.size() - at) throw InvalidBitstreamError("a NAL unit's length overruns its sample");

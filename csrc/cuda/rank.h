@@ -19,8 +19,9 @@ struct RankedClip {
   const std::uint8_t* static_classes = nullptr;  // of a static clip; null without static_fallback
   std::int64_t first = 0, first_kept = 0;        // patches, and kept ones, of the clips before it
   std::int64_t frames = 0, patches = 0, columns = 0;
-  std::int64_t selectable = 0;  // patches of a picture that may be kept
-  std::int64_t kept = 0;        // without tau: how many are kept
+  std::int64_t selectable = 0;   // patches of a picture that may be kept
+  std::int64_t kept = 0;         // without tau: how many are kept
+  std::int64_t first_share = 0;  // saliency::first_share
   double full_score = 0;
 
   OVE_HOST_DEVICE std::int64_t counted() const { return frames * selectable; }
@@ -33,6 +34,7 @@ struct Ranking {
   std::int64_t clip_count = 0;
   std::int64_t total = 0, kept = 0;  // patches, and kept ones, of all clips
   bool pad = false, may_be_static = false, by_tau = false;
+  bool shares_first = false;  // a clip has a first_share
   double static_level = 0, static_contrast = 0;
   double tau = 0;
 
@@ -125,20 +127,39 @@ void rank_patches(Executor& executor, const Ranking& r, const RankWork& work, st
   }
   executor.zero(mask, r.total);
   if (r.kept == 0) return;
+  if (r.shares_first) {  // the mask tells those patches until the next step has read it
+    executor.for_each(r.total, [=] OVE_HOST_DEVICE(std::int64_t i) {
+      const RankedClip& clip = r.clips[r.clip_of(i)];
+      const std::int64_t patch = i - clip.first;
+      const bool ranked = clip.first_share > 0 && patch < clip.patches;
+      const bool valid = ranked && clip.valid[patch] != 0;
+      work.keys[i] = ranked && (valid || r.pad)
+                         ? saliency::first_key(clip.scores[patch], !valid, static_cast<std::uint64_t>(patch))
+                         : kLast;
+    });
+    executor.sort(work.keys, work.sorted, r.clip_count, r.total, first_patches);
+    executor.for_each(r.total, [=] OVE_HOST_DEVICE(std::int64_t i) {
+      const RankedClip& clip = r.clips[r.clip_of(i)];
+      if (i - clip.first >= clip.first_share) return;
+      mask[clip.first + static_cast<std::int64_t>(saliency::patch_of_first_key(work.sorted[i]))] = 1;
+    });
+  }
   executor.for_each(r.total, [=] OVE_HOST_DEVICE(std::int64_t i) {
     const std::int64_t c = r.clip_of(i), patch = i - r.clips[c].first;
     const RankedClip& clip = r.clips[c];
     const bool valid = clip.valid[patch % clip.patches] != 0;
     // Of those that may be kept there are clip.kept or more.
-    work.keys[i] = valid || r.pad ? saliency::rank_key(class_of(c, patch), clip.scores[patch], !valid,
-                                                       static_cast<std::uint64_t>(patch))
-                                  : kLast;
+    const std::uint8_t rank_class = r.shares_first && mask[i] != 0 ? saliency::kFirst : class_of(c, patch);
+    work.keys[i] = valid || r.pad
+                       ? saliency::rank_key(rank_class, clip.scores[patch], !valid, static_cast<std::uint64_t>(patch))
+                       : kLast;
   });
+  if (r.shares_first) executor.zero(mask, r.total);
   executor.sort(work.keys, work.sorted, r.clip_count, r.total, first_patches);
   executor.for_each(r.kept, [=] OVE_HOST_DEVICE(std::int64_t i) {
     const RankedClip& clip = r.clips[r.clip_of_kept(i)];
     const std::uint64_t key = work.sorted[clip.first + (i - clip.first_kept)];
-    work.keys[i] = static_cast<std::uint64_t>(clip.first) + (key & ((std::uint64_t{1} << saliency::kIndexBits) - 1));
+    work.keys[i] = static_cast<std::uint64_t>(clip.first) + (key & saliency::kIndexMask);
   });
   executor.sort(work.keys, work.sorted, r.kept, bits_of(r.total));
   executor.for_each(r.kept, [=] OVE_HOST_DEVICE(std::int64_t i) {

@@ -152,6 +152,11 @@ void Dpb::flush(bool drop) {
   remove_unused();
 }
 
+void Dpb::restart() {
+  for (const auto& f : frames_) f->mark(Marking::kUnused);
+  flush();
+}
+
 void Dpb::bump(const Sps& sps) {
   const auto capacity = static_cast<std::size_t>(sps.max_dpb_frames());
   remove_unused();

@@ -54,6 +54,8 @@ class Dpb {
 
   // C.4.4: everything that waits goes to output, or is dropped.
   void flush(bool drop = false);
+  // Nothing is a reference any more, and everything that waits goes to output.
+  void restart();
   // C.4.5.3: outputs what the buffer and the reordering do not need to hold.
   void bump(const Sps& sps);
   // Forgets what is neither a reference nor waits.

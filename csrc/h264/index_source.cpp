@@ -40,6 +40,7 @@ void IndexSource::begin(const SliceHeader&, const ActiveSets&, bool, CodedPictur
   picture.field_poc = known.field_poc;
   picture.random_access = known.random_access;
   picture.resets_order = known.resets_order;
+  picture.starts_anew = known.starts_anew;
   picture.dropping = known.dropping;
   picture.detail = wanted_->detail;
 }

@@ -1,5 +1,6 @@
 // 7.3.5 macroblock_layer(), 7.3.5.1 mb_pred(), 7.3.5.2 sub_mb_pred()
 #include <algorithm>
+#include <cstdlib>
 
 #include "h264/scan.h"
 #include "h264/slice_data.h"
@@ -25,6 +26,8 @@ constexpr SubMb kSubMbB[13] = {{SubMbType::kSubDirect, 0}, {SubMbType::kSub8x8, 
                                {SubMbType::kSub8x4, 2},    {SubMbType::kSub4x8, 2}, {SubMbType::kSub8x4, 3},
                                {SubMbType::kSub4x8, 3},    {SubMbType::kSub4x4, 1}, {SubMbType::kSub4x4, 2},
                                {SubMbType::kSub4x4, 3}};
+
+std::uint8_t magnitude(int mvd) { return static_cast<std::uint8_t>(std::min(std::abs(mvd), MbRecord::AbsMvd::kMax)); }
 
 }  // namespace
 
@@ -166,60 +169,62 @@ void SliceDataParser::inter_prediction() {
   out.sub = mb_.sub;
   if constexpr (kCabac) gather_motion();
   if (mb_.type == MbType::kDirect) return;
-  const int width = mb_.type == MbType::k16x16 || mb_.type == MbType::k16x8 ? 2 : 1;  // of a partition, in quadrants
-  const int height = mb_.type == MbType::k16x16 || mb_.type == MbType::k8x16 ? 2 : 1;
-  const int num_lists = header_->type == SliceType::kB ? 2 : 1;
-  for (int list = 0; list < num_lists; ++list) {
-    const auto l = static_cast<std::size_t>(list);
-    const int count = header_->num_ref_idx_active[l] << (mbaff_ && field_ ? 1 : 0);
-    for (int y = 0; y < 2; y += height) {
-      for (int x = 0; x < 2; x += width) {
-        const auto quadrant = static_cast<std::size_t>(y * 2 + x);
-        if (!(mb_.lists[quadrant] >> list & 1)) continue;
-        int ref_idx = 0;
-        if (count > 1 && !mb_.ref_idx_is_0) {
-          ref_idx = kCabac ? cabac_ref_idx(list, static_cast<int>(quadrant), count) : cavlc_ref_idx(count);
-        }
-        for (int v = y; v < y + height; ++v) {
-          for (int u = x; u < x + width; ++u) {
-            out.ref_idx[l][static_cast<std::size_t>(v * 2 + u)] = static_cast<std::int8_t>(ref_idx);
-            ref_idx_grid_[l][static_cast<std::size_t>(v * 4 + u + 5)] = ref_idx > 0;
-          }
-        }
-      }
-    }
-  }
-  for (int list = 0; list < num_lists; ++list) {
-    const auto parse = [&](int x4, int y4, int width4, int height4) {
-      append_mvd(list, x4, y4, width4, height4, kCabac ? cabac_mvd(list, x4, y4) : cavlc_mvd());
-    };
-    for (int y = 0; y < 2; y += height) {
-      for (int x = 0; x < 2; x += width) {
-        const auto quadrant = static_cast<std::size_t>(y * 2 + x);
-        if (!(mb_.lists[quadrant] >> list & 1)) continue;
-        if (mb_.type != MbType::k8x8 || mb_.sub[quadrant] == SubMbType::kSub8x8) {
-          parse(2 * x, 2 * y, 2 * width, 2 * height);
-          continue;
-        }
-        const SubMbType sub = mb_.sub[quadrant];
-        const int w = sub == SubMbType::kSub8x4 ? 2 : 1, h = sub == SubMbType::kSub4x8 ? 2 : 1;
-        for (int v = 0; v < 2; v += h) {
-          for (int u = 0; u < 2; u += w) parse(2 * x + u, 2 * y + v, w, h);
-        }
-      }
-    }
+  switch (mb_.type) {
+    case MbType::k16x16:
+      return partitions<kCabac, 2, 2>(out);
+    case MbType::k16x8:
+      return partitions<kCabac, 2, 1>(out);
+    case MbType::k8x16:
+      return partitions<kCabac, 1, 2>(out);
+    default:
+      return partitions<kCabac, 1, 1>(out);
   }
 }
 
-void SliceDataParser::append_mvd(int list, int x4, int y4, int width4, int height4, Mv mvd) {
-  motion_->mvd.push_back(mvd);
-  if (!pps_->entropy_coding_mode) return;
-  const auto limit = [](int value) {
-    return static_cast<std::uint8_t>(std::min(value < 0 ? -value : value, MbRecord::AbsMvd::kMax));
+// Of partitions of kWidth x kHeight quadrants
+template <bool kCabac, int kWidth, int kHeight>
+void SliceDataParser::partitions(InterMacroblock& out) {
+  const int num_lists = header_->type == SliceType::kB ? 2 : 1;
+  const auto each = [&](int list, auto parse) {
+    for (int y = 0; y < 2; y += kHeight) {
+      for (int x = 0; x < 2; x += kWidth) {
+        if (mb_.lists[static_cast<std::size_t>(y * 2 + x)] >> list & 1) parse(x, y);
+      }
+    }
   };
-  const MbRecord::AbsMvd value{limit(mvd.x), limit(mvd.y)};
-  codec::fill_block(mvd_grid_[static_cast<std::size_t>(list)].data() + grid_at(x4, y4), kGridRow, width4, height4,
-                    value);
+  for (int list = 0; list < num_lists; ++list) {
+    const auto l = static_cast<std::size_t>(list);
+    const int count = num_ref_idx(l);
+    const bool coded = count > 1 && !mb_.ref_idx_is_0;
+    each(list, [&](int x, int y) {
+      int ref_idx = 0;
+      if (coded) ref_idx = kCabac ? cabac_ref_idx(list, y * 2 + x, count) : cavlc_ref_idx(count);
+      codec::fill_block(&out.ref_idx[l][static_cast<std::size_t>(y * 2 + x)], 2, kWidth, kHeight,
+                        static_cast<std::int8_t>(ref_idx));
+      if (ref_idx > 0) {
+        codec::fill_block(&ref_idx_grid_[l][static_cast<std::size_t>(y * 4 + x + 5)], 4, kWidth, kHeight,
+                          std::uint8_t{1});
+      }
+    });
+  }
+  for (int list = 0; list < num_lists; ++list) {
+    const auto vector = [&](int x4, int y4, int width4, int height4) {
+      const Mv mvd = kCabac ? cabac_mvd(list, x4, y4) : cavlc_mvd();
+      motion_->mvd.push_back(mvd);
+      if constexpr (kCabac) {
+        codec::fill_block(mvd_grid_[static_cast<std::size_t>(list)].data() + grid_at(x4, y4), kGridRow, width4, height4,
+                          MbRecord::AbsMvd{magnitude(mvd.x), magnitude(mvd.y)});
+      }
+    };
+    each(list, [&](int x, int y) {
+      const SubMbType sub = mb_.sub[static_cast<std::size_t>(y * 2 + x)];
+      if (kWidth * kHeight > 1 || sub == SubMbType::kSub8x8) return vector(2 * x, 2 * y, 2 * kWidth, 2 * kHeight);
+      const int w = sub == SubMbType::kSub8x4 ? 2 : 1, h = sub == SubMbType::kSub4x8 ? 2 : 1;
+      for (int v = 0; v < 2; v += h) {
+        for (int u = 0; u < 2; u += w) vector(2 * x + u, 2 * y + v, w, h);
+      }
+    });
+  }
 }
 
 // Contexts of ref_idx and mvd: what the neighbours have, and nothing yet in the macroblock itself (9.3.3.1.1.6 and
@@ -294,6 +299,7 @@ void SliceDataParser::keep_record() {
     const Grid<MbRecord::AbsMvd>& mvd = mvd_grid_[list];
     std::copy_n(mvd.begin() + grid_at(0, 3), 4, record.mvd_bottom[list].begin());
     for (int y = 0; y < 4; ++y) record.mvd_right[list][static_cast<std::size_t>(y)] = mvd[grid_at(3, y)];
+    if (num_ref_idx(list) == 1) continue;
     int bits = 0;
     for (std::size_t i = 0; i < 4; ++i) bits |= (ref_idx[list][i] > 0) << i | (ref_idx[list][i] > 1) << (i + 4);
     record.ref_idx[list] = static_cast<std::uint8_t>(bits);

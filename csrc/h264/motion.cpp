@@ -3,6 +3,7 @@
 #include <string>
 
 #include "common/error.h"
+#include "h264/motion_prediction.h"
 
 namespace ove::h264 {
 
@@ -94,35 +95,38 @@ void MotionDerivation::enter(const InterMacroblock& mb) {
   available_ = mb_availability(picture_.buffers->slice_idx, x_, kMbaff ? y_ & ~1 : y_, width_in_mbs_, kMbaff);
 }
 
+template <bool kMbaff, MbType kShape>
+void MotionDerivation::derive_part(const InterMacroblock& mb, Part part, std::size_t quadrant, Differences& mvd) {
+  if constexpr (kShape == MbType::k16x16) part = kWhole;
+  BlockMotion motion;
+  for (std::size_t list = 0; list < 2; ++list) {
+    const int ref_idx = mb.ref_idx[list][quadrant];
+    if (ref_idx < 0) continue;
+    reference(list, ref_idx);
+    const Mv predictor = predict<kMbaff, kShape>(part, static_cast<int>(list), ref_idx);
+    const Mv difference = *mvd[list]++;
+    // modulo 2^16
+    motion.mv[list] = {static_cast<std::int16_t>(predictor.x + difference.x),
+                       static_cast<std::int16_t>(predictor.y + difference.y)};
+    motion.ref_idx[list] = static_cast<std::int8_t>(ref_idx);
+  }
+  fill(part, motion);
+}
+
 template <bool kMbaff>
 void MotionDerivation::derive_partitions(const InterMacroblock& mb, const Mv*& mvd) {
-  std::array<const Mv*, 2> differences{mvd, mvd + count_list0(mb)};
-  const auto derive_part = [&](const Part& part, std::size_t quadrant) {
-    BlockMotion motion;
-    for (std::size_t list = 0; list < 2; ++list) {
-      const int ref_idx = mb.ref_idx[list][quadrant];
-      if (ref_idx < 0) continue;
-      reference(list, ref_idx);
-      const Mv predictor = predict<kMbaff>(part, mb.type, static_cast<int>(list), ref_idx);
-      const Mv difference = *differences[list]++;
-      // modulo 2^16
-      motion.mv[list] = {static_cast<std::int16_t>(predictor.x + difference.x),
-                         static_cast<std::int16_t>(predictor.y + difference.y)};
-      motion.ref_idx[list] = static_cast<std::int8_t>(ref_idx);
-    }
-    fill(part, motion);
-  };
+  Differences differences{mvd, mvd + count_list0(mb)};
   switch (mb.type) {
     case MbType::k16x16:
-      derive_part(kWhole, 0);
+      derive_part<kMbaff, MbType::k16x16>(mb, kWhole, 0, differences);
       break;
     case MbType::k16x8:
-      derive_part({0, 0, 4, 2}, 0);
-      derive_part({0, 2, 4, 2}, 2);
+      derive_part<kMbaff, MbType::k16x8>(mb, {0, 0, 4, 2}, 0, differences);
+      derive_part<kMbaff, MbType::k16x8>(mb, {0, 2, 4, 2}, 2, differences);
       break;
     case MbType::k8x16:
-      derive_part({0, 0, 2, 4}, 0);
-      derive_part({2, 0, 2, 4}, 1);
+      derive_part<kMbaff, MbType::k8x16>(mb, {0, 0, 2, 4}, 0, differences);
+      derive_part<kMbaff, MbType::k8x16>(mb, {2, 0, 2, 4}, 1, differences);
       break;
     default: {
       unsigned direct = 0;
@@ -134,7 +138,8 @@ void MotionDerivation::derive_partitions(const InterMacroblock& mb, const Mv*& m
         const int width = width4(mb.sub[q]), height = height4(mb.sub[q]);
         const int x0 = static_cast<int>(q & 1) * 2, y0 = static_cast<int>(q >> 1) * 2;
         for (int y4 = y0; y4 < y0 + 2; y4 += height) {
-          for (int x4 = x0; x4 < x0 + 2; x4 += width) derive_part({x4, y4, width, height}, q);
+          for (int x4 = x0; x4 < x0 + 2; x4 += width)
+            derive_part<kMbaff, MbType::k8x8>(mb, {x4, y4, width, height}, q, differences);
         }
       }
     }
@@ -151,12 +156,6 @@ void MotionDerivation::derive_direct(unsigned quadrants) {
   } else {
     temporal_direct(quadrants);
   }
-}
-
-void MotionDerivation::fill(const Part& part, const BlockMotion& motion) {
-  const std::ptrdiff_t at = base_ + part.y4 * stride_ + part.x4;
-  codec::fill_block(mv_ + at, stride_, part.width4, part.height4, motion.mv);
-  codec::fill_block(ref_idx_ + at, stride_, part.width4, part.height4, motion.ref_idx);
 }
 
 void MotionDerivation::fill_quadrants(unsigned quadrants, const BlockMotion& motion) {

@@ -1,9 +1,12 @@
 // Derivation of motion vectors and reference indices (8.4.1), in decoding order, after parsing.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <vector>
 
@@ -60,18 +63,39 @@ class MotionDerivation {
   void derive_macroblocks(const SliceMotion& motion);
   template <bool kMbaff>
   void enter(const InterMacroblock& mb);
+  using Differences = std::array<const Mv*, 2>;  // the next ones of each list
+  template <bool kMbaff, MbType kShape>
+  void derive_part(const InterMacroblock& mb, Part part, std::size_t quadrant, Differences& mvd);
   template <bool kMbaff>
   void derive_partitions(const InterMacroblock& mb, const Mv*& mvd);
   template <bool kMbaff>
   void derive_direct(unsigned quadrants);
-  void fill(const Part& part, const BlockMotion& motion);
+  void fill(const Part& part, const BlockMotion& motion) {
+    switch (part.width4) {
+      case 4:
+        return fill_rows<4>(part, motion);
+      case 2:
+        return fill_rows<2>(part, motion);
+      default:
+        return fill_rows<1>(part, motion);
+    }
+  }
+  template <int kWidth4>
+  void fill_rows(const Part& part, const BlockMotion& motion) {
+    std::ptrdiff_t at = base_ + part.y4 * stride_ + part.x4;
+    const auto mv = std::bit_cast<std::uint64_t>(motion.mv);  // whole words make wide stores
+    for (int y4 = 0; y4 < part.height4; ++y4, at += stride_) {
+      for (int i = 0; i < kWidth4; ++i) std::memcpy(mv_ + at + i, &mv, sizeof(mv));
+      std::fill_n(ref_idx_ + at, kWidth4, motion.ref_idx);
+    }
+  }
   void fill_quadrants(unsigned quadrants, const BlockMotion& motion);
 
-  // motion_prediction.cpp
+  // motion_prediction.h
   template <bool kMbaff>
   Mv p_skip_vector() const;
-  template <bool kMbaff>
-  Mv predict(const Part& part, MbType shape, int list, int ref_idx) const;
+  template <bool kMbaff, MbType kShape>
+  Mv predict(const Part& part, int list, int ref_idx) const;
   template <bool kMbaff>
   BlockMotion spatial_prediction() const;
   static Mv median(const Neighbour& a, const Neighbour& b, const Neighbour& c, int ref_idx);
@@ -79,6 +103,7 @@ class MotionDerivation {
   Neighbour neighbour(int x4, int y, int list) const;
   template <bool kMbaff>
   Neighbour above_right(const Part& part, int list) const;
+  // mbaff_neighbours.cpp
   Cell mbaff_outer_cell(int x4, int y) const;
 
   // direct_spatial.cpp

@@ -7,9 +7,11 @@
 namespace ove::h264 {
 
 std::shared_ptr<const ActiveSets> make_active_sets(std::shared_ptr<const Sps> sps,
-                                                   std::map<int, std::shared_ptr<const Pps>> pps) {
+                                                   std::map<int, std::shared_ptr<const Pps>> pps,
+                                                   bool x264_444_contexts) {
   using Format = codec::PictureFormat;
   auto sets = std::make_shared<ActiveSets>();
+  sets->x264_444_contexts = x264_444_contexts;
   Format format{.width = sps->width(),
                 .height = sps->height(),
                 .window = sps->window,

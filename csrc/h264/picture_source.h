@@ -78,7 +78,10 @@ class StreamSource final : public PictureSource {
     std::shared_ptr<const codec::Bytes> nal_unit;
   };
 
-  std::shared_ptr<const ActiveSets> make_sets(int pps_id, bool idr);
+  std::shared_ptr<const ActiveSets> make_sets(int pps_id, bool idr, bool anew);
+  bool is_joint(const SliceHeader& header, const Sps& sps) const;
+  void read_x264_build(std::span<const std::uint8_t> message);
+  int missing_frames(const SliceHeader& header, const Sps& sps) const;
   void fill_gap(const SliceHeader& header, const Sps& sps);
 
   const codec::DecoderOptions& options_;
@@ -86,7 +89,9 @@ class StreamSource final : public PictureSource {
   std::map<int, PpsUnit> pps_;
   std::shared_ptr<const ActiveSets> sets_;  // those in use last
   bool sets_changed_ = false;
+  bool x264_444_contexts_ = false;  // of the next picture
 
+  std::shared_ptr<const Sps> sps_in_use_;   // of the picture before
   OrderCounter order_;
   Dpb dpb_;
   std::shared_ptr<Frame> current_;
@@ -94,7 +99,7 @@ class StreamSource final : public PictureSource {
   std::optional<std::uint32_t> recovery_frames_;  // of the SEI message before the next picture
   bool random_access_ = false;                    // of the current picture
   bool started_ = false;
-  // Where decoding began without an IDR picture, until there is one
+  // Where decoding began without an IDR picture, until there is one, or joined streams meet
   struct Start {
     int poc, frame_num;
     std::uint32_t recovery_frames;

@@ -46,9 +46,11 @@ void SliceDataParser::gather_coefficients() {
   none_.coded_dc = mb_.intra() ? 7 : 0;
   // coded_block_flag of an 8x8 block looks at 8x8 blocks alone (9.3.3.1.1.9). It comes in 4:4:4 alone.
   const bool only_8x8 = cabac && mb_.transform_8x8 && sps_.chroma_format_idc == 3;
-  const auto counts = [&](const MbRecord& record) {
-    return !only_8x8 || &record == &none_ || (record.flags & (MbRecord::kTransform8x8 | MbRecord::kPcm));
-  };
+  // x264 before build 151 took every other available block for one of a macroblock that is not.
+  const bool x264 = slice_->x264_444_contexts;
+  const int others = MbRecord::kTransform8x8 | (x264 ? 0 : MbRecord::kPcm);
+  const std::uint8_t other = x264 && mb_.intra();
+  const auto counts = [&](const MbRecord& record) { return !only_8x8 || &record == &none_ || (record.flags & others); };
   const int planes = sps_.chroma_format_idc == 0 ? 1 : 3;
   for (int plane = 0; plane < planes; ++plane) {
     const auto p = static_cast<std::size_t>(plane);
@@ -57,7 +59,7 @@ void SliceDataParser::gather_coefficients() {
     if (counts(*above_)) {
       std::copy_n(above_->coefficients[p].bottom.begin(), 4, grid.begin() + grid_at(0, -1));
     } else {
-      std::fill_n(grid.begin() + grid_at(0, -1), 4, std::uint8_t{0});
+      std::fill_n(grid.begin() + grid_at(0, -1), 4, other);
     }
     if (plane > 0 && sps_.chroma_format_idc != 3) {
       // Two columns; 4:2:0 has two rows, whose neighbours lie beside every other row of luma.
@@ -71,7 +73,8 @@ void SliceDataParser::gather_coefficients() {
       continue;
     }
     for (std::size_t y = 0; y < 4; ++y) {
-      if (counts(*left_[y])) grid[grid_at(-1, static_cast<int>(y))] = left_[y]->coefficients[p].right[left_row_[y]];
+      grid[grid_at(-1, static_cast<int>(y))] =
+          counts(*left_[y]) ? left_[y]->coefficients[p].right[left_row_[y]] : other;
     }
   }
 }

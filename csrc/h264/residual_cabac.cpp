@@ -70,7 +70,8 @@ int SliceDataParser::cabac_residual_block(int plane, int coded_increment, int fi
   // significant_coeff_flag, last_significant_coeff_flag
   std::array<std::uint8_t, 64> index;
   int num = 0;
-  const int end = count - 1;
+  constexpr int kCount = kCategory == kLumaAc || kCategory == kChromaAc ? 15 : k8x8 ? 64 : 16;
+  const int end = (kCategory == kChromaDc ? count : kCount) - 1;
   const std::uint8_t* const significant_inc = kSignificant8x8[field_scan_ ? 1 : 0];
   const int chroma_dc_shift = count >> 3;  // 9.3.3.1.3: divided by NumC8x8, at most 2
   int i = 0;
@@ -96,9 +97,11 @@ int SliceDataParser::cabac_residual_block(int plane, int coded_increment, int fi
     if (!cabac.decision(levels[greater_1 ? 0 : std::min(4, 1 + equal_1)])) {
       ++equal_1;
     } else {
-      ContextState& context = levels[5 + std::min(kMostGreater, greater_1)];
+      ContextState& stored = levels[5 + std::min(kMostGreater, greater_1)];
+      ContextState context = stored;  // in a register, because the bins follow each other
       level = 2;
       while (level < 15 && cabac.decision(context)) ++level;
+      stored = context;
       if (level == 15) level += level_suffix(cabac);
       ++greater_1;
     }

@@ -32,6 +32,7 @@ struct SliceContext {
   // A reference index may point at a picture that is not there (RefEntry::decode_index is -1): decoding began in the
   // middle of a sequence. Elsewhere that is an error.
   bool may_miss_references = false;
+  bool x264_444_contexts = false;  // see ActiveSets
 };
 
 }  // namespace ove::h264

@@ -25,8 +25,7 @@ SliceDataParser::SliceDataParser(const ActiveSets& sets, CodedPicture& picture)
       width_in_mbs_(sps_.width_in_mbs),
       size_in_mbs_(size_in_mbs(sps_, picture.structure)),
       qp_bd_offset_(sps_.qp_bd_offset()),
-      records_(static_cast<std::size_t>(width_in_mbs_) * (mbaff_ ? 4 : 2)),
-      level_scales_(flat_scaling_factors()) {
+      records_(static_cast<std::size_t>(width_in_mbs_) * (mbaff_ ? 4 : 2)) {
   if (sps_.qpprime_y_zero_transform_bypass) intra_modes_.resize(static_cast<std::size_t>(size_in_mbs_) * 16, -1);
   picture.mb_types.resize(static_cast<std::size_t>(size_in_mbs_));
   none_.cbp = 0x0F;  // 9.3.3.1.1.4

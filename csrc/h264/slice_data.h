@@ -113,8 +113,9 @@ class SliceDataParser {
   void sub_mb_types();
   template <bool kCabac>
   void inter_prediction();
+  template <bool kCabac, int kWidth, int kHeight>
+  void partitions(InterMacroblock& out);
   InterMacroblock& append_macroblock();
-  void append_mvd(int list, int x4, int y4, int width4, int height4, Mv mvd);
   template <bool kCabac>
   void mb_qp_delta();
   bool may_be_transform_8x8() const;
@@ -200,6 +201,7 @@ class SliceDataParser {
 
   int decision(int context) { return cabac_.decision(contexts_[static_cast<std::size_t>(context)]); }
   std::size_t cabac_position() const { return cabac_begin_ + cabac_.position(); }
+  int num_ref_idx(std::size_t list) const { return header_->num_ref_idx_active[list] << (mbaff_ && field_ ? 1 : 0); }
   bool lossless() const { return sps_.qpprime_y_zero_transform_bypass && qp_ + qp_bd_offset_ == 0; }
 
   const Sps& sps_;

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <string>
+#include <string_view>
 
 #include "bitstream/bit_reader.h"
 #include "h264/picture_source.h"
@@ -30,7 +31,24 @@ void StreamSource::take_parameter_set(const NalUnit& unit, NalUnitType type) {
   sets_changed_ = true;
 }
 
-// D.1.8: recovery point
+// D.1.7, user_data_unregistered: x264 writes its build, and all its options, into the first access unit.
+void StreamSource::read_x264_build(std::span<const std::uint8_t> message) {
+  constexpr std::string_view kUuid = "\xDC\x45\xE9\xBD\xE6\xD9\x48\xB7\x96\x2C\xD8\x20\xD9\x23\xEE\xEF";
+  constexpr std::string_view kName = "x264 - core ";
+  const std::string_view text(reinterpret_cast<const char*>(message.data()), message.size());
+  if (!text.starts_with(kUuid) || !text.substr(kUuid.size()).starts_with(kName)) return;
+  constexpr int kFirstRight = 151;
+  int build = 0;
+  for (std::size_t i = kUuid.size() + kName.size(); i < text.size() && build < kFirstRight; ++i) {
+    if (text[i] < '0' || text[i] > '9') break;
+    build = build * 10 + (text[i] - '0');
+  }
+  const bool before = build < kFirstRight;
+  if (before != x264_444_contexts_) sets_changed_ = true;
+  x264_444_contexts_ = before;
+}
+
+// D.1.1: the messages that bear on decoding
 void StreamSource::take_sei(const NalUnit& unit) {
   const codec::Bytes rbsp = to_rbsp(unit.bytes.subspan(kNalHeaderSize));
   std::size_t at = 0;
@@ -42,10 +60,12 @@ void StreamSource::take_sei(const NalUnit& unit) {
   while (at + 2 < rbsp.size()) {
     const std::size_t type = read_number(), size = read_number();
     if (size > rbsp.size() - at) return;  // nothing depends on a message that is cut short
-    constexpr std::size_t kRecoveryPoint = 6;
+    constexpr std::size_t kUserData = 5, kRecoveryPoint = 6;
+    const auto message = std::span<const std::uint8_t>(rbsp).subspan(at, size);
+    if (type == kUserData) read_x264_build(message);
     if (type == kRecoveryPoint && size > 0) {
       try {
-        recovery_frames_ = BitReader(std::span<const std::uint8_t>(rbsp).subspan(at, size)).ue();
+        recovery_frames_ = BitReader(message).ue();
       } catch (const InvalidBitstreamError&) {
         return;
       }
@@ -54,7 +74,8 @@ void StreamSource::take_sei(const NalUnit& unit) {
   }
 }
 
-std::shared_ptr<const ActiveSets> StreamSource::make_sets(int pps_id, bool idr) {
+// `anew`: the SPS may be another one than before.
+std::shared_ptr<const ActiveSets> StreamSource::make_sets(int pps_id, bool idr, bool anew) {
   const auto named = pps_.find(pps_id);
   if (named == pps_.end()) {
     if (!started_ && !idr) return nullptr;
@@ -67,8 +88,7 @@ std::shared_ptr<const ActiveSets> StreamSource::make_sets(int pps_id, bool idr) 
     throw InvalidBitstreamError("a slice names sequence parameter set " + std::to_string(sps_id) +
                                 ", which is missing");
   }
-  if (started_ && !idr) {
-    // An SPS takes effect with an IDR picture.
+  if (started_ && !anew) {
     if (sps_id != sets_->sps->id) {
       throw InvalidBitstreamError("the sequence parameter set changes inside a coded video sequence");
     }
@@ -85,13 +105,15 @@ std::shared_ptr<const ActiveSets> StreamSource::make_sets(int pps_id, bool idr) 
       if (id == pps_id) throw;  // others may never be used
     }
   }
-  return make_active_sets(std::move(sps), std::move(all));
+  return make_active_sets(std::move(sps), std::move(all), x264_444_contexts_);
 }
 
 std::shared_ptr<const ActiveSets> StreamSource::activate(int pps_id, NalHeader nal, const codec::AccessUnitTag&, bool) {
-  const bool same_sps = sets_ && (!nal.is_idr() || sps_[static_cast<std::size_t>(sets_->sps->id)] == sets_->sps);
+  // An SPS takes effect with an IDR picture, or where another stream was joined at a recovery point.
+  const bool anew = nal.is_idr() || recovery_frames_;
+  const bool same_sps = sets_ && (!anew || sps_[static_cast<std::size_t>(sets_->sps->id)] == sets_->sps);
   if (sets_changed_ || !same_sps || !sets_->pps.contains(pps_id)) {
-    auto sets = make_sets(pps_id, nal.is_idr());
+    auto sets = make_sets(pps_id, nal.is_idr(), anew);
     if (!sets) return nullptr;
     sets_ = std::move(sets);
     sets_changed_ = false;
@@ -103,11 +125,22 @@ bool StreamSource::accepts(const SliceHeader& header) {
   return started_ || header.nal.is_idr() || (header.first_mb == 0 && (header.is_intra() || recovery_frames_));
 }
 
+// Whether another stream was joined at a recovery point, which nothing but its headers tells.
+bool StreamSource::is_joint(const SliceHeader& header, const Sps& sps) const {
+  if (!started_ || header.nal.is_idr() || !recovery_frames_) return false;
+  return sps_in_use_.get() != &sps || (!sps.gaps_in_frame_num_allowed && missing_frames(header, sps) > 0);
+}
+
+// Values of frame_num that no reference picture before this one has.
+int StreamSource::missing_frames(const SliceHeader& header, const Sps& sps) const {
+  const int difference = (header.frame_num - prev_ref_frame_num_) & (sps.max_frame_num() - 1);
+  return difference == 0 ? 0 : difference - 1;
+}
+
 // 8.2.5.2
 void StreamSource::fill_gap(const SliceHeader& header, const Sps& sps) {
-  const int mask = sps.max_frame_num() - 1;
-  const int missing = (header.frame_num - prev_ref_frame_num_ - 1) & mask;
-  if (header.frame_num == prev_ref_frame_num_ || missing == 0) return;
+  const int missing = missing_frames(header, sps);
+  if (missing == 0) return;
   if (!sps.gaps_in_frame_num_allowed) {
     throw InvalidBitstreamError("reference pictures are missing: frame_num goes from " +
                                 std::to_string(prev_ref_frame_num_) + " to " + std::to_string(header.frame_num));
@@ -116,7 +149,7 @@ void StreamSource::fill_gap(const SliceHeader& header, const Sps& sps) {
   for (int i = std::min(missing, std::max(sps.max_num_ref_frames, 1)); i > 0; --i) {
     SliceHeader inferred;
     inferred.nal = {NalUnitType::kSlice, 1};
-    inferred.frame_num = (header.frame_num - i) & mask;
+    inferred.frame_num = (header.frame_num - i) & (sps.max_frame_num() - 1);
     auto frame = std::make_shared<Frame>();
     frame->frame_num = inferred.frame_num;
     frame->non_existing = true;
@@ -138,19 +171,24 @@ void StreamSource::begin(const SliceHeader& header, const ActiveSets& sets, bool
                          const codec::AccessUnitTag& tag) {
   const Sps& sps = *sets.sps;
   const bool idr = header.nal.is_idr();
+  const bool joint = !second && is_joint(header, sps);
+  const bool start = !idr && (!started_ || joint);
   if (idr) {
     prev_ref_frame_num_ = 0;
     start_.reset();
-  } else if (!started_) {
+  } else if (start) {
+    dpb_.restart();
+    order_ = OrderCounter();
     prev_ref_frame_num_ = header.frame_num;
   } else if (!second) {
     fill_gap(header, sps);
   }
+  sps_in_use_ = sets.sps;
   if (!second) current_ = std::make_shared<Frame>();
   const std::array<int, 2> poc = order_.begin(header, sps);
   picture.field_poc = poc;
   picture.poc = std::min(poc[0], poc[1]);
-  if (!idr && !started_) start_ = Start{picture.poc, header.frame_num, recovery_frames_.value_or(0)};
+  if (start) start_ = Start{picture.poc, header.frame_num, recovery_frames_.value_or(0)};
   started_ = true;
   may_miss_references_ = false;
   if (start_) {
@@ -160,7 +198,8 @@ void StreamSource::begin(const SliceHeader& header, const ActiveSets& sets, bool
   }
   picture.random_access = idr || recovery_frames_ == 0u;
   recovery_frames_.reset();
-  picture.resets_order = idr || header.resets_order();
+  picture.resets_order = idr || joint || header.resets_order();
+  picture.starts_anew = joint || (idr && header.no_output_of_prior_pics);
   picture.detail = options_.detail(tag);
   current_->frame_num = header.frame_num;
   if (!second) current_->decode_index = picture.decode_index;
@@ -213,7 +252,7 @@ void StreamSource::complete(const std::shared_ptr<CodedPicture>& picture, const 
     if (header.nal.ref_idc != 0) dpb_.mark(header, sps, frame);
     frame.decoded = {true, true};
   }
-  if (picture->resets_order) dpb_.flush(header.nal.is_idr() && header.no_output_of_prior_pics);
+  if (header.nal.is_idr() || header.resets_order()) dpb_.flush(header.nal.is_idr() && header.no_output_of_prior_pics);
   if (header.resets_order()) {
     const auto reset = reset_order_counts(frame.poc, header.structure);
     for (std::size_t p = 0; p < 2; ++p) {

@@ -14,6 +14,7 @@ struct LevelScales {
   std::array<std::array<std::array<std::int32_t, 16>, 6>, 2> size4;
   std::array<std::array<std::array<std::int32_t, 64>, 6>, 2> size8;
 
+  LevelScales() {}  // not set
   explicit LevelScales(const ScalingFactors& factors);
 };
 

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cmath>
 #include <filesystem>
 #include <system_error>
 #include <utility>
 
 #include "common/error.h"
+#include "media/containers.h"
 #include "media/demuxer_impl.h"
 #include "media/matroska.h"
 
@@ -49,9 +51,27 @@ std::int64_t seek_source(void* opaque, std::int64_t offset, int whence) {
 // Playlists and references to other files lead nowhere.
 int refuse_open(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) { return AVERROR(EACCES); }
 
+// Whether this reads like scheme://host, of which pathlib leaves one slash.
+bool is_address(const std::string& path) {
+  const std::size_t scheme = path.find(":/");
+  return scheme != std::string::npos && scheme >= 2 &&
+         std::all_of(path.begin(), path.begin() + static_cast<std::ptrdiff_t>(scheme),
+                     [](unsigned char c) { return std::isalnum(c) || c == '+' || c == '-' || c == '.'; });
+}
+
 Rational rational(AVRational r) { return r.num > 0 && r.den > 0 ? Rational{r.num, r.den} : Rational{}; }
 
 std::string text(const char* s) { return s ? s : ""; }
+
+// Some muxers write a configurationVersion of 0 into avcC and hvcC, which then pass for Annex B.
+void restore_version(AVCodecParameters& par) {
+  if (par.codec_id != AV_CODEC_ID_H264 && par.codec_id != AV_CODEC_ID_HEVC) return;
+  constexpr int kShortest = 7;
+  std::uint8_t* const bytes = par.extradata;
+  if (!bytes || par.extradata_size < kShortest || bytes[0] != 0) return;
+  const bool annex_b = bytes[1] == 0 && (bytes[2] == 1 || (bytes[2] == 0 && bytes[3] == 1));
+  if (!annex_b) bytes[0] = 1;
+}
 
 // Clockwise quarter turns nearest to the angle of a display matrix.
 int quarter_turns(const std::int32_t* matrix) {
@@ -85,7 +105,14 @@ void Demuxer::Impl::open_stream() {
 void Demuxer::Impl::open_file(const std::string& path) {
   std::error_code ignored;
   const std::filesystem::file_status status = std::filesystem::status(path, ignored);
-  if (!std::filesystem::exists(status)) fail("no such file");
+  if (!std::filesystem::exists(status)) {
+    if (is_address(path)) {
+      fail(
+          "is an address, and nothing is read from a network: download the file, or give a binary file object, as "
+          "fsspec.open(address).open() does");
+    }
+    fail("no such file");
+  }
   if (std::filesystem::is_directory(status)) fail("is a directory; give one video file");
   AVIOContext* opened = nullptr;
   // The prefix keeps names with a colon from being taken for the address of another protocol.
@@ -125,13 +152,19 @@ void Demuxer::Impl::open_input() {
   if (!context) throw std::bad_alloc();
   context->pb = io();
   context->io_open = refuse_open;
-  const int code = avformat_open_input(&context, "", format, nullptr);  // frees the context where it fails
+  // Some demuxers open what a file refers to without asking io_open: none of these is started.
+  AVDictionary* options = nullptr;
+  av_dict_set(&options, "format_whitelist", kSelfContainedFormats, 0);
+  av_dict_set(&options, "protocol_whitelist", "none", 0);
+  const int code = avformat_open_input(&context, "", format, &options);  // frees the context where it fails
+  av_dict_free(&options);
   if (code < 0) fail("is not a video that libavformat can read", code, 0);
   input.reset(context);
   rethrow();
 }
 
 void Demuxer::Impl::find_stream() {
+  for (unsigned i = 0; i < input->nb_streams; ++i) restore_version(*input->streams[i]->codecpar);
   // The codecs that libavformat opens to look into the first packets may have threads of their own.
   std::vector<AVDictionary*> options(input->nb_streams, nullptr);
   for (AVDictionary*& o : options) av_dict_set_int(&o, "log_level_offset", kSilent, 0);
@@ -199,12 +232,10 @@ void Demuxer::Impl::check_end() {
   if (const std::int64_t size = avio_size(io()); size >= 0 && size < segment_end) {
     fail("ends after " + std::to_string(size) + " of " + std::to_string(segment_end) + " bytes" + kCutShort, 0, size);
   }
-  // In these containers the index has every picture; the entry found is the last one.
+  // In these containers the index has every picture.
   if (info.container.find("mp4") == std::string::npos) return;
-  const int last = av_index_search_timestamp(const_cast<AVStream*>(stream), std::numeric_limits<std::int64_t>::max(),
-                                             AVSEEK_FLAG_BACKWARD | AVSEEK_FLAG_ANY);
-  if (last >= next_index) {
-    fail("ends after picture " + std::to_string(next_index - 1) + " of " + std::to_string(last + 1) + kCutShort, 0,
+  if (const std::int64_t samples = indexed_samples(*stream); samples > next_index) {
+    fail("ends after picture " + std::to_string(next_index - 1) + " of " + std::to_string(samples) + kCutShort, 0,
          avio_size(io()));
   }
 }
@@ -240,8 +271,20 @@ bool Demuxer::Impl::next_packet() {
     if (code == AVERROR(EAGAIN)) continue;
     if (code == AVERROR_EOF) return false;
     if (code < 0) fail("cannot be read after picture " + std::to_string(next_index - 1), code, avio_tell(io()));
-    if (packet->stream_index == stream->index && packet->size > 0) return true;
+    if (packet->stream_index != stream->index) continue;
+    if (const auto changed = side_data(*packet, AV_PKT_DATA_NEW_EXTRADATA); !changed.empty()) {
+      extradata = std::make_shared<const std::vector<std::uint8_t>>(changed.begin(), changed.end());
+    }
+    if (packet->size > 0) return true;
   }
+}
+
+// MP4: libavformat tells of another sample description where that differs from the one it read last, which may lie
+// ahead of what it gave. From the first packet on both agree.
+void Demuxer::Impl::forget_ahead() {
+  if (!std::exchange(ahead, false) || info.container.find("mp4") == std::string::npos) return;
+  extradata = nullptr;
+  if (av_seek_frame(input.get(), stream->index, 0, AVSEEK_FLAG_BACKWARD | AVSEEK_FLAG_ANY) >= 0) next_packet();
 }
 
 bool Demuxer::read(Packet& packet) {
@@ -260,7 +303,10 @@ bool Demuxer::read(Packet& packet) {
   packet.position = self.raw ? self.next_position : p.pos;
   packet.key = p.flags & AV_PKT_FLAG_KEY;
   packet.discard = p.flags & AV_PKT_FLAG_DISCARD;
-  packet.corrupt = self.truncated = p.flags & AV_PKT_FLAG_CORRUPT;
+  packet.extradata = self.extradata;
+  self.truncated = p.flags & AV_PKT_FLAG_CORRUPT;
+  // In transport streams the flag stands for a jump of the continuity counter too, as where two files were joined.
+  packet.corrupt = self.truncated && self.info.container != "mpegts";
   self.next_position += p.size;
   return true;
 }
@@ -284,6 +330,7 @@ bool Demuxer::jump(const PacketPlace& place) {
   Impl& self = *impl_;
   const bool by_bytes = self.raw || self.info.container == "mpegts";
   const AVPacket& p = *self.packet;
+  self.forget_ahead();
   for (const std::int64_t at : {by_bytes ? place.position : place.pts, by_bytes ? kNoTimestamp : place.dts}) {
     if (at == kNoTimestamp || place.position < 0) continue;
     const int flags = by_bytes ? AVSEEK_FLAG_BYTE : AVSEEK_FLAG_BACKWARD;
@@ -315,6 +362,8 @@ void Demuxer::rewind() {
   self.find_stream();
   self.next_index = self.next_position = 0;
   self.truncated = self.held = false;
+  self.ahead = true;
+  self.extradata = nullptr;
 }
 
 }  // namespace ove::media

@@ -43,6 +43,9 @@ struct Packet {
   bool key = false;
   bool discard = false;  // decoded but not shown: outside of the edit list
   bool corrupt = false;  // the container says that bytes are missing
+  // The parameter sets, and framing, of this packet and those after it where they are not StreamInfo::extradata: of a
+  // track with several sample descriptions. Equal pointers mean equal bytes.
+  std::shared_ptr<const std::vector<std::uint8_t>> extradata;
 };
 
 // Where a packet stands, as an earlier reading of the same source found it.

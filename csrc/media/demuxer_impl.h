@@ -31,6 +31,8 @@ struct Demuxer::Impl {
   bool truncated = false;          // the last packet lacked bytes
   bool held = false;               // `packet` was found by seeking and is to be given next
   bool jumps = true;               // until the container leads elsewhere
+  bool ahead = true;               // libavformat may hold packets that it has read, but not given
+  std::shared_ptr<const std::vector<std::uint8_t>> extradata;  // in force; null for that of `info`
 
   void open_file(const std::string& path);
   void open_source();
@@ -40,6 +42,7 @@ struct Demuxer::Impl {
   void describe();
   void check_end();
   bool next_packet();
+  void forget_ahead();
   AVIOContext* io() const { return callback_io ? callback_io.get() : file_io.get(); }
   [[noreturn]] void fail(const std::string& what, int code = 0, std::int64_t position = -1);
   void rethrow();

@@ -94,6 +94,41 @@ inline std::span<const std::uint8_t> side_data(const AVStream& stream, AVPacketS
 #endif
 }
 
+// The samples of a container's index that have bytes.
+inline std::int64_t indexed_samples(const AVStream& stream) {
+  std::int64_t samples = 0;
+#if LIBAVFORMAT_VERSION_MAJOR >= 59
+  auto& indexed = const_cast<AVStream&>(stream);
+  const int entries = avformat_index_get_entries_count(&indexed);
+  for (int i = 0; i < entries; ++i) samples += avformat_index_get_entry(&indexed, i)->size > 0;
+#else
+  for (int i = 0; i < stream.nb_index_entries; ++i) samples += stream.index_entries[i].size > 0;
+#endif
+  return samples;
+}
+
+// Side data of a packet; empty where there is none of this type.
+inline std::span<const std::uint8_t> side_data(const AVPacket& packet, AVPacketSideDataType type) {
+#if LIBAVCODEC_VERSION_MAJOR >= 59
+  std::size_t size = 0;
+#else
+  int size = 0;
+#endif
+  const std::uint8_t* data = av_packet_get_side_data(&packet, type, &size);
+  return data ? std::span<const std::uint8_t>(data, static_cast<std::size_t>(size)) : std::span<const std::uint8_t>();
+}
+
+// Of a type that the packet does not have yet.
+inline void set_side_data(AVPacket& packet, AVPacketSideDataType type, std::span<const std::uint8_t> bytes) {
+#if LIBAVCODEC_VERSION_MAJOR >= 59
+  std::uint8_t* data = av_packet_new_side_data(&packet, type, bytes.size());
+#else
+  std::uint8_t* data = av_packet_new_side_data(&packet, type, static_cast<int>(bytes.size()));
+#endif
+  if (!data) throw std::bad_alloc();
+  std::memcpy(data, bytes.data(), bytes.size());
+}
+
 inline void set_side_data(AVStream& stream, AVPacketSideDataType type, std::span<const std::uint8_t> bytes) {
 #if LIBAVCODEC_VERSION_MAJOR >= 61
   AVPacketSideData* side = av_packet_side_data_new(&stream.codecpar->coded_side_data,

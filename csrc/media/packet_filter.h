@@ -12,6 +12,8 @@ class PacketFilter {
  public:
   virtual ~PacketFilter() = default;
 
+  // Of the packets from here on; see Packet::extradata.
+  virtual void set_extradata(std::span<const std::uint8_t> extradata) = 0;
   // The packet without its picture: what later pictures may need. Empty where there is nothing.
   virtual std::vector<std::uint8_t> without_picture(std::span<const std::uint8_t> packet) const = 0;
   // A packet of these parameter sets.

@@ -57,13 +57,16 @@ struct PixelDecoder::Impl {
   std::vector<std::int64_t> dropped;
   std::vector<Section> sections;
   std::size_t section = 0;  // at work
-  std::shared_ptr<const PacketFilter> filter;
+  std::shared_ptr<PacketFilter> filter;
   FrameMemory memory;
   CodecPtr codec;
   FramePtr frame{av_frame_alloc()};
   PacketPtr kept{av_packet_alloc()};
   std::exception_ptr broken_end;  // what ended the packets early, thrown after the pictures before it
   std::int64_t position = -1;     // of the packet sent last
+  // Of the packet read last, and whether the decoder is yet to get it.
+  std::shared_ptr<const std::vector<std::uint8_t>> extradata;
+  bool extradata_due = false;
   bool draining = false, ended = false;
 
   Impl(Demuxer source, Options options);
@@ -72,7 +75,7 @@ struct PixelDecoder::Impl {
   void next_section();
   void feed();
   void end();
-  void send(const AVPacket* packet);
+  void send(AVPacket* packet);
   void send_bytes(const std::vector<std::uint8_t>& bytes);
   [[noreturn]] void fail(const std::string& what, int code = 0) const;
 };
@@ -124,7 +127,10 @@ void PixelDecoder::Impl::begin_section() {
   if (filter) send_bytes(filter->packet_of(s.parameter_sets));
 }
 
-void PixelDecoder::Impl::send(const AVPacket* packet) {
+void PixelDecoder::Impl::send(AVPacket* packet) {
+  if (packet && std::exchange(extradata_due, false) && side_data(*packet, AV_PKT_DATA_NEW_EXTRADATA).empty()) {
+    set_side_data(*packet, AV_PKT_DATA_NEW_EXTRADATA, extradata ? *extradata : demuxer.info().extradata);
+  }
   const int code = avcodec_send_packet(codec.get(), packet);
   if (code < 0 && code != AVERROR_EOF) fail("damaged at or shortly before this place", code);
 }
@@ -163,6 +169,11 @@ void PixelDecoder::Impl::feed() {
   }
   if (!more) return end();
   position = packet.position;
+  if (packet.extradata != extradata) {
+    extradata = packet.extradata;
+    extradata_due = true;
+    if (filter) filter->set_extradata(extradata ? *extradata : demuxer.info().extradata);
+  }
   if (contains(dropped, packet.index)) {
     if (filter) send_bytes(filter->without_picture(packet.data));
     return;

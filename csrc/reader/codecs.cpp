@@ -16,10 +16,14 @@ namespace ove::reader {
 namespace {
 
 using Marks = bool (*)(std::span<const std::uint8_t> nal_unit);
+using Framing = NalFraming (*)(std::span<const std::uint8_t> extradata);
 
 class NalFilter final : public media::PacketFilter {
  public:
-  NalFilter(NalFraming framing, Marks outlasts_picture) : framing_(framing), outlasts_picture_(outlasts_picture) {}
+  NalFilter(Framing framing_of, Marks outlasts_picture)
+      : framing_of_(framing_of), outlasts_picture_(outlasts_picture) {}
+
+  void set_extradata(std::span<const std::uint8_t> extradata) override { framing_ = framing_of_(extradata); }
 
   std::vector<std::uint8_t> without_picture(std::span<const std::uint8_t> packet) const override {
     std::vector<std::uint8_t> kept;
@@ -37,6 +41,7 @@ class NalFilter final : public media::PacketFilter {
   }
 
  private:
+  Framing framing_of_;
   NalFraming framing_;
   Marks outlasts_picture_;
 };
@@ -51,15 +56,20 @@ std::unique_ptr<codec::Decoder> make_decoder(const std::string& codec, codec::De
   throw std::invalid_argument("there is no syntax decoder for " + codec);
 }
 
-std::shared_ptr<const media::PacketFilter> make_packet_filter(const std::string& codec,
-                                                              std::span<const std::uint8_t> extradata) {
+std::shared_ptr<media::PacketFilter> make_packet_filter(const std::string& codec,
+                                                        std::span<const std::uint8_t> extradata) {
+  std::shared_ptr<NalFilter> filter;
   if (codec == "hevc") {
-    return std::make_shared<NalFilter>(hevc::parse_configuration(extradata).framing, hevc::outlasts_picture);
+    filter = std::make_shared<NalFilter>(
+        [](std::span<const std::uint8_t> record) { return hevc::parse_configuration(record).framing; },
+        hevc::outlasts_picture);
+  } else if (codec == "h264") {
+    filter = std::make_shared<NalFilter>(
+        [](std::span<const std::uint8_t> record) { return h264::parse_configuration(record).framing; },
+        h264::outlasts_picture);
   }
-  if (codec == "h264") {
-    return std::make_shared<NalFilter>(h264::parse_configuration(extradata).framing, h264::outlasts_picture);
-  }
-  return nullptr;
+  if (filter) filter->set_extradata(extradata);
+  return filter;
 }
 
 std::string sniff_byte_stream(std::span<const std::uint8_t> head) {

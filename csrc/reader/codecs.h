@@ -20,8 +20,8 @@ std::unique_ptr<codec::Decoder> make_decoder(const std::string& codec, codec::De
 
 // For packets of this codec in the form that the extradata of their stream tells; null where packets of other codecs
 // need not be taken apart.
-std::shared_ptr<const media::PacketFilter> make_packet_filter(const std::string& codec,
-                                                              std::span<const std::uint8_t> extradata);
+std::shared_ptr<media::PacketFilter> make_packet_filter(const std::string& codec,
+                                                        std::span<const std::uint8_t> extradata);
 
 // The name of libavformat's format of a raw byte stream (Annex B) that begins with these bytes, by the headers of its
 // NAL units; empty for other files. libavformat's own probe needs a whole set of parameter sets and pictures, and

@@ -151,6 +151,10 @@ void VideoReader::feed() {
     decoder_->flush();
     return;
   }
+  if (packet.extradata != extradata_) {
+    extradata_ = packet.extradata;
+    decoder_->set_extradata(extradata_ ? *extradata_ : demuxer_.info().extradata);
+  }
   decoder_->decode(packet.data,
                    {.packet = packet.index,
                     .position = packet.position,

@@ -60,6 +60,7 @@ class VideoReader {
   ReaderOptions options_;
   std::unique_ptr<ReadingPlan> plan_;  // where an index is given
   std::unique_ptr<codec::Decoder> decoder_;
+  std::shared_ptr<const std::vector<std::uint8_t>> extradata_;  // of the last packet
   std::exception_ptr demuxer_error_;
   bool ended_ = false, done_ = false;
   std::int64_t next_index_ = 0;

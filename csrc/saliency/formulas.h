@@ -232,4 +232,18 @@ OVE_HOST_DEVICE inline std::uint64_t rank_key(std::uint8_t rank_class, float sco
   return std::uint64_t{rank_class} << 62 | std::uint64_t{~above} << kIndexBits | index;
 }
 
+// Indices times 2^30 over the golden ratio, modulo 2^30: the smallest of the results belong to indices that are spread
+// evenly. Factor and inverse are odd, so this is a permutation.
+constexpr std::uint64_t kIndexMask = (std::uint64_t{1} << kIndexBits) - 1;
+constexpr std::uint64_t kSpread = 663608941, kSpreadInverse = 247520101;
+static_assert((kSpread * kSpreadInverse & kIndexMask) == 1);
+
+// The ranking in a first picture that is kept in part: score descending, equal scores spread over the picture. A
+// picture without any heat is so kept as a coarse whole.
+OVE_HOST_DEVICE inline std::uint64_t first_key(float score, bool padded, std::uint64_t patch) {
+  return rank_key(kFirst, score, padded, patch * kSpread & kIndexMask);
+}
+
+OVE_HOST_DEVICE inline std::uint64_t patch_of_first_key(std::uint64_t key) { return key * kSpreadInverse & kIndexMask; }
+
 }  // namespace ove::saliency

@@ -54,10 +54,19 @@ void mark_uniform(const ScoreView& view, const RankingParams& params, std::vecto
 
 }  // namespace
 
+std::int64_t first_share(const ScoreView& view, const RankingParams& params) {
+  if (!params.keep_first_frame || !params.budget || view.frames == 0) return 0;
+  const std::int64_t selectable =
+      params.pad ? view.patches : std::count(view.valid.begin(), view.valid.end(), std::uint8_t{1});
+  const double most = std::min(params.first_frame_share * static_cast<double>(*params.budget), 1e15);
+  const std::int64_t share = std::max<std::int64_t>(1, static_cast<std::int64_t>(most));
+  return share < selectable ? share : 0;
+}
+
 std::vector<std::uint8_t> classify(const ScoreView& view, const RankingParams& params, bool uniform) {
   std::vector<std::uint8_t> classes(static_cast<std::size_t>(view.frames) * view.patches, kFree);
   for (int t = 0; t < view.frames; ++t) {
-    const bool first = t == 0 && params.keep_first_frame;
+    const bool first = t == 0 && params.keep_first_frame && first_share(view, params) == 0;
     if (!first && view.keep_whole[t] == 0) continue;
     const auto begin = classes.begin() + static_cast<std::ptrdiff_t>(t) * view.patches;
     std::fill(begin, begin + view.patches, first ? kFirst : kWhole);
@@ -69,8 +78,7 @@ std::vector<std::uint8_t> classify(const ScoreView& view, const RankingParams& p
 std::vector<std::uint8_t> keep_patches(const ScoreView& view, const RankingParams& params) {
   if (view.scores.size() >> kIndexBits != 0)
     throw std::invalid_argument("more patches than 2^30: select from fewer pictures");
-  const std::vector<std::uint8_t> classes =
-      classify(view, params, params.static_fallback && is_static_clip(view, params));
+  std::vector<std::uint8_t> classes = classify(view, params, params.static_fallback && is_static_clip(view, params));
   std::vector<std::uint8_t> kept(view.scores.size(), 0);
   if (params.tau) {
     for (std::size_t i = 0; i < kept.size(); ++i) {
@@ -82,6 +90,15 @@ std::vector<std::uint8_t> keep_patches(const ScoreView& view, const RankingParam
   }
   std::vector<std::uint64_t> keys;
   keys.reserve(kept.size());
+  if (const std::int64_t share = first_share(view, params); share > 0) {
+    for (std::size_t p = 0; p < static_cast<std::size_t>(view.patches); ++p) {
+      const bool valid = view.valid[p] != 0;
+      if (valid || params.pad) keys.push_back(first_key(view.scores[p], !valid, p));
+    }
+    std::nth_element(keys.begin(), keys.begin() + share, keys.end());
+    for (std::int64_t i = 0; i < share; ++i) classes[patch_of_first_key(keys[i])] = kFirst;
+    keys.clear();
+  }
   for (std::size_t i = 0; i < kept.size(); ++i) {
     const bool valid = view.valid[i % view.patches] != 0;
     if (valid || params.pad) keys.push_back(rank_key(classes[i], view.scores[i], !valid, i));
@@ -89,7 +106,7 @@ std::vector<std::uint8_t> keep_patches(const ScoreView& view, const RankingParam
   const auto count = static_cast<std::size_t>(std::clamp<std::int64_t>(params.budget.value_or(0), 0, keys.size()));
   if (count < keys.size())
     std::nth_element(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(count), keys.end());
-  for (std::size_t i = 0; i < count; ++i) kept[keys[i] & ((std::uint64_t{1} << kIndexBits) - 1)] = 1;
+  for (std::size_t i = 0; i < count; ++i) kept[keys[i] & kIndexMask] = 1;
   return kept;
 }
 

@@ -62,6 +62,7 @@ def ranked_clip(
     grid: Sequence[int],
     selectable: int,
     kept: int,
+    first_share: int,
     full_score: float,
 ) -> bytes: ...
 def rank_patches(
@@ -69,6 +70,7 @@ def rank_patches(
     clip_count: int,
     patches: int,
     kept: int | None,
+    shares_first: bool,
     params: dict[str, Any],
     work: int,
     mask: int,

@@ -183,6 +183,7 @@ class Cuda:
                     tuple(scores[i].shape[1:]),
                     plan[2],
                     kept[i] or 0,
+                    plan[4],
                     clips[i][0].scorer.full_score,
                 )
                 for i, plan in enumerate(plans)
@@ -195,6 +196,7 @@ class Cuda:
                 len(clips),
                 first[-1],
                 None if by_tau else first_kept[-1],
+                any(plan[4] for plan in plans),
                 params,
                 work.data_ptr(),
                 mask.data_ptr(),

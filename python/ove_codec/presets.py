@@ -34,7 +34,9 @@
 - ``bits_weight``: of E_bits, log1p of the CTU's bits on each of its samples; 0 leaves them out
 - ``tau``: keep a patch when the mean of its heat is above (quantised heat counts as heat / 255); or
 - ``budget``: keep so many patches of the clip: score descending, then (t, h, w) ascending
-- ``keep_first_frame``: the first sampled picture is kept whole and counts in the budget
+- ``keep_first_frame``: the first sampled picture is kept before others and counts in the budget; whole, or
+- ``first_frame_share``: this share of the budget of it (0..1], where it has more patches: score descending, equal ones
+  spread over the picture. What more of it is kept ranks with the other pictures. No effect with ``tau``
 - ``padding``: patches not wholly inside the picture: "exclude" never keeps them, "zero" ranks them last (and keeps them
   in pictures kept whole)
 - ``local_variance``: odd side of a window: the variance of |v| in it takes the place of |v|; 0 for |v|, True for 3
@@ -85,6 +87,7 @@ COMMON: dict[str, Any] = {
     "tau": None,
     "budget": 2048,
     "keep_first_frame": True,
+    "first_frame_share": 0.5,
     "padding": "exclude",
     "local_variance": 0,
     "center_prior": 0.0,
@@ -106,6 +109,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "vector": "l0",
         "motion_map": "reference",
         "budget": 8 * 36 * 36,
+        "first_frame_share": 1.0,
         "padding": "zero",
     },
     "probe": {
@@ -128,7 +132,7 @@ _BOOLS = ("keep_first_frame", "quantize", "static_fallback")
 _POSITIVE = ("num_frames", "size", "patch_size", "budget", "static_frames")
 _NUMBERS = (
     "start", "end", "percentile", "mv_weight", "residual_weight", "bits_weight", "tau", "center_prior", "center_sigma",
-    "static_level", "static_contrast",
+    "static_level", "static_contrast", "first_frame_share",
 )  # fmt: skip
 
 
@@ -190,6 +194,8 @@ def resolve(preset: str, overrides: dict[str, Any]) -> dict[str, Any]:
         params["budget"] = None
     elif params["budget"] is None:
         raise ValueError("neither tau nor budget is given: what is to be kept?")
+    if not 0 < params["first_frame_share"] <= 1:
+        raise ValueError(f"first_frame_share must be above 0 and at most 1, not {params['first_frame_share']}")
     if params["frame_ids"] is not None:
         params["num_frames"] = None
         if not params["frame_ids"] or params["frame_ids"][0] < 0:

@@ -96,10 +96,12 @@ def open(source: Source, threads: int = 0, limits: Limits | None = None, *, devi
 
 
 def framecrc(source: Source, threads: int = 0, limits: Limits | None = None) -> Iterator[dict[str, int | str]]:
-    """Gives, for every picture in decoding order, checksums of its motion and residual.
+    """Gives, for every coded picture in decoding order, checksums of its motion, residual and quantiser.
 
-    `motion_crc32` is the CRC-32 of an int32 little-endian array (h4, w4, 7): pred, then x, y, POC of list 0, then of
-    list 1; `residual_crc32` that of `residual` as little-endian int16. Both as eight hexadecimal digits.
+    Fields are pictures of their own, and MBAFF frames come as they are stored: `structure` is "frame", "mbaff", "top" or
+    "bottom". `motion_crc32` is the CRC-32 of an int32 little-endian array (h4, w4, 7): pred, then x, y, POC of list 0,
+    then of list 1; `residual_crc32` that of `residual` as little-endian int16; `qp_crc32` that of an int8 array with
+    the luma quantiser of every macroblock (H.264) or smallest coding block (H.265). All as eight hexadecimal digits.
     """
     limits = limits or Limits()
     for picture in _core.Reader(source, threads=threads, decoding_order=True, limits=limits.as_dict()):
@@ -108,11 +110,16 @@ def framecrc(source: Source, threads: int = 0, limits: Limits | None = None) -> 
         for i in range(2):
             motion[..., 1 + 3 * i : 3 + 3 * i] = picture.mv[:, :, i]
             motion[..., 3 + 3 * i] = picture.ref_poc[:, :, i]
-        residual = np.ascontiguousarray(picture.residual, "<i2")
+        unit = picture.block_unit // 4
+        arrays = {
+            "motion": motion,
+            "residual": np.ascontiguousarray(picture.residual, "<i2"),
+            "qp": np.ascontiguousarray(picture.qp[::unit, ::unit]),
+        }
         yield {
             "poc": picture.poc,
+            "structure": picture.structure,
             "width": picture.coded_width,
             "height": picture.coded_height,
-            "motion_crc32": f"{zlib.crc32(motion.data):08x}",
-            "residual_crc32": f"{zlib.crc32(residual.data):08x}",
+            **{f"{name}_crc32": f"{zlib.crc32(array.data):08x}" for name, array in arrays.items()},
         }

@@ -23,7 +23,7 @@ struct ScoredClip {
   int frames, rows, columns;
   std::vector<float> scores;
   std::vector<std::uint8_t> valid, classes, uniform, kept;
-  std::int64_t selectable = 0;
+  std::int64_t selectable = 0, first_share = 0;
 
   int patches() const { return rows * columns; }
   std::int64_t num_kept() const { return std::count(kept.begin(), kept.end(), 1); }
@@ -42,6 +42,7 @@ ScoredClip random_scores(Random& random, const RankingParams& params) {
   c.classes = classify(view, params, false);
   c.uniform = classify(view, params, true);
   c.kept = keep_patches(view, params);
+  c.first_share = first_share(view, params);
   c.selectable = params.pad ? c.patches() : std::count(c.valid.begin(), c.valid.end(), 1);
   return c;
 }
@@ -54,6 +55,7 @@ RankingParams random_ranking(Random& random) {
     params.budget = random(0, 9) == 0 ? 0 : random(1, 200);
   }
   params.keep_first_frame = random(0, 1) == 1;
+  params.first_frame_share = random(0, 1) == 1 ? 1.0 : random(1, 10) / 40.0;
   params.pad = random(0, 1) == 1;
   params.static_fallback = random(0, 1) == 1;
   params.static_level = random(0, 10) / 10.0;
@@ -80,6 +82,8 @@ std::pair<std::vector<std::uint8_t>, std::vector<std::int32_t>> device_kept(cons
     c.columns = clip.columns;
     c.selectable = clip.selectable;
     c.kept = std::min<std::int64_t>(params.budget.value_or(0), c.counted());
+    c.first_share = clip.first_share;
+    r.shares_first = r.shares_first || c.first_share > 0;
     c.full_score = kFullScore;
     r.total += c.frames * c.patches;
     r.kept += c.kept;

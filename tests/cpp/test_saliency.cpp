@@ -361,6 +361,11 @@ TEST_CASE("patches rank by class, score and place") {
   params.pad = true;
   CHECK(keep_patches({scores, 2, 4, 10, valid, second}, params) == std::vector<std::uint8_t>{1, 1, 1, 1, 0, 0, 0, 0});
   params = {};
+  params.budget = 4;
+  params.keep_first_frame = true;
+  params.first_frame_share = 0.5;
+  CHECK(keep_patches({scores, 2, 4, 10, valid, none}, params) == std::vector<std::uint8_t>{0, 1, 1, 0, 1, 1, 0, 0});
+  params = {};
   params.tau = 0.5;
   CHECK(keep_patches({scores, 2, 4, 10, valid, none}, params) == std::vector<std::uint8_t>{0, 0, 0, 0, 0, 1, 0, 0});
 }

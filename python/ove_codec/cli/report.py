@@ -19,7 +19,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
     )
     parser.set_defaults(run=run)
     parser.add_argument("output", metavar="OUTPUT", help="the folder, or URL of one, that select-dataset wrote")
-    parser.add_argument("-o", "--out", metavar="PAGE.html", help="file to write (default: report.html in OUTPUT)")
+    parser.add_argument("-o", "--out", metavar="PAGE.html", help="file to write (default: _report.html in OUTPUT)")
     parser.add_argument("--clips", type=int, default=8, metavar="N", help="clips to show (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="which ones (default: %(default)s)")
     parser.add_argument(

@@ -18,7 +18,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
         help="select patches of every clip of a data set, into shards",
         description="Selects from every clip of a folder, a pattern, a table (.csv, .jsonl, .parquet) or shards "
         "(.tar), here or at a URL of fsspec, and writes shards of positions, scores and frame_ids. Run again, it goes "
-        "on where it was ended; clips that fail are listed with the reason in failures.parquet, and tried again. "
+        "on where it was ended; clips that fail are listed with the reason in _failures.parquet, and tried again. "
         "Needs pip install 'ove_codec[dataset]'; --engine ray needs 'ove_codec[ray]'.",
     )
     parser.set_defaults(run=run)
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     if summary.failed == summary.clips:
-        raise ValueError(f"none of the {summary.clips} clips gave a result: {args.output}/failures.parquet says why")
+        raise ValueError(f"none of the {summary.clips} clips gave a result: {args.output}/_failures.parquet says why")
     lines: list[tuple[str, Any]] = [
         ("clips", f"{summary.clips}: {summary.done} done, {summary.finished} finished before, {summary.failed} failed"),
         ("tokens", f"{summary.tokens}, {summary.tokens_per_second:.0f} a second"),
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
         lines.insert(1, ("repeated", f"{summary.repeated} left out, the same name and content twice"))
     if summary.failed:
         reasons = ", ".join(f"{count} {name}" for name, count in summary.reasons.items())
-        lines.append(("failures", f"{reasons}; see {args.output}/failures.parquet"))
+        lines.append(("failures", f"{reasons}; see {args.output}/_failures.parquet"))
     common.print_facts({"input": args.input, "output": args.output, **summary.as_dict()}, args.json, lines)
 
 

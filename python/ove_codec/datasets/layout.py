@@ -13,7 +13,9 @@ SETTINGS = f"{MANIFESTS}/job.json"
 RUNS = f"{MANIFESTS}/runs.jsonl"
 SUFFIX = {"parquet": ".parquet", "webdataset": ".tar", "reference": ""}
 MANIFEST = re.compile(r"part-\d{6}\.jsonl")
-FAILURES = "failures.parquet"
+# Readers of whole folders leave out names that begin with "_", so they meet shards alone.
+FAILURES = "_failures.parquet"
+OLD_FAILURES = "failures.parquet"  # in outputs of earlier versions
 
 
 def read_manifests(place: str) -> tuple[dict[str, Any], dict[str, list[int]]]:

@@ -17,7 +17,7 @@ from ove_codec.datasets.arrow import arrow
 from ove_codec.datasets.clips import Failure
 from ove_codec.datasets.folder import Folder
 from ove_codec.datasets.job import Job, Result
-from ove_codec.datasets.layout import FAILURES, MANIFEST, MANIFESTS, RUNS, SETTINGS, SUFFIX
+from ove_codec.datasets.layout import FAILURES, MANIFEST, MANIFESTS, OLD_FAILURES, RUNS, SETTINGS, SUFFIX
 from ove_codec.datasets.shard_files import write_parquet, write_tar
 from ove_codec.datasets.tables import failure_table
 
@@ -205,15 +205,16 @@ class Output:
             raise
 
     def write_failures(self, failures: Iterable[Failure]) -> None:
-        """failures.parquet; no file where there is none."""
+        """_failures.parquet; no file where there is none."""
         _, pq = arrow()
         listed = sorted(failures, key=lambda failure: (failure.name, failure.where))
         if listed:
             out = io.BytesIO()
             pq.write_table(failure_table(listed), out)
             self.folder.write(FAILURES, out.getvalue())
-        elif FAILURES in self.folder.names():
-            self.folder.remove(FAILURES)
+        for name in {OLD_FAILURES} if listed else {OLD_FAILURES, FAILURES}:
+            if name in self.folder.names():
+                self.folder.remove(name)
 
     def write_lists(self) -> None:
         """What tells of all shards at once: sizes.json (samples of each tar file) or data.jsonl, the reference's."""

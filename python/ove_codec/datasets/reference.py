@@ -82,7 +82,7 @@ def files(clip: Clip, video: Any, selection: ove_codec.Selection) -> dict[str, b
         "patch": geometry.patch_size,
         "keep_frames_equiv": len(selection) // whole,
         "padding_policy": params["padding"],
-        "keep_first_full_frame": params["keep_first_frame"],
+        "keep_first_full_frame": params["keep_first_frame"] and params["first_frame_share"] == 1,
         "H0": geometry.source_height,
         "W0": geometry.source_width,
         "pad_info": {

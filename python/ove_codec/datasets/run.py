@@ -32,7 +32,7 @@ class Summary:
         done: selected from in this run.
         finished: done by earlier runs.
         repeated: listed twice, or the same content under the same name.
-        failed: without a result; they, and why, are in ``failures.parquet``, and are tried again by the next run.
+        failed: without a result; they, and why, are in ``_failures.parquet``, and are tried again by the next run.
         reasons: failures by the kind of error.
         tokens: patches kept in this run.
         shards: in the folder.

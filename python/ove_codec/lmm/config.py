@@ -15,8 +15,9 @@ class LMMConfig(PretrainedConfig):
     """Sizes and options of an `LMMForConditionalGeneration`, stored as `config.json`.
 
     Args:
-        vision_config: of the tower, or its dict; `model_type` says which one it is: "onevision_encoder",
-            "qwen3_vl_vision" ("qwen3_vl" in files of transformers 4) or "siglip2_vision_model".
+        vision_config: of the tower, or its dict; `model_type` says which one it is: "onevision_encoder" or
+            "ove_encoder" (see `OVEncoderConfig`), "qwen3_vl_vision" ("qwen3_vl" in files of transformers 4) or
+            "siglip2_vision_model".
         text_config: of any causal language model that transformers knows, or its dict.
         vision_token_id: the token that stands in `input_ids` where a feature of an image or clip goes.
         merge_size: m; m x m patches become one token.

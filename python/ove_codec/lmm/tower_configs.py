@@ -9,6 +9,7 @@ from transformers import PretrainedConfig
 from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLVisionConfig
 from transformers.models.siglip2.configuration_siglip2 import Siglip2VisionConfig
 
+from ove_codec.models.config import MODEL_TYPES
 from ove_codec.models.hf import OneVisionEncoderConfig
 from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color
 
@@ -16,7 +17,7 @@ HALF: Color = (0.5, 0.5, 0.5)
 
 
 _CLASSES: dict[str, type[PretrainedConfig]] = {
-    "onevision_encoder": OneVisionEncoderConfig,
+    **dict.fromkeys(MODEL_TYPES.values(), OneVisionEncoderConfig),
     "qwen3_vl_vision": Qwen3VLVisionConfig,
     "qwen3_vl": Qwen3VLVisionConfig,  # transformers 4 gives the part the name of the whole
     "siglip2_vision_model": Siglip2VisionConfig,

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 MODEL_TYPE = "onevision_encoder"
+# By rope_layout. Other readers of the published type know its layout only, so the other layout has a type of its own:
+# they refuse it by name instead of computing wrong features.
+MODEL_TYPES = {"legacy": MODEL_TYPE, "interleaved": "ove_encoder"}
 CONFIG_FILE = "config.json"
 
 # Named configurations: inside an installed package, or in `models/` at the top of a source tree.
@@ -59,7 +62,8 @@ class OVEncoderConfig:
     `head_dim = hidden_size / num_attention_heads` must be a multiple of 32, so that the rotary frequencies split into
     shares of 4/16 (time), 6/16 (height) and 6/16 (width). `layer_norm_type` is "layer_norm" or "rms_norm" (the
     pooling head always uses RMSNorm), `rope_layout` is "legacy" (as the published weights were trained) or
-    "interleaved" (a proper rotation, for new training). `use_head=False` leaves out the final norm and the pooling
+    "interleaved" (a proper rotation, for new training; its `model_type` is "ove_encoder", so that code which knows the
+    published layout alone does not load it). `use_head=False` leaves out the final norm and the pooling
     head. `image_size` is kept for other readers of the file; `rope_temporal_size` is the number of time slots that were
     trained, beyond which positions are warned about. Both change no result here.
 
@@ -132,7 +136,7 @@ class OVEncoderConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `config.json`."""
-        return {"architectures": ["OneVisionEncoderModel"], "model_type": MODEL_TYPE, **asdict(self)}
+        return {"architectures": ["OneVisionEncoderModel"], "model_type": MODEL_TYPES[self.rope_layout], **asdict(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> OVEncoderConfig:
@@ -142,8 +146,8 @@ class OVEncoderConfig:
             ValueError: `model_type` or a key names another architecture, or a value is not allowed.
         """
         model_type = values.get("model_type", MODEL_TYPE)
-        if model_type != MODEL_TYPE:
-            raise ValueError(f"model_type must be {MODEL_TYPE!r}, got {model_type!r}")
+        if model_type not in MODEL_TYPES.values():
+            raise ValueError(f"model_type must be {' or '.join(map(repr, MODEL_TYPES.values()))}, got {model_type!r}")
         refuse_successors(values)
         known = {field.name for field in fields(cls)}
         return cls(**{key: value for key, value in values.items() if key in known})

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ove_codec.models.config import MODEL_TYPE, MODEL_TYPES
 from ove_codec.probes.base_backbones import Backbone, ImageBackbone, OVBackbone, frame_embedding
 from ove_codec.probes.families import Family, family
 from ove_codec.probes.image_backbones import TimmBackbone, TransformersBackbone
@@ -67,11 +68,11 @@ def _kind(root: Path, config: dict[str, Any], wanted: Family) -> Callable[..., B
     """The class for the files of a directory, after checking that they are of the family."""
     found = config.get("model_type")
     if "architecture" in config and "pretrained_cfg" in config:
-        if "onevision_encoder" in wanted.model_types:
+        if MODEL_TYPE in wanted.model_types:
             raise ValueError(f"{root} holds a model of timm, but {wanted.title} is a model of its own")
         return TimmBackbone
     if found not in wanted.model_types:
         raise ValueError(
             f"{root} holds a model of type {found!r}; {wanted.title} is {' or '.join(map(repr, wanted.model_types))}"
         )
-    return OVBackbone if found == "onevision_encoder" else TransformersBackbone
+    return OVBackbone if found in MODEL_TYPES.values() else TransformersBackbone

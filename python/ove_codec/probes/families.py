@@ -28,7 +28,7 @@ class Family:
 # samples wide, as those of SigLIP and SigLIP2.
 _CLIP = ("clip", "clip_vision_model")
 _SIGLIP = ("siglip", "siglip_vision_model")
-_OV = ("onevision_encoder",)
+_OV = ("onevision_encoder", "ove_encoder")
 
 BACKBONES = {
     "clip": Family("CLIP", _CLIP),

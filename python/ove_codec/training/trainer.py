@@ -15,6 +15,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
 from ove_codec.data import HeadData, Mixture, PackedBatch
+from ove_codec.models import OVEncoderConfig
 from ove_codec.training import checkpoint
 from ove_codec.training.centre_optimizer import CentreAdamW
 from ove_codec.training.evaluation import evaluate
@@ -335,7 +336,7 @@ class Trainer:
             ValueError: it is damaged, or of another model or bank.
         """
         state = checkpoint.read_state(path)
-        if state["config"] != self.config.to_dict():
+        if OVEncoderConfig.from_dict(state["config"]) != self.config:
             raise ValueError(f"{path} is of another model than this recipe's: begin a new output.folder")
         before = {"ranks": state["world"], "data.batch": json.loads(state["recipe"])["data"]["batch"]}
         now = {"ranks": self.ranks.world, "data.batch": self.recipe.data.batch}

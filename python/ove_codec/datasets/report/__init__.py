@@ -11,7 +11,7 @@ from ove_codec._files import replacing
 from ove_codec.datasets import places
 from ove_codec.datasets.clips import list_clips
 
-PAGE = "report.html"
+PAGE = "_report.html"
 _FAILURES = 1000  # rows of the table
 
 
@@ -64,7 +64,7 @@ def write_report(
 
     Args:
         output: folder, or URL of one, that ``select_dataset`` wrote. A run may be at work in it.
-        page: file to write, which appears whole or not at all; None for report.html in `output`.
+        page: file to write, which appears whole or not at all; None for _report.html in `output`.
         clips: how many are shown at most.
         seed: chooses them: the same clips for the same seed.
         source: where the data set lies now, as ``select_dataset`` takes it, if it has been moved. Clips are known by

@@ -14,7 +14,7 @@ from ove_codec.datasets import places
 from ove_codec.datasets.arrow import arrow
 from ove_codec.datasets.folder import Folder
 from ove_codec.datasets.job import FORMATS
-from ove_codec.datasets.layout import FAILURES, MANIFESTS, RUNS, SETTINGS, SUFFIX
+from ove_codec.datasets.layout import FAILURES, MANIFESTS, OLD_FAILURES, RUNS, SETTINGS, SUFFIX
 
 _AGAIN = "and run select-dataset again, which selects its clips anew"
 _FAILURE_COLUMNS = ("name", "where", "error", "reason", "position", "attempts")
@@ -132,13 +132,15 @@ class Results:
 
     def failures(self, limit: int) -> Failures:
         """The failures of the last run, of which the first `limit` are kept, and some of every kind."""
-        if FAILURES not in self.folder.names():
+        there = self.folder.names()
+        name = next((name for name in (FAILURES, OLD_FAILURES) if name in there), None)
+        if name is None:
             return Failures()
         pa, pq = arrow()
         found = Failures()
         count = 0
         try:
-            with self.folder.open(FAILURES) as file:
+            with self.folder.open(name) as file:
                 for batch in pq.ParquetFile(file).iter_batches(_BATCH, columns=list(_FAILURE_COLUMNS)):
                     if missing := [name for name in _FAILURE_COLUMNS if name not in batch.schema.names]:
                         raise ValueError(f"it lacks the column {missing[0]}")
@@ -152,7 +154,7 @@ class Results:
         except (pa.ArrowException, OSError, ValueError) as error:
             said = " ".join(str(error).split())
             raise ValueError(
-                f"{self.named(FAILURES)} is damaged, {said}: remove it, and run select-dataset again, which writes it"
+                f"{self.named(name)} is damaged, {said}: remove it, and run select-dataset again, which writes it"
             ) from None
         return Failures(count, found.kinds, found.rows)
 

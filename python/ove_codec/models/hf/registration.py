@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from transformers import AutoConfig, AutoImageProcessor, AutoModel
+from transformers import AutoImageProcessor, AutoModel
 
 # Not `transformers.AutoVideoProcessor`: where torchvision is missing that name stands for an error message.
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.video_processing_auto import AutoVideoProcessor
 
-from ove_codec.models.config import MODEL_TYPE
+from ove_codec.models.config import MODEL_TYPES
 from ove_codec.models.hf.configuration import OneVisionEncoderConfig
 from ove_codec.models.hf.modeling import OneVisionEncoderModel
 from ove_codec.models.hf.processing import OneVisionEncoderImageProcessor, OneVisionEncoderVideoProcessor
@@ -15,7 +16,8 @@ from ove_codec.models.hf.processing import OneVisionEncoderImageProcessor, OneVi
 
 def register() -> None:
     """Enters the classes; does nothing where they are already entered."""
-    AutoConfig.register(MODEL_TYPE, OneVisionEncoderConfig, exist_ok=True)
+    for model_type in MODEL_TYPES.values():  # AutoConfig.register takes one type of a class only
+        CONFIG_MAPPING.register(model_type, OneVisionEncoderConfig, exist_ok=True)
     AutoModel.register(OneVisionEncoderConfig, OneVisionEncoderModel, exist_ok=True)
     AutoImageProcessor.register(
         OneVisionEncoderConfig, slow_image_processor_class=OneVisionEncoderImageProcessor, exist_ok=True

@@ -1,50 +1,18 @@
-// 8.4.1.1, 8.4.1.3: motion vector prediction from neighbouring partitions
+// 8.4.1.1, 8.4.1.3: motion vector prediction from neighbouring partitions. In a header of its own, for motion.cpp
+// alone, so that it is compiled for the shape of each partition.
+#pragma once
+
 #include <algorithm>
 
 #include "h264/motion.h"
 
 namespace ove::h264 {
 
-namespace {
-
 // Order of decoding of the 4x4 blocks of a macroblock (6.4.3).
 constexpr int scan_order(int x4, int y4) { return (x4 & 1) | (y4 & 1) << 1 | (x4 & 2) << 1 | (y4 & 2) << 2; }
 
 constexpr std::int16_t middle(std::int16_t a, std::int16_t b, std::int16_t c) {
   return std::max(std::min(a, b), std::min(std::max(a, b), c));
-}
-
-}  // namespace
-
-// 6.4.12.2 for a block outside of the current macroblock; y counts samples.
-MotionDerivation::Cell MotionDerivation::mbaff_outer_cell(int x4, int y) const {
-  const auto& fields = picture_.buffers->field;
-  const int pair_y = y_ & ~1;
-  const auto cell = [&](int dx, int dy, auto locate) {
-    const int mb_x = x_ + dx, mb_y = pair_y + dy;
-    const bool field = fields[static_cast<std::size_t>(mb_y) * static_cast<std::size_t>(width_in_mbs_) +
-                              static_cast<std::size_t>(mb_x)] != 0;
-    const PairRow row = locate(field);
-    Cell out;
-    out.index = (std::ptrdiff_t{4} * (mb_y + row.bottom) + (row.y >> 2)) * stride_ + 4 * mb_x + (x4 & 3);
-    if (field != field_) out.scale = field ? Scale::kFieldToFrame : Scale::kFrameToField;
-    return out;
-  };
-  if (y >= 0) {
-    if (!available_.a) return {};
-    return cell(-1, 0, [&](bool left_field) { return mbaff_left(field_, bottom_, left_field, y); });
-  }
-  if (bottom_ && !field_) {
-    if (x4 >= 4) return {};
-    if (x4 >= 0) return {base_ - stride_ + x4, Scale::kNone};
-    if (!available_.a) return {};
-    return cell(-1, 0, [](bool left_field) { return mbaff_above_left_inside(left_field); });
-  }
-  if (!(x4 < 0 ? available_.d : x4 < 4 ? available_.b : available_.c)) return {};
-  return cell(x4 < 0   ? -1
-              : x4 < 4 ? 0
-                       : 1,
-              -2, [&](bool above_field) { return mbaff_above(field_, bottom_, above_field); });
 }
 
 // 8.4.1.3.2 for the block that has column x4 and row y of samples, which count from the current macroblock
@@ -88,16 +56,17 @@ inline MotionDerivation::Neighbour MotionDerivation::above_right(const Part& par
   return neighbour<kMbaff>(part.x4 - 1, y, list);
 }
 
-// 8.4.1.3; `shape` tells 16x8 and 8x16, which have directions of their own.
-template <bool kMbaff>
-Mv MotionDerivation::predict(const Part& part, MbType shape, int list, int ref_idx) const {
+// 8.4.1.3; 16x8 and 8x16 have directions of their own.
+template <bool kMbaff, MbType kShape>
+inline Mv MotionDerivation::predict(const Part& part, int list, int ref_idx) const {
+  constexpr bool kRows = kShape == MbType::k16x8, kColumns = kShape == MbType::k8x16;
   const Neighbour a = neighbour<kMbaff>(part.x4 - 1, part.y4 * 4, list);
-  if (shape == MbType::k16x8 && part.y4 != 0 && a.ref_idx == ref_idx) return a.mv;
-  if (shape == MbType::k8x16 && part.x4 == 0 && a.ref_idx == ref_idx) return a.mv;
+  if (kRows && part.y4 != 0 && a.ref_idx == ref_idx) return a.mv;
+  if (kColumns && part.x4 == 0 && a.ref_idx == ref_idx) return a.mv;
   const Neighbour b = neighbour<kMbaff>(part.x4, part.y4 * 4 - 1, list);
-  if (shape == MbType::k16x8 && part.y4 == 0 && b.ref_idx == ref_idx) return b.mv;
+  if (kRows && part.y4 == 0 && b.ref_idx == ref_idx) return b.mv;
   const Neighbour c = above_right<kMbaff>(part, list);
-  if (shape == MbType::k8x16 && part.x4 != 0 && c.ref_idx == ref_idx) return c.mv;
+  if (kColumns && part.x4 != 0 && c.ref_idx == ref_idx) return c.mv;
   return median(a, b, c, ref_idx);
 }
 
@@ -111,7 +80,7 @@ inline Mv MotionDerivation::median(const Neighbour& a, const Neighbour& b, const
 
 // 8.4.1.1
 template <bool kMbaff>
-Mv MotionDerivation::p_skip_vector() const {
+inline Mv MotionDerivation::p_skip_vector() const {
   const auto stays = [](const Neighbour& n) { return !n.available || (n.ref_idx == 0 && n.mv == Mv()); };
   const Neighbour a = neighbour<kMbaff>(-1, 0, 0);
   if (stays(a)) return {};
@@ -122,7 +91,7 @@ Mv MotionDerivation::p_skip_vector() const {
 
 // 8.4.1.2.2 but for colZeroFlag: indices negative in a list that all neighbours leave unused.
 template <bool kMbaff>
-BlockMotion MotionDerivation::spatial_prediction() const {
+inline BlockMotion MotionDerivation::spatial_prediction() const {
   BlockMotion out;
   for (int list = 0; list < 2; ++list) {
     const Neighbour a = neighbour<kMbaff>(-1, 0, list), b = neighbour<kMbaff>(0, -1, list);
@@ -137,12 +106,5 @@ BlockMotion MotionDerivation::spatial_prediction() const {
   }
   return out;
 }
-
-template Mv MotionDerivation::predict<false>(const Part&, MbType, int, int) const;
-template Mv MotionDerivation::predict<true>(const Part&, MbType, int, int) const;
-template Mv MotionDerivation::p_skip_vector<false>() const;
-template Mv MotionDerivation::p_skip_vector<true>() const;
-template BlockMotion MotionDerivation::spatial_prediction<false>() const;
-template BlockMotion MotionDerivation::spatial_prediction<true>() const;
 
 }  // namespace ove::h264
