@@ -240,7 +240,8 @@ void Demuxer::Impl::check_end() {
   }
 }
 
-Demuxer::Demuxer(const std::string& path, Sniffer sniff) : impl_(std::make_unique<Impl>(path, sniff)) {
+Demuxer::Demuxer(const std::string& path, const std::string& name, Sniffer sniff)
+    : impl_(std::make_unique<Impl>(name, sniff)) {
   const Silence quiet;
   impl_->open_file(path);
   impl_->open_stream();

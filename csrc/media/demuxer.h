@@ -62,9 +62,8 @@ class Demuxer {
   // Names libavformat's format of a file by its first bytes, where it would not find it itself; empty where it would.
   using Sniffer = std::string (*)(std::span<const std::uint8_t> head);
 
-  // `path` is a file of the local system.
-  Demuxer(const std::string& path, Sniffer sniff);
-  // `name` stands for the source in messages.
+  // `path` is a file of the local system; `name` stands for the source in messages.
+  Demuxer(const std::string& path, const std::string& name, Sniffer sniff);
   Demuxer(std::unique_ptr<ByteSource> source, const std::string& name, Sniffer sniff);
   ~Demuxer();
   Demuxer(Demuxer&&) noexcept;
