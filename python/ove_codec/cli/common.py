@@ -34,7 +34,10 @@ def add_command(
     )
     parser.set_defaults(run=run)
     parser.add_argument(
-        "file", metavar="FILE", type=input_file, help=f"{reads}: MP4, MOV, Matroska, MPEG-TS, raw, ...; - is standard input"
+        "file",
+        metavar="FILE",
+        type=input_file,
+        help=f"{reads}: MP4, MOV, Matroska, MPEG-TS, raw, ...; - is standard input",
     )
     return parser
 
