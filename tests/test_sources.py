@@ -238,7 +238,7 @@ def test_standard_input(clips: list[Path]) -> None:
     data = clips[0].read_bytes()
     run = subprocess.run([sys.executable, "-c", code, clips[0]], input=data, capture_output=True, check=True)
     assert run.stdout.split() == [b"20", b"20"]
-    command = [sys.executable, "-m", "ove_codec", "info", "--json", "-"]
+    command = [sys.executable, "-m", "ove_codec.cli", "info", "--json", "-"]
     run = subprocess.run(command, input=data, capture_output=True, check=True)
     assert json.loads(run.stdout)["codec"] == "hevc"
 
