@@ -56,7 +56,8 @@ struct PacketPlace {
 };
 
 // Not for use from several threads at a time. Reads one file only: nothing that the file refers to, nothing from a
-// network. Every call may throw DecodeError, with the byte offset in the file, and what a ByteSource throws.
+// network. Every call may throw DecodeError, with the byte offset in the file,
+// UnsupportedStreamError where it is encrypted, and what a ByteSource throws.
 class Demuxer {
  public:
   // Names libavformat's format of a file by its first bytes, where it would not find it itself; empty where it would.
