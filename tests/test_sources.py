@@ -381,3 +381,41 @@ def test_joined_transport_streams(tmp_path: Path, codec: str) -> None:
         sorted(p.tobytes() for p in pixels(joined)),
         sorted(p.tobytes() for p in np.concatenate([pixels(p) for p in parts])),
     )
+
+
+@needs_ffmpeg
+def test_media_segments_and_files_without_an_index(clips: list[Path]) -> None:
+    data = clips[0].read_bytes()
+    for cut in (data[: data.index(b"moov") - 4], data[: len(data) // 2]):
+        with pytest.raises(ove_codec.DecodeError, match=r"index \(moov\) is missing.*cut short"):
+            ove_codec.open(cut)
+    with pytest.raises(ove_codec.DecodeError, match="initialization segment"):
+        ove_codec.open(mp4.box("styp", b"msdh", bytes(4)) + mp4.box("moof", bytes(8)) + mp4.box("mdat", bytes(100)))
+
+
+@needs_ffmpeg
+def test_encrypted_files(clips: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    scheme = ("-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "7" * 32, "-encryption_kid", "8" * 32)
+    h264 = encode(tmp_path / "b.mp4", "-pix_fmt", "yuv420p", codec="libx264")
+    subprocess.run([str(FFMPEG), "-v", "error", "-i", h264, "-c", "copy", *scheme, path], check=True)
+    for source in (path, path.read_bytes()):
+        with pytest.raises(ove_codec.UnsupportedStreamError, match="is encrypted"):
+            ove_codec.open(source)
+
+
+def test_vvc_is_named() -> None:
+    sets = b"".join(b"\0\0\0\1\0" + bytes([kind << 3 | 1]) + b"\xad" * 30 for kind in (15, 16, 9))
+    with pytest.raises(ove_codec.UnsupportedStreamError, match="vvc"):
+        ove_codec.open(sets)
+
+
+@pytest.mark.parametrize("sampling", ["time", "bits"])
+def test_windows_where_time_goes_back(sampling: str) -> None:
+    from ove_codec.selection import sample_frames
+
+    pts = np.concatenate([np.arange(50), np.arange(50)]) / 25
+    params = {"frame_ids": None, "start": 1.0, "end": 1.2, "num_frames": 8, "sampling": sampling}
+    chosen = sample_frames(pts, params, np.ones(100, np.int64), np.zeros(100, bool))
+    assert ((pts[chosen] >= 1.0) & (pts[chosen] < 1.2)).all()
+    assert chosen.min() < 50 <= chosen.max()

@@ -101,8 +101,8 @@ void Demuxer::Impl::open_stream() {
   open_input();
   find_stream();
   describe();
-  // Encrypted tracks: whether their pictures are, which the first packet tells.
-  if (stream->codecpar->codec_tag == MKTAG('e', 'n', 'c', 'v')) held = next_packet();
+  // So that encrypted tracks are refused when they are opened.
+  if (info.container.find("mp4") != std::string::npos) held = next_packet();
 }
 
 void Demuxer::Impl::open_file(const std::string& path) {
