@@ -46,6 +46,14 @@ class NalFilter final : public media::PacketFilter {
   Marks outlasts_picture_;
 };
 
+// H.266 7.3.1.2: parameter sets of the base layer and the lowest temporal sub-layer. H.265 reads such a header as a
+// slice of an enhancement layer, H.264 as one of an unspecified type.
+bool marks_h266(std::span<const std::uint8_t> nal_unit) {
+  if (nal_unit.size() < 3 || nal_unit[0] != 0 || (nal_unit[1] & 7) != 1) return false;
+  const int type = nal_unit[1] >> 3;
+  return type >= 14 && type <= 16;
+}
+
 }  // namespace
 
 bool decodes(const std::string& codec) { return codec == "hevc" || codec == "h264"; }
@@ -74,12 +82,14 @@ std::shared_ptr<media::PacketFilter> make_packet_filter(const std::string& codec
 
 std::string sniff_byte_stream(std::span<const std::uint8_t> head) {
   if (!begins_with_start_code(head)) return {};
-  int hevc = 0, h264 = 0;
+  int hevc = 0, h264 = 0, h266 = 0;
   for (const NalUnit& unit : NalFraming().split(head)) {
     if (unit.bytes[0] & 0x80) return {};  // forbidden_zero_bit: MPEG-1, MPEG-2 and MPEG-4 headers have it set
     hevc += hevc::marks_stream(unit.bytes);
     h264 += h264::marks_stream(unit.bytes);
+    h266 += marks_h266(unit.bytes);
   }
+  if (h266 >= 2 && hevc == 0 && h264 == 0) return "vvc";
   return hevc == h264 ? "" : hevc > h264 ? "hevc" : "h264";
 }
 

@@ -220,7 +220,7 @@ def sample_frames(
                 f"frame_ids reach {params['frame_ids'][-1]}, but the last of {count} pictures is {count - 1}"
             )
         return np.array(params["frame_ids"], np.int64)
-    first, last = 0, count - 1
+    shown = np.arange(count)  # within the window: not a range where time stamps go back
     start, end = params["start"], params["end"]
     if start is not None or end is not None:
         if isinstance(pts, int):
@@ -232,17 +232,18 @@ def sample_frames(
             inside &= pts < end
         if not inside.any():
             raise ValueError(
-                f"no picture is shown from start={start} to end={end}: pts are {pts[0]:.3f}..{pts[-1]:.3f}"
+                f"no picture is shown from start={start} to end={end}: pts are {pts.min():.3f}..{pts.max():.3f}"
             )
-        first, last = np.flatnonzero(inside)[[0, -1]].tolist()
+        shown = np.flatnonzero(inside)
     if params["sampling"] == "time":
-        return np.unique(np.linspace(first, last, params["num_frames"]).astype(np.int64))
+        first = int(shown[0])
+        places = np.linspace(first, first + len(shown) - 1, params["num_frames"]).astype(np.int64)
+        return shown[np.unique(places) - first]
     if params["sampling"] != "bits":
         raise ValueError(f"sampling must be one of 'time', 'bits', not {params['sampling']!r}")
     if sizes is None or intra is None:
         raise ValueError("sampling='bits' needs the sizes of the pictures: pass bits, or set sampling='time'")
-    window = slice(first, last + 1)
-    return first + _along_sizes(sizes[window], intra[window], params["num_frames"])
+    return shown[_along_sizes(sizes[shown], intra[shown], params["num_frames"])]
 
 
 def _along_sizes(sizes: npt.NDArray[np.int64], intra: npt.NDArray[np.bool_], num_frames: int) -> npt.NDArray[np.int64]:

@@ -9,7 +9,7 @@ from typing import Any, Literal, overload
 
 from ove_codec import _core
 from ove_codec._files import replacing
-from ove_codec._source import Source
+from ove_codec._source import Source, rereadable
 from ove_codec.limits import Limits
 from ove_codec.video import reads_codec
 
@@ -174,9 +174,7 @@ def in_hevc(source: Any, recipe: bool | str | Recipe, threads: int = 0, limits: 
     With True as recipe what ``Video`` reads stays as it is, and everything else is transcoded as "reference" says; with
     a recipe, everything is transcoded.
     """
-    source = getattr(source, "source", source)
-    if hasattr(source, "read") and not source.seekable():
-        source = source.read()
+    source = rereadable(getattr(source, "source", source))
     if recipe is False or (recipe is True and reads_codec(_core.stream_info(source)["codec"])):
         return source
     return transcode(source, None, recipe_of(recipe), threads=threads, limits=limits)
