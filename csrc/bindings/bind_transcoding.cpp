@@ -98,8 +98,8 @@ py::array owned(std::vector<T>&& values, std::vector<py::ssize_t> shape) {
 
 class ExportedMotionIterator {
  public:
-  ExportedMotionIterator(py::handle source, bool vectors, std::int64_t max_luma_samples)
-      : decoder_(open_demuxer(source), max_luma_samples), vectors_(vectors) {}
+  ExportedMotionIterator(py::handle source, bool vectors, int threads, std::int64_t max_luma_samples)
+      : decoder_(open_demuxer(source), vectors, threads, max_luma_samples), vectors_(vectors) {}
 
   py::dict next() {
     using namespace py::literals;
@@ -108,7 +108,7 @@ class ExportedMotionIterator {
     {
       const WithoutGil unlocked;
       const std::lock_guard lock(mutex_);
-      more = decoder_.next(m, vectors_);
+      more = decoder_.next(m);
     }
     if (!more) throw py::stop_iteration();
     py::dict picture("packet"_a = m.packet, "packet_bytes"_a = m.packet_bytes, "pts"_a = m.pts,
@@ -151,9 +151,10 @@ void bind_transcoding(py::module_& m) {
       .def("bytes", &Transcoding::bytes, "The file, where the target is None.")
       .def_property_readonly("facts", &Transcoding::facts);
   py::class_<ExportedMotionIterator>(
-      m, "ExportedMotion", "Iterates over the pictures of a video of another codec than HEVC, as dictionaries.")
-      .def(py::init<py::handle, bool, std::int64_t>(), py::arg("source"), py::kw_only(), py::arg("vectors"),
-           py::arg("max_luma_samples"))
+      m, "ExportedMotion", "Iterates over the pictures that libavcodec gives out, as dictionaries: with `vectors`, which it must export,\n"
+      "or the facts alone, of any codec.")
+      .def(py::init<py::handle, bool, int, std::int64_t>(), py::arg("source"), py::kw_only(), py::arg("vectors"),
+           py::arg("threads") = 1, py::arg("max_luma_samples"))
       .def("__iter__", [](py::object self) { return self; })
       .def("__next__", &ExportedMotionIterator::next);
   m.def("exports_motion", &media::exports_motion, py::arg("codec"),

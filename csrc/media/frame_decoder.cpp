@@ -52,13 +52,14 @@ void open_decoder(AVCodecContext& codec, const std::string& name) {
   if (code < 0) throw DecodeError(name + ": its decoder cannot be opened (" + error_text(code) + ")");
 }
 
-FrameDecoder::FrameDecoder(Demuxer demuxer, Wanted wanted, std::int64_t max_luma_samples)
+FrameDecoder::FrameDecoder(Demuxer demuxer, Wanted wanted, int threads, std::int64_t max_luma_samples)
     : demuxer_(std::move(demuxer)),
       codec_(make_decoder(parameters(), demuxer_.name(), max_luma_samples)),
       frame_rate_(rational(demuxer_.info().frame_rate, kUnknownRate)),
       time_base_(rational(demuxer_.info().time_base, av_inv_q(frame_rate_))) {
-  if (wanted == Wanted::kVectors) {
-    codec_->export_side_data |= AV_CODEC_EXPORT_DATA_MVS;
+  codec_->thread_count = threads;
+  if (wanted == Wanted::kVectors) codec_->export_side_data |= AV_CODEC_EXPORT_DATA_MVS;
+  if (wanted != Wanted::kSamples) {
     codec_->skip_loop_filter = codec_->skip_idct = AVDISCARD_ALL;
     codec_->apply_cropping = 0;  // vectors count from the corner of the coded picture
   }

@@ -28,13 +28,14 @@ struct PictureTimes {
   bool made = false;  // pts is not the container's
 };
 
-// Decodes a whole video. In one thread, so that damage is told at the very packet that it lies in.
+// Decodes a whole video. In one thread damage is told at the very packet that it lies in, in several, 0 for all cores,
+// at a later one.
 class FrameDecoder {
  public:
-  enum class Wanted : std::uint8_t { kSamples, kVectors };
-  // With kVectors frames have the vectors of their blocks as side data, and no samples that could be shown. Throws what
-  // make_decoder and open_decoder do.
-  FrameDecoder(Demuxer demuxer, Wanted wanted, std::int64_t max_luma_samples);
+  enum class Wanted : std::uint8_t { kSamples, kVectors, kFacts };
+  // With kVectors frames have the vectors of their blocks as side data. With it and with kFacts they have no samples
+  // that could be shown. Throws what make_decoder and open_decoder do.
+  FrameDecoder(Demuxer demuxer, Wanted wanted, int threads, std::int64_t max_luma_samples);
 
   const Demuxer& demuxer() const { return demuxer_; }
   const AVStream& stream() const;

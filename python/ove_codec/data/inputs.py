@@ -233,9 +233,7 @@ KINDS: dict[str, type[Input]] = {
 
 
 def _length(video: ove_codec.Video) -> int:
-    if _core.decodes(video.info["codec"]):
-        return len(video)
-    return int(np.count_nonzero(_core.packet_times(video.source)[1]))
+    return len(getattr(video, "pixel_index", video))
 
 
 def _whole(size: int, patch_size: int) -> int:
