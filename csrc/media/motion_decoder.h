@@ -29,8 +29,9 @@ bool exports_motion(const std::string& codec);
 // The pictures that libavcodec gives out, in output order. Samples are decoded no further than motion needs it.
 class MotionDecoder {
  public:
-  // Without `vectors` the arrays of pictures stay empty, and any codec will do. `threads` as FrameDecoder has it. Throws
-  // UnsupportedStreamError for a codec without exported vectors where they are wanted, and what FrameDecoder does.
+  // Without `vectors` the arrays of pictures stay empty, and any codec will do. `threads` as FrameDecoder has it.
+  // Throws UnsupportedStreamError for a codec without exported vectors where they are wanted, and what FrameDecoder
+  // does.
   MotionDecoder(Demuxer demuxer, bool vectors, int threads, std::int64_t max_luma_samples);
   ~MotionDecoder();
 

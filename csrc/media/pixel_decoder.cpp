@@ -61,6 +61,7 @@ struct PixelDecoder::Impl {
   FrameMemory memory;
   CodecPtr codec;
   FramePtr frame{av_frame_alloc()};
+  PlanarConverter converter;
   PacketPtr kept{av_packet_alloc()};
   std::exception_ptr broken_end;  // what ended the packets early, thrown after the pictures before it
   std::int64_t position = -1;     // of the packet sent last
@@ -210,7 +211,7 @@ bool PixelDecoder::next(DecodedPicture& picture) {
         self.fail("the picture of packet " + std::to_string(frame.pts) + " is damaged");
       }
       self.missing.erase(found);
-      picture = {frame.pts, view(frame, self.demuxer.name()), nullptr};
+      picture = {frame.pts, view(self.converter.planar(frame, self.demuxer.name()), self.demuxer.name()), nullptr};
       if (picture.yuv.on_gpu) {
         picture.frame = std::shared_ptr<AVFrame>(av_frame_clone(&frame), FreeFrame());
         if (!picture.frame) throw std::bad_alloc();

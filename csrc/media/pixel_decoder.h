@@ -55,7 +55,7 @@ class PixelDecoder {
 
   // Takes the next wanted picture, in output order; false when all of them were given. Throws DecodeError, with a byte
   // offset, where the decoder finds damage and where a wanted picture does not come out; UnsupportedStreamError for
-  // layouts of samples other than planar Y'CbCr, R'G'B' and luma.
+  // samples that libswscale cannot bring into planes of Y'CbCr, R'G'B' or luma.
   bool next(DecodedPicture& picture);
 
  private:

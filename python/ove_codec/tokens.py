@@ -151,15 +151,14 @@ def frames(
     video = _Pixels(source, threads, limits)
     ids = _frame_ids(len(video.packets), frame_ids, num_frames)
     unique, back = np.unique(ids, return_inverse=True)
-    if not normalize:
-        mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    pixels = _core.gather_frames(**video.request(unique), resize=resize, size=size, mean=mean, std=std)
-    out = torch.from_numpy(pixels)
+    request = {**video.request(unique), "resize": resize, "size": size}
+    if normalize:
+        out = torch.from_numpy(_core.gather_frames(**request, mean=mean, std=std))
+    else:
+        out = torch.from_numpy(_core.gather_byte_frames(**request))
     if len(unique) != len(ids) or np.any(np.diff(back) != 1):
         out = out[torch.from_numpy(back)]
-    if normalize:
-        return out.to(dtype or torch.float32)
-    return out.mul_(255).add_(0.5).to(torch.uint8)
+    return out.to(dtype or torch.float32) if normalize else out
 
 
 class _Pixels:
