@@ -28,6 +28,10 @@ namespace ove::bindings {
 
 namespace {
 
+std::shared_ptr<const media::PacketFilter> filter_of(const media::Demuxer& demuxer) {
+  return reader::make_packet_filter(demuxer.info().codec, demuxer.info().extradata);
+}
+
 // The packets of the pictures that can be decoded from what the stream has, ascending; none where the headers are
 // damaged, which decoding tells.
 std::vector<std::int64_t> decodable_pictures(media::Demuxer demuxer, std::int64_t max_luma_samples) {
@@ -52,6 +56,7 @@ class Transcoding {
   Transcoding(py::handle source, const std::optional<py::object>& target, media::Transcoder::Options options)
       : target_(target ? py::module_::import("os").attr("fspath")(*target) : py::object(py::none())) {
     media::Demuxer demuxer = open_demuxer(source);
+    options.filter = filter_of(demuxer);
     if (reader::decodes(demuxer.info().codec) && demuxer.seekable()) {
       options.pictures = decodable_pictures(open_demuxer(source), options.max_luma_samples);
     }
@@ -125,7 +130,7 @@ py::array owned(std::vector<T>&& values, std::vector<py::ssize_t> shape) {
 class ExportedMotionIterator {
  public:
   ExportedMotionIterator(py::handle source, bool vectors, int threads, std::int64_t max_luma_samples)
-      : decoder_(open_demuxer(source), vectors, threads, max_luma_samples), vectors_(vectors) {}
+      : decoder_(decoder_of(open_demuxer(source), vectors, threads, max_luma_samples)), vectors_(vectors) {}
 
   py::dict next() {
     using namespace py::literals;
@@ -150,6 +155,12 @@ class ExportedMotionIterator {
   }
 
  private:
+  static media::MotionDecoder decoder_of(media::Demuxer demuxer, bool vectors, int threads,
+                                         std::int64_t max_luma_samples) {
+    auto filter = filter_of(demuxer);
+    return media::MotionDecoder(std::move(demuxer), vectors, threads, max_luma_samples, std::move(filter));
+  }
+
   media::MotionDecoder decoder_;
   bool vectors_;
   std::mutex mutex_;
@@ -166,7 +177,7 @@ void bind_transcoding(py::module_& m) {
              return std::make_unique<Transcoding>(
                  source, target,
                  media::Transcoder::Options{
-                     encoder, preset, crf, params, pixel_formats, {}, container, threads, max_luma_samples});
+                     encoder, preset, crf, params, pixel_formats, {}, {}, container, threads, max_luma_samples});
            }),
            py::arg("source"), py::arg("target"), py::kw_only(), py::arg("encoder") = "libx265", py::arg("preset"),
            py::arg("crf"), py::arg("params"), py::arg("pixel_formats"), py::arg("container"), py::arg("threads"),

@@ -4,17 +4,23 @@
 #include <cstdint>
 #include <exception>
 #include <map>
+#include <memory>
 #include <string>
 
 #include "media/demuxer.h"
 #include "media/ffmpeg.h"
+#include "media/packet_filter.h"
 
 namespace ove::media {
 
 // A decoder, not yet opened: to the sample, without concealment, in one thread, without a word. Throws
 // UnsupportedStreamError, with the `name` of the video, where libavcodec has none, and where pictures have more samples
 // than allowed.
-CodecPtr make_decoder(const AVCodecParameters& parameters, const std::string& name, std::int64_t max_luma_samples);
+// The filter, which may be null, goes over parameter sets beside the packets (Annex B).
+CodecPtr make_decoder(const AVCodecParameters& parameters, const std::string& name, std::int64_t max_luma_samples,
+                      const PacketFilter* filter);
+// What the filter, which may be null, leaves of a packet, with the packet's side data.
+void filter_for_pixels(const PacketFilter* filter, AVPacket& packet);
 // Throws DecodeError.
 void open_decoder(AVCodecContext& codec, const std::string& name);
 
@@ -35,7 +41,8 @@ class FrameDecoder {
   enum class Wanted : std::uint8_t { kSamples, kVectors, kFacts };
   // With kVectors frames have the vectors of their blocks as side data. With it and with kFacts they have no samples
   // that could be shown. Throws what make_decoder and open_decoder do.
-  FrameDecoder(Demuxer demuxer, Wanted wanted, int threads, std::int64_t max_luma_samples);
+  FrameDecoder(Demuxer demuxer, Wanted wanted, int threads, std::int64_t max_luma_samples,
+               std::shared_ptr<const PacketFilter> filter);
 
   const Demuxer& demuxer() const { return demuxer_; }
   const AVStream& stream() const;
@@ -56,6 +63,7 @@ class FrameDecoder {
   [[noreturn]] void fail(const std::string& what, int code) const;
 
   Demuxer demuxer_;
+  std::shared_ptr<const PacketFilter> filter_;  // null where packets stay as they are
   CodecPtr codec_;
   AVRational frame_rate_, time_base_;
   std::map<std::int64_t, PictureTimes> times_;  // of packets whose picture may still come

@@ -79,17 +79,19 @@ struct MotionDecoder::Impl {
   bool vectors;
   FramePtr frame{av_frame_alloc()};
 
-  Impl(Demuxer demuxer, bool with_vectors, int threads, std::int64_t max_luma_samples)
+  Impl(Demuxer demuxer, bool with_vectors, int threads, std::int64_t max_luma_samples,
+       std::shared_ptr<const PacketFilter> filter)
       : decoder(with_vectors ? checked(std::move(demuxer)) : std::move(demuxer),
-                with_vectors ? FrameDecoder::Wanted::kVectors : FrameDecoder::Wanted::kFacts, threads,
-                max_luma_samples),
+                with_vectors ? FrameDecoder::Wanted::kVectors : FrameDecoder::Wanted::kFacts, threads, max_luma_samples,
+                std::move(filter)),
         vectors(with_vectors) {
     if (!frame) throw std::bad_alloc();
   }
 };
 
-MotionDecoder::MotionDecoder(Demuxer demuxer, bool vectors, int threads, std::int64_t max_luma_samples)
-    : impl_(std::make_unique<Impl>(std::move(demuxer), vectors, threads, max_luma_samples)) {}
+MotionDecoder::MotionDecoder(Demuxer demuxer, bool vectors, int threads, std::int64_t max_luma_samples,
+                             std::shared_ptr<const PacketFilter> filter)
+    : impl_(std::make_unique<Impl>(std::move(demuxer), vectors, threads, max_luma_samples, std::move(filter))) {}
 MotionDecoder::~MotionDecoder() = default;
 
 const Demuxer& MotionDecoder::demuxer() const { return impl_->decoder.demuxer(); }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "media/demuxer.h"
+#include "media/packet_filter.h"
 
 namespace ove::media {
 
@@ -32,7 +33,8 @@ class MotionDecoder {
   // Without `vectors` the arrays of pictures stay empty, and any codec will do. `threads` as FrameDecoder has it.
   // Throws UnsupportedStreamError for a codec without exported vectors where they are wanted, and what FrameDecoder
   // does.
-  MotionDecoder(Demuxer demuxer, bool vectors, int threads, std::int64_t max_luma_samples);
+  MotionDecoder(Demuxer demuxer, bool vectors, int threads, std::int64_t max_luma_samples,
+                std::shared_ptr<const PacketFilter> filter);
   ~MotionDecoder();
 
   // Takes the next picture; false at the end. Throws DecodeError, with a byte offset, after the pictures before the

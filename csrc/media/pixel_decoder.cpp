@@ -94,7 +94,7 @@ PixelDecoder::Impl::Impl(Demuxer source, Options options)
 }
 
 void PixelDecoder::Impl::open(const Options& options) {
-  codec = make_decoder(*demuxer.impl_->stream->codecpar, demuxer.name(), options.max_luma_samples);
+  codec = make_decoder(*demuxer.impl_->stream->codecpar, demuxer.name(), options.max_luma_samples, filter.get());
   codec->thread_count = options.threads;
   const Silence quiet;
   if (options.cuda_device >= 0) {
@@ -171,7 +171,8 @@ void PixelDecoder::Impl::feed() {
   AVPacket& p = *demuxer.impl_->packet;
   p.pts = packet.index;
   p.dts = AV_NOPTS_VALUE;
-  send(&p);
+  filter_for_pixels(filter.get(), p);
+  if (p.size > 0) send(&p);  // the decoder takes an empty packet for the end
 }
 
 void PixelDecoder::Impl::next_section() {

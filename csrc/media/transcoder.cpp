@@ -74,7 +74,7 @@ struct Transcoder::Impl {
 Transcoder::Impl::Impl(Demuxer demuxer, std::unique_ptr<ByteSink> sink, Options o)
     : options(std::move(o)),
       encoder_type(find_encoder(options.encoder, demuxer.name())),
-      decoder(std::move(demuxer), FrameDecoder::Wanted::kSamples, 1, options.max_luma_samples),
+      decoder(std::move(demuxer), FrameDecoder::Wanted::kSamples, 1, options.max_luma_samples, options.filter),
       muxer(std::move(sink), options.container) {
   if (!frame || !converted || !packet) throw std::bad_alloc();
   if (options.threads < 0) throw std::invalid_argument("threads must not be negative");

@@ -8,6 +8,7 @@
 
 #include "media/byte_sink.h"
 #include "media/demuxer.h"
+#include "media/packet_filter.h"
 
 namespace ove::media {
 
@@ -25,6 +26,7 @@ class Transcoder {
     // Packet::index, ascending, of the pictures to take; all that libavcodec gives out where there are none. It shows
     // pictures whose references are missing, where a stream begins in the middle of a group or was cut and joined.
     std::vector<std::int64_t> pictures;
+    std::shared_ptr<const PacketFilter> filter;             // of the source's packets; null where they stay as they are
     std::string container = "mp4";                          // libavformat's name of a muxer
     int threads = 0;                                        // of the encoder; 0: as many as there are cores
     std::int64_t max_luma_samples = std::int64_t{1} << 26;  // of a picture

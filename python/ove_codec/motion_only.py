@@ -8,7 +8,6 @@ as if they were of frames.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -144,22 +143,13 @@ def decoded_index(source: Source, limits: Limits, threads: int = 1) -> MotionInd
 
     Packets and time stamps do not tell how many there are: VP8 and VP9 have packets without a picture, MPEG-4 has
     pictures that are not coded, and of a stream that begins in the middle of a group the first may not be decodable.
-    Raises DecodeError for a damaged video, UnsupportedStreamError where a packet holds several pictures that are shown.
+    Raises DecodeError for a damaged video.
     """
     pictures = list(
         _core.ExportedMotion(source, vectors=False, threads=threads, max_luma_samples=limits.max_luma_samples)
     )
-    packets = np.array([p["packet"] for p in pictures], np.int64)
-    named, counts = np.unique(packets, return_counts=True)
-    if np.any(counts > 1) or np.any(packets < 0):
-        name = os.fspath(source) if isinstance(source, str | os.PathLike) else "<bytes>"
-        which = named[counts > 1] if np.any(counts > 1) else named
-        raise _core.UnsupportedStreamError(
-            f"{name}: packet {which[0]} holds several pictures that are shown; write it with one picture a packet "
-            f"first, for example with: ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4"
-        )
     return MotionIndex(
-        packets,
+        np.array([p["packet"] for p in pictures], np.int64),
         np.array([p["packet_bytes"] for p in pictures], np.int64),
         np.array([p["pts"] for p in pictures], np.float64),
         np.array([p["type"] for p in pictures], "U1"),

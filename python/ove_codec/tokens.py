@@ -172,6 +172,12 @@ class _Pixels:
         self.threads = threads
         index = self.video.index if isinstance(self.video, MotionVideo) else self.video.pixel_index
         self.packets: NDArray[np.int64] = np.asarray(index.packet, np.int64)
+        numbers, counts = np.unique(self.packets, return_counts=True)
+        if np.any(counts > 1):  # pictures are known by their packet
+            raise _core.UnsupportedStreamError(
+                f"{self.video.name}: packet {numbers[counts > 1][0]} holds several pictures that are shown; write the "
+                f"video with one picture a packet first, for example with: ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4"
+            )
 
     def request(self, frame_ids: NDArray[np.int64]) -> dict[str, Any]:
         """Arguments of the _core functions that give the pictures of these ascending frames."""
