@@ -1,13 +1,16 @@
 """Pixels and transcoding of files that users have: what libavcodec gives out counts, whatever the container says."""
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support import annexb, ffmpeg
 
 import ove_codec
-from tests.support import annexb, ffmpeg
 
 pytestmark = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="needs ffmpeg with libx265")
 
@@ -144,9 +147,6 @@ def test_a_source_is_not_replaced_by_its_transcoding(link: object, tmp_path: Pat
 
 @pytest.mark.parametrize("size", ["34x16", "48x16", "34x18", "34x24", "48x18", "48x24", "34x66"])
 def test_small_pictures_do_not_end_the_process(size: str, tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     path = _made(tmp_path / "a.mp4", "-c:v", "mpeg4", size=size, frames=40)
     code = "import sys, ove_codec; print(ove_codec.transcode(sys.argv[1], sys.argv[2])['pictures'])"
     done = subprocess.run(
@@ -155,3 +155,17 @@ def test_small_pictures_do_not_end_the_process(size: str, tmp_path: Path) -> Non
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "40"
+
+
+def test_sigterm_leaves_no_unfinished_file(tmp_path: Path) -> None:
+    path = _made(tmp_path / "a.mp4", "-c:v", "libx264", size="640x360", frames=500)
+    out = tmp_path / "out" / "b.mp4"
+    out.parent.mkdir()
+    process = subprocess.Popen([sys.executable, "-m", "ove_codec.cli", "transcode", path, out])
+    deadline = time.monotonic() + 60
+    while not list(out.parent.iterdir()) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert list(out.parent.iterdir())
+    process.terminate()
+    assert process.wait(60) == 143
+    assert not list(out.parent.iterdir())

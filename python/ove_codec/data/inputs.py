@@ -20,7 +20,6 @@ from PIL import Image
 from torch import Tensor
 
 import ove_codec
-from ove_codec import _core
 from ove_codec.data.shards import DataError, Sample
 from ove_codec.models.inputs import collage_tokens, frame_tokens, image_tokens
 from ove_codec.presets import resolve
