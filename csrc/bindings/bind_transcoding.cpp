@@ -34,13 +34,13 @@ std::shared_ptr<const media::PacketFilter> filter_of(const media::Demuxer& demux
 
 // The packets of the pictures that can be decoded from what the stream has, ascending; none where the headers are
 // damaged, which decoding tells.
-std::vector<std::int64_t> decodable_pictures(media::Demuxer demuxer, std::int64_t max_luma_samples) {
+std::vector<std::int64_t> decodable_packets(media::Demuxer demuxer, std::int64_t max_luma_samples) {
   const WithoutGil unlocked;
   std::vector<std::int64_t> packets;
   try {
     codec::Limits limits;
     limits.max_luma_samples = max_luma_samples;
-    for (const reader::IndexedPicture& picture : reader::index_video(std::move(demuxer), limits).pictures) {
+    for (const codec::KnownPicture& picture : reader::index_video(std::move(demuxer), limits).decoded) {
       packets.push_back(picture.packet);
     }
   } catch (const Error&) {
@@ -58,7 +58,7 @@ class Transcoding {
     media::Demuxer demuxer = open_demuxer(source);
     options.filter = filter_of(demuxer);
     if (reader::decodes(demuxer.info().codec) && demuxer.seekable()) {
-      options.pictures = decodable_pictures(open_demuxer(source), options.max_luma_samples);
+      options.decodable = decodable_packets(open_demuxer(source), options.max_luma_samples);
     }
     const std::string path =
         target ? py::module_::import("os").attr("fsencode")(*target).cast<std::string>() : std::string();

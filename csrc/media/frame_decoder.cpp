@@ -120,12 +120,20 @@ void FrameDecoder::feed() {
   position_ = packet.position;
   const std::string name = "packet " + std::to_string(packet.index);
   if (packet.corrupt) fail(name + " is incomplete", 0);
+  AVPacket& p = *demuxer_.impl_->packet;
+  if (!decodable_.empty() && !std::binary_search(decodable_.begin(), decodable_.end(), packet.index)) {
+    if (!filter_) return;
+    const std::vector<std::uint8_t> rest = filter_->without_picture(packet.data);
+    if (rest.empty()) return;
+    av_packet_unref(&p);
+    if (av_new_packet(&p, static_cast<int>(rest.size())) < 0) throw std::bad_alloc();
+    std::copy(rest.begin(), rest.end(), p.data);
+  }
   sent_ = packet.index;
   times_.erase(times_.begin(), times_.lower_bound(packet.index - kLongestDelay));
-  times_[packet.index] = {packet.index, packet.pts, packet.duration, std::ssize(packet.data), packet.key, false};
+  times_[packet.index] = {packet.index, packet.pts, packet.duration, p.size, packet.key, false};
   sent_dts_ = packet.dts;
   // Pictures are known by their packet, as time stamps may be missing, repeated or wrong.
-  AVPacket& p = *demuxer_.impl_->packet;
   p.pts = packet.index;
   p.dts = AV_NOPTS_VALUE;
   filter_for_pixels(filter_.get(), p);

@@ -6,6 +6,8 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "media/demuxer.h"
 #include "media/ffmpeg.h"
@@ -45,6 +47,9 @@ class FrameDecoder {
                std::shared_ptr<const PacketFilter> filter);
 
   const Demuxer& demuxer() const { return demuxer_; }
+  // Decodes the pictures of these packets alone (Packet::index, ascending). Without it libavcodec shows, or refuses,
+  // pictures whose references are missing, where a stream begins in the middle of a group or was cut and joined.
+  void decode_only(std::vector<std::int64_t> packets) { decodable_ = std::move(packets); }
   const AVStream& stream() const;
   const AVCodecParameters& parameters() const { return *stream().codecpar; }
 
@@ -65,6 +70,7 @@ class FrameDecoder {
   Demuxer demuxer_;
   std::shared_ptr<const PacketFilter> filter_;  // null where packets stay as they are
   CodecPtr codec_;
+  std::vector<std::int64_t> decodable_;  // empty where all are
   AVRational frame_rate_, time_base_;
   std::map<std::int64_t, PictureTimes> times_;  // of packets whose picture may still come
   std::int64_t sent_ = -1;                      // Packet::index of the packet sent last

@@ -78,6 +78,7 @@ Transcoder::Impl::Impl(Demuxer demuxer, std::unique_ptr<ByteSink> sink, Options 
       muxer(std::move(sink), options.container) {
   if (!frame || !converted || !packet) throw std::bad_alloc();
   if (options.threads < 0) throw std::invalid_argument("threads must not be negative");
+  decoder.decode_only(options.decodable);
 }
 
 AVPixelFormat Transcoder::Impl::choose_format(AVPixelFormat source) const {
@@ -238,12 +239,7 @@ bool Transcoder::step() {
   const Silence quiet;
   AVFrame& frame = *self.frame;
   PictureTimes times;
-  const auto& chosen = self.options.pictures;
-  bool more = self.decoder.next(frame, times);
-  while (more && !chosen.empty() && !std::binary_search(chosen.begin(), chosen.end(), times.packet)) {
-    more = self.decoder.next(frame, times);
-  }
-  if (!more) {
+  if (!self.decoder.next(frame, times)) {
     if (!self.encoder) throw DecodeError(self.name() + ": there is no picture that can be decoded");
     self.finish();
     return false;

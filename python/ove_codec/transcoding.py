@@ -172,9 +172,9 @@ def transcode(
 def _refuse_same_file(source: Source, target: str | os.PathLike[str]) -> None:
     """Raises ValueError where writing the target, or what it links to, would replace the source."""
     file: Any = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
-    if isinstance(file, str | bytes | os.PathLike) and os.path.exists(file) and os.path.exists(target):
-        if os.path.samefile(file, target):
-            raise ValueError(f"{os.fspath(target)}: source and target are one file; name another target")
+    named = isinstance(file, str | bytes | os.PathLike) and os.path.exists(file) and os.path.exists(target)
+    if named and os.path.samefile(file, target):
+        raise ValueError(f"{os.fspath(target)}: source and target are one file; name another target")
 
 
 def in_hevc(source: Any, recipe: bool | str | Recipe, threads: int = 0, limits: Limits | None = None) -> Any:
