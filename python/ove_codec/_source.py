@@ -119,7 +119,7 @@ class SourceVideo:
                 f"a video whose source is a {type(self.source).__name__} cannot be pickled: open it by its path, or "
                 f"from bytes"
             )
-        return {name: value for name, value in vars(self).items() if name != "index"}
+        return {name: value for name, value in vars(self).items() if name not in ("index", "pixel_index")}
 
     def _progress(self, total: int) -> Callable[[int], object] | None:
         """What is told now and then how many of `total` pictures are scored."""

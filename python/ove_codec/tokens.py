@@ -53,7 +53,7 @@ def tokenize(
     *,
     device: Any = None,
     decoder: str = "cpu",
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
     threads: int = 0,
     limits: Limits | None = None,
     mean: Color = CLIP_MEAN,
@@ -75,7 +75,7 @@ def tokenize(
             to decode.
         decoder: with a GPU: "cpu", from which only the rows that selected patches touch go up, or "nvdec", where
             libavcodec has it, whose pictures stay on the GPU; what NVDEC does not know is decoded on the CPU.
-        dtype: of the patches; float32 where None.
+        dtype: of the patches, as PyTorch or its name ("float16"); float32 where None.
         threads: of the pixel decoder; 0 takes all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; an opened Video has its own.
         mean, std: of R, G and B in [0, 1]; CLIP's by default.
@@ -87,12 +87,12 @@ def tokenize(
             not known.
         RuntimeError: no kernel can run on the device; the message says why.
     """
-    import torch
 
     sources: list[Any] = list(source) if isinstance(source, list | tuple) else [source]
     selections: list[Any] = list(selection) if isinstance(selection, Sequence) else [selection]
     if len(sources) != len(selections) or not sources:
         raise ValueError(f"source and selection must be as many, not {len(sources)} and {len(selections)}")
+    type_ = _dtype(dtype)
     backend = backend_for(device)
     if decoder not in ("cpu", "nvdec") or decoder not in backend.decoders:
         raise ValueError(f"decoder must be 'cpu', or with a GPU as device 'nvdec', not {decoder!r}")
@@ -104,7 +104,7 @@ def tokenize(
         if any(c.patch_size != chosen[0].patch_size for c in chosen):
             raise ValueError("selections of one batch must have one patch_size")
         return Tokens(
-            backend.patches(chosen, decoder, dtype or torch.float32),
+            backend.patches(chosen, decoder, type_),
             backend.tensor(np.concatenate(positions).astype(np.int64)),
             backend.tensor(np.cumsum([0, *map(len, positions)], dtype=np.int32)),
         )
@@ -118,7 +118,7 @@ def frames(
     size: int = 224,
     resize: str = "crop",
     normalize: bool = True,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
     threads: int = 0,
     limits: Limits | None = None,
     mean: Color = CLIP_MEAN,
@@ -152,15 +152,23 @@ def frames(
     video = PixelSource(source, threads, limits)
     ids = _frame_ids(len(video.packets), frame_ids, num_frames)
     unique, back = np.unique(ids, return_inverse=True)
-    if not normalize:
-        mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    pixels = _core.gather_frames(**video.request(unique), resize=resize, size=size, mean=mean, std=std)
-    out = torch.from_numpy(pixels)
+    request = {**video.request(unique), "resize": resize, "size": size}
+    if normalize:
+        out = torch.from_numpy(_core.gather_frames(**request, mean=mean, std=std))
+    else:
+        out = torch.from_numpy(_core.gather_byte_frames(**request))
     if len(unique) != len(ids) or np.any(np.diff(back) != 1):
         out = out[torch.from_numpy(back)]
-    if normalize:
-        return out.to(dtype or torch.float32)
-    return out.mul_(255).add_(0.5).to(torch.uint8)
+    return out.to(_dtype(dtype)) if normalize else out
+
+
+def _dtype(dtype: torch.dtype | str | None) -> torch.dtype:
+    import torch
+
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype or torch.float32
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(f"dtype must be a floating-point type such as torch.float16 or 'float16', not {dtype!r}")
+    return found
 
 
 def places(video: PixelSource, selection: Selection, at: NDArray[Any], mean: Color, std: Color) -> Places:

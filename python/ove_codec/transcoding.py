@@ -149,6 +149,7 @@ def transcode(
     suffix = os.path.splitext(os.fspath(target))[1].lower()
     if suffix not in _CONTAINERS:
         raise ValueError(f"{os.fspath(target)}: the suffix must be one of {', '.join(_CONTAINERS)}")
+    _refuse_same_file(source, target)
     damage: _core.DecodeError | None = None
     with replacing(target) as part:
         try:
@@ -166,6 +167,14 @@ def transcode(
     if damage is not None:
         raise damage
     return transcoder.facts
+
+
+def _refuse_same_file(source: Source, target: str | os.PathLike[str]) -> None:
+    """Raises ValueError where writing the target, or what it links to, would replace the source."""
+    file: Any = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
+    named = isinstance(file, str | bytes | os.PathLike) and os.path.exists(file) and os.path.exists(target)
+    if named and os.path.samefile(file, target):
+        raise ValueError(f"{os.fspath(target)}: source and target are one file; name another target")
 
 
 def in_hevc(source: Any, recipe: bool | str | Recipe, threads: int = 0, limits: Limits | None = None) -> Any:
