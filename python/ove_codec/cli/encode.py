@@ -142,9 +142,9 @@ def write(path: Path, output: OVEncoderOutput, tokens: Tokens, frame_ids: np.nda
     if output.pooler_output is not None:
         arrays["pooler_output"] = output.pooler_output.numpy()
     if path.suffix == ".safetensors":
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
-        # It writes the memory of an array as it lies.
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+        # It takes the memory of an array as it lies; what the disk refuses is an OSError here.
+        path.write_bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
     else:
         np.savez(path, **arrays)
