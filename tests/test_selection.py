@@ -68,7 +68,7 @@ def test_a_first_picture_leaves_room_for_others(preset: str, heat: float) -> Non
     if heat:
         assert mask[0, 9:].sum() == 112
     quarters = mask[0, :8].reshape(2, 4, 4, 4).sum((1, 3))
-    assert quarters.min() >= (7 if not heat else 0), quarters
+    assert quarters.min() >= (6 if not heat else 0), quarters
     whole = keep(scores, np.ones((16, 16), bool), resolve(preset, {"budget": 256, "first_frame_share": 1}))
     assert whole[0].all() and whole.sum() == 256
     assert keep(scores, np.ones((16, 16), bool), resolve(preset, {"budget": 600}))[0].all()
