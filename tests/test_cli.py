@@ -373,7 +373,7 @@ def test_a_missing_package_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "a.mp4").touch()
-    message = refused(capsys, "select-dataset", tmp_path, "-o", tmp_path / "out")
+    message = refused(capsys, "select-dataset", tmp_path, tmp_path / "out")
     assert "pyarrow: pip install 'ove_codec[dataset]'" in message
 
 
