@@ -109,12 +109,12 @@ class MotionPicture:
         self._lacks("ctb_size")
 
 
-def lacking(name: str, codec: str, what: str) -> str:
-    """What is said where something is asked for that is not exported."""
+def lacking(name: str, codec: str, what: str, remedy: str = "") -> str:
+    """What is said where something is asked for that is not exported; `remedy` does without it."""
+    remedy = f"{remedy}, or " if remedy else ""
     return (
-        f"{name}: its codec is {codec}, of which libavcodec exports motion vectors alone, no {what}; select by them "
-        f"with residual_weight=0, or transcode it to HEVC first: select(..., transcode=True), ove-codec transcode IN "
-        f"OUT.mp4 (or ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4)"
+        f"{name}: its codec is {codec}, of which libavcodec exports motion vectors alone, no {what}; {remedy}convert "
+        f"it to HEVC first: ove_codec.transcode, or ove-codec transcode IN OUT.mp4"
     )
 
 
@@ -191,7 +191,8 @@ class MotionVideo(SourceVideo):
         Raises IndexError for an index that is not in the video, and UnsupportedStreamError with `residual`.
         """
         if residual:
-            raise _core.UnsupportedStreamError(lacking(self.name, self.info["codec"], "residual"))
+            message = lacking(self.name, self.info["codec"], "residual", "read with residual=False")
+            raise _core.UnsupportedStreamError(message)
         wanted = sorted({int(i) for i in frame_ids})
         if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
             out = wanted[0] if wanted[0] < 0 else wanted[-1]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, BinaryIO
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.npyio import NpzFile
 
 from ove_codec import _core
 from ove_codec._backend import CPU, Backend, backend_for
@@ -20,6 +23,8 @@ from ove_codec.cuda import lies_on_gpu
 from ove_codec.limits import Limits
 from ove_codec.presets import resolve
 from ove_codec.transcoding import Recipe
+
+_SAVED = ("frame_ids", "positions", "scores", "mask", "valid")  # arrays in the file of a selection
 
 
 @dataclass(frozen=True)
@@ -180,15 +185,26 @@ class Selection:
 
     @classmethod
     def load(cls, file: str | os.PathLike[str] | BinaryIO, source: Any = None) -> Selection:
-        """Reads what ``save`` wrote. `source` (anything ``ove_codec.open`` takes) replaces the saved path for heat."""
-        with np.load(file, allow_pickle=False) as z:
-            missing = {"frame_ids", "positions", "scores", "mask", "valid", "about"} - set(z.files)
-            if missing:
-                name = os.fspath(file) if isinstance(file, str | os.PathLike) else "<file object>"
-                raise ValueError(f"{name} is not a saved selection: it lacks {', '.join(sorted(missing))}")
-            about = json.loads(str(z["about"]))
-            arrays = {name: z[name] for name in ("frame_ids", "positions", "scores", "mask", "valid")}
-        geometry = {**about["geometry"], "window": tuple(about["geometry"]["window"])}
+        """Reads what ``save`` wrote. `source` (anything ``ove_codec.open`` takes) replaces the saved path for heat.
+
+        Raises ValueError where the file holds something else, or is damaged.
+        """
+        name = os.fspath(file) if isinstance(file, str | os.PathLike) else "<file object>"
+        remedy = "pass a file that Selection.save or `ove-codec select -o` wrote, and a video to ove_codec.select"
+        try:
+            loaded = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, NpzFile):
+                raise ValueError("it is not an npz file")
+            with loaded as z:
+                if missing := sorted({*_SAVED, "about"} - set(z.files)):
+                    raise ValueError(f"it lacks {', '.join(missing)}")
+                about = json.loads(str(z["about"]))
+                arrays = {name: z[name] for name in _SAVED}
+            geometry = {**about["geometry"], "window": tuple(about["geometry"]["window"])}
+        except (ValueError, EOFError, KeyError, TypeError, BadZipFile, zlib.error) as error:
+            # NumPy takes a file of no known kind for a pickle.
+            what = "it is not an npz file" if "pickle" in str(error) else str(error)
+            raise ValueError(f"{name} is not a saved selection ({what}): {remedy}") from None
         source = about["source"] if source is None else source
         return cls(
             **arrays,
