@@ -190,6 +190,13 @@ def test_labels_that_do_not_fit(table: Path, labels: list[Any], message: str) ->
         collate(ClipDataset(rows, on_error="skip", **FEW).__getitems__([0, 1]))
 
 
+def test_a_label_function_that_gives_no_number(table: Path) -> None:
+    rows = [{"video": table.parent / "c00.mp4", "kind": "cat", "id": "clip.mp4"}] * 2
+    clips = ClipDataset(rows, label=lambda row: row["kind"], **FEW)
+    with pytest.raises(DataError, match=r"the label of clip\.mp4 is 'cat', no number: pass label=function"):
+        collate(clips.__getitems__([0]))
+
+
 def test_label_functions_and_transforms(table: Path) -> None:
     kinds = ["a", "b"]
     rows = [{"video": table.parent / "c00.mp4", "kind": kind, "id": f"{kind}/x.mp4"} for kind in "ab"]

@@ -104,7 +104,9 @@ def selected(seed: int = 0, **params: Any) -> ove_codec.Selection:
 
 
 def expected_blocks(selection: ove_codec.Selection, m: int) -> set[tuple[int, int, int]]:
-    """Blocks by rank: first picture, pictures kept whole, then score; equal ones by position."""
+    """Blocks by rank: the first picture's share of the budget, pictures kept whole, then score; equal ones by position.
+
+    Scores of random motion do not tie within the first picture."""
     frames, rows, columns = selection.scores.shape
     params = selection.params
     ranked = []
@@ -113,13 +115,16 @@ def expected_blocks(selection: ove_codec.Selection, m: int) -> set[tuple[int, in
         if not all(selection.valid[cell] for cell in cells):
             continue
         score = float(np.float32(sum(float(selection.scores[(t, *cell)]) for cell in cells)))
-        kind = 0 if params["keep_first_frame"] and t == 0 else 2
-        if kind and params["i_pictures"] == "keep" and t == 0:
-            kind = 1
+        kind = 1 if params["i_pictures"] == "keep" and t == 0 else 2
         hot = params["tau"] is not None and score / (m * m * selection.geometry.patch_size**2) > params["tau"]
         if params["tau"] is None or hot or kind < 2:
             ranked.append((kind, -score, (t, row, column)))
     count = len(ranked) if params["budget"] is None else params["budget"] // m**2
+    if params["keep_first_frame"]:
+        assert params["budget"] is not None
+        first = sorted(one for one in ranked if one[2][0] == 0)
+        share = max(1, int(params["first_frame_share"] * count))
+        ranked = [(0, *one[1:]) for one in first[:share]] + first[share:] + [one for one in ranked if one[2][0]]
     return {block for *_, block in sorted(ranked)[:count]}
 
 

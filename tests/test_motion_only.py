@@ -217,13 +217,22 @@ def test_bytes_that_change(folder: Path, capfd: pytest.CaptureFixture[str]) -> N
 
 def test_what_vectors_cannot_tell(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = clip(folder, "mpeg4")
-    for params, what in (
-        ({}, "residual"),
-        ({"preset": "bitcost"}, "bits"),
-        ({"residual_weight": 0, "vector": "displacement"}, "distance"),
+    for params, what, remedy in (
+        ({}, "residual", {"residual_weight": 0}),
+        ({"preset": "bitcost"}, "bits", {"bits_weight": 0, "mv_weight": 1}),
+        ({"residual_weight": 0, "vector": "displacement"}, "distance", {"vector": "l0_else_l1"}),
+        ({"preset": "ove"}, "residual, no distance", {"residual_weight": 0, "vector": "l0_else_l1"}),
     ):
-        with pytest.raises(_core.UnsupportedStreamError, match=rf"mpeg4\.mp4.*mpeg4.*no {what}.*transcode=True"):
+        with pytest.raises(
+            _core.UnsupportedStreamError, match=rf"mpeg4\.mp4.*mpeg4.*no {what}.*ove_codec\.transcode"
+        ) as e:
             ove_codec.select(path, **params)
+        changes = ", ".join(f"{name}={value!r}" for name, value in remedy.items())
+        assert f"; select with {changes}, or convert" in str(e.value)  # and nothing that was given already
+        assert len(ove_codec.select(path, **params | remedy, num_frames=4, size=56))
+    picture = next(iter(ove_codec.open(path)))
+    with pytest.raises(_core.UnsupportedStreamError, match="no residual; convert it"):
+        _ = picture.residual
     assert main(["select", str(path)]) == 1
     assert "residual_weight=0" in capsys.readouterr().err
     assert main(["select", str(path), "--residual-weight", "0", "--num-frames", "4", "--size", "56"]) == 0

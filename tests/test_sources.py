@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import http.server
+import io
+import json
+import mmap
 import os
+import subprocess
+import sys
 import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +24,7 @@ import pytest
 import ove_codec
 from ove_codec import _core
 from support import mp4
-from support.pixels import encode, needs_ffmpeg
+from support.pixels import FFMPEG, encode, needs_ffmpeg
 
 DASH = """<?xml version="1.0"?>
 <MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1.6S" minBufferTime="PT3.2S"
@@ -128,6 +135,135 @@ def test_addresses_are_told_from_missing_files(scheme: str) -> None:
     for source in (address, Path(address)):
         with pytest.raises(ove_codec.DecodeError, match=r"is an address.*download"):
             _core.stream_info(source)
+
+
+# Kinds of source.
+
+
+class ReadSeek:
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int) -> int:
+        return self._file.seek(offset, whence)
+
+
+class SeekOfNone(ReadSeek):
+    """As tempfile.SpooledTemporaryFile before Python 3.11."""
+
+    def seek(self, offset: int, whence: int) -> None:  # type: ignore[override]
+        super().seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+class ReadOnly:
+    def __init__(self, data: bytes) -> None:
+        self.read = io.BytesIO(data).read
+
+
+class SeekRefused(ReadSeek):
+    def seek(self, offset: int, whence: int) -> int:
+        raise io.UnsupportedOperation("seek")
+
+
+class Mapped:
+    def __new__(cls, data: bytes) -> Any:
+        with tempfile.TemporaryFile() as file:
+            file.write(data)
+            file.flush()
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def spooled(data: bytes) -> Any:
+    file = tempfile.SpooledTemporaryFile(1 << 20)  # noqa: SIM115
+    file.write(data)
+    return file
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    "make",
+    [ReadSeek, SeekOfNone, ReadOnly, SeekRefused, Mapped, spooled, "numpy", "torch"],
+)
+def test_kinds_of_source(clips: list[Path], make: Any) -> None:
+    data = clips[0].read_bytes()
+    if make == "torch":
+        torch = pytest.importorskip("torch")
+        make = lambda data: torch.frombuffer(bytearray(data), dtype=torch.uint8)  # noqa: E731
+    elif make == "numpy":
+        make = lambda data: np.frombuffer(data, np.uint8)  # noqa: E731
+    assert len(list(ove_codec.open(make(data)))) == 20
+    np.testing.assert_array_equal(pixels(make(data)), pixels(data))
+
+
+def test_tensors_of_other_types() -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(ValueError, match="uint8"):
+        ove_codec.open(torch.zeros(100))
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", [".mp4", ".h265"])
+def test_named_pipes(clips: list[Path], tmp_path: Path, suffix: str) -> None:
+    """They are waited for, and read to their end, once; meanwhile other threads of Python run."""
+    path = clips[0]
+    if suffix != ".mp4":
+        path = tmp_path / f"a{suffix}"
+        subprocess.run([str(FFMPEG), "-v", "error", "-i", clips[0], "-c", "copy", path], check=True)
+    pipe = tmp_path / f"pipe{suffix}"
+    os.mkfifo(pipe)
+
+    def write() -> None:
+        time.sleep(0.05)
+        pipe.write_bytes(path.read_bytes())
+
+    for read in (lambda: list(ove_codec.open(pipe)), lambda: pixels(str(pipe))):
+        writer = threading.Thread(target=write)
+        writer.start()
+        assert len(read()) == 20
+        writer.join()
+
+
+@needs_ffmpeg
+def test_standard_input(clips: list[Path]) -> None:
+    code = "import ove_codec, sys; print(len(ove_codec.frames('/dev/stdin')), len(list(ove_codec.open(sys.argv[1]))))"
+    with clips[0].open("rb") as regular:
+        run = subprocess.run([sys.executable, "-c", code, clips[0]], stdin=regular, capture_output=True, check=True)
+    assert run.stdout.split() == [b"20", b"20"]
+    data = clips[0].read_bytes()
+    run = subprocess.run([sys.executable, "-c", code, clips[0]], input=data, capture_output=True, check=True)
+    assert run.stdout.split() == [b"20", b"20"]
+    command = [sys.executable, "-m", "ove_codec.cli", "info", "--json", "-"]
+    run = subprocess.run(command, input=data, capture_output=True, check=True)
+    assert json.loads(run.stdout)["codec"] == "hevc"
+
+
+@needs_ffmpeg
+@pytest.mark.threads
+def test_one_file_in_many_threads(clips: list[Path]) -> None:
+    """Each reader finds its own place, though all move the position of one file."""
+    data = clips[0].read_bytes()
+    expected = [np.array(p.residual) for p in ove_codec.open(data)]
+    with clips[0].open("rb", buffering=0) as file, ThreadPoolExecutor(8) as pool:
+        for found in pool.map(lambda _: residuals(file), range(32)):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/caf\xe9.mp4"
+    try:
+        Path(os.fsdecode(name)).write_bytes(b"hello, world" * 50)
+    except OSError:
+        pytest.skip("the file system has names in UTF-8 only")
+    with open(name, "rb") as file:
+        for source in (os.fsdecode(name), Path(os.fsdecode(name)), file):
+            with pytest.raises(ove_codec.DecodeError, match=r"caf\\xe9\.mp4: is not a video"):
+                ove_codec.open(source)
 
 
 # What muxers rarely write.
@@ -245,3 +381,41 @@ def test_joined_transport_streams(tmp_path: Path, codec: str) -> None:
         sorted(p.tobytes() for p in pixels(joined)),
         sorted(p.tobytes() for p in np.concatenate([pixels(p) for p in parts])),
     )
+
+
+@needs_ffmpeg
+def test_media_segments_and_files_without_an_index(clips: list[Path]) -> None:
+    data = clips[0].read_bytes()
+    for cut in (data[: data.index(b"moov") - 4], data[: len(data) // 2]):
+        with pytest.raises(ove_codec.DecodeError, match=r"index \(moov\) is missing.*cut short"):
+            ove_codec.open(cut)
+    with pytest.raises(ove_codec.DecodeError, match="initialization segment"):
+        ove_codec.open(mp4.box("styp", b"msdh", bytes(4)) + mp4.box("moof", bytes(8)) + mp4.box("mdat", bytes(100)))
+
+
+@needs_ffmpeg
+def test_encrypted_files(clips: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    scheme = ("-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "7" * 32, "-encryption_kid", "8" * 32)
+    h264 = encode(tmp_path / "b.mp4", "-pix_fmt", "yuv420p", codec="libx264")
+    subprocess.run([str(FFMPEG), "-v", "error", "-i", h264, "-c", "copy", *scheme, path], check=True)
+    for source in (path, path.read_bytes()):
+        with pytest.raises(ove_codec.UnsupportedStreamError, match="is encrypted"):
+            ove_codec.open(source)
+
+
+def test_vvc_is_named() -> None:
+    sets = b"".join(b"\0\0\0\1\0" + bytes([kind << 3 | 1]) + b"\xad" * 30 for kind in (15, 16, 9))
+    with pytest.raises(ove_codec.UnsupportedStreamError, match="vvc"):
+        ove_codec.open(sets)
+
+
+@pytest.mark.parametrize("sampling", ["time", "bits"])
+def test_windows_where_time_goes_back(sampling: str) -> None:
+    from ove_codec.selection import sample_frames
+
+    pts = np.concatenate([np.arange(50), np.arange(50)]) / 25
+    params = {"frame_ids": None, "start": 1.0, "end": 1.2, "num_frames": 8, "sampling": sampling}
+    chosen = sample_frames(pts, params, np.ones(100, np.int64), np.zeros(100, bool))
+    assert ((pts[chosen] >= 1.0) & (pts[chosen] < 1.2)).all()
+    assert chosen.min() < 50 <= chosen.max()

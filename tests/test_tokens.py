@@ -299,6 +299,31 @@ def test_batches(tmp_path: Path) -> None:
     assert torch.equal(packed.positions, torch.cat([s.positions for s in single]))
     with pytest.raises(ValueError, match="as many"):
         tokenize([one, two], selections[:1])
+    half = tokenize([one, two], selections, dtype="bfloat16")
+    assert torch.equal(half.patches, packed.patches)
+    assert frames(one, [0], size=28, dtype="torch.float16").dtype == torch.float16
+    for wrong in ("float17", "int8", torch.int8, np.float16):
+        with pytest.raises(ValueError, match=r"dtype must be a floating type of PyTorch or its name"):
+            tokenize(one, selections[0], dtype=wrong)  # type: ignore[arg-type]
+
+
+@needs_ffmpeg
+def test_a_clip_at_fault_is_named_by_its_number(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", "-pix_fmt", "yuv420p", source="testsrc2=s=96x64:r=25:d=0.4")
+    data, chosen = path.read_bytes(), a_selection([0, 4, 9], (96, 64), "crop", 56, 14, 1)
+    damaged = bytearray(data)
+    for packet in list(_core.Packets(data))[1:]:
+        start = packet["position"] + 4
+        damaged[start : start + len(packet["data"]) - 4] = bytes(len(packet["data"]) - 4)
+    for wrong in (b"no video", bytes(damaged)):
+        with pytest.raises(ove_codec.Error, match=r"clip 2: <bytes>") as error:
+            tokenize([data, data, wrong], [chosen] * 3)
+        with pytest.raises(ove_codec.Error) as alone:
+            tokenize(wrong, chosen)
+        assert type(error.value) is type(alone.value) and str(error.value) == f"clip 2: {alone.value}"
+        assert error.value.position == alone.value.position
+    with pytest.raises(ove_codec.Error, match=r"clip 2: <bytes>"):
+        list(ove_codec.batches([data, data, b"no video"], 2, transcode=False, residual_weight=0, num_frames=2, size=56))
 
 
 @needs_ffmpeg

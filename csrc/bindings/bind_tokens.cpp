@@ -9,6 +9,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -49,11 +50,12 @@ void for_each_picture(media::Demuxer demuxer, const Array<std::int64_t>& packets
 }
 
 // A NumPy array that takes the memory over.
-py::array_t<float> own(std::unique_ptr<float[]> memory, std::vector<py::ssize_t> shape) {
-  float* data = memory.get();
-  py::capsule owner(data, [](void* p) { delete[] static_cast<float*>(p); });
+template <class T>
+py::array_t<T> own(std::unique_ptr<T[]> memory, std::vector<py::ssize_t> shape) {
+  T* data = memory.get();
+  py::capsule owner(data, [](void* p) { delete[] static_cast<T*>(p); });
   memory.release();
-  return py::array_t<float>(std::move(shape), data, owner);
+  return py::array_t<T>(std::move(shape), data, owner);
 }
 
 py::array_t<float> gather_patches(py::handle source, const Array<std::int64_t>& packets,
@@ -93,13 +95,16 @@ py::array_t<float> gather_patches(py::handle source, const Array<std::int64_t>& 
   return own(std::move(rows), {positions.shape(0), static_cast<py::ssize_t>(length)});
 }
 
-py::array_t<float> gather_frames(py::handle source, const Array<std::int64_t>& packets, const std::string& resize,
-                                 int size, std::array<float, 3> mean, std::array<float, 3> std, int threads,
-                                 std::shared_ptr<const reader::VideoIndex> index, std::int64_t max_luma_samples) {
+// Sample: float, or uint8 for canvases in [0, 1], which are stored times 255.
+template <class Sample>
+py::array gather_frames(py::handle source, const Array<std::int64_t>& packets, const std::string& resize, int size,
+                        std::array<float, 3> mean, std::array<float, 3> std, int threads,
+                        std::shared_ptr<const reader::VideoIndex> index, std::int64_t max_luma_samples) {
   const CanvasOptions canvas = canvas_options(resize, size, 1, mean, std);
   if (packets.size() == 0) throw std::invalid_argument("packets must name at least one picture");
   media::Demuxer demuxer = open_demuxer(source);
-  std::unique_ptr<float[]> frames;
+  std::unique_ptr<Sample[]> frames;
+  std::vector<float> frame;  // one picture, before it is stored
   py::ssize_t height = 0, width = 0;
   {
     const WithoutGil unlocked;
@@ -110,9 +115,16 @@ py::array_t<float> gather_frames(py::handle source, const Array<std::int64_t>& p
           width = gather.geometry().canvas_width();
           const std::size_t length = 3 * static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
           if (!frames) {
-            frames = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(packets.size()) * length);
+            frames = std::make_unique_for_overwrite<Sample[]>(static_cast<std::size_t>(packets.size()) * length);
           }
-          gather.canvas(picture, {frames.get() + slot * length, length});
+          Sample* const out = frames.get() + slot * length;
+          if constexpr (std::is_same_v<Sample, float>) {
+            gather.canvas(picture, {out, length});
+          } else {
+            frame.resize(length);
+            gather.canvas(picture, frame);
+            for (std::size_t i = 0; i < length; ++i) out[i] = static_cast<std::uint8_t>(frame[i] * 255.0F + 0.5F);
+          }
         });
   }
   return own(std::move(frames), {packets.size(), 3, height, width});
@@ -175,10 +187,15 @@ void bind_tokens(py::module_& m) {
       "Normalised patches (N, 3*p*p) float32 of the pictures of the given packets (T,): the rows starts[i] to\n"
       "starts[i+1] of positions (N, 2), patch row and column, belong to packets[i]. `source_size` is the width and\n"
       "height that they must be shown with; with the `index` of an HEVC video, nothing is read that they do not need.");
-  m.def("gather_frames", &gather_frames, py::arg("source"), py::arg("packets"), py::kw_only(), py::arg("resize"),
+  m.def("gather_frames", &gather_frames<float>, py::arg("source"), py::arg("packets"), py::kw_only(), py::arg("resize"),
         py::arg("size"), py::arg("mean") = clip.mean, py::arg("std") = clip.std, py::arg("threads") = 0,
         py::arg("index") = py::none(), py::arg("max_luma_samples") = codec::Limits().max_luma_samples,
         "Normalised R'G'B' frames (T, 3, H, W) float32 of the pictures of the given packets (T,).");
+  m.def("gather_byte_frames", &gather_frames<std::uint8_t>, py::arg("source"), py::arg("packets"), py::kw_only(),
+        py::arg("resize"), py::arg("size"), py::arg("mean") = std::array<float, 3>{},
+        py::arg("std") = std::array<float, 3>{1, 1, 1}, py::arg("threads") = 0, py::arg("index") = py::none(),
+        py::arg("max_luma_samples") = codec::Limits().max_luma_samples,
+        "The same as R'G'B' (T, 3, H, W) uint8, 0 to 255, which is all that it allocates.");
   m.def(
       "gather_planes", &gather_planes, py::arg("planes"), py::arg("positions"), py::kw_only(), py::arg("bit_depth") = 8,
       py::arg("matrix") = "bt601", py::arg("full_range") = false, py::arg("chroma_shift") = std::array<int, 2>{1, 1},

@@ -2,6 +2,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -13,9 +15,12 @@
 #include "bindings/bindings.h"
 #include "bindings/gil.h"
 #include "bindings/source.h"
+#include "common/error.h"
 #include "media/byte_sink.h"
 #include "media/motion_decoder.h"
 #include "media/transcoder.h"
+#include "reader/codecs.h"
+#include "reader/video_index.h"
 
 namespace py = pybind11;
 
@@ -23,12 +28,38 @@ namespace ove::bindings {
 
 namespace {
 
+std::shared_ptr<const media::PacketFilter> filter_of(const media::Demuxer& demuxer) {
+  return reader::make_packet_filter(demuxer.info().codec, demuxer.info().extradata);
+}
+
+// The packets of the pictures that can be decoded from what the stream has, ascending; none where the headers are
+// damaged, which decoding tells.
+std::vector<std::int64_t> decodable_packets(media::Demuxer demuxer, std::int64_t max_luma_samples) {
+  const WithoutGil unlocked;
+  std::vector<std::int64_t> packets;
+  try {
+    codec::Limits limits;
+    limits.max_luma_samples = max_luma_samples;
+    for (const codec::KnownPicture& picture : reader::index_video(std::move(demuxer), limits).decoded) {
+      packets.push_back(picture.packet);
+    }
+  } catch (const Error&) {
+    packets.clear();
+  }
+  std::sort(packets.begin(), packets.end());
+  return packets;
+}
+
 // Calls from several threads take turns.
 class Transcoding {
  public:
   Transcoding(py::handle source, const std::optional<py::object>& target, media::Transcoder::Options options)
       : target_(target ? py::module_::import("os").attr("fspath")(*target) : py::object(py::none())) {
     media::Demuxer demuxer = open_demuxer(source);
+    options.filter = filter_of(demuxer);
+    if (reader::decodes(demuxer.info().codec) && demuxer.seekable()) {
+      options.decodable = decodable_packets(open_demuxer(source), options.max_luma_samples);
+    }
     const std::string path =
         target ? py::module_::import("os").attr("fsencode")(*target).cast<std::string>() : std::string();
     told([&] {
@@ -98,8 +129,8 @@ py::array owned(std::vector<T>&& values, std::vector<py::ssize_t> shape) {
 
 class ExportedMotionIterator {
  public:
-  ExportedMotionIterator(py::handle source, bool vectors, std::int64_t max_luma_samples)
-      : decoder_(open_demuxer(source), max_luma_samples), vectors_(vectors) {}
+  ExportedMotionIterator(py::handle source, bool vectors, int threads, std::int64_t max_luma_samples)
+      : decoder_(decoder_of(open_demuxer(source), vectors, threads, max_luma_samples)), vectors_(vectors) {}
 
   py::dict next() {
     using namespace py::literals;
@@ -108,7 +139,7 @@ class ExportedMotionIterator {
     {
       const WithoutGil unlocked;
       const std::lock_guard lock(mutex_);
-      more = decoder_.next(m, vectors_);
+      more = decoder_.next(m);
     }
     if (!more) throw py::stop_iteration();
     py::dict picture("packet"_a = m.packet, "packet_bytes"_a = m.packet_bytes, "pts"_a = m.pts,
@@ -124,6 +155,12 @@ class ExportedMotionIterator {
   }
 
  private:
+  static media::MotionDecoder decoder_of(media::Demuxer demuxer, bool vectors, int threads,
+                                         std::int64_t max_luma_samples) {
+    auto filter = filter_of(demuxer);
+    return media::MotionDecoder(std::move(demuxer), vectors, threads, max_luma_samples, std::move(filter));
+  }
+
   media::MotionDecoder decoder_;
   bool vectors_;
   std::mutex mutex_;
@@ -139,8 +176,8 @@ void bind_transcoding(py::module_& m) {
                        std::int64_t max_luma_samples) {
              return std::make_unique<Transcoding>(
                  source, target,
-                 media::Transcoder::Options{encoder, preset, crf, params, pixel_formats, container, threads,
-                                            max_luma_samples});
+                 media::Transcoder::Options{
+                     encoder, preset, crf, params, pixel_formats, {}, {}, container, threads, max_luma_samples});
            }),
            py::arg("source"), py::arg("target"), py::kw_only(), py::arg("encoder") = "libx265", py::arg("preset"),
            py::arg("crf"), py::arg("params"), py::arg("pixel_formats"), py::arg("container"), py::arg("threads"),
@@ -151,9 +188,11 @@ void bind_transcoding(py::module_& m) {
       .def("bytes", &Transcoding::bytes, "The file, where the target is None.")
       .def_property_readonly("facts", &Transcoding::facts);
   py::class_<ExportedMotionIterator>(
-      m, "ExportedMotion", "Iterates over the pictures of a video of another codec than HEVC, as dictionaries.")
-      .def(py::init<py::handle, bool, std::int64_t>(), py::arg("source"), py::kw_only(), py::arg("vectors"),
-           py::arg("max_luma_samples"))
+      m, "ExportedMotion",
+      "Iterates over the pictures that libavcodec gives out, as dictionaries: with `vectors`, which it must export,\n"
+      "or the facts alone, of any codec.")
+      .def(py::init<py::handle, bool, int, std::int64_t>(), py::arg("source"), py::kw_only(), py::arg("vectors"),
+           py::arg("threads") = 1, py::arg("max_luma_samples"))
       .def("__iter__", [](py::object self) { return self; })
       .def("__next__", &ExportedMotionIterator::next);
   m.def("exports_motion", &media::exports_motion, py::arg("codec"),

@@ -1,7 +1,13 @@
 #include "bindings/source.h"
 
+#include <pybind11/numpy.h>
+
+#include <cstdio>
 #include <cstring>
+#include <map>
 #include <memory>
+#include <mutex>
+#include <string>
 #include <utility>
 
 #include "bindings/gil.h"
@@ -22,18 +28,31 @@ std::shared_ptr<T> with_gil(T&& object) {
           }};
 }
 
-// Its own position: several iterators may read one file object in turn.
+// One lock a file object, whose position all that read it share. The map is guarded by the GIL, and has a key only as
+// long as a reader keeps the object.
+std::shared_ptr<std::mutex> lock_of(py::handle file) {
+  static std::map<const PyObject*, std::weak_ptr<std::mutex>> locks;
+  std::erase_if(locks, [](const auto& entry) { return entry.second.expired(); });
+  if (auto lock = locks[file.ptr()].lock()) return lock;
+  auto lock = std::make_shared<std::mutex>();
+  locks[file.ptr()] = lock;
+  return lock;
+}
+
+// Its own position: several iterators, on several threads, may read one file object.
 class FileObject final : public media::ByteSource {
  public:
-  explicit FileObject(py::handle file) : file_(with_gil(py::reinterpret_borrow<py::object>(file))) {
+  explicit FileObject(py::handle file)
+      : file_(with_gil(py::reinterpret_borrow<py::object>(file))), lock_(lock_of(file)) {
     read_ = with_gil(py::object(file.attr("read")));
-    if (!py::hasattr(file, "seekable") || !file.attr("seekable")().cast<bool>()) return;
-    size_ = file.attr("seek")(0, 2).cast<std::int64_t>();
+    const std::unique_lock held = lock_position();
+    size_ = size_of(file);
   }
 
   std::size_t read(std::span<std::uint8_t> buffer) override {
+    const std::unique_lock held = lock_position();
     py::gil_scoped_acquire gil;
-    if (seekable()) file_->attr("seek")(position_);
+    if (seekable()) file_->attr("seek")(position_, SEEK_SET);
     const py::object chunk = (*read_)(buffer.size());
     if (chunk.is_none()) throw py::value_error("the file object does not block: read() returned None");
     if (!PyObject_CheckBuffer(chunk.ptr()))
@@ -53,13 +72,41 @@ class FileObject final : public media::ByteSource {
   std::int64_t size() const override { return size_; }
 
  private:
+  // -1 where it cannot seek.
+  static std::int64_t size_of(py::handle file) {
+    const bool tells = py::hasattr(file, "seekable");
+    if (tells ? !file.attr("seekable")().cast<bool>() : !py::hasattr(file, "seek")) return -1;
+    try {
+      const py::object end = file.attr("seek")(0, SEEK_END);
+      return (end.is_none() ? py::object(file.attr("tell")()) : end).cast<std::int64_t>();
+    } catch (const py::error_already_set& error) {
+      if (tells || !error.matches(PyExc_OSError)) throw;
+      return -1;
+    }
+  }
+
+  // Who waits for the lock does not hold the GIL, which its holder needs.
+  std::unique_lock<std::mutex> lock_position() {
+    if (!PyGILState_Check()) return std::unique_lock(*lock_);
+    const WithoutGil unlocked;
+    return std::unique_lock(*lock_);
+  }
+
   std::shared_ptr<py::object> file_, read_;
+  std::shared_ptr<std::mutex> lock_;
   std::int64_t size_ = -1, position_ = 0;
 };
 
+// As UTF-8, in which messages are: other bytes as \xNN.
+std::string printable(py::handle path) {
+  return py::bytes(py::module_::import("os").attr("fsencode")(path))
+      .attr("decode")("utf-8", "backslashreplace")
+      .cast<std::string>();
+}
+
 std::string name_of(py::handle file) {
   const py::object name = py::getattr(file, "name", py::none());
-  return py::isinstance<py::str>(name) ? name.cast<std::string>() : "<file object>";
+  return py::isinstance<py::str>(name) || py::isinstance<py::bytes>(name) ? printable(name) : "<file object>";
 }
 
 }  // namespace
@@ -68,8 +115,9 @@ media::Demuxer open_demuxer(py::handle source) {
   if (py::isinstance<py::str>(source) || py::hasattr(source, "__fspath__")) {
     const std::string path = py::module_::import("os").attr("fsencode")(source).cast<std::string>();
     if (path.find('\0') != std::string::npos) throw py::value_error("source must not have a null byte in its name");
+    const std::string name = printable(source);
     const WithoutGil unlocked;
-    return media::Demuxer(path, reader::sniff_byte_stream);
+    return media::Demuxer(path, name, reader::sniff_byte_stream);
   }
   if (PyObject_CheckBuffer(source.ptr())) {
     auto view = with_gil(py::reinterpret_borrow<py::buffer>(source).request());
@@ -87,6 +135,13 @@ media::Demuxer open_demuxer(py::handle source) {
     const std::string name = name_of(source);
     const WithoutGil unlocked;
     return media::Demuxer(std::move(file), name, reader::sniff_byte_stream);
+  }
+  if (py::hasattr(source, "__array__")) {  // a tensor of PyTorch, whose __array__ says what is wrong with one of a GPU
+    const py::object array = source.attr("__array__")();
+    if (!py::isinstance<py::array_t<std::uint8_t>>(array)) {
+      throw py::value_error("source must have the dtype uint8: the bytes of a file");
+    }
+    return open_demuxer(array);
   }
   throw py::type_error("source must be a path, bytes or a binary file object, not " +
                        py::str(py::type::of(source).attr("__name__")).cast<std::string>());

@@ -28,7 +28,8 @@ using codec::Structure;
 struct ActiveSets final : codec::ParameterSets {
   std::shared_ptr<const Sps> sps;
   std::map<int, std::shared_ptr<const Pps>> pps;  // by id
-  // x264 before build 151 coded 4:4:4 with 8x8 transforms in CABAC against the standard. An SEI message tells its build.
+  // x264 before build 151 coded 4:4:4 with 8x8 transforms in CABAC against the standard. An SEI message tells its
+  // build.
   bool x264_444_contexts = false;
   std::shared_ptr<const codec::PictureFormat> frame_format, mbaff_format, field_format;
   std::shared_ptr<const codec::PictureFormat> shown_format;  // of Structure::kFieldPair

@@ -91,7 +91,7 @@ class StreamSource final : public PictureSource {
   bool sets_changed_ = false;
   bool x264_444_contexts_ = false;  // of the next picture
 
-  std::shared_ptr<const Sps> sps_in_use_;   // of the picture before
+  std::shared_ptr<const Sps> sps_in_use_;  // of the picture before
   OrderCounter order_;
   Dpb dpb_;
   std::shared_ptr<Frame> current_;

@@ -11,6 +11,7 @@
 #include "common/error.h"
 #include "media/containers.h"
 #include "media/demuxer_impl.h"
+#include "media/iso_boxes.h"
 #include "media/matroska.h"
 
 namespace ove::media {
@@ -100,6 +101,8 @@ void Demuxer::Impl::open_stream() {
   open_input();
   find_stream();
   describe();
+  // So that encrypted tracks are refused when they are opened.
+  if (info.container.find("mp4") != std::string::npos) held = next_packet();
 }
 
 void Demuxer::Impl::open_file(const std::string& path) {
@@ -145,6 +148,10 @@ void Demuxer::Impl::open_input() {
 
   const std::string sniffed = sniff({head.data(), static_cast<std::size_t>(filled)});
   const InputFormat format = sniffed.empty() ? nullptr : av_find_input_format(sniffed.c_str());
+  if (!sniffed.empty() && !format) {
+    throw UnsupportedStreamError(name + ": its codec is " + sniffed +
+                                 ", which this libavformat does not know; convert it to HEVC with a newer FFmpeg");
+  }
   raw = format != nullptr;
   segment_end = matroska_end({head.data(), static_cast<std::size_t>(filled)});
 
@@ -158,7 +165,11 @@ void Demuxer::Impl::open_input() {
   av_dict_set(&options, "protocol_whitelist", "none", 0);
   const int code = avformat_open_input(&context, "", format, &options);  // frees the context where it fails
   av_dict_free(&options);
-  if (code < 0) fail("is not a video that libavformat can read", code, 0);
+  if (code < 0) {
+    const bool readable = !source_error;
+    if (const std::string missing = readable ? missing_index(*io()) : ""; !missing.empty()) fail(missing, 0, 0);
+    fail("is not a video that libavformat can read", code, 0);
+  }
   input.reset(context);
   rethrow();
 }
@@ -192,6 +203,9 @@ void Demuxer::Impl::describe() {
   const AVCodecParameters& par = *stream->codecpar;
   info.container = text(input->iformat->name);
   info.codec = text(avcodec_get_name(par.codec_id));
+  // FFmpeg before 6.1 does not know VVC in MP4.
+  const bool vvc = par.codec_tag == MKTAG('v', 'v', 'c', '1') || par.codec_tag == MKTAG('v', 'v', 'i', '1');
+  if (par.codec_id == AV_CODEC_ID_NONE && vvc) info.codec = "vvc";
   info.profile = text(avcodec_profile_name(par.codec_id, par.profile));
   info.width = par.width;
   info.height = par.height;
@@ -240,7 +254,8 @@ void Demuxer::Impl::check_end() {
   }
 }
 
-Demuxer::Demuxer(const std::string& path, Sniffer sniff) : impl_(std::make_unique<Impl>(path, sniff)) {
+Demuxer::Demuxer(const std::string& path, const std::string& name, Sniffer sniff)
+    : impl_(std::make_unique<Impl>(name, sniff)) {
   const Silence quiet;
   impl_->open_file(path);
   impl_->open_stream();
@@ -274,6 +289,10 @@ bool Demuxer::Impl::next_packet() {
     if (packet->stream_index != stream->index) continue;
     if (const auto changed = side_data(*packet, AV_PKT_DATA_NEW_EXTRADATA); !changed.empty()) {
       extradata = std::make_shared<const std::vector<std::uint8_t>>(changed.begin(), changed.end());
+    }
+    if (!side_data(*packet, AV_PKT_DATA_ENCRYPTION_INFO).empty()) {
+      throw UnsupportedStreamError(name + ": is encrypted (DRM); decrypt it first, or give a copy that is not",
+                                   packet->pos);
     }
     if (packet->size > 0) return true;
   }

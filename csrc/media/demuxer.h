@@ -56,15 +56,15 @@ struct PacketPlace {
 };
 
 // Not for use from several threads at a time. Reads one file only: nothing that the file refers to, nothing from a
-// network. Every call may throw DecodeError, with the byte offset in the file, and what a ByteSource throws.
+// network. Every call may throw DecodeError, with the byte offset in the file,
+// UnsupportedStreamError where it is encrypted, and what a ByteSource throws.
 class Demuxer {
  public:
   // Names libavformat's format of a file by its first bytes, where it would not find it itself; empty where it would.
   using Sniffer = std::string (*)(std::span<const std::uint8_t> head);
 
-  // `path` is a file of the local system.
-  Demuxer(const std::string& path, Sniffer sniff);
-  // `name` stands for the source in messages.
+  // `path` is a file of the local system; `name` stands for the source in messages.
+  Demuxer(const std::string& path, const std::string& name, Sniffer sniff);
   Demuxer(std::unique_ptr<ByteSource> source, const std::string& name, Sniffer sniff);
   ~Demuxer();
   Demuxer(Demuxer&&) noexcept;

@@ -22,7 +22,22 @@ AVRational rational(Rational r, AVRational otherwise) {
 
 }  // namespace
 
-CodecPtr make_decoder(const AVCodecParameters& parameters, const std::string& name, std::int64_t max_luma_samples) {
+void filter_for_pixels(const PacketFilter* filter, AVPacket& packet) {
+  if (!filter || !packet.data) return;
+  const auto kept = filter->for_pixels({packet.data, static_cast<std::size_t>(packet.size)});
+  if (!kept) return;
+  const PacketPtr filtered(av_packet_alloc());
+  if (!filtered || av_new_packet(filtered.get(), static_cast<int>(kept->size())) < 0 ||
+      av_packet_copy_props(filtered.get(), &packet) < 0) {
+    throw std::bad_alloc();
+  }
+  std::copy(kept->begin(), kept->end(), filtered->data);
+  av_packet_unref(&packet);
+  av_packet_move_ref(&packet, filtered.get());
+}
+
+CodecPtr make_decoder(const AVCodecParameters& parameters, const std::string& name, std::int64_t max_luma_samples,
+                      const PacketFilter* filter) {
   const AVCodec* decoder = avcodec_find_decoder(parameters.codec_id);
   if (!decoder) {
     throw UnsupportedStreamError(name + ": this libavcodec has no decoder for " +
@@ -38,6 +53,18 @@ CodecPtr make_decoder(const AVCodecParameters& parameters, const std::string& na
   CodecPtr codec(avcodec_alloc_context3(decoder));
   if (!codec) throw std::bad_alloc();
   if (avcodec_parameters_to_context(codec.get(), &parameters) < 0) throw std::bad_alloc();
+  // Only start codes begin with a zero; records have a version there.
+  if (filter && codec->extradata_size > 0 && codec->extradata[0] == 0) {
+    const auto kept = filter->for_pixels({codec->extradata, static_cast<std::size_t>(codec->extradata_size)});
+    if (kept) {
+      auto* bytes = static_cast<std::uint8_t*>(av_mallocz(kept->size() + AV_INPUT_BUFFER_PADDING_SIZE));
+      if (!bytes) throw std::bad_alloc();
+      std::copy(kept->begin(), kept->end(), bytes);
+      av_freep(&codec->extradata);
+      codec->extradata = bytes;
+      codec->extradata_size = static_cast<int>(kept->size());
+    }
+  }
   silence(*codec);
   codec->thread_count = 1;
   codec->flags |= AV_CODEC_FLAG_UNALIGNED;  // the conformance window to the sample
@@ -52,13 +79,16 @@ void open_decoder(AVCodecContext& codec, const std::string& name) {
   if (code < 0) throw DecodeError(name + ": its decoder cannot be opened (" + error_text(code) + ")");
 }
 
-FrameDecoder::FrameDecoder(Demuxer demuxer, Wanted wanted, std::int64_t max_luma_samples)
+FrameDecoder::FrameDecoder(Demuxer demuxer, Wanted wanted, int threads, std::int64_t max_luma_samples,
+                           std::shared_ptr<const PacketFilter> filter)
     : demuxer_(std::move(demuxer)),
-      codec_(make_decoder(parameters(), demuxer_.name(), max_luma_samples)),
+      filter_(std::move(filter)),
+      codec_(make_decoder(parameters(), demuxer_.name(), max_luma_samples, filter_.get())),
       frame_rate_(rational(demuxer_.info().frame_rate, kUnknownRate)),
       time_base_(rational(demuxer_.info().time_base, av_inv_q(frame_rate_))) {
-  if (wanted == Wanted::kVectors) {
-    codec_->export_side_data |= AV_CODEC_EXPORT_DATA_MVS;
+  codec_->thread_count = threads;
+  if (wanted == Wanted::kVectors) codec_->export_side_data |= AV_CODEC_EXPORT_DATA_MVS;
+  if (wanted != Wanted::kSamples) {
     codec_->skip_loop_filter = codec_->skip_idct = AVDISCARD_ALL;
     codec_->apply_cropping = 0;  // vectors count from the corner of the coded picture
   }
@@ -90,14 +120,24 @@ void FrameDecoder::feed() {
   position_ = packet.position;
   const std::string name = "packet " + std::to_string(packet.index);
   if (packet.corrupt) fail(name + " is incomplete", 0);
+  AVPacket& p = *demuxer_.impl_->packet;
+  if (!decodable_.empty() && !std::binary_search(decodable_.begin(), decodable_.end(), packet.index)) {
+    if (!filter_) return;
+    const std::vector<std::uint8_t> rest = filter_->without_picture(packet.data);
+    if (rest.empty()) return;
+    av_packet_unref(&p);
+    if (av_new_packet(&p, static_cast<int>(rest.size())) < 0) throw std::bad_alloc();
+    std::copy(rest.begin(), rest.end(), p.data);
+  }
   sent_ = packet.index;
   times_.erase(times_.begin(), times_.lower_bound(packet.index - kLongestDelay));
-  times_[packet.index] = {packet.index, packet.pts, packet.duration, std::ssize(packet.data), packet.key, false};
+  times_[packet.index] = {packet.index, packet.pts, packet.duration, p.size, packet.key, false};
   sent_dts_ = packet.dts;
   // Pictures are known by their packet, as time stamps may be missing, repeated or wrong.
-  AVPacket& p = *demuxer_.impl_->packet;
   p.pts = packet.index;
   p.dts = AV_NOPTS_VALUE;
+  filter_for_pixels(filter_.get(), p);
+  if (p.size == 0) return;  // the decoder takes an empty packet for the end
   const int code = avcodec_send_packet(codec_.get(), &p);
   if (code < 0) fail(name + " is damaged", code);
 }

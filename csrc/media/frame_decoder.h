@@ -4,17 +4,25 @@
 #include <cstdint>
 #include <exception>
 #include <map>
+#include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "media/demuxer.h"
 #include "media/ffmpeg.h"
+#include "media/packet_filter.h"
 
 namespace ove::media {
 
 // A decoder, not yet opened: to the sample, without concealment, in one thread, without a word. Throws
 // UnsupportedStreamError, with the `name` of the video, where libavcodec has none, and where pictures have more samples
 // than allowed.
-CodecPtr make_decoder(const AVCodecParameters& parameters, const std::string& name, std::int64_t max_luma_samples);
+// The filter, which may be null, goes over parameter sets beside the packets (Annex B).
+CodecPtr make_decoder(const AVCodecParameters& parameters, const std::string& name, std::int64_t max_luma_samples,
+                      const PacketFilter* filter);
+// What the filter, which may be null, leaves of a packet, with the packet's side data.
+void filter_for_pixels(const PacketFilter* filter, AVPacket& packet);
 // Throws DecodeError.
 void open_decoder(AVCodecContext& codec, const std::string& name);
 
@@ -28,15 +36,20 @@ struct PictureTimes {
   bool made = false;  // pts is not the container's
 };
 
-// Decodes a whole video. In one thread, so that damage is told at the very packet that it lies in.
+// Decodes a whole video. In one thread damage is told at the very packet that it lies in, in several, 0 for all cores,
+// at a later one.
 class FrameDecoder {
  public:
-  enum class Wanted : std::uint8_t { kSamples, kVectors };
-  // With kVectors frames have the vectors of their blocks as side data, and no samples that could be shown. Throws what
-  // make_decoder and open_decoder do.
-  FrameDecoder(Demuxer demuxer, Wanted wanted, std::int64_t max_luma_samples);
+  enum class Wanted : std::uint8_t { kSamples, kVectors, kFacts };
+  // With kVectors frames have the vectors of their blocks as side data. With it and with kFacts they have no samples
+  // that could be shown. Throws what make_decoder and open_decoder do.
+  FrameDecoder(Demuxer demuxer, Wanted wanted, int threads, std::int64_t max_luma_samples,
+               std::shared_ptr<const PacketFilter> filter);
 
   const Demuxer& demuxer() const { return demuxer_; }
+  // Decodes the pictures of these packets alone (Packet::index, ascending). Without it libavcodec shows, or refuses,
+  // pictures whose references are missing, where a stream begins in the middle of a group or was cut and joined.
+  void decode_only(std::vector<std::int64_t> packets) { decodable_ = std::move(packets); }
   const AVStream& stream() const;
   const AVCodecParameters& parameters() const { return *stream().codecpar; }
 
@@ -55,7 +68,9 @@ class FrameDecoder {
   [[noreturn]] void fail(const std::string& what, int code) const;
 
   Demuxer demuxer_;
+  std::shared_ptr<const PacketFilter> filter_;  // null where packets stay as they are
   CodecPtr codec_;
+  std::vector<std::int64_t> decodable_;  // empty where all are
   AVRational frame_rate_, time_base_;
   std::map<std::int64_t, PictureTimes> times_;  // of packets whose picture may still come
   std::int64_t sent_ = -1;                      // Packet::index of the packet sent last

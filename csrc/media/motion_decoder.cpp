@@ -57,8 +57,8 @@ Demuxer checked(Demuxer demuxer) {
   const std::string& codec = demuxer.info().codec;
   if (!exports_motion(codec)) {
     throw UnsupportedStreamError(demuxer.name() + ": its codec is " + codec +
-                                 ", of which libavcodec exports no motion vectors; transcode it: "
-                                 "ove-codec transcode IN OUT.mp4");
+                                 ", of which libavcodec exports no motion vectors; convert it to HEVC first: "
+                                 "ove_codec.transcode, or ove-codec transcode IN OUT.mp4");
   }
   if (std::none_of(kExporters.begin(), kExporters.end(), [](AVCodecID id) { return avcodec_find_decoder(id); })) {
     throw UnsupportedStreamError(demuxer.name() +
@@ -76,21 +76,27 @@ bool exports_motion(const std::string& codec) {
 
 struct MotionDecoder::Impl {
   FrameDecoder decoder;
+  bool vectors;
   FramePtr frame{av_frame_alloc()};
 
-  Impl(Demuxer demuxer, std::int64_t max_luma_samples)
-      : decoder(checked(std::move(demuxer)), FrameDecoder::Wanted::kVectors, max_luma_samples) {
+  Impl(Demuxer demuxer, bool with_vectors, int threads, std::int64_t max_luma_samples,
+       std::shared_ptr<const PacketFilter> filter)
+      : decoder(with_vectors ? checked(std::move(demuxer)) : std::move(demuxer),
+                with_vectors ? FrameDecoder::Wanted::kVectors : FrameDecoder::Wanted::kFacts, threads, max_luma_samples,
+                std::move(filter)),
+        vectors(with_vectors) {
     if (!frame) throw std::bad_alloc();
   }
 };
 
-MotionDecoder::MotionDecoder(Demuxer demuxer, std::int64_t max_luma_samples)
-    : impl_(std::make_unique<Impl>(std::move(demuxer), max_luma_samples)) {}
+MotionDecoder::MotionDecoder(Demuxer demuxer, bool vectors, int threads, std::int64_t max_luma_samples,
+                             std::shared_ptr<const PacketFilter> filter)
+    : impl_(std::make_unique<Impl>(std::move(demuxer), vectors, threads, max_luma_samples, std::move(filter))) {}
 MotionDecoder::~MotionDecoder() = default;
 
 const Demuxer& MotionDecoder::demuxer() const { return impl_->decoder.demuxer(); }
 
-bool MotionDecoder::next(ExportedMotion& picture, bool vectors) {
+bool MotionDecoder::next(ExportedMotion& picture) {
   const AVFrame& frame = *impl_->frame;
   PictureTimes times;
   if (!impl_->decoder.next(*impl_->frame, times)) return false;
@@ -106,7 +112,7 @@ bool MotionDecoder::next(ExportedMotion& picture, bool vectors) {
   picture.window_y = static_cast<int>(frame.crop_top);
   picture.window_width = frame.width - static_cast<int>(frame.crop_left + frame.crop_right);
   picture.window_height = frame.height - static_cast<int>(frame.crop_top + frame.crop_bottom);
-  if (!vectors) return true;
+  if (!impl_->vectors) return true;
   const int columns = (picture.width + 3) / 4, rows = (picture.height + 3) / 4;
   picture.pred.resize(static_cast<std::size_t>(columns) * static_cast<std::size_t>(rows));
   picture.mv.resize(4 * picture.pred.size());

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "media/demuxer.h"
+#include "media/packet_filter.h"
 
 namespace ove::media {
 
@@ -26,16 +27,19 @@ struct ExportedMotion {
 // Whether libavcodec exports vectors of this codec (FFmpeg's short name).
 bool exports_motion(const std::string& codec);
 
-// The pictures shown, in output order. Samples are decoded no further than motion needs it.
+// The pictures that libavcodec gives out, in output order. Samples are decoded no further than motion needs it.
 class MotionDecoder {
  public:
-  // Throws UnsupportedStreamError for a codec without exported vectors, and what FrameDecoder does.
-  MotionDecoder(Demuxer demuxer, std::int64_t max_luma_samples);
+  // Without `vectors` the arrays of pictures stay empty, and any codec will do. `threads` as FrameDecoder has it.
+  // Throws UnsupportedStreamError for a codec without exported vectors where they are wanted, and what FrameDecoder
+  // does.
+  MotionDecoder(Demuxer demuxer, bool vectors, int threads, std::int64_t max_luma_samples,
+                std::shared_ptr<const PacketFilter> filter);
   ~MotionDecoder();
 
-  // Takes the next picture; false at the end. Without `vectors` the arrays stay empty. Throws DecodeError, with a byte
-  // offset, after the pictures before the damage.
-  bool next(ExportedMotion& picture, bool vectors);
+  // Takes the next picture; false at the end. Throws DecodeError, with a byte offset, after the pictures before the
+  // damage.
+  bool next(ExportedMotion& picture);
   const Demuxer& demuxer() const;
 
  private:

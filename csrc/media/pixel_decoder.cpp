@@ -61,6 +61,7 @@ struct PixelDecoder::Impl {
   FrameMemory memory;
   CodecPtr codec;
   FramePtr frame{av_frame_alloc()};
+  PlanarConverter converter;
   PacketPtr kept{av_packet_alloc()};
   std::exception_ptr broken_end;  // what ended the packets early, thrown after the pictures before it
   std::int64_t position = -1;     // of the packet sent last
@@ -96,7 +97,7 @@ PixelDecoder::Impl::Impl(Demuxer source, Options options)
 }
 
 void PixelDecoder::Impl::open(const Options& options) {
-  codec = make_decoder(*demuxer.impl_->stream->codecpar, demuxer.name(), options.max_luma_samples);
+  codec = make_decoder(*demuxer.impl_->stream->codecpar, demuxer.name(), options.max_luma_samples, filter.get());
   codec->thread_count = options.threads;
   const Silence quiet;
   if (options.cuda_device >= 0) {
@@ -181,7 +182,8 @@ void PixelDecoder::Impl::feed() {
   AVPacket& p = *demuxer.impl_->packet;
   p.pts = packet.index;
   p.dts = AV_NOPTS_VALUE;
-  send(&p);
+  filter_for_pixels(filter.get(), p);
+  if (p.size > 0) send(&p);  // the decoder takes an empty packet for the end
 }
 
 void PixelDecoder::Impl::next_section() {
@@ -221,7 +223,7 @@ bool PixelDecoder::next(DecodedPicture& picture) {
         self.fail("the picture of packet " + std::to_string(frame.pts) + " is damaged");
       }
       self.missing.erase(found);
-      picture = {frame.pts, view(frame, self.demuxer.name()), nullptr};
+      picture = {frame.pts, view(self.converter.planar(frame, self.demuxer.name()), self.demuxer.name()), nullptr};
       if (picture.yuv.on_gpu) {
         picture.frame = std::shared_ptr<AVFrame>(av_frame_clone(&frame), FreeFrame());
         if (!picture.frame) throw std::bad_alloc();

@@ -37,7 +37,7 @@ class PixelDecoder {
     std::vector<Section> sections;
     // Packet::index of pictures in them that no wanted one needs, directly or not; they are not decoded.
     std::vector<std::int64_t> dropped;
-    // Takes packets apart where there are sections; null where those that are dropped hold nothing else.
+    // Takes packets apart; null where those that are dropped hold nothing else, and others stay as they are.
     std::shared_ptr<PacketFilter> filter;
     int threads = 0;       // 0: as many as there are cores
     int cuda_device = -1;  // not -1: NVDEC decodes there; what it does not know, the CPU does
@@ -55,7 +55,7 @@ class PixelDecoder {
 
   // Takes the next wanted picture, in output order; false when all of them were given. Throws DecodeError, with a byte
   // offset, where the decoder finds damage and where a wanted picture does not come out; UnsupportedStreamError for
-  // layouts of samples other than planar Y'CbCr, R'G'B' and luma.
+  // samples that libswscale cannot bring into planes of Y'CbCr, R'G'B' or luma.
   bool next(DecodedPicture& picture);
 
  private:

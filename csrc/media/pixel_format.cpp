@@ -1,6 +1,8 @@
 #include "media/pixel_format.h"
 
+#include <array>
 #include <bit>
+#include <utility>
 
 #include "common/error.h"
 
@@ -36,6 +38,15 @@ bool supported(const AVPixFmtDescriptor& d) {
   return true;
 }
 
+// What pictures of other formats are converted to, the one that loses least.
+constexpr std::array kPlanar = {
+    AV_PIX_FMT_GRAY8,     AV_PIX_FMT_GRAY16,    AV_PIX_FMT_YUV420P,   AV_PIX_FMT_YUV422P,   AV_PIX_FMT_YUV444P,
+    AV_PIX_FMT_YUV440P,   AV_PIX_FMT_YUV411P,   AV_PIX_FMT_YUV410P,   AV_PIX_FMT_YUV420P10, AV_PIX_FMT_YUV422P10,
+    AV_PIX_FMT_YUV444P10, AV_PIX_FMT_YUV420P12, AV_PIX_FMT_YUV422P12, AV_PIX_FMT_YUV444P12, AV_PIX_FMT_YUV420P16,
+    AV_PIX_FMT_YUV422P16, AV_PIX_FMT_YUV444P16, AV_PIX_FMT_GBRP,      AV_PIX_FMT_GBRP10,    AV_PIX_FMT_GBRP12,
+    AV_PIX_FMT_GBRP16,    AV_PIX_FMT_NONE,
+};
+
 bool matrix_of(AVColorSpace space, bool rgb, ColorMatrix& matrix) {
   if (rgb) {
     matrix = ColorMatrix::kRgb;
@@ -70,7 +81,7 @@ bool matrix_of(AVColorSpace space, bool rgb, ColorMatrix& matrix) {
   }
 }
 
-bool full_range(const AVFrame& frame, bool rgb) {
+bool full_range(const AVFrame& frame, bool rgb, bool grey) {
   switch (frame.format) {
     case AV_PIX_FMT_YUVJ420P:
     case AV_PIX_FMT_YUVJ422P:
@@ -79,7 +90,8 @@ bool full_range(const AVFrame& frame, bool rgb) {
     case AV_PIX_FMT_YUVJ411P:
       return true;
     default:
-      return frame.color_range == AVCOL_RANGE_JPEG || (rgb && frame.color_range == AVCOL_RANGE_UNSPECIFIED);
+      return frame.color_range == AVCOL_RANGE_JPEG ||
+             ((rgb || grey) && frame.color_range == AVCOL_RANGE_UNSPECIFIED);  // as libswscale has it
   }
 }
 
@@ -108,6 +120,39 @@ void place_chroma(AVChromaLocation location, YuvFormat& format) {
 
 }  // namespace
 
+const AVFrame& PlanarConverter::planar(const AVFrame& frame, const std::string& name) {
+  const auto source = static_cast<AVPixelFormat>(frame.format);
+  const AVPixFmtDescriptor* d = av_pix_fmt_desc_get(source);
+  if (!d || frame.hw_frames_ctx || supported(*d)) return frame;
+  const AVPixelFormat target = avcodec_find_best_pix_fmt_of_list(kPlanar.data(), source, 0, nullptr);
+  scaler_.reset(sws_getCachedContext(scaler_.release(), frame.width, frame.height, source, frame.width, frame.height,
+                                     target, SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, nullptr, nullptr,
+                                     nullptr));
+  if (!scaler_) {
+    throw UnsupportedStreamError(name + ": libswscale cannot convert pictures of the pixel format " + d->name +
+                                 "; convert them first, for example with: "
+                                 "ffmpeg -i IN -pix_fmt yuv420p -c:v libx265 -crf 23 OUT.mp4");
+  }
+  // The same range on both sides: samples are moved, not stretched.
+  const int full = full_range(frame, is_rgb(*d), false);
+  const int* const matrix = sws_getCoefficients(SWS_CS_DEFAULT);
+  sws_setColorspaceDetails(scaler_.get(), matrix, full, matrix, full, 0, 1 << 16, 1 << 16);
+  if (!converted_) converted_.reset(av_frame_alloc());
+  if (!converted_) throw std::bad_alloc();
+  AVFrame& to = *converted_;
+  if (to.format != target || to.width != frame.width || to.height != frame.height) {
+    av_frame_unref(&to);
+    to.format = target;
+    to.width = frame.width;
+    to.height = frame.height;
+    if (av_frame_get_buffer(&to, 0) < 0) throw std::bad_alloc();
+  }
+  if (av_frame_copy_props(&to, &frame) < 0) throw std::bad_alloc();
+  const int rows = sws_scale(scaler_.get(), frame.data, frame.linesize, 0, frame.height, to.data, to.linesize);
+  if (rows < 0) throw DecodeError(name + ": a picture cannot be converted (" + error_text(rows) + ")");
+  return to;
+}
+
 YuvPicture view(const AVFrame& frame, const std::string& name) {
   const bool on_gpu = frame.hw_frames_ctx != nullptr;
   const auto format = on_gpu ? reinterpret_cast<const AVHWFramesContext*>(frame.hw_frames_ctx->data)->sw_format
@@ -134,7 +179,7 @@ YuvPicture view(const AVFrame& frame, const std::string& name) {
     throw UnsupportedStreamError(name + ": the colour matrix " + (matrix ? matrix : "unknown") +
                                  " cannot be converted; convert it to bt709 first, for example with FFmpeg's zscale");
   }
-  f.full_range = full_range(frame, is_rgb(*d));
+  f.full_range = full_range(frame, is_rgb(*d), d->nb_components == 1);
   for (int i = 0; i < d->nb_components; ++i) {
     picture.planes[i] = frame.data[d->comp[i].plane];
     picture.strides[i] = frame.linesize[d->comp[i].plane];

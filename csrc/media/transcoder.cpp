@@ -14,6 +14,9 @@ namespace ove::media {
 
 namespace {
 
+// cutree of libx265 3.5 writes beyond its arrays where a side is of a few blocks only.
+constexpr int kCutreeSide = 64;
+
 const AVPixFmtDescriptor& descriptor(AVPixelFormat format) { return *av_pix_fmt_desc_get(format); }
 
 bool is_rgb(AVPixelFormat format) { return descriptor(format).flags & AV_PIX_FMT_FLAG_RGB; }
@@ -71,10 +74,11 @@ struct Transcoder::Impl {
 Transcoder::Impl::Impl(Demuxer demuxer, std::unique_ptr<ByteSink> sink, Options o)
     : options(std::move(o)),
       encoder_type(find_encoder(options.encoder, demuxer.name())),
-      decoder(std::move(demuxer), FrameDecoder::Wanted::kSamples, options.max_luma_samples),
+      decoder(std::move(demuxer), FrameDecoder::Wanted::kSamples, 1, options.max_luma_samples, options.filter),
       muxer(std::move(sink), options.container) {
   if (!frame || !converted || !packet) throw std::bad_alloc();
   if (options.threads < 0) throw std::invalid_argument("threads must not be negative");
+  decoder.decode_only(options.decodable);
 }
 
 AVPixelFormat Transcoder::Impl::choose_format(AVPixelFormat source) const {
@@ -111,7 +115,9 @@ void Transcoder::Impl::open_encoder(const AVFrame& first) {
   }
   e.time_base = decoder.time_base();
   e.framerate = decoder.frame_rate();
-  e.sample_aspect_ratio = first.sample_aspect_ratio;
+  // The container's goes first; muxers refuse a stream whose two ratios differ.
+  const AVRational container_ratio = decoder.stream().sample_aspect_ratio;
+  e.sample_aspect_ratio = container_ratio.num > 0 ? container_ratio : first.sample_aspect_ratio;
   const bool recolored = is_rgb(source) && !is_rgb(format);
   e.colorspace = recolored ? AVCOL_SPC_SMPTE170M : first.colorspace;  // libswscale's own choice
   e.color_range = recolored ? AVCOL_RANGE_MPEG : source != without_range(source) ? AVCOL_RANGE_JPEG : first.color_range;
@@ -124,6 +130,7 @@ void Transcoder::Impl::open_encoder(const AVFrame& first) {
   // Frame threads change what is encoded, and their default goes by the machine: with one, and without a note of all
   // parameters in the stream, any number of threads on any machine gives the same.
   const std::string params = (options.params.empty() ? "" : options.params + ":") +
+                             (std::min(e.width, e.height) < kCutreeSide ? "cutree=0:" : "") +
                              "log-level=none:info=0:frame-threads=1:pools=" + std::to_string(threads);
   AVDictionary* given = nullptr;
   av_dict_set(&given, "preset", options.preset.c_str(), 0);
@@ -147,8 +154,7 @@ void Transcoder::Impl::open_muxer() {
   stream.time_base = decoder.time_base();
   stream.avg_frame_rate = decoder.frame_rate();
   const AVStream& source = decoder.stream();
-  stream.sample_aspect_ratio =
-      source.sample_aspect_ratio.num > 0 ? source.sample_aspect_ratio : encoder->sample_aspect_ratio;
+  stream.sample_aspect_ratio = encoder->sample_aspect_ratio;
   for (const auto type :
        {AV_PKT_DATA_DISPLAYMATRIX, AV_PKT_DATA_MASTERING_DISPLAY_METADATA, AV_PKT_DATA_CONTENT_LIGHT_LEVEL}) {
     if (const auto data = side_data(source, type); !data.empty()) set_side_data(stream, type, data);

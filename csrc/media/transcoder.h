@@ -8,6 +8,7 @@
 
 #include "media/byte_sink.h"
 #include "media/demuxer.h"
+#include "media/packet_filter.h"
 
 namespace ove::media {
 
@@ -17,13 +18,15 @@ namespace ove::media {
 class Transcoder {
  public:
   struct Options {
-    std::string encoder = "libx265";         // libavcodec's name
-    std::string preset = "fast";             // libx265's
-    double crf = 23;                         // its constant rate factor
-    std::string params;                      // more of its parameters, "name=value:..."
-    std::vector<std::string> pixel_formats;  // one of these comes out, the nearest; any where there are none
-    std::string container = "mp4";           // libavformat's name of a muxer
-    int threads = 0;                         // of the encoder; 0: as many as there are cores
+    std::string encoder = "libx265";             // libavcodec's name
+    std::string preset = "fast";                 // libx265's
+    double crf = 23;                             // its constant rate factor
+    std::string params;                          // more of its parameters, "name=value:..."
+    std::vector<std::string> pixel_formats;      // one of these comes out, the nearest; any where there are none
+    std::vector<std::int64_t> decodable;         // see FrameDecoder::decode_only; all where there are none
+    std::shared_ptr<const PacketFilter> filter;  // of the source's packets; null where they stay as they are
+    std::string container = "mp4";               // libavformat's name of a muxer
+    int threads = 0;                             // of the encoder; 0: as many as there are cores
     std::int64_t max_luma_samples = std::int64_t{1} << 26;  // of a picture
   };
   struct Facts {

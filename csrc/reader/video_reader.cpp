@@ -30,8 +30,8 @@ VideoReader::VideoReader(media::Demuxer demuxer, ReaderOptions options)
   const std::string& codec = demuxer_.info().codec;
   if (!decodes(codec)) {
     throw UnsupportedStreamError(demuxer_.name() + ": its codec is " + codec +
-                                 "; ove_codec reads HEVC; transcode it: ove-codec transcode IN OUT.mp4, "
-                                 "select(..., transcode=True), or ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4");
+                                 ", which ove_codec does not read; convert it to HEVC first: ove_codec.transcode, "
+                                 "ove-codec transcode IN OUT.mp4, or ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4");
   }
   decoder_ = make_decoder(codec, decoder_options());
   try {

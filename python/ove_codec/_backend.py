@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ove_codec import _core, cuda
+from ove_codec._jobs import numbered
 from ove_codec._reading import Places, Ranked, Reader, Reads, Scored, read_planes
 
 if TYPE_CHECKING:
@@ -139,7 +140,10 @@ class Cpu:
     def patches(self, clips: Sequence[Places], decoder: str, dtype: torch.dtype) -> torch.Tensor:
         import torch
 
-        rows = [_core.gather_patches(**c.request, starts=c.starts, positions=c.positions) for c in clips]
+        rows = []
+        for number, c in enumerate(clips):
+            with numbered(number if len(clips) > 1 else None):
+                rows.append(_core.gather_patches(**c.request, starts=c.starts, positions=c.positions))
         made = [torch.from_numpy(r).to(dtype) for r in rows]
         return made[0] if len(made) == 1 else torch.cat(made)
 

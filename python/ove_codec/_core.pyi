@@ -59,7 +59,7 @@ def decodes(codec: str) -> bool: ...
 
 @final
 class ExportedMotion(metaclass=_Pybind11Type):
-    def __init__(self, source: _Source, *, vectors: bool, max_luma_samples: int) -> None: ...
+    def __init__(self, source: _Source, *, vectors: bool, threads: int = 1, max_luma_samples: int) -> None: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> dict[str, Any]: ...
 
@@ -368,6 +368,18 @@ def gather_frames(
     index: VideoIndex | None = None,
     max_luma_samples: int = ...,
 ) -> NDArray[np.float32]: ...
+def gather_byte_frames(
+    source: _Source,
+    packets: NDArray[np.int64],
+    *,
+    resize: str,
+    size: int,
+    mean: _Color = ...,
+    std: _Color = ...,
+    threads: int = 0,
+    index: VideoIndex | None = None,
+    max_luma_samples: int = ...,
+) -> NDArray[np.uint8]: ...
 def gather_planes(
     planes: Sequence[NDArray[Any]],
     positions: ArrayLike,

@@ -14,6 +14,7 @@ import torch
 
 from ove_codec import _core, cuda
 from ove_codec._cuda_scorer import ClipScorer
+from ove_codec._jobs import numbered
 from ove_codec._reading import Places, Planes, Ranked, Reader, Reads, Scored, read_planes
 from ove_codec.ops.patches import DTYPES
 
@@ -222,9 +223,11 @@ class Cuda:
         bounds = np.cumsum([0, *(len(clip.positions) for clip in clips)]).tolist()
         size = 3 * clips[0].patch_size ** 2
         rows = torch.empty((bounds[-1], size), dtype=dtype, device=self.device)
-        for clip, begin, end in zip(clips, bounds, bounds[1:], strict=False):
+        for number, clip in enumerate(clips):
+            begin, end = bounds[number : number + 2]
             if end > begin:
-                self._gather(clip, decoder, rows[begin:end])
+                with numbered(number if len(clips) > 1 else None):
+                    self._gather(clip, decoder, rows[begin:end])
         return rows
 
     def _gather(self, chosen: Places, decoder: str, rows: torch.Tensor) -> None:

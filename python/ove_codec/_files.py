@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +14,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A file to write, which takes the place of `path` if all goes well and vanishes otherwise.
 
     It lies in the same folder, so that the disk is the same and a missing folder is told at once. Devices and pipes are
-    written directly.
+    written directly. A disk that fills up is told as an OSError with the name of `path` and the remedy.
     """
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise IsADirectoryError(f"{os.fspath(path)} is a directory; name a file in it")
     if target.exists() and not target.is_file():
-        yield target
+        with _told_of(path):
+            yield target
         return
     part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
     try:
@@ -27,7 +29,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             part.open("xb").close()
         except OSError as error:
             raise OSError(error.errno, error.strerror, os.fspath(path)) from None
-        yield part
-        part.replace(target)
+        with _told_of(path):
+            yield part
+            part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told_of(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        said = f"{os.strerror(error.errno)}: make room, or name a file on another disk, and run again"
+        raise OSError(error.errno, said, os.fspath(path)) from error

@@ -1,13 +1,16 @@
-"""Jobs of batches, in threads that do the earliest batch first."""
+"""Jobs of batches, in threads that do the earliest batch first, and whose fault it is when one fails."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
+
+from ove_codec import _core
 
 T = TypeVar("T")
 
@@ -67,3 +70,14 @@ def together(
 
     for i in range(len(parts)):
         submit(lambda i=i: run(i))  # type: ignore[misc]
+
+
+@contextmanager
+def numbered(number: int | None) -> Iterator[None]:
+    """Puts the number of a clip among many in front of what is wrong with it; None for a clip alone."""
+    try:
+        yield
+    except (_core.Error, ValueError) as error:
+        if number is not None and len(error.args) == 1:
+            error.args = (f"clip {number}: {error}",)
+        raise

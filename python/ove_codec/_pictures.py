@@ -68,16 +68,18 @@ def _exported(picture: Any) -> dict[str, Any]:
 
 def check_signals(video: Any, params: dict[str, Any]) -> None:
     """Raises UnsupportedStreamError where `params` need more of a video's pictures than they have."""
-    needs = {
-        "residual": ("residual", params["residual_weight"] > 0),
-        "bits": ("bits", params["bits_weight"] > 0),
-        "ref_poc": (
-            "distance to the referenced picture (vector='displacement')", params["vector"] == "displacement",
-        ),
-    }  # fmt: skip
-    for signal, (what, needed) in needs.items():
-        if needed and not video.has(signal):
-            raise _core.UnsupportedStreamError(lacking(video.name, video.info["codec"], what))
+    needs = (  # signal, what it is called, whether it is needed, what does without it
+        ("residual", "residual", params["residual_weight"] > 0, "residual_weight=0"),
+        ("bits", "bits", params["bits_weight"] > 0, "bits_weight=0"),
+        ("ref_poc", "distance to the referenced picture", params["vector"] == "displacement", "vector='l0_else_l1'"),
+    )
+    missing = [(what, change) for signal, what, needed, change in needs if needed and not video.has(signal)]
+    if not missing:
+        return
+    changes = [change for _, change in missing] + (["mv_weight=1"] if params["mv_weight"] == 0 else [])
+    what = ", no ".join(what for what, _ in missing)
+    message = lacking(video.name, video.info["codec"], what, f"select with {', '.join(changes)}")
+    raise _core.UnsupportedStreamError(message)
 
 
 class VideoPictures:

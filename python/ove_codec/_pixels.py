@@ -22,19 +22,14 @@ class PixelSource:
     def __init__(self, source: Any, threads: int, limits: Limits | None) -> None:
         self.video: Any = source if isinstance(source, Video | MotionVideo) else Video(source, threads, limits)
         self.threads = threads
-        self.packets: NDArray[np.int64]
-        codec = self.video.info["codec"]
-        if reads_codec(codec) or isinstance(self.video, MotionVideo):
-            self.packets = np.asarray(self.video.index.packet, np.int64)
-            return
-        # By the time stamps of the packets that are shown; where some have none, in decoding order, or as decoded.
-        pts, shown = _core.packet_times(self.video.source)
-        numbers = np.flatnonzero(shown)
-        if (pts[numbers] == np.iinfo(np.int64).min).any() and _core.exports_motion(codec):
-            decoded = MotionVideo(self.video.source, threads, self.video.limits, self.video.info)
-            self.packets = decoded.index.packet
-        else:
-            self.packets = numbers[np.argsort(pts[numbers], kind="stable")]
+        index = self.video.index if isinstance(self.video, MotionVideo) else self.video.pixel_index
+        self.packets: NDArray[np.int64] = np.asarray(index.packet, np.int64)
+        numbers, counts = np.unique(self.packets, return_counts=True)
+        if np.any(counts > 1):  # pictures are known by their packet
+            raise _core.UnsupportedStreamError(
+                f"{self.video.name}: packet {numbers[counts > 1][0]} holds several pictures that are shown; write the "
+                f"video with one picture a packet first, for example with: ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4"
+            )
 
     def request(self, frame_ids: NDArray[np.int64]) -> dict[str, Any]:
         """Arguments of the _core functions that give the pictures of these ascending frames."""

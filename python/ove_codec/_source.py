@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
 from typing import Any, BinaryIO, ClassVar
@@ -17,9 +18,46 @@ from ove_codec._backend import CPU, Backend
 from ove_codec.limits import Limits
 
 Source = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+_CHUNK = 1 << 20
 
 # What a video may have of its pictures; "references" are the pictures that each of them needs to be decoded.
 SIGNALS = frozenset({"motion", "ref_poc", "residual", "qp", "cu_size", "skip", "bits", "slices", "references"})
+
+
+def rereadable(source: Any) -> Any:
+    """The source, or, where its bytes can be read only once, all of them: of a file object that cannot seek, or of a
+    pipe or device that a path names. A named pipe is waited for until somebody writes to it."""
+    if isinstance(source, str | PathLike):
+        try:
+            mode = os.stat(source).st_mode
+        except (OSError, ValueError):
+            return source  # reading it tells why
+        if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)):
+            return source
+        with open(source, "rb", buffering=0) as pipe:
+            return _read_all(pipe)
+    return _read_all(source) if hasattr(source, "read") and not _seekable(source) else source
+
+
+def _seekable(file: Any) -> bool:
+    if hasattr(file, "seekable"):
+        return bool(file.seekable())
+    try:  # an object with read and seek alone
+        file.seek(0, os.SEEK_END)
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def _read_all(file: Any) -> bytes:
+    chunks = []
+    while chunk := file.read(_CHUNK):
+        if isinstance(chunk, str):
+            raise TypeError("the file object is not binary: open it with mode 'rb'")
+        chunks.append(chunk)
+    if chunk is None:
+        raise ValueError("the file object does not block: read() returned None")
+    return b"".join(chunks)
 
 
 class SourceVideo:
@@ -32,9 +70,7 @@ class SourceVideo:
     def __init__(self, source: Source, threads: int = 0, limits: Limits | None = None, info: Any = None) -> None:
         if threads < 0:
             raise ValueError(f"threads must be 0 (all cores) or more, not {threads}")
-        stream: Any = source
-        if hasattr(stream, "read") and not stream.seekable():
-            source = stream.read()
+        source = rereadable(source)
         self.source: Source = source
         self.threads = threads
         self.limits = limits or Limits()
@@ -83,7 +119,7 @@ class SourceVideo:
                 f"a video whose source is a {type(self.source).__name__} cannot be pickled: open it by its path, or "
                 f"from bytes"
             )
-        return {name: value for name, value in vars(self).items() if name != "index"}
+        return {name: value for name, value in vars(self).items() if name not in ("index", "pixel_index")}
 
     def _progress(self, total: int) -> Callable[[int], object] | None:
         """What is told now and then how many of `total` pictures are scored."""

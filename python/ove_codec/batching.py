@@ -15,7 +15,7 @@ import numpy as np
 
 from ove_codec._backend import Backend, backend_for
 from ove_codec._colors import CLIP_MEAN, CLIP_STD, Color
-from ove_codec._jobs import Pool, Submit, together
+from ove_codec._jobs import Pool, Submit, numbered, together
 from ove_codec._pictures import VideoPictures
 from ove_codec.limits import Limits
 from ove_codec.presets import resolve
@@ -54,7 +54,7 @@ def batches(
     workers: int = 1,
     prefetch: int = 1,
     threads: int = 1,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
     mean: Color = CLIP_MEAN,
     std: Color = CLIP_STD,
     limits: Limits | None = None,
@@ -77,8 +77,8 @@ def batches(
 
     Raises:
         ValueError: batch_size, workers or prefetch are too small.
-        Error: and whatever else ``select`` and ``tokenize`` raise, at the batch of the clip at fault, which messages
-            name.
+        Error: and whatever else ``select`` and ``tokenize`` raise, at the batch of the clip at fault, whose number
+            among `sources`, from 0, messages begin with.
     """
     if batch_size < 1 or workers < 1 or prefetch < 0:
         raise ValueError(
@@ -97,7 +97,9 @@ def _batches(sources: Iterator[Any], batch_size: int, workers: int, prefetch: in
     try:
         while True:
             while len(pending) <= prefetch and (chosen := list(itertools.islice(sources, batch_size))):
-                pending.append((chosen, work.begin(chosen, functools.partial(pool.submit, next(numbers)))))
+                number = next(numbers)
+                submit = functools.partial(pool.submit, number)
+                pending.append((chosen, work.begin(chosen, number * batch_size, submit)))
             if not pending:
                 return
             clips, future = pending.popleft()
@@ -133,20 +135,22 @@ class _Work:
         finally:
             self._free.append(backend)
 
-    def begin(self, sources: Sequence[Any], submit: Submit) -> Future[list[Made]]:
-        """Begins a batch: whoever scores its last clip ranks all of them, and then each is made into tokens."""
+    def begin(self, sources: Sequence[Any], first: int, submit: Submit) -> Future[list[Made]]:
+        """Begins a batch, whose first clip has this number among all: whoever scores its last clip ranks all of them,
+        and then each is made into tokens."""
         done: Future[list[Made]] = Future()
 
         def ranked(scored: list[tuple[ScoredClip, Any]]) -> None:
-            pairs = zip(sources, self._rank(scored), strict=True)
-            together([functools.partial(self._tokenize, *pair) for pair in pairs], submit, done.set_result, done)
+            clips = zip(itertools.count(first), sources, self._rank(scored))
+            together([functools.partial(self._tokenize, *clip) for clip in clips], submit, done.set_result, done)
 
-        together([functools.partial(self._score, source) for source in sources], submit, ranked, done)
+        clips = enumerate(sources, first)
+        together([functools.partial(self._score, *clip) for clip in clips], submit, ranked, done)
         return done
 
-    def _score(self, source: Any) -> tuple[ScoredClip, Any]:
+    def _score(self, number: int, source: Any) -> tuple[ScoredClip, Any]:
         """The scored clip, and an event behind its scores."""
-        with self._worker() as backend:
+        with self._worker() as backend, numbered(number):
             pictures = VideoPictures(source, **self._opening, transcode=self._transcode).checked(self._params)
             return score_clip(pictures, self._params, backend), backend.record()
 
@@ -156,8 +160,8 @@ class _Work:
                 backend.wait(event, [clip.scored.values])
             return rank_clips([clip for clip, _ in scored], self._preset, self._params, backend, fetch=True)
 
-    def _tokenize(self, source: Any, selection: Selection) -> Made:
-        with self._worker() as backend:
+    def _tokenize(self, number: int, source: Any, selection: Selection) -> Made:
+        with self._worker() as backend, numbered(number):
             tokens = tokenize(source, selection, device=backend, **self._tokenizing, **self._opening)
             return selection, tokens, backend.record()
 

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ove_codec import _core
-from ove_codec._source import SourceVideo, position
+from ove_codec._source import Source, SourceVideo, position
+from ove_codec.limits import Limits
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,12 +109,12 @@ class MotionPicture:
         self._lacks("ctb_size")
 
 
-def lacking(name: str, codec: str, what: str) -> str:
-    """What is said where something is asked for that is not exported."""
+def lacking(name: str, codec: str, what: str, remedy: str = "") -> str:
+    """What is said where something is asked for that is not exported; `remedy` does without it."""
+    remedy = f"{remedy}, or " if remedy else ""
     return (
-        f"{name}: its codec is {codec}, of which libavcodec exports motion vectors alone, no {what}; select by them "
-        f"with residual_weight=0, or transcode it to HEVC first: select(..., transcode=True), ove-codec transcode IN "
-        f"OUT.mp4 (or ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4)"
+        f"{name}: its codec is {codec}, of which libavcodec exports motion vectors alone, no {what}; {remedy}convert "
+        f"it to HEVC first: ove_codec.transcode, or ove-codec transcode IN OUT.mp4"
     )
 
 
@@ -137,6 +138,25 @@ class MotionIndex:
         """No window that these pictures share is told: they are read one by one."""
 
 
+def decoded_index(source: Source, limits: Limits, threads: int = 1) -> MotionIndex:
+    """The pictures that libavcodec gives out for a video of any codec; decodes the video once.
+
+    Packets and time stamps do not tell how many there are: VP8 and VP9 have packets without a picture, MPEG-4 has
+    pictures that are not coded, and of a stream that begins in the middle of a group the first may not be decodable.
+    Raises DecodeError for a damaged video.
+    """
+    pictures = list(
+        _core.ExportedMotion(source, vectors=False, threads=threads, max_luma_samples=limits.max_luma_samples)
+    )
+    return MotionIndex(
+        np.array([p["packet"] for p in pictures], np.int64),
+        np.array([p["packet_bytes"] for p in pictures], np.int64),
+        np.array([p["pts"] for p in pictures], np.float64),
+        np.array([p["type"] for p in pictures], "U1"),
+        np.array([p["random_access"] for p in pictures], bool),
+    )
+
+
 class MotionVideo(SourceVideo):
     """A video of which libavcodec exports the motion, in the manner of ``Video``.
 
@@ -148,20 +168,10 @@ class MotionVideo(SourceVideo):
     motion_only = True
     _signals = frozenset({"motion"})
 
-    def _read(self, vectors: bool) -> Iterator[dict[str, Any]]:
-        return iter(_core.ExportedMotion(self.source, vectors=vectors, max_luma_samples=self.limits.max_luma_samples))
-
     @cached_property
     def index(self) -> MotionIndex:
         """The pictures in display order; decodes the video once."""
-        pictures = list(self._read(vectors=False))
-        return MotionIndex(
-            np.array([p["packet"] for p in pictures], np.int64),
-            np.array([p["packet_bytes"] for p in pictures], np.int64),
-            np.array([p["pts"] for p in pictures], np.float64),
-            np.array([p["type"] for p in pictures], "U1"),
-            np.array([p["random_access"] for p in pictures], bool),
-        )
+        return decoded_index(self.source, self.limits)
 
     def _all(self) -> Iterator[MotionPicture]:
         facts = {
@@ -170,7 +180,9 @@ class MotionVideo(SourceVideo):
             "name": self.name,
             "codec": self.info["codec"],
         }
-        for number, picture in enumerate(self._read(vectors=True)):
+        limit = self.limits.max_luma_samples
+        pictures = _core.ExportedMotion(self.source, vectors=True, max_luma_samples=limit)
+        for number, picture in enumerate(pictures):
             yield MotionPicture(index=number, **picture, **facts)
 
     def read(self, frame_ids: Iterable[int], *, residual: bool = False) -> Iterator[MotionPicture]:
@@ -179,7 +191,8 @@ class MotionVideo(SourceVideo):
         Raises IndexError for an index that is not in the video, and UnsupportedStreamError with `residual`.
         """
         if residual:
-            raise _core.UnsupportedStreamError(lacking(self.name, self.info["codec"], "residual"))
+            message = lacking(self.name, self.info["codec"], "residual", "read with residual=False")
+            raise _core.UnsupportedStreamError(message)
         wanted = sorted({int(i) for i in frame_ids})
         if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
             out = wanted[0] if wanted[0] < 0 else wanted[-1]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, BinaryIO
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.npyio import NpzFile
 
 from ove_codec import _core
 from ove_codec._backend import CPU, Backend, backend_for
@@ -20,6 +23,8 @@ from ove_codec.cuda import lies_on_gpu
 from ove_codec.limits import Limits
 from ove_codec.presets import resolve
 from ove_codec.transcoding import Recipe
+
+_SAVED = ("frame_ids", "positions", "scores", "mask", "valid")  # arrays in the file of a selection
 
 
 @dataclass(frozen=True)
@@ -180,15 +185,26 @@ class Selection:
 
     @classmethod
     def load(cls, file: str | os.PathLike[str] | BinaryIO, source: Any = None) -> Selection:
-        """Reads what ``save`` wrote. `source` (anything ``ove_codec.open`` takes) replaces the saved path for heat."""
-        with np.load(file, allow_pickle=False) as z:
-            missing = {"frame_ids", "positions", "scores", "mask", "valid", "about"} - set(z.files)
-            if missing:
-                name = os.fspath(file) if isinstance(file, str | os.PathLike) else "<file object>"
-                raise ValueError(f"{name} is not a saved selection: it lacks {', '.join(sorted(missing))}")
-            about = json.loads(str(z["about"]))
-            arrays = {name: z[name] for name in ("frame_ids", "positions", "scores", "mask", "valid")}
-        geometry = {**about["geometry"], "window": tuple(about["geometry"]["window"])}
+        """Reads what ``save`` wrote. `source` (anything ``ove_codec.open`` takes) replaces the saved path for heat.
+
+        Raises ValueError where the file holds something else, or is damaged.
+        """
+        name = os.fspath(file) if isinstance(file, str | os.PathLike) else "<file object>"
+        remedy = "pass a file that Selection.save or `ove-codec select -o` wrote, and a video to ove_codec.select"
+        try:
+            loaded = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, NpzFile):
+                raise ValueError("it is not an npz file")
+            with loaded as z:
+                if missing := sorted({*_SAVED, "about"} - set(z.files)):
+                    raise ValueError(f"it lacks {', '.join(missing)}")
+                about = json.loads(str(z["about"]))
+                arrays = {name: z[name] for name in _SAVED}
+            geometry = {**about["geometry"], "window": tuple(about["geometry"]["window"])}
+        except (ValueError, EOFError, KeyError, TypeError, BadZipFile, zlib.error) as error:
+            # NumPy takes a file of no known kind for a pickle.
+            what = "it is not an npz file" if "pickle" in str(error) else str(error)
+            raise ValueError(f"{name} is not a saved selection ({what}): {remedy}") from None
         source = about["source"] if source is None else source
         return cls(
             **arrays,
@@ -220,7 +236,7 @@ def sample_frames(
                 f"frame_ids reach {params['frame_ids'][-1]}, but the last of {count} pictures is {count - 1}"
             )
         return np.array(params["frame_ids"], np.int64)
-    first, last = 0, count - 1
+    shown = np.arange(count)  # within the window: not a range where time stamps go back
     start, end = params["start"], params["end"]
     if start is not None or end is not None:
         if isinstance(pts, int):
@@ -232,17 +248,18 @@ def sample_frames(
             inside &= pts < end
         if not inside.any():
             raise ValueError(
-                f"no picture is shown from start={start} to end={end}: pts are {pts[0]:.3f}..{pts[-1]:.3f}"
+                f"no picture is shown from start={start} to end={end}: pts are {pts.min():.3f}..{pts.max():.3f}"
             )
-        first, last = np.flatnonzero(inside)[[0, -1]].tolist()
+        shown = np.flatnonzero(inside)
     if params["sampling"] == "time":
-        return np.unique(np.linspace(first, last, params["num_frames"]).astype(np.int64))
+        first = int(shown[0])
+        places = np.linspace(first, first + len(shown) - 1, params["num_frames"]).astype(np.int64)
+        return shown[np.unique(places) - first]
     if params["sampling"] != "bits":
         raise ValueError(f"sampling must be one of 'time', 'bits', not {params['sampling']!r}")
     if sizes is None or intra is None:
         raise ValueError("sampling='bits' needs the sizes of the pictures: pass bits, or set sampling='time'")
-    window = slice(first, last + 1)
-    return first + _along_sizes(sizes[window], intra[window], params["num_frames"])
+    return shown[_along_sizes(sizes[shown], intra[shown], params["num_frames"])]
 
 
 def _along_sizes(sizes: npt.NDArray[np.int64], intra: npt.NDArray[np.bool_], num_frames: int) -> npt.NDArray[np.int64]:

@@ -15,6 +15,7 @@ from ove_codec._colors import CLIP_MEAN as CLIP_MEAN
 from ove_codec._colors import CLIP_STD as CLIP_STD
 from ove_codec._colors import Color as Color
 from ove_codec._pixels import PixelSource
+from ove_codec._jobs import numbered
 from ove_codec._reading import Places
 from ove_codec.limits import Limits
 from ove_codec.selection import Selection
@@ -53,7 +54,7 @@ def tokenize(
     *,
     device: Any = None,
     decoder: str = "cpu",
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
     threads: int = 0,
     limits: Limits | None = None,
     mean: Color = CLIP_MEAN,
@@ -75,20 +76,22 @@ def tokenize(
             to decode.
         decoder: with a GPU: "cpu", from which only the rows that selected patches touch go up, or "nvdec", where
             libavcodec has it, whose pictures stay on the GPU; what NVDEC does not know is decoded on the CPU.
-        dtype: of the patches; float32 where None.
+        dtype: of the patches, a floating type of PyTorch or its name; float32 where None.
         threads: of the pixel decoder; 0 takes all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; an opened Video has its own.
         mean, std: of R, G and B in [0, 1]; CLIP's by default.
 
     Raises:
-        ValueError: the selection does not fit the video, or the lists differ in length.
-        DecodeError: the source cannot be opened or decoded; names the file and the byte position.
+        ValueError: the selection does not fit the video, the lists differ in length, or dtype is none.
+        DecodeError: the source cannot be opened or decoded; names the file, or its number in a list, and the byte
+            position.
         UnsupportedStreamError: the video's size changes between selected pictures, or its samples are of a kind that is
             not known.
         RuntimeError: no kernel can run on the device; the message says why.
     """
-    import torch
+    from ove_codec.ops.inputs import float_dtype
 
+    kind = float_dtype(dtype)
     sources: list[Any] = list(source) if isinstance(source, list | tuple) else [source]
     selections: list[Any] = list(selection) if isinstance(selection, Sequence) else [selection]
     if len(sources) != len(selections) or not sources:
@@ -99,12 +102,14 @@ def tokenize(
     with backend.on():
         found = [s.positions if isinstance(s.positions, np.ndarray) else s.positions_on_cpu() for s in selections]
         positions = [array.reshape(-1, 3) for array in found]
-        pixels = [PixelSource(s, threads, limits) for s in sources]
-        chosen = [places(*one, mean, std) for one in zip(pixels, selections, positions, strict=True)]
+        chosen = []
+        for number, one in enumerate(zip(sources, selections, positions, strict=True)):
+            with numbered(number if len(sources) > 1 else None):
+                chosen.append(places(PixelSource(one[0], threads, limits), *one[1:], mean, std))
         if any(c.patch_size != chosen[0].patch_size for c in chosen):
             raise ValueError("selections of one batch must have one patch_size")
         return Tokens(
-            backend.patches(chosen, decoder, dtype or torch.float32),
+            backend.patches(chosen, decoder, kind),
             backend.tensor(np.concatenate(positions).astype(np.int64)),
             backend.tensor(np.cumsum([0, *map(len, positions)], dtype=np.int32)),
         )
@@ -118,7 +123,7 @@ def frames(
     size: int = 224,
     resize: str = "crop",
     normalize: bool = True,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
     threads: int = 0,
     limits: Limits | None = None,
     mean: Color = CLIP_MEAN,
@@ -134,7 +139,7 @@ def frames(
         size: side of the square canvas; `resize` "native" ignores it.
         resize: "crop", "letterbox", "stretch" or "native", as for `select`.
         normalize: with mean and std, as dtype; otherwise uint8, 0 to 255.
-        dtype: of normalised frames; float32 where None.
+        dtype: of normalised frames, a floating type of PyTorch or its name; float32 where None.
         threads: of the pixel decoder; 0 takes all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; an opened Video has its own.
 
@@ -147,20 +152,22 @@ def frames(
     """
     import torch
 
+    from ove_codec.ops.inputs import float_dtype
+
+    kind = float_dtype(dtype)
     if frame_ids is not None and num_frames is not None:
         raise ValueError("give frame_ids or num_frames, not both")
     video = PixelSource(source, threads, limits)
     ids = _frame_ids(len(video.packets), frame_ids, num_frames)
     unique, back = np.unique(ids, return_inverse=True)
-    if not normalize:
-        mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    pixels = _core.gather_frames(**video.request(unique), resize=resize, size=size, mean=mean, std=std)
-    out = torch.from_numpy(pixels)
+    request = {**video.request(unique), "resize": resize, "size": size}
+    if normalize:
+        out = torch.from_numpy(_core.gather_frames(**request, mean=mean, std=std))
+    else:
+        out = torch.from_numpy(_core.gather_byte_frames(**request))
     if len(unique) != len(ids) or np.any(np.diff(back) != 1):
         out = out[torch.from_numpy(back)]
-    if normalize:
-        return out.to(dtype or torch.float32)
-    return out.mul_(255).add_(0.5).to(torch.uint8)
+    return out.to(kind) if normalize else out
 
 
 def places(video: PixelSource, selection: Selection, at: NDArray[Any], mean: Color, std: Color) -> Places:

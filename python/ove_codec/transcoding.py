@@ -9,7 +9,7 @@ from typing import Any, Literal, overload
 
 from ove_codec import _core
 from ove_codec._files import replacing
-from ove_codec._source import Source
+from ove_codec._source import Source, rereadable
 from ove_codec.limits import Limits
 from ove_codec.video import reads_codec
 
@@ -149,6 +149,7 @@ def transcode(
     suffix = os.path.splitext(os.fspath(target))[1].lower()
     if suffix not in _CONTAINERS:
         raise ValueError(f"{os.fspath(target)}: the suffix must be one of {', '.join(_CONTAINERS)}")
+    _refuse_same_file(source, target)
     damage: _core.DecodeError | None = None
     with replacing(target) as part:
         try:
@@ -168,15 +169,21 @@ def transcode(
     return transcoder.facts
 
 
+def _refuse_same_file(source: Source, target: str | os.PathLike[str]) -> None:
+    """Raises ValueError where writing the target, or what it links to, would replace the source."""
+    file: Any = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
+    named = isinstance(file, str | bytes | os.PathLike) and os.path.exists(file) and os.path.exists(target)
+    if named and os.path.samefile(file, target):
+        raise ValueError(f"{os.fspath(target)}: source and target are one file; name another target")
+
+
 def in_hevc(source: Any, recipe: bool | str | Recipe, threads: int = 0, limits: Limits | None = None) -> Any:
     """A video that ``Video`` reads, for `source`, which may be one that ``ove_codec.open`` gave.
 
     With True as recipe what ``Video`` reads stays as it is, and everything else is transcoded as "reference" says; with
     a recipe, everything is transcoded.
     """
-    source = getattr(source, "source", source)
-    if hasattr(source, "read") and not source.seekable():
-        source = source.read()
+    source = rereadable(getattr(source, "source", source))
     if recipe is False or (recipe is True and reads_codec(_core.stream_info(source)["codec"])):
         return source
     return transcode(source, None, recipe_of(recipe), threads=threads, limits=limits)

@@ -15,7 +15,7 @@ from ove_codec._source import Source as Source
 from ove_codec._source import SourceVideo, position
 from ove_codec.cuda import is_cpu
 from ove_codec.limits import Limits
-from ove_codec.motion_only import MotionVideo
+from ove_codec.motion_only import MotionIndex, MotionVideo, decoded_index
 
 
 def reads_codec(codec: str) -> bool:
@@ -40,6 +40,12 @@ class Video(SourceVideo):
     def index(self) -> _core.VideoIndex:
         """The pictures in display order by their headers alone; reads the video once, without its slice data."""
         return _core.VideoIndex(self.source, limits=self.limits.as_dict())
+
+    @cached_property
+    def pixel_index(self) -> _core.VideoIndex | MotionIndex:
+        """The pictures in display order that pixels can be had of, of any codec that libavcodec knows."""
+        native = reads_codec(self.info["codec"])
+        return self.index if native else decoded_index(self.source, self.limits, self.threads)
 
     def read(self, frame_ids: Iterable[int], *, residual: bool = True) -> Iterator[_core.Picture]:
         """Gives the pictures of some display indices, each once, in ascending order.

@@ -87,7 +87,8 @@ def _over_time(selection: ove_codec.Selection) -> Drawing:
         drawing.rect(left + t * step + 1, bottom - height, step - 2, height, "mark", round=1.5)
         if t % 8 == 0:
             drawing.text(left + (t + 0.5) * step, bottom + 16, str(t), anchor="middle")
-    drawing.text(left + step + 4, top + 8, f"{counts[0]}, kept whole", "soft")
+    kept = "kept whole" if selection.mask[0][selection.valid].all() else "kept first"
+    drawing.text(left + step + 4, top + 8, f"{counts[0]}, {kept}", "soft")
     for value in (0, most):
         drawing.text(left - 8, bottom - value * scale + 4, str(value), anchor="end")
     return drawing

@@ -27,7 +27,7 @@ from ove_codec.cli import (
 )
 
 # What a stream, a file or an argument can be wrong about; anything else is a defect and shows its traceback.
-_EXPECTED = (ove_codec.Error, OSError, ValueError, ModuleNotFoundError)
+_EXPECTED = (ove_codec.Error, OSError, ValueError, ImportError)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
+import stat
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -18,6 +21,7 @@ from ove_codec.transcoding import in_hevc
 from ove_codec.video import Video
 
 T = TypeVar("T")
+_copies: list[Any] = []  # temporary files in use
 Commands = argparse._SubParsersAction  # the type has no public name
 
 
@@ -29,8 +33,31 @@ def add_command(
         name, help=summary, description=options.pop("description", f"{summary[0].upper()}{summary[1:]}."), **options
     )
     parser.set_defaults(run=run)
-    parser.add_argument("file", metavar="FILE", help=f"{reads}: MP4, MOV, Matroska, MPEG-TS, raw, ...")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        type=input_file,
+        help=f"{reads}: MP4, MOV, Matroska, MPEG-TS, raw, ...; - is standard input",
+    )
     return parser
+
+
+def input_file(name: str) -> str:
+    """The path of a file that can be read more than once: `name`, or a temporary copy of what standard input (-) or a
+    pipe gives."""
+    path = "/dev/stdin" if name == "-" else name
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return path  # reading it tells why
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return path
+    copy = tempfile.TemporaryFile()  # noqa: SIM115  to the end of the process
+    _copies.append(copy)
+    with open(path, "rb") as pipe:
+        shutil.copyfileobj(pipe, copy)
+    copy.flush()
+    return f"/dev/fd/{copy.fileno()}"
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

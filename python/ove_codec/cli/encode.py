@@ -64,7 +64,7 @@ def encode(args: argparse.Namespace) -> None:
         tokens = tokenize(args.file, selection, threads=args.threads)
         output = run(load(args.model, args.seed), tokens)
         if part is not None:
-            write(part, output, tokens, selection.frame_ids)
+            write(part, Path(args.out).suffix, output, tokens, selection.frame_ids)
     assert output.last_hidden_state is not None
     shape = list(output.last_hidden_state.shape)
     pooled = None if output.pooler_output is None else list(output.pooler_output.shape)
@@ -133,7 +133,8 @@ def run(model: OVEncoder, tokens: Tokens) -> OVEncoderOutput:
     return output
 
 
-def write(path: Path, output: OVEncoderOutput, tokens: Tokens, frame_ids: np.ndarray[Any, Any]) -> None:
+def write(path: Path, suffix: str, output: OVEncoderOutput, tokens: Tokens, frame_ids: np.ndarray[Any, Any]) -> None:
+    """Writes the form that `suffix` names; `path`, which may be a device, may have another."""
     arrays: dict[str, Any] = {
         "last_hidden_state": output.last_hidden_state.numpy(),
         "positions": tokens.positions.numpy().astype(np.int32),
@@ -141,10 +142,11 @@ def write(path: Path, output: OVEncoderOutput, tokens: Tokens, frame_ids: np.nda
     }
     if output.pooler_output is not None:
         arrays["pooler_output"] = output.pooler_output.numpy()
-    if path.suffix == ".safetensors":
-        from safetensors.numpy import save_file
+    if suffix == ".safetensors":
+        from safetensors.numpy import save
 
-        # It writes the memory of an array as it lies.
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+        # It takes the memory of an array as it lies; what the disk refuses is an OSError here.
+        path.write_bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
     else:
-        np.savez(path, **arrays)
+        with path.open("wb") as out:  # to a name NumPy would add .npz
+            np.savez(out, **arrays)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
@@ -40,7 +44,29 @@ def add_commands(commands: common.Commands[Any]) -> None:
     common.add_json(parser)
 
 
+@contextmanager
+def _ended_tidily() -> Iterator[None]:
+    """While SIGTERM raises SystemExit, so that the unfinished file is removed; in the main thread only."""
+
+    def end(signum: int, frame: Any) -> None:
+        raise SystemExit(128 + signum)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run(args: argparse.Namespace) -> None:
+    with _ended_tidily():
+        _run(args)
+
+
+def _run(args: argparse.Namespace) -> None:
     count = _core.stream_info(args.file)["frame_count"] or None
     with tqdm(total=count, unit=" pictures", delay=0.5, leave=False, disable=None, file=sys.stderr) as bar:
         done = transcode(

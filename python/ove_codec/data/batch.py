@@ -127,10 +127,15 @@ def _labels(clips: Sequence[ClipSample]) -> Tensor | None:
         raise DataError(f"{missing[0].name} has no label, other clips of the batch have: give all one, or label=None")
     arrays = [np.asarray(clip.label) for clip in clips]
     for clip, array in zip(clips, arrays, strict=True):
-        if array.dtype.kind not in "biuf" or array.shape != arrays[0].shape:
+        if array.dtype.kind not in "biuf":
+            raise DataError(
+                f"the label of {clip.name} is {clip.label!r}, no number: pass label=function of the row, which gives "
+                f"its number, such as names.index"
+            )
+        if array.shape != arrays[0].shape:
             raise DataError(
                 f"the label of {clip.name}, {clip.label!r}, does not fit that of {clips[0].name}, {clips[0].label!r}: "
-                f"labels are numbers, or lists of as many"
+                f"all labels are single numbers, or lists of as many"
             )
     stacked = np.stack(arrays)
     return torch.from_numpy(stacked.astype(np.float32 if stacked.dtype.kind == "f" else np.int64))

@@ -175,7 +175,7 @@ class ClipDataset(TokenDataset):
         preset: str = "paper",
         *,
         transcode: bool | str | Recipe = False,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         mean: Color = CLIP_MEAN,
         std: Color = CLIP_STD,
         limits: Limits | None = None,

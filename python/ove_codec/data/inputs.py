@@ -20,7 +20,6 @@ from PIL import Image
 from torch import Tensor
 
 import ove_codec
-from ove_codec import _core
 from ove_codec.data.shards import DataError, Sample
 from ove_codec.models.inputs import collage_tokens, frame_tokens, image_tokens
 from ove_codec.presets import resolve
@@ -233,9 +232,7 @@ KINDS: dict[str, type[Input]] = {
 
 
 def _length(video: ove_codec.Video) -> int:
-    if _core.decodes(video.info["codec"]):
-        return len(video)
-    return int(np.count_nonzero(_core.packet_times(video.source)[1]))
+    return len(getattr(video, "pixel_index", video))
 
 
 def _whole(size: int, patch_size: int) -> int:

@@ -24,6 +24,7 @@ from ove_codec.datasets import places
 from ove_codec.datasets.clips import SUFFIXES, Clip, list_clips
 from ove_codec.datasets.layout import read_manifests
 from ove_codec.limits import Limits
+from ove_codec.ops.inputs import float_dtype
 from ove_codec.selection import Geometry
 from ove_codec.tokens import Tokens
 from ove_codec.transcoding import in_hevc
@@ -84,7 +85,7 @@ class PreparedDataset(TokenDataset):
         source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
         column: str | None = None,
         stored: bool = True,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         limits: Limits | None = None,
         threads: int = 1,
         label: str | Callable[[dict[str, Any]], Any] | None = "label",
@@ -101,7 +102,7 @@ class PreparedDataset(TokenDataset):
         files = [places.join(place, name) for name in shards]
         counts = [len(tokens) for tokens in shards.values()]
         self._stored = stored and self.settings["tokens"] is not None
-        self._dtype = dtype
+        self._dtype = None if dtype is None else float_dtype(dtype)
         self._opening: dict[str, Any] = {"threads": threads, "limits": limits}
         self._clips: dict[str, Clip] | None = None
         if source is not None:

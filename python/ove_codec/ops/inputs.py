@@ -1,4 +1,4 @@
-"""Arrays of any library as tensors."""
+"""Arrays of any library as tensors, and names of types."""
 
 from __future__ import annotations
 
@@ -21,3 +21,18 @@ def as_tensor(array: Any) -> Tensor:
     if not hasattr(array, "__dlpack__"):
         raise TypeError(f"a tensor, or an array with __dlpack__, is needed, not a {type(array).__name__}")
     return torch.from_dlpack(array)
+
+
+def float_dtype(dtype: torch.dtype | str | None) -> torch.dtype:
+    """A floating type of PyTorch, given as such or by its name, "float16" or "torch.float16"; float32 for None.
+
+    Raises ValueError for anything else.
+    """
+    found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    if found is None and dtype is None:
+        return torch.float32
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise ValueError(
+            f"dtype must be a floating type of PyTorch or its name, such as torch.float16 or 'bfloat16', not {dtype!r}"
+        )
+    return found

@@ -126,15 +126,33 @@ class _Clip:
     format: dict[str, Any]
 
 
-def _clips(
+@dataclass(frozen=True)
+class _Request:
+    clips: list[_Clip]
+    positions: Tensor
+    cu_seqlens: Tensor
+    dtype: torch.dtype
+    canvas: dict[str, Any]  # resize, size, patch_size, mean, std
+
+    @property
+    def row_size(self) -> int:
+        return int(3 * self.canvas["patch_size"] ** 2)
+
+
+def _checked(
     planes: list[Tensor],
     formats: list[int],
     sites: list[float],
     positions: Tensor,
     cu_seqlens: Tensor,
+    resize: str,
+    size: int,
+    patch_size: int,
+    mean: list[float],
+    std: list[float],
     dtype: torch.dtype,
-) -> list[_Clip]:
-    """The operator's flat lists, checked: 8 numbers and 2 sites for each clip."""
+) -> _Request:
+    """The operator's arguments, checked; its flat lists have 8 numbers and 2 sites for each clip."""
     count = len(formats) // 8
     if count < 1 or len(formats) != 8 * count or len(sites) != 2 * count or sum(formats[::8]) != len(planes):
         raise ValueError("clips must be at least one, and formats and sites as many")
@@ -181,28 +199,17 @@ def _clips(
             "quarter_turns": turns,
         }
         clips.append(_Clip(clip, low_bits, form))
-    return clips
+    canvas = {"resize": resize, "size": size, "patch_size": patch_size, "mean": tuple(mean), "std": tuple(std)}
+    return _Request(clips, positions, cu_seqlens, dtype, canvas)
 
 
-def _gather_cpu(
-    planes: list[Tensor],
-    formats: list[int],
-    sites: list[float],
-    positions: Tensor,
-    cu_seqlens: Tensor,
-    resize: str,
-    size: int,
-    patch_size: int,
-    mean: list[float],
-    std: list[float],
-    dtype: torch.dtype,
-) -> Tensor:
-    clips = _clips(planes, formats, sites, positions, cu_seqlens, dtype)
-    bounds = cu_seqlens.tolist()
+def _gather_cpu(*arguments: Any) -> Tensor:
+    request = _checked(*arguments)
+    positions, bounds = request.positions, request.cu_seqlens.tolist()
     if bounds[0] != 0 or bounds[-1] != len(positions) or bounds != sorted(bounds):
         raise ValueError(f"cu_seqlens must ascend from 0 to the {len(positions)} positions")
-    rows = np.empty((len(positions), 3 * patch_size**2), np.float32)
-    for clip, begin, end in zip(clips, bounds, bounds[1:], strict=False):
+    rows = np.empty((len(positions), request.row_size), np.float32)
+    for clip, begin, end in zip(request.clips, bounds, bounds[1:], strict=False):
         # Clipped, numbers that int32 does not hold stay off every grid.
         places = np.clip(positions[begin:end].numpy(), -1, 2**31 - 1).astype(np.int32)
         for frame in np.unique(places[:, 0]).tolist():
@@ -212,14 +219,10 @@ def _gather_cpu(
             rows[begin + chosen] = _core.gather_planes(
                 [_samples(plane[frame], clip.low_bits) for plane in clip.planes],
                 places[chosen, 1:],
-                resize=resize,
-                size=size,
-                patch_size=patch_size,
-                mean=(mean[0], mean[1], mean[2]),
-                std=(std[0], std[1], std[2]),
+                **request.canvas,
                 **clip.format,
             )
-    return torch.from_numpy(rows).to(dtype)
+    return torch.from_numpy(rows).to(request.dtype)
 
 
 def _samples(plane: Tensor, low_bits: int) -> NDArray[Any]:
@@ -227,21 +230,9 @@ def _samples(plane: Tensor, low_bits: int) -> NDArray[Any]:
     return np.ascontiguousarray(samples >> low_bits if low_bits else samples)
 
 
-def _gather_cuda(
-    planes: list[Tensor],
-    formats: list[int],
-    sites: list[float],
-    positions: Tensor,
-    cu_seqlens: Tensor,
-    resize: str,
-    size: int,
-    patch_size: int,
-    mean: list[float],
-    std: list[float],
-    dtype: torch.dtype,
-) -> Tensor:
-    clips = _clips(planes, formats, sites, positions, cu_seqlens, dtype)
-    positions, cu_seqlens = positions.contiguous(), cu_seqlens.contiguous()
+def _gather_cuda(*arguments: Any) -> Tensor:
+    request = _checked(*arguments)
+    positions, cu_seqlens = request.positions.contiguous(), request.cu_seqlens.contiguous()
     with cuda.launching(positions.device) as (kernels, stream):
         table = b"".join(
             kernels.clip_descriptor(
@@ -250,45 +241,31 @@ def _gather_cuda(
                 height=clip.planes[0].shape[1],
                 frames=clip.planes[0].shape[0],
                 low_bits=clip.low_bits,
-                resize=resize,
-                size=size,
-                patch_size=patch_size,
-                mean=mean,
-                std=std,
+                **request.canvas,
                 **clip.format,
             )
-            for clip in clips
+            for clip in request.clips
         )
-        rows = positions.new_empty((len(positions), 3 * patch_size**2), dtype=dtype)
+        rows = positions.new_empty((len(positions), request.row_size), dtype=request.dtype)
         descriptors = cuda.upload(table, positions.device)
         kernels.gather_patches(
             descriptors.data_ptr(),
-            len(clips),
-            patch_size,
+            len(request.clips),
+            request.canvas["patch_size"],
             cu_seqlens.data_ptr(),
             positions.data_ptr(),
             len(positions),
-            DTYPES[dtype],
+            DTYPES[request.dtype],
             rows.data_ptr(),
             stream,
         )
     return rows
 
 
-def _gather_fake(
-    planes: list[Tensor],
-    formats: list[int],
-    sites: list[float],
-    positions: Tensor,
-    cu_seqlens: Tensor,
-    resize: str,
-    size: int,
-    patch_size: int,
-    mean: list[float],
-    std: list[float],
-    dtype: torch.dtype,
-) -> Tensor:
-    return positions.new_empty((positions.shape[0], 3 * patch_size**2), dtype=dtype)
+def _gather_fake(*arguments: Any) -> Tensor:
+    positions, patch_size, dtype = arguments[3], arguments[7], arguments[-1]
+    rows: Tensor = positions.new_empty((positions.shape[0], 3 * patch_size**2), dtype=dtype)
+    return rows
 
 
 _gather = torch.library.custom_op(
