@@ -378,9 +378,10 @@ def test_nothing_is_printed(h264: Path, tmp_path: Path, capfd: pytest.CaptureFix
 
 def test_select(h264: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     params: dict[str, Any] = {"num_frames": 6, "size": 56, "budget": 40}
-    hevc = make(tmp_path / "clip.mp4", "hevc")
+    hevc, mpeg4 = (make(tmp_path / f"{codec}.mp4", codec) for codec in ("hevc", "mpeg4"))
     for source, recipe, same in (
-        (h264, True, ove_codec.transcode(h264)),
+        (mpeg4, True, ove_codec.transcode(mpeg4)),
+        (h264, True, h264),
         (h264.read_bytes(), "saliency", ove_codec.transcode(h264, recipe="saliency")),
         (hevc, True, hevc),
         (hevc, "reference", ove_codec.transcode(hevc)),
@@ -393,10 +394,10 @@ def test_select(h264: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         if not isinstance(source, bytes):
             assert len(ove_codec.tokenize(source, found)) == 40
     out = tmp_path / "selection.npz"
-    argv = ["select", str(h264), "--num-frames", "6", "--size", "56", "--budget", "40", "-o", str(out)]
+    argv = ["select", str(mpeg4), "--num-frames", "6", "--size", "56", "--budget", "40", "-o", str(out)]
     for option, recipe in ((["--transcode"], "reference"), (["--transcode", "saliency"], "saliency")):
         assert main(argv + option) == 0, capsys.readouterr().err
-        expected = ove_codec.select(ove_codec.transcode(h264, recipe=recipe), **params)
+        expected = ove_codec.select(ove_codec.transcode(mpeg4, recipe=recipe), **params)
         np.testing.assert_array_equal(ove_codec.Selection.load(out).positions, expected.positions)
     assert main([*argv, "--transcode", "ours"]) == 1
 

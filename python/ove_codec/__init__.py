@@ -1,4 +1,4 @@
-"""Codec-aligned sparse video tokens from HEVC motion and residuals."""
+"""Codec-aligned sparse video tokens from HEVC and H.264 motion and residuals."""
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version

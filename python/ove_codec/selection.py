@@ -383,10 +383,10 @@ def select(
     transcode: bool | str | Recipe = False,
     **params: Any,
 ) -> Selection:
-    """Selects patches of an HEVC video by its motion vectors, residuals or bits.
+    """Selects patches of an HEVC or H.264 video by its motion vectors, residuals or bits.
 
-    H.264, MPEG-4, MPEG-2 and MPEG-1 do with ``residual_weight=0``, by the vectors that libavcodec exports; anything
-    else does with `transcode`.
+    MPEG-4, MPEG-2 and MPEG-1 need ``residual_weight=0``, and are selected by the vectors that libavcodec exports; all
+    others need `transcode`.
 
     Args:
         source: what ``ove_codec.open`` takes, or a video that it opened.
@@ -395,9 +395,9 @@ def select(
             "cuda", a device, or a stream, on which all work is then queued. A GPU needs PyTorch.
         threads: of the decoder; 0 for all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; a video opened by it has its own.
-        transcode: True to convert to HEVC in memory what is of another codec, or the name of a recipe (or a ``Recipe``)
-            to convert whatever it is; see ``ove_codec.transcode``. The selection is of the converted pictures, of which
-            there are as many; where their size is odd they lack the last row or column.
+        transcode: True to convert to HEVC in memory what is neither HEVC nor H.264, or the name of a recipe (or a
+            ``Recipe``) to convert whatever it is; see ``ove_codec.transcode``. The selection is of the converted
+            pictures, of which there are as many; where their size is odd they lack the last row or column.
         **params: overrides of the preset's parameters (see ``ove_codec.presets``).
 
     Returns:

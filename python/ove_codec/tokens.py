@@ -14,8 +14,8 @@ from ove_codec._backend import backend_for
 from ove_codec._colors import CLIP_MEAN as CLIP_MEAN
 from ove_codec._colors import CLIP_STD as CLIP_STD
 from ove_codec._colors import Color as Color
-from ove_codec._pixels import PixelSource
 from ove_codec._jobs import numbered
+from ove_codec._pixels import PixelSource
 from ove_codec._reading import Places
 from ove_codec.limits import Limits
 from ove_codec.selection import Selection

@@ -178,7 +178,7 @@ def _refuse_same_file(source: Source, target: str | os.PathLike[str]) -> None:
 
 
 def in_hevc(source: Any, recipe: bool | str | Recipe, threads: int = 0, limits: Limits | None = None) -> Any:
-    """An HEVC video for `source`, which may be one that ``ove_codec.open`` gave.
+    """A video that ``Video`` reads, for `source`, which may be one that ``ove_codec.open`` gave.
 
     With True as recipe what ``Video`` reads stays as it is, and everything else is transcoded as "reference" says; with
     a recipe, everything is transcoded.

@@ -25,7 +25,7 @@ def reads_codec(codec: str) -> bool:
 
 
 class Video(SourceVideo):
-    """An HEVC video. Iterating gives every picture in display order, decoded in C++ without the GIL.
+    """An HEVC or H.264 video. Iterating gives every picture in display order, decoded in C++ without the GIL.
 
     Every iteration begins at the start of the video. After damage, the pictures that precede it in decoding order are
     given, then the error is raised; where the resolution changes, iteration goes on with pictures of the new size.
@@ -81,10 +81,10 @@ class Video(SourceVideo):
 
 
 def open(source: Source, threads: int = 0, limits: Limits | None = None, *, device: Any = None) -> Video:
-    """Opens an HEVC video: a path, bytes, or a binary file object (read whole if it cannot seek).
+    """Opens an HEVC or H.264 video: a path, bytes, or a binary file object (read whole if it cannot seek).
 
-    H.264, MPEG-4, MPEG-2 and MPEG-1 give a ``MotionVideo``, whose pictures have motion vectors alone; ``has`` tells
-    what there is. Type checkers, which cannot know, are told a ``Video``.
+    MPEG-4, MPEG-2 and MPEG-1 give a ``MotionVideo``, whose pictures have motion vectors alone; ``has`` tells what
+    there is. Type checkers, which cannot know, are told a ``Video``.
 
     `threads` is the number of decoding threads with the caller's, 0 for all cores. With a GPU as `device` (as for
     ``select``) the arrays of its pictures are CUDA tensors, each of which goes up when it is asked for. Reading what

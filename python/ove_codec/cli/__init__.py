@@ -34,8 +34,8 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; the parsed arguments have `run`, a function of themselves."""
     parser = argparse.ArgumentParser(
         prog="ove-codec",
-        description="Codec-aligned sparse video tokens: motion and residuals of HEVC videos, patches selected by them, "
-        "and features of the selected patches.",
+        description="Codec-aligned sparse video tokens: motion and residuals of HEVC and H.264 videos, patches "
+        "selected by them, and features of the selected patches.",
         epilog="Exit status: 0, or 1 after an error in a file or a value, 2 for wrong usage.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {ove_codec.__version__}")

@@ -26,7 +26,7 @@ Commands = argparse._SubParsersAction  # the type has no public name
 
 
 def add_command(
-    commands: Commands[Any], name: str, run: Any, summary: str, *, reads: str = "HEVC video", **options: Any
+    commands: Commands[Any], name: str, run: Any, summary: str, *, reads: str = "HEVC or H.264 video", **options: Any
 ) -> argparse.ArgumentParser:
     """A command that reads one video."""
     parser: argparse.ArgumentParser = commands.add_parser(

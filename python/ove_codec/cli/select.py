@@ -36,7 +36,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
         const=True,
         default=False,
         metavar="RECIPE",
-        help="convert to HEVC in memory first what is of another codec; with the name of a recipe "
+        help="convert to HEVC in memory first what is neither HEVC nor H.264; with the name of a recipe "
         f"({', '.join(RECIPES)}), whatever it is",
     )
     add_selection_options(parser)

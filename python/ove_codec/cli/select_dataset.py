@@ -34,7 +34,8 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "--transcode",
         default="auto",
         metavar="RECIPE",
-        help=f"auto: what is not HEVC; {' or '.join(RECIPES)}: everything; off: nothing (default: %(default)s)",
+        help=f"auto: what is neither HEVC nor H.264; {' or '.join(RECIPES)}: everything; off: nothing "
+        "(default: %(default)s)",
     )
     parser.add_argument("--tokens", choices=("float16", "float32"), help="keep the normalised patches, too")
     parser.add_argument("--video", action="store_true", help="keep the clips, too, in webdataset shards")

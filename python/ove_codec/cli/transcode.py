@@ -1,4 +1,4 @@
-"""`ove-codec transcode`: a video of another codec to HEVC."""
+"""`ove-codec transcode`: a video of any codec to HEVC."""
 
 from __future__ import annotations
 

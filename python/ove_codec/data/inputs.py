@@ -125,7 +125,7 @@ class OcrInput(Input):
 
 @dataclass(frozen=True)
 class CodecInput(Input):
-    """The patches of an HEVC clip that `ove_codec.select` keeps, at most `budget`.
+    """The patches of an HEVC or H.264 clip that `ove_codec.select` keeps, at most `budget`.
 
     `selection` is "compute", in the worker, with `preset` and `params`; "stored", from the sample's .npz as `ove-codec
     select` or `ove-codec pack --select` wrote it; or "auto": stored where there is one. A stored selection must have

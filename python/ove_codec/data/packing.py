@@ -74,8 +74,8 @@ class Packer:
 
     Attributes:
         check: pictures are decoded, and videos opened, before they go in.
-        select: parameters of a selection that is made of every HEVC video and stored beside it; None for none. A
-            record's own selection goes before it.
+        select: parameters of a selection that is made of every HEVC or H.264 video and stored beside it; None for none.
+            A record's own selection goes before it.
         skipped: (file, reason) of what was left out; grows while samples are taken.
     """
 

@@ -7,7 +7,7 @@ Beside ``pretrained`` (a directory that `LMMForConditionalGeneration.save_pretra
 wrote) the model arguments are ``device``, ``dtype``, ``attn_implementation``, ``system_prompt``, ``unreadable_file``,
 settings of `LMMProcessor` (``timestamps``, ``max_length``), fields of `VisionReader` (``video_mode``, ``num_frames``,
 ``video_size``, ...) and, in codec mode, parameters of the selection (``budget``, ...), ``num_frames`` among them.
-Benchmarks whose videos are not HEVC have to be converted for ``video_mode=codec``.
+With ``video_mode=codec`` videos must be HEVC or H.264; convert others first.
 
 What cannot be read is answered with an empty text, which counts as wrong; it is counted in a warning, and listed in
 ``unreadable_file``, one JSON object a line and one file a process.

@@ -57,7 +57,8 @@ class VisionReader:
         mean, std: of R, G and B in [0, 1].
         min_image_patches, max_image_patches: an image keeps its shape as far as sides of whole merge blocks allow, and
             is scaled only as far as these bounds ask (bicubic, antialiased).
-        video_mode: "codec" selects patches (HEVC only); "frames" takes all patches of `num_frames` uniform frames.
+        video_mode: "codec" selects patches (HEVC and H.264 only); "frames" takes all patches of `num_frames`
+            uniform frames.
         video_size, video_resize: size and resize of `ove_codec.select`, in both modes; patches right of and below the
             last whole merge block are left out.
         num_frames: in frames mode.
@@ -168,7 +169,8 @@ class VisionReader:
             start, end: seconds; samples lie in start <= time < end.
 
         Raises:
-            ove_codec.Error: the video is missing, damaged, or not HEVC in codec mode; the message names it.
+            ove_codec.Error: the video is missing, damaged, or neither HEVC nor H.264 in codec mode; the message
+                names it.
             ValueError: nothing is left to take: no picture in the window, no whole block selected.
         """
         if self.video_mode == "codec":

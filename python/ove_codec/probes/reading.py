@@ -126,7 +126,7 @@ def read_frames(
 def read_codec(
     path: str | os.PathLike[str], wanted: CodecRequest, rng: np.random.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The selected patches of an HEVC clip.
+    """The selected patches of an HEVC or H.264 clip.
 
     Args:
         path: of the clip.
@@ -137,7 +137,7 @@ def read_codec(
         (N, 3*p*p) float32 patch rows, normalised, and (N, 3) int64 positions: slot of the picture, row, column.
 
     Raises:
-        ove_codec.Error, OSError: the clip cannot be read, or is not HEVC.
+        ove_codec.Error, OSError: the clip cannot be read, or is neither HEVC nor H.264.
         UnreadableClip: it has no picture, or no patch of it is kept.
     """
     video = ove_codec.open(os.fspath(path), threads=1)
