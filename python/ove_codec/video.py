@@ -104,8 +104,8 @@ def open(source: Source, threads: int = 0, limits: Limits | None = None, *, devi
 def framecrc(source: Source, threads: int = 0, limits: Limits | None = None) -> Iterator[dict[str, int | str]]:
     """Gives, for every coded picture in decoding order, checksums of its motion, residual and quantiser.
 
-    Fields are pictures of their own, and MBAFF frames come as they are stored: `structure` is "frame", "mbaff", "top" or
-    "bottom". `motion_crc32` is the CRC-32 of an int32 little-endian array (h4, w4, 7): pred, then x, y, POC of list 0,
+    Fields are pictures of their own, and MBAFF frames come as they are stored: `structure` is "frame", "mbaff", "top"
+    or "bottom". `motion_crc32` is the CRC-32 of an int32 little-endian array (h4, w4, 7): pred, then x, y, POC of list 0,
     then of list 1; `residual_crc32` that of `residual` as little-endian int16; `qp_crc32` that of an int8 array with
     the luma quantiser of every macroblock (H.264) or smallest coding block (H.265). All as eight hexadecimal digits.
     """
