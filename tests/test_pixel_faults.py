@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support import annexb, ffmpeg
+from support import annexb, ffmpeg
 
 import ove_codec
 
