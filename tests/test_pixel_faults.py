@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support import annexb, ffmpeg
 
 import ove_codec
+from support import annexb, ffmpeg
 
 pytestmark = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="needs ffmpeg with libx265")
 
