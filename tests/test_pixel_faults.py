@@ -98,7 +98,6 @@ def _with_broken_units(path: Path, broken: list[bytes]) -> Path:
     [
         (".h265", "libx265", [b"\x4e\x01\x05\xff"]),  # SEI cut short
         (".h265", "libx265", [b"\x40\x01\x0f\xff\xff"]),  # VPS cut short
-        (".h265", "libx265", [b"\x42\x01\x0f\xff\xff"]),  # SPS cut short
         (".h264", "libx264", [b"\x06\x05\xff\x80"]),  # SEI cut short
     ],
 )
