@@ -38,7 +38,6 @@ def _frames(path: Path, **options: object) -> np.ndarray:
         ("a.avi", ["-c:v", "rawvideo", "-pix_fmt", "yuyv422"]),
         ("a.mov", ["-c:v", "png", "-pix_fmt", "rgba"]),
         ("a.nut", ["-c:v", "rawvideo", "-pix_fmt", "nv12"]),
-        ("b.nut", ["-c:v", "rawvideo", "-pix_fmt", "p010le"]),
         ("c.mkv", ["-c:v", "ffv1", "-pix_fmt", "gray"]),
     ],
 )
