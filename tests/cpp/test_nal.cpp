@@ -87,7 +87,8 @@ TEST_CASE("length-prefixed samples") {
   CHECK(units[0].bytes.size() == 2);
   CHECK(units[1].bytes[0] == 0xCC);
   CHECK_THROWS_AS(NalFraming(2).split(Bytes{0, 3, 1}), InvalidBitstreamError);
-  CHECK_THROWS_AS(NalFraming(4).split(Bytes{0, 0, 0}), InvalidBitstreamError);
+  CHECK_THROWS_AS(NalFraming(4).split(Bytes{0, 0, 1}), InvalidBitstreamError);
+  CHECK(NalFraming(4).split(Bytes{0, 0, 0}).empty());  // padding
   CHECK_THROWS_AS(NalFraming(4).split(Bytes{0xFF, 0xFF, 0xFF, 0xFF, 1}), InvalidBitstreamError);
   CHECK(NalFraming(4).split({}).empty());
 }
