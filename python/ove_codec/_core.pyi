@@ -311,7 +311,7 @@ class HeatPlan(metaclass=_Pybind11Type):
 
 def ranking_plan(
     valid: NDArray[np.bool_], keep_whole: NDArray[np.bool_], params: dict[str, Any]
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, int, int | None]: ...
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, int, int | None, int]: ...
 def keep_patches(
     scores: NDArray[np.float32],
     valid: NDArray[np.bool_],
