@@ -166,9 +166,7 @@ NalFilter::Rules rules_hevc(NalBytes extradata) {
   return {configuration.framing, beside ? replace_hevc_beside : replace_hevc};
 }
 
-NalFilter::Rules rules_h264(NalBytes extradata) {
-  return {h264::parse_configuration(extradata).framing, replace_h264};
-}
+NalFilter::Rules rules_h264(NalBytes extradata) { return {h264::parse_configuration(extradata).framing, replace_h264}; }
 
 }  // namespace
 
