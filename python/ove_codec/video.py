@@ -82,7 +82,9 @@ class Video(SourceVideo):
 
 def open(source: Source, threads: int = 0, limits: Limits | None = None, *, device: Any = None) -> Video:
     """Opens an HEVC or H.264 video: a path, bytes (a uint8 array or tensor too), or a binary file object.
-    File objects that cannot seek, and named pipes, which are waited for, are read whole. Several threads may read one file object.
+
+    File objects that cannot seek, and named pipes, which are waited for, are read whole. Several threads may read one
+    file object.
 
     MPEG-4, MPEG-2 and MPEG-1 give a ``MotionVideo``, whose pictures have motion vectors alone; ``has`` tells what
     there is. Type checkers, which cannot know, are told a ``Video``.
@@ -106,8 +108,8 @@ def framecrc(source: Source, threads: int = 0, limits: Limits | None = None) -> 
     """Gives, for every coded picture in decoding order, checksums of its motion, residual and quantiser.
 
     Fields are pictures of their own, and MBAFF frames come as they are stored: `structure` is "frame", "mbaff", "top"
-    or "bottom". `motion_crc32` is the CRC-32 of an int32 little-endian array (h4, w4, 7): pred, then x, y, POC of list 0,
-    then of list 1; `residual_crc32` that of `residual` as little-endian int16; `qp_crc32` that of an int8 array with
+    or "bottom". `motion_crc32` is the CRC-32 of an int32 little-endian array (h4, w4, 7): pred, then x, y, POC of list
+    0, then of list 1; `residual_crc32` that of `residual` as little-endian int16; `qp_crc32` that of an int8 array with
     the luma quantiser of every macroblock (H.264) or smallest coding block (H.265). All as eight hexadecimal digits.
     """
     limits = limits or Limits()
