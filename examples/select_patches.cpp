@@ -30,7 +30,7 @@ std::vector<std::int64_t> spread(std::int64_t total, std::int64_t count) {
 
 void select_patches(const char* path, std::int64_t budget, std::int64_t pictures) {
   using namespace ove;
-  const auto open = [&] { return media::Demuxer(path, reader::sniff_byte_stream); };
+  const auto open = [&] { return media::Demuxer(path, path, reader::sniff_byte_stream); };
 
   reader::ReaderOptions options;
   options.threads = 0;

@@ -23,17 +23,17 @@ std::size_t find_triple(std::span<const std::uint8_t> data, std::size_t from, st
   return kNone;
 }
 
-std::vector<NalUnit> split_annex_b(std::span<const std::uint8_t> stream, std::size_t most) {
-  std::vector<NalUnit> units;
+// Appends the NAL units that start codes mark, as many as there are to be; `offset` is that of the stream.
+void split_at_start_codes(std::span<const std::uint8_t> stream, std::size_t offset, std::size_t most,
+                          std::vector<NalUnit>& units) {
   std::size_t start = find_triple(stream, 0, 1);
   while (start != kNone && units.size() < most) {
     const std::size_t begin = start + 3;
     start = find_triple(stream, begin, 1);
     std::size_t end = start == kNone ? stream.size() : start;
     while (end > begin && stream[end - 1] == 0) --end;
-    if (end > begin) units.push_back({stream.subspan(begin, end - begin), begin});
+    if (end > begin) units.push_back({stream.subspan(begin, end - begin), offset + begin});
   }
-  return units;
 }
 
 std::vector<NalUnit> split_length_prefixed(std::span<const std::uint8_t> sample, std::size_t length_size,
@@ -49,7 +49,13 @@ std::vector<NalUnit> split_length_prefixed(std::span<const std::uint8_t> sample,
     std::size_t length = 0;
     for (std::size_t i = 0; i < length_size; ++i) length = length << 8 | sample[at++];
     if (length > sample.size() - at) throw InvalidBitstreamError("a NAL unit's length overruns its sample");
-    if (length > 0) units.push_back({sample.subspan(at, length), at});
+    // Some writers put whole byte streams behind a length.
+    const auto unit = sample.subspan(at, length);
+    const std::size_t start = find_triple(unit, 0, 1);
+    std::size_t end = start == kNone ? length : start;
+    while (start != kNone && end > 0 && unit[end - 1] == 0) --end;
+    if (end > 0) units.push_back({unit.first(end), at});
+    if (start != kNone) split_at_start_codes(unit.subspan(start), at + start, most, units);
     at += length;
   }
   return units;
@@ -58,8 +64,10 @@ std::vector<NalUnit> split_length_prefixed(std::span<const std::uint8_t> sample,
 }  // namespace
 
 std::vector<NalUnit> NalFraming::split(std::span<const std::uint8_t> packet, std::size_t most) const {
-  return length_size_ == 0 ? split_annex_b(packet, most)
-                           : split_length_prefixed(packet, static_cast<std::size_t>(length_size_), most);
+  if (length_size_ > 0) return split_length_prefixed(packet, static_cast<std::size_t>(length_size_), most);
+  std::vector<NalUnit> units;
+  split_at_start_codes(packet, 0, most, units);
+  return units;
 }
 
 void NalFraming::append(std::span<const std::uint8_t> nal_unit, std::vector<std::uint8_t>& packet) const {

@@ -22,8 +22,8 @@ class NalFraming {
   explicit NalFraming(int length_size) : length_size_(length_size) {}
 
   // The NAL units of a packet, without empty ones. Zero bytes before and behind a unit that start codes mark belong to
-  // none, and bytes before the first start code are ignored, as is what follows the first `most` units. Throws
-  // InvalidBitstreamError where a length overruns.
+  // none, and bytes before the first start code are ignored, as is what follows the first `most` units. Start codes
+  // behind a length mark units too. Throws InvalidBitstreamError where a length overruns.
   std::vector<NalUnit> split(std::span<const std::uint8_t> packet, std::size_t most = SIZE_MAX) const;
 
   // Appends a NAL unit to a packet. Throws UnsupportedStreamError where its length does not fit.

@@ -1,9 +1,7 @@
 #include "common/slabs.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
-#include <cstring>
 #include <new>
 
 #if defined(__linux__)
@@ -64,30 +62,6 @@ std::byte* map(std::size_t) { return nullptr; }
 void unmap(std::byte*, std::size_t) {}
 #endif
 
-// Free slabs of the process, a few: what was given back goes to the reader of the next video, as the heap does with
-// small memory. Nobody ever waits for the lock, which a process that is forked may find locked for good.
-class SpareSlabs {
- public:
-  std::byte* take() {
-    const std::unique_lock lock(mutex_, std::try_to_lock);
-    return lock && count_ > 0 ? slabs_[--count_] : nullptr;
-  }
-
-  void give(std::byte* slab) {
-    if (const std::unique_lock lock(mutex_, std::try_to_lock); lock && count_ < slabs_.size()) {
-      slabs_[count_++] = slab;
-    } else {
-      unmap(slab, kSlab);
-    }
-  }
-
- private:
-  std::mutex mutex_;
-  std::array<std::byte*, 8> slabs_{};
-  std::size_t count_ = 0;
-};
-constinit SpareSlabs spare_slabs;
-
 }  // namespace
 
 std::shared_ptr<std::byte> Slabs::take(std::size_t size) {
@@ -96,16 +70,13 @@ std::shared_ptr<std::byte> Slabs::take(std::size_t size) {
   const std::lock_guard lock(mutex_);
   if (size_ - used_ < piece) {
     const std::size_t wanted = std::max(kSlab, round_up(piece, kHugePage));
-    std::byte* const spare = wanted == kSlab ? spare_slabs.take() : nullptr;
-    std::byte* const memory = spare ? spare : map(wanted);
+    std::byte* const memory = map(wanted);
     if (!memory) throw std::bad_alloc();
-    slab_.reset(memory, [wanted](std::byte* p) { wanted == kSlab ? spare_slabs.give(p) : unmap(p, wanted); });
+    slab_.reset(memory, [wanted](std::byte* p) { unmap(p, wanted); });
     size_ = wanted;
     used_ = 0;
-    zero_ = !spare;
   }
   std::byte* const begin = slab_.get() + used_;
-  if (!zero_) std::memset(begin, 0, piece);
   used_ += piece;
   return {slab_, begin};
 }

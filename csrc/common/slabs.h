@@ -21,7 +21,6 @@ class Slabs {
   std::mutex mutex_;
   std::shared_ptr<std::byte> slab_;  // that pieces are cut from at the moment
   std::size_t size_ = 0, used_ = 0;
-  bool zero_ = true;  // behind `used_`
 };
 
 }  // namespace ove

@@ -85,7 +85,7 @@ class MotionDerivation {
     std::ptrdiff_t at = base_ + part.y4 * stride_ + part.x4;
     const auto mv = std::bit_cast<std::uint64_t>(motion.mv);  // whole words make wide stores
     for (int y4 = 0; y4 < part.height4; ++y4, at += stride_) {
-      for (int i = 0; i < kWidth4; ++i) std::memcpy(mv_ + at + i, &mv, sizeof(mv));
+      for (int i = 0; i < kWidth4; ++i) std::memcpy(static_cast<void*>(mv_ + at + i), &mv, sizeof(mv));
       std::fill_n(ref_idx_ + at, kWidth4, motion.ref_idx);
     }
   }

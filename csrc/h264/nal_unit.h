@@ -41,8 +41,8 @@ constexpr bool outlasts_picture(std::span<const std::uint8_t> nal_unit) {
          type == NalUnitType::kEndOfStream;
 }
 
-// Whether it tells that a byte stream is H.264: parameter sets and IDR slices, which have a nal_ref_idc, and delimiters,
-// which have none. SEI reads like an H.265 picture of a higher temporal sub-layer (TSA_R).
+// Whether it tells that a byte stream is H.264: parameter sets and IDR slices, which have a nal_ref_idc, and
+// delimiters, which have none. SEI reads like an H.265 picture of a higher temporal sub-layer (TSA_R).
 constexpr bool marks_stream(std::span<const std::uint8_t> nal_unit) {
   if (nal_unit.size() < 2 || (nal_unit[0] & 0x80) != 0) return false;
   const int type = nal_unit[0] & 0x1F, ref_idc = nal_unit[0] >> 5;

@@ -44,6 +44,7 @@ void SyntaxDecoder::finish() {
   finish_picture();
   source_->flush();
   show_due();
+  if (!source_->started()) source_->explain();
 }
 
 void SyntaxDecoder::abandon() {
@@ -70,7 +71,7 @@ void SyntaxDecoder::decode_nal(const NalUnit& unit, const codec::AccessUnitTag& 
   if (is_slice(nal.type)) {
     decode_slice(unit, nal);
   } else if (nal.type == NalUnitType::kVps || nal.type == NalUnitType::kSps || nal.type == NalUnitType::kPps) {
-    source_->take_parameter_set(unit, nal.type);
+    source_->take_parameter_set(unit, nal.type, position);
   } else if (nal.type == NalUnitType::kEndOfSequence || nal.type == NalUnitType::kEndOfBitstream) {
     finish_picture();
     source_->end_sequence();

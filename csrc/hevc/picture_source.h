@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -32,7 +33,7 @@ class PictureSource {
  public:
   virtual ~PictureSource() = default;
 
-  virtual void take_parameter_set(const NalUnit& unit, NalUnitType type) = 0;
+  virtual void take_parameter_set(const NalUnit& unit, NalUnitType type, std::int64_t position) = 0;
   virtual void end_sequence() = 0;
 
   // Whether the picture of this slice segment is decoded, which the first one of a picture decides.
@@ -50,6 +51,8 @@ class PictureSource {
   virtual void complete(const std::shared_ptr<CodecPicture>& picture, const Sps& sps, bool needed_for_output) = 0;
 
   virtual bool started() const = 0;
+  // At the end of a stream that has not started: throws what may be the reason, if anything.
+  virtual void explain() const {}
   // Everything that waits goes to output.
   virtual void flush() = 0;
   // Next picture in output order, null if none is due.
@@ -62,7 +65,7 @@ class StreamSource final : public PictureSource {
  public:
   explicit StreamSource(const codec::DecoderOptions& options) : options_(options) {}
 
-  void take_parameter_set(const NalUnit& unit, NalUnitType type) override;
+  void take_parameter_set(const NalUnit& unit, NalUnitType type, std::int64_t position) override;
   void end_sequence() override { expect_sequence_ = true; }
   bool accepts(const NalContext& nal, bool first_slice_segment) override;
   std::shared_ptr<const ActiveSets> activate(int pps_id, const NalContext& nal) override;
@@ -71,6 +74,9 @@ class StreamSource final : public PictureSource {
   std::shared_ptr<const CodecPicture> collocated(const RefEntry& entry) override;
   void complete(const std::shared_ptr<CodecPicture>& picture, const Sps& sps, bool needed_for_output) override;
   bool started() const override { return active_sps_ != nullptr; }
+  void explain() const override {
+    if (broken_) std::rethrow_exception(broken_);
+  }
   void flush() override { dpb_.flush(); }
   std::shared_ptr<CodecPicture> pop_output() override { return dpb_.pop_output(); }
 
@@ -83,6 +89,7 @@ class StreamSource final : public PictureSource {
   std::array<std::shared_ptr<const codec::Bytes>, 16> vps_;
   std::array<std::shared_ptr<const Sps>, 16> sps_;
   std::array<std::shared_ptr<const Pps>, 64> pps_;
+  std::exception_ptr broken_;  // of an SPS or PPS that cannot be read, as long as no picture needs it
   std::shared_ptr<const Sps> active_sps_;
   // those in use last, kept while the parameter sets stay the same objects
   std::shared_ptr<const ActiveSets> sets_;
@@ -100,7 +107,7 @@ class IndexSource final : public PictureSource {
  public:
   explicit IndexSource(const codec::DecoderOptions& options) : options_(options) {}
 
-  void take_parameter_set(const NalUnit&, NalUnitType) override {}
+  void take_parameter_set(const NalUnit&, NalUnitType, std::int64_t) override {}
   void end_sequence() override {}
   bool accepts(const NalContext& nal, bool first_slice_segment) override;
   std::shared_ptr<const ActiveSets> activate(int pps_id, const NalContext& nal) override;

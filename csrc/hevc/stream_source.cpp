@@ -10,7 +10,7 @@ namespace ove::hevc {
 using codec::Limits;
 
 // A set that is repeated stays the same object.
-void StreamSource::take_parameter_set(const NalUnit& unit, NalUnitType type) {
+void StreamSource::take_parameter_set(const NalUnit& unit, NalUnitType type, std::int64_t position) {
   options_.limits.check(&Limits::max_parameter_set_bytes, std::ssize(unit.bytes),
                         "the number of bytes of a parameter set");
   codec::Bytes nal(unit.bytes.begin(), unit.bytes.end());
@@ -26,10 +26,15 @@ void StreamSource::take_parameter_set(const NalUnit& unit, NalUnitType type) {
   };
   const auto repeats = [&](const auto& set) { return set && set->nal_unit == nal; };
   const auto rbsp = [&] { return to_rbsp(unit.bytes.subspan(kNalHeaderSize)); };
-  if (type == NalUnitType::kSps) {
-    if (std::none_of(sps_.begin(), sps_.end(), repeats)) take(sps_, parse_sps(rbsp(), options_.limits));
-  } else {
-    if (std::none_of(pps_.begin(), pps_.end(), repeats)) take(pps_, parse_pps(rbsp()));
+  try {
+    if (type == NalUnitType::kSps) {
+      if (std::none_of(sps_.begin(), sps_.end(), repeats)) take(sps_, parse_sps(rbsp(), options_.limits));
+    } else {
+      if (std::none_of(pps_.begin(), pps_.end(), repeats)) take(pps_, parse_pps(rbsp()));
+    }
+  } catch (const InvalidBitstreamError& error) {
+    // An additional one may be broken without harm.
+    if (!broken_) broken_ = std::make_exception_ptr(InvalidBitstreamError(error.what(), position));
   }
 }
 
@@ -44,6 +49,7 @@ bool StreamSource::accepts(const NalContext& nal, bool) {
 
 std::shared_ptr<const ActiveSets> StreamSource::activate(int pps_id, const NalContext& nal) {
   const auto& pps = pps_[static_cast<std::size_t>(pps_id)];
+  if (!pps) explain();
   if (!pps)
     throw InvalidBitstreamError("a slice names picture parameter set " + std::to_string(pps_id) + ", which is missing");
   // Inside a sequence an SPS keeps its content: at a CRA picture another one tells of another stream.
@@ -52,6 +58,7 @@ std::shared_ptr<const ActiveSets> StreamSource::activate(int pps_id, const NalCo
   if (starts_sequence(nal.type) || sps_changes_) {
     const auto& sps = sps_[static_cast<std::size_t>(pps->sps_id)];
     if (!sps) {
+      explain();
       throw InvalidBitstreamError("a slice names sequence parameter set " + std::to_string(pps->sps_id) +
                                   ", which is missing");
     }

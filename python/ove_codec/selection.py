@@ -199,7 +199,7 @@ class Selection:
                 if missing := sorted({*_SAVED, "about"} - set(z.files)):
                     raise ValueError(f"it lacks {', '.join(missing)}")
                 about = json.loads(str(z["about"]))
-                arrays = {name: z[name] for name in _SAVED}
+                arrays: dict[str, Any] = {name: z[name] for name in _SAVED}
             geometry = {**about["geometry"], "window": tuple(about["geometry"]["window"])}
         except (ValueError, EOFError, KeyError, TypeError, BadZipFile, zlib.error) as error:
             # NumPy takes a file of no known kind for a pickle.

@@ -81,7 +81,10 @@ class Video(SourceVideo):
 
 
 def open(source: Source, threads: int = 0, limits: Limits | None = None, *, device: Any = None) -> Video:
-    """Opens an HEVC or H.264 video: a path, bytes, or a binary file object (read whole if it cannot seek).
+    """Opens an HEVC or H.264 video: a path, bytes (a uint8 array or tensor too), or a binary file object.
+
+    File objects that cannot seek, and named pipes, which are waited for, are read whole. Several threads may read one
+    file object.
 
     MPEG-4, MPEG-2 and MPEG-1 give a ``MotionVideo``, whose pictures have motion vectors alone; ``has`` tells what
     there is. Type checkers, which cannot know, are told a ``Video``.

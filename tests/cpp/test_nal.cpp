@@ -87,7 +87,20 @@ TEST_CASE("length-prefixed samples") {
   CHECK(units[0].bytes.size() == 2);
   CHECK(units[1].bytes[0] == 0xCC);
   CHECK_THROWS_AS(NalFraming(2).split(Bytes{0, 3, 1}), InvalidBitstreamError);
-  CHECK_THROWS_AS(NalFraming(4).split(Bytes{0, 0, 0}), InvalidBitstreamError);
+  CHECK_THROWS_AS(NalFraming(4).split(Bytes{0, 0, 1}), InvalidBitstreamError);
+  CHECK(NalFraming(4).split(Bytes{0, 0, 0}).empty());  // padding
   CHECK_THROWS_AS(NalFraming(4).split(Bytes{0xFF, 0xFF, 0xFF, 0xFF, 1}), InvalidBitstreamError);
   CHECK(NalFraming(4).split({}).empty());
+}
+
+TEST_CASE("start codes behind a length mark NAL units") {
+  const Bytes sample{0, 0, 0, 14, 0x6E, 9, 0, 0, 0, 1, 0x65, 1, 2, 0, 0, 1, 0x41, 3, 0, 0, 0, 2, 0x41, 4};
+  const auto units = NalFraming(4).split(sample);
+  REQUIRE(units.size() == 4);
+  const std::vector<Bytes> expected{{0x6E, 9}, {0x65, 1, 2}, {0x41, 3}, {0x41, 4}};
+  for (std::size_t i = 0; i < 4; ++i) {
+    CHECK(Bytes(units[i].bytes.begin(), units[i].bytes.end()) == expected[i]);
+    CHECK(sample[units[i].offset] == expected[i][0]);
+  }
+  CHECK(NalFraming(4).split(sample, 2).size() == 2);
 }
