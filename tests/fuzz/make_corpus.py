@@ -1,9 +1,11 @@
-"""Makes the seed corpus of the fuzz targets: small streams of the suite's own writers and of libx265.
+"""Makes the seed corpus of the fuzz targets: small streams of the suite's own writers, of libx265 and of libx264.
 
-Usage: make_corpus.py FOLDER. Writes FOLDER/nal and FOLDER/file; the form of an input is told by its fuzz target.
+Usage: make_corpus.py FOLDER. Writes FOLDER/nal, FOLDER/h264_nal and FOLDER/file; each fuzz target tells the form of an
+input.
 """
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,10 +41,19 @@ def configuration_record(stream: bytes) -> bytes:
     return bytes(record)
 
 
-def nal_input(stream: bytes, number: int) -> bytes:
-    """The stream as input of the NAL target, framed in one of the ways."""
+def avc_configuration_record(stream: bytes) -> bytes:
+    """The avcC (ISO/IEC 14496-15, 5.3.3.1) of a stream, with four-byte lengths."""
+    sets = [[unit for unit in nal_units(stream) if unit[0] & 31 == kind] for kind in (7, 8)]
+    record = bytes([1, *sets[0][0][1:4], 0xFF])
+    for mark, units in zip((0xE0, 0), sets, strict=True):
+        record += bytes([mark | len(units)]) + b"".join(len(unit).to_bytes(2, "big") + unit for unit in units)
+    return record
+
+
+def nal_input(stream: bytes, number: int, record: Callable[[bytes], bytes] = configuration_record) -> bytes:
+    """The stream as input of a NAL target, framed in one of the ways."""
     flags, pattern = FRAMINGS[number % len(FRAMINGS)]
-    extradata = configuration_record(stream) if flags & 3 == 2 else b""
+    extradata = record(stream) if flags & 3 == 2 else b""
     return bytes([flags, pattern]) + len(extradata).to_bytes(2, "big") + extradata + stream
 
 
@@ -76,6 +87,29 @@ def small_clips(all_tools: bool) -> list[Clip]:
     return clips
 
 
+# Parameters of libx264: entropy coding, fields, transforms, direct modes, weights, slices.
+X264 = (
+    "cabac=1:bframes=3:b-adapt=0:8x8dct=1",
+    "cabac=0:bframes=2:b-adapt=0:direct=temporal:partitions=all",
+    "cabac=1:interlaced=1:bframes=2:direct=temporal",
+    "cabac=0:interlaced=1:bframes=0:slices=3",
+    "cabac=1:qp=0:8x8dct=1:bframes=1",
+    "cabac=1:weightp=2:ref=4:slices=2:direct=spatial:bframes=2:partitions=all",
+    "cabac=1:cqm=jvt:keyint=3:open-gop=1:bframes=2",
+    "cabac=0:qp=51:intra-refresh=1:keyint=4",
+)
+
+
+def h264_streams() -> dict[str, bytes]:
+    streams = {}
+    for n, params in enumerate(X264):
+        for fmt in ("yuv420p", "yuv444p") if n < 2 else ("yuv420p",):
+            command = ["-v", "error", "-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=0.6", "-pix_fmt", fmt]
+            command += ["-c:v", "libx264", "-x264-params", f"threads=1:{params}", "-f", "h264", "-"]
+            streams[f"x264_{n}_{fmt}"], _ = ffmpeg.run(command)
+    return streams
+
+
 def make_corpus(folder: Path, all_tools: bool = True) -> None:
     """Writes the seeds; without `all_tools`, a few that are made in seconds."""
     streams = handmade()
@@ -90,10 +124,14 @@ def make_corpus(folder: Path, all_tools: bool = True) -> None:
             files[path.stem] = path.read_bytes()
             if path.suffix == ".hevc":
                 streams[path.stem] = path.read_bytes()
-    for target in ("nal", "file"):
+    h264 = h264_streams() if ffmpeg.available() else {}
+    files |= h264
+    for target in ("nal", "h264_nal", "file"):
         (folder / target).mkdir(parents=True, exist_ok=True)
     for n, (name, data) in enumerate(sorted(streams.items())):
         (folder / "nal" / name).write_bytes(nal_input(data, n))
+    for n, (name, data) in enumerate(sorted(h264.items())):
+        (folder / "h264_nal" / name).write_bytes(nal_input(data, n, avc_configuration_record))
     for n, (name, data) in enumerate(sorted(files.items())):
         (folder / "file" / name).write_bytes(data + bytes([FLAGS[n % len(FLAGS)]]))
 
