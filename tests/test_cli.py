@@ -112,7 +112,9 @@ def test_info_of_a_raw_stream(stream_folder: Path, capsys: pytest.CaptureFixture
 def test_framecrc(clip: str, capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(capsys, "framecrc", clip).splitlines()
     assert [json.loads(line) for line in lines] == list(ove_codec.framecrc(clip))
-    assert list(json.loads(lines[0])) == ["poc", "width", "height", "motion_crc32", "residual_crc32"]
+    first = json.loads(lines[0])
+    assert list(first) == ["poc", "structure", "width", "height", "motion_crc32", "residual_crc32", "qp_crc32"]
+    assert first["structure"] == "frame"
 
 
 @needs_x265
