@@ -87,6 +87,8 @@ struct PictureHeaders {
   bool resets_order = false;       // no order count from here on is counted from an earlier picture
   // Another decoder may not show all pictures before it, or takes it for their continuation where it is none.
   bool starts_anew = false;
+  // All that it refers to, directly or not, is in the stream. Other pictures are not shown.
+  bool complete = true;
   Dropping dropping = Dropping::kFree;
   std::int64_t decode_index = 0;                     // among the coded pictures
   std::vector<std::int64_t> references, collocated;  // decode_index of the pictures that its slices refer to

@@ -54,7 +54,9 @@ void SyntaxDecoder::abandon() {
 }
 
 void SyntaxDecoder::show_due() {
-  while (const std::shared_ptr<Frame> frame = source_->pop_output()) show({frame->output, frame->last});
+  while (const std::shared_ptr<Frame> frame = source_->pop_output()) {
+    if (frame->output->complete) show({frame->output, frame->last});
+  }
 }
 
 // Types of extensions (14, 15, 20, 21), auxiliary pictures (19) and what tells nothing of pictures are skipped.
@@ -230,6 +232,8 @@ void SyntaxDecoder::finish_picture(bool before_second) {
   ShownFrame shown = make_shown(before_second);
   const std::shared_ptr<CodecPicture> frame = shown.frame;
   task_->set_shown(std::move(shown));
+  source_->headers_read(*picture);
+  if (frame) frame->complete &= picture->complete;
   submit(std::move(task_));
   first_field_.reset();
   const bool by_display = options().order == codec::Order::kDisplay;

@@ -37,6 +37,8 @@ class PictureSource {
                      const codec::AccessUnitTag& tag) = 0;
   // Sets the reference lists of a slice, and what temporal and spatial direct prediction read.
   virtual void add_slice(SliceContext& context, const Sps& sps, Slice& slice, CodedPicture& picture) = 0;
+  // All slices of a picture are there.
+  virtual void headers_read(CodedPicture&) {}
   // Takes in a picture whose slices are complete.
   virtual void complete(const std::shared_ptr<CodedPicture>& picture, const SliceHeader& header, const Sps& sps) = 0;
   // The frame of the last picture is complete; `shown` waits for its turn, unless it is null.
@@ -65,6 +67,7 @@ class StreamSource final : public PictureSource {
   void begin(const SliceHeader& header, const ActiveSets& sets, bool second, CodedPicture& picture,
              const codec::AccessUnitTag& tag) override;
   void add_slice(SliceContext& context, const Sps& sps, Slice& slice, CodedPicture& picture) override;
+  void headers_read(CodedPicture& picture) override;
   void complete(const std::shared_ptr<CodedPicture>& picture, const SliceHeader& header, const Sps& sps) override;
   void complete_frame(std::shared_ptr<CodecPicture> shown, const Sps& sps) override;
   bool follows() const override { return true; }
@@ -102,7 +105,11 @@ class StreamSource final : public PictureSource {
   // Where decoding began without an IDR picture, until there is one, or joined streams meet
   struct Start {
     int poc, frame_num;
-    std::uint32_t recovery_frames;
+    std::uint32_t recovery_frames;  // until pictures are whole; kNever without a recovery point, unless it is all intra
+    std::int64_t decode_index;
+    bool at_recovery_point;
+
+    static constexpr std::uint32_t kNever = UINT32_MAX;
   };
   std::optional<Start> start_;
   bool may_miss_references_ = false;  // of the current picture

@@ -188,7 +188,10 @@ void StreamSource::begin(const SliceHeader& header, const ActiveSets& sets, bool
   const std::array<int, 2> poc = order_.begin(header, sps);
   picture.field_poc = poc;
   picture.poc = std::min(poc[0], poc[1]);
-  if (start) start_ = Start{picture.poc, header.frame_num, recovery_frames_.value_or(0)};
+  if (start || (start_ && start_->recovery_frames > 0 && recovery_frames_)) {
+    start_ = Start{picture.poc, header.frame_num, recovery_frames_.value_or(0), picture.decode_index,
+                   recovery_frames_.has_value()};
+  }
   started_ = true;
   may_miss_references_ = false;
   if (start_) {
@@ -196,6 +199,7 @@ void StreamSource::begin(const SliceHeader& header, const ActiveSets& sets, bool
     if (frames >= start_->recovery_frames) start_->recovery_frames = 0;
     may_miss_references_ = picture.poc < start_->poc || start_->recovery_frames > 0;
   }
+  picture.complete = !may_miss_references_;
   picture.random_access = idr || recovery_frames_ == 0u;
   recovery_frames_.reset();
   picture.resets_order = idr || joint || header.resets_order();
@@ -237,6 +241,16 @@ void StreamSource::add_slice(SliceContext& context, const Sps& sps, Slice& slice
   }
   slice.ref_list = std::move(made.lists);
   slice.field_ref_list = std::move(made.field_lists);
+}
+
+void StreamSource::headers_read(CodedPicture& picture) {
+  if (!start_ || start_->decode_index != picture.decode_index || start_->at_recovery_point) return;
+  if (picture.type == SliceType::kI) {
+    picture.random_access = true;
+  } else {
+    picture.complete = false;
+    start_->recovery_frames = Start::kNever;
+  }
 }
 
 void StreamSource::complete(const std::shared_ptr<CodedPicture>& picture, const SliceHeader& header, const Sps& sps) {

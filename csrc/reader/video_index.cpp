@@ -54,7 +54,7 @@ VideoIndex index_video(media::Demuxer demuxer, const codec::Limits& limits) {
     static_cast<codec::PictureHeaders&>(known) = p;
     known.packet = p.tag.packet;
     for (const codec::Slice& slice : p.slices) known.ref_lists.push_back(slice.ref_list);
-    if (!p.random_access) return;
+    if (!p.random_access && index.decoded.size() > 1) return;  // nothing is read from before the first
     if (!index.random_access.empty() && index.random_access.back().index == p.tag.packet) return;
     index.random_access.push_back(
         {p.tag.packet, p.tag.has_pts ? p.tag.pts : media::kNoTimestamp, p.tag.dts, p.tag.position, p.tag.size});
