@@ -69,6 +69,7 @@ struct PixelDecoder::Impl {
   std::shared_ptr<const std::vector<std::uint8_t>> extradata;
   bool extradata_due = false;
   bool draining = false, ended = false;
+  bool tolerant = false;  // of errors in pictures that are not wanted: those that are tell of damage themselves
 
   Impl(Demuxer source, Options options);
   void open(const Options& options);
@@ -99,6 +100,8 @@ PixelDecoder::Impl::Impl(Demuxer source, Options options)
 void PixelDecoder::Impl::open(const Options& options) {
   codec = make_decoder(*demuxer.impl_->stream->codecpar, demuxer.name(), options.max_luma_samples, filter.get());
   codec->thread_count = options.threads;
+  tolerant = options.incomplete;
+  if (tolerant) codec->err_recognition &= ~AV_EF_EXPLODE;
   const Silence quiet;
   if (options.cuda_device >= 0) {
     if (!has_nvdec(codec->codec)) {
@@ -133,7 +136,8 @@ void PixelDecoder::Impl::send(AVPacket* packet) {
     set_side_data(*packet, AV_PKT_DATA_NEW_EXTRADATA, extradata ? *extradata : demuxer.info().extradata);
   }
   const int code = avcodec_send_packet(codec.get(), packet);
-  if (code < 0 && code != AVERROR_EOF) fail("damaged at or shortly before this place", code);
+  if (code < 0 && code != AVERROR_EOF && !(tolerant && code == AVERROR_INVALIDDATA))
+    fail("damaged at or shortly before this place", code);
 }
 
 void PixelDecoder::Impl::send_bytes(const std::vector<std::uint8_t>& bytes) {
@@ -213,6 +217,8 @@ bool PixelDecoder::next(DecodedPicture& picture) {
     } else if (code == AVERROR_EOF) {
       if (self.broken_end) std::rethrow_exception(self.broken_end);
       self.fail("the picture of packet " + std::to_string(self.missing.front()) + " does not come out of the decoder");
+    } else if (code == AVERROR_INVALIDDATA && self.tolerant) {
+      continue;
     } else if (code < 0) {
       self.fail("damaged at or shortly before this place", code);
     } else {

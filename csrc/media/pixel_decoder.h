@@ -39,6 +39,8 @@ class PixelDecoder {
     std::vector<std::int64_t> dropped;
     // Takes packets apart; null where those that are dropped hold nothing else, and others stay as they are.
     std::shared_ptr<PacketFilter> filter;
+    // Some pictures of the sections refer to what the stream does not have. None of them is wanted.
+    bool incomplete = false;
     int threads = 0;       // 0: as many as there are cores
     int cuda_device = -1;  // not -1: NVDEC decodes there; what it does not know, the CPU does
     std::int64_t max_luma_samples = std::int64_t{1} << 26;  // of a picture

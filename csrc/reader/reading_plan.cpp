@@ -150,6 +150,7 @@ media::PixelDecoder::Options pixel_plan(const VideoIndex& index, const std::vect
       const bool kept = needed[at(i)] || d.dropping == codec::Dropping::kNever ||
                         (d.dropping == codec::Dropping::kUnlessCounted && counted_from);
       if (!kept) plan.dropped.push_back(d.packet);
+      plan.incomplete |= !d.complete;
       if (d.resets_order) counted_from = false;
     }
   }
