@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -112,7 +113,8 @@ class StreamSource final : public PictureSource {
     static constexpr std::uint32_t kNever = UINT32_MAX;
   };
   std::optional<Start> start_;
-  bool may_miss_references_ = false;  // of the current picture
+  bool may_miss_references_ = false;   // of the current picture
+  std::set<std::int64_t> incomplete_;  // decode_index of pictures since the start
 };
 
 // Some pictures of a stream that was indexed before, in decoding order. Parameter sets in the stream are not looked at.

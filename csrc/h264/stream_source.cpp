@@ -176,6 +176,7 @@ void StreamSource::begin(const SliceHeader& header, const ActiveSets& sets, bool
   if (idr) {
     prev_ref_frame_num_ = 0;
     start_.reset();
+    incomplete_.clear();
   } else if (start) {
     dpb_.restart();
     order_ = OrderCounter();
@@ -199,7 +200,6 @@ void StreamSource::begin(const SliceHeader& header, const ActiveSets& sets, bool
     if (frames >= start_->recovery_frames) start_->recovery_frames = 0;
     may_miss_references_ = picture.poc < start_->poc || start_->recovery_frames > 0;
   }
-  picture.complete = !may_miss_references_;
   picture.random_access = idr || recovery_frames_ == 0u;
   recovery_frames_.reset();
   picture.resets_order = idr || joint || header.resets_order();
@@ -244,13 +244,24 @@ void StreamSource::add_slice(SliceContext& context, const Sps& sps, Slice& slice
 }
 
 void StreamSource::headers_read(CodedPicture& picture) {
-  if (!start_ || start_->decode_index != picture.decode_index || start_->at_recovery_point) return;
-  if (picture.type == SliceType::kI) {
-    picture.random_access = true;
-  } else {
-    picture.complete = false;
-    start_->recovery_frames = Start::kNever;
+  if (!start_) return;
+  if (start_->decode_index == picture.decode_index && !start_->at_recovery_point) {
+    if (picture.type == SliceType::kI) {
+      picture.random_access = true;
+    } else {
+      start_->recovery_frames = Start::kNever;
+      may_miss_references_ = true;
+    }
   }
+  if (!may_miss_references_) return;
+  picture.complete = start_->recovery_frames == 0;
+  for (const Slice& slice : picture.slices) {
+    for (const auto& list : slice.ref_list) {
+      for (const RefEntry& entry : list) picture.complete &= entry.decode_index >= 0;
+    }
+  }
+  for (const std::int64_t other : picture.references) picture.complete &= !incomplete_.contains(other);
+  if (!picture.complete) incomplete_.insert(picture.decode_index);
 }
 
 void StreamSource::complete(const std::shared_ptr<CodedPicture>& picture, const SliceHeader& header, const Sps& sps) {
