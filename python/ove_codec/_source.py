@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
 from typing import Any, BinaryIO, ClassVar
@@ -60,7 +61,7 @@ def _read_all(file: Any) -> bytes:
     return b"".join(chunks)
 
 
-class SourceVideo:
+class SourceVideo(ABC):
     """A video that is read from its source again for every iteration; see ``Video``."""
 
     motion_only = False
@@ -106,12 +107,13 @@ class SourceVideo:
     def __iter__(self) -> Iterator[Any]:
         return self._backend.pictures(self._all())
 
+    @abstractmethod
     def _all(self) -> Iterator[Any]:
-        raise NotImplementedError
+        """Every picture in display order, with NumPy arrays."""
 
+    @abstractmethod
     def read(self, frame_ids: Iterable[int], *, residual: bool = True) -> Iterator[Any]:
         """Gives the pictures of some display indices, each once, in ascending order."""
-        raise NotImplementedError
 
     def __getstate__(self) -> dict[str, Any]:
         if not isinstance(self.source, str | PathLike | bytes | bytearray):

@@ -1,0 +1,57 @@
+#include "hevc/pixel_units.h"
+
+#include "bitstream/nal.h"
+#include "codec/limits.h"
+#include "common/error.h"
+#include "hevc/parameter_sets.h"
+
+namespace ove::hevc {
+
+namespace {
+
+// Whether an SPS or PPS of the base layer can be read; of those of other layers libavcodec takes no note.
+bool readable(std::span<const std::uint8_t> nal_unit, bool sps) {
+  if (nal_unit.size() < 2 || (nal_unit[0] & 1) != 0 || nal_unit[1] >> 3 != 0) return true;
+  try {
+    const std::vector<std::uint8_t> rbsp = to_rbsp(nal_unit.subspan(2));
+    if (sps) {
+      parse_sps(rbsp, codec::Limits());
+    } else {
+      parse_pps(rbsp);
+    }
+  } catch (const InvalidBitstreamError&) {
+    return false;
+  } catch (const Error&) {
+    // What this library does not support libavcodec may.
+  }
+  return true;
+}
+
+}  // namespace
+
+bool is_supplementary(std::span<const std::uint8_t> nal_unit) {
+  const int type = nal_unit[0] >> 1 & 0x3F;
+  return (type >= 32 && type <= 34) || type == 39 || type == 40;
+}
+
+// libavcodec wants a VPS of the number that the SPS names, and takes nothing from it: one of a single layer of the Main
+// profile stands for all. The same bytes always, as a changed VPS makes it forget the SPS.
+std::vector<std::uint8_t> for_pixels(std::span<const std::uint8_t> nal_unit) {
+  const int type = nal_unit[0] >> 1 & 0x3F;
+  if (type == 33 || type == 34) {
+    return readable(nal_unit, type == 33) ? std::vector<std::uint8_t>(nal_unit.begin(), nal_unit.end())
+                                          : std::vector<std::uint8_t>();
+  }
+  if (type != 32 || nal_unit.size() < 3) return {};
+  const int id = nal_unit[2] >> 4;
+  std::vector<std::uint8_t> vps = {0x40, 0x01, 0x0C, 0x01, 0xFF, 0xFF, 0x01, 0x60, 0x00, 0x00, 0x03, 0x00,
+                                   0x90, 0x00, 0x00, 0x03, 0x00, 0x00, 0x03, 0x00, 0x5D, 0xF0, 0x24};
+  vps[2] = static_cast<std::uint8_t>(vps[2] | id << 4);
+  return vps;
+}
+
+std::vector<std::uint8_t> for_pixels_beside(std::span<const std::uint8_t> nal_unit) {
+  return (nal_unit[0] >> 1 & 0x3F) == 32 ? std::vector<std::uint8_t>() : for_pixels(nal_unit);
+}
+
+}  // namespace ove::hevc

@@ -1,0 +1,19 @@
+// NAL units as libavcodec's pixel decoder is given them: it refuses packets whose supplementary data is broken, though
+// their pictures are whole.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace ove::hevc {
+
+// Table 7-1: VPS, SPS, PPS, and SEI before and behind a picture.
+bool is_supplementary(std::span<const std::uint8_t> nal_unit);
+
+// What takes the place of such a unit; nothing where it is empty.
+std::vector<std::uint8_t> for_pixels(std::span<const std::uint8_t> nal_unit);
+// Where parameter sets lie beside the packets (hvcC): those stay, and a VPS in a packet adds nothing.
+std::vector<std::uint8_t> for_pixels_beside(std::span<const std::uint8_t> nal_unit);
+
+}  // namespace ove::hevc
