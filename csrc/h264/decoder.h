@@ -5,14 +5,13 @@
 #include <memory>
 #include <span>
 
-#include "bitstream/nal.h"
-#include "codec/decoder.h"
+#include "codec/nal_decoder.h"
 #include "h264/picture_source.h"
 #include "h264/picture_task.h"
 
 namespace ove::h264 {
 
-class SyntaxDecoder final : public codec::Decoder {
+class SyntaxDecoder final : public codec::NalDecoder {
  public:
   explicit SyntaxDecoder(codec::DecoderOptions options = {});
 
@@ -21,11 +20,10 @@ class SyntaxDecoder final : public codec::Decoder {
   bool started() const override { return source_->started(); }
 
  private:
-  void decode_packet(std::span<const std::uint8_t> packet, const codec::AccessUnitTag& tag, std::int64_t& at) override;
   void finish() override;
   void abandon() override;
 
-  void decode_nal(const NalUnit& unit, const codec::AccessUnitTag& tag, std::int64_t position);
+  void decode_nal(const NalUnit& unit, const codec::AccessUnitTag& tag, std::int64_t position) override;
   std::shared_ptr<const ActiveSets> read_header(NalHeader nal, const codec::AccessUnitTag& tag, SliceContext& slice);
   void decode_slice(const NalUnit& unit, NalHeader nal, const codec::AccessUnitTag& tag, std::int64_t position);
   bool is_second_field(const SliceHeader& header) const;
@@ -38,7 +36,6 @@ class SyntaxDecoder final : public codec::Decoder {
 
   bool as_coded() const { return options().as_coded && options().order == codec::Order::kDecoding; }
 
-  NalFraming framing_;
   std::unique_ptr<PictureSource> source_;
   std::unique_ptr<PictureTask> task_;  // of the current picture
   std::shared_ptr<const ActiveSets> last_sets_;

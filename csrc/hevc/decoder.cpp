@@ -11,7 +11,7 @@ namespace ove::hevc {
 
 using codec::Limits;
 
-SyntaxDecoder::SyntaxDecoder(codec::DecoderOptions decoder_options) : codec::Decoder(std::move(decoder_options)) {
+SyntaxDecoder::SyntaxDecoder(codec::DecoderOptions decoder_options) : codec::NalDecoder(std::move(decoder_options)) {
   if (options().wanted) {
     source_ = std::make_unique<IndexSource>(options());
   } else {
@@ -21,22 +21,10 @@ SyntaxDecoder::SyntaxDecoder(codec::DecoderOptions decoder_options) : codec::Dec
 
 void SyntaxDecoder::set_extradata(std::span<const std::uint8_t> extradata) {
   const Configuration configuration = parse_configuration(extradata);
-  framing_ = configuration.framing;
+  set_framing(configuration.framing);
   for (const NalUnit& unit : configuration.nal_units) {
     // Pictures belong to packets, which say which they are.
     if (!is_slice(static_cast<NalUnitType>(unit.bytes[0] >> 1 & 0x3F))) decode_nal(unit, {}, -1);
-  }
-}
-
-void SyntaxDecoder::decode_packet(std::span<const std::uint8_t> packet, const codec::AccessUnitTag& tag,
-                                  std::int64_t& at) {
-  const std::int64_t begin = at;
-  const Limits& limits = options().limits;
-  const auto units = framing_.split(packet, static_cast<std::size_t>(limits.max_nal_units) + 1);
-  limits.check(&Limits::max_nal_units, std::ssize(units), "the number of NAL units of a packet");
-  for (const NalUnit& unit : units) {
-    if (begin >= 0) at = begin + static_cast<std::int64_t>(unit.offset);
-    decode_nal(unit, tag, at);
   }
 }
 

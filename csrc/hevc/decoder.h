@@ -6,14 +6,13 @@
 #include <optional>
 #include <span>
 
-#include "bitstream/nal.h"
-#include "codec/decoder.h"
+#include "codec/nal_decoder.h"
 #include "hevc/picture_source.h"
 #include "hevc/picture_task.h"
 
 namespace ove::hevc {
 
-class SyntaxDecoder final : public codec::Decoder {
+class SyntaxDecoder final : public codec::NalDecoder {
  public:
   explicit SyntaxDecoder(codec::DecoderOptions options = {});
 
@@ -22,18 +21,16 @@ class SyntaxDecoder final : public codec::Decoder {
   bool started() const override { return source_->started(); }
 
  private:
-  void decode_packet(std::span<const std::uint8_t> packet, const codec::AccessUnitTag& tag, std::int64_t& at) override;
   void finish() override;
   void abandon() override;
 
-  void decode_nal(const NalUnit& unit, const codec::AccessUnitTag& tag, std::int64_t position);
+  void decode_nal(const NalUnit& unit, const codec::AccessUnitTag& tag, std::int64_t position) override;
   void decode_slice(const NalUnit& unit, const NalContext& nal);
   void begin_picture(const SliceHeader& header, const NalContext& nal, std::shared_ptr<const ActiveSets> sets);
   void finish_picture();
   std::shared_ptr<const CodecPicture> add_slice(const SliceHeader& header);
   void show_due();
 
-  NalFraming framing_;
   std::unique_ptr<PictureSource> source_;
   std::unique_ptr<PictureTask> task_;  // of the current picture
   bool output_current_ = false;
