@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -432,7 +433,7 @@ def test_only_pictures_that_count_are_read(monkeypatch: pytest.MonkeyPatch) -> N
     read: list[list[int]] = []
     real = _pictures.ArrayPictures.read
 
-    def watched(self: Any, frame_ids: Sequence[int], params: Arrays) -> Iterator[PictureArrays]:
+    def watched(self: Any, frame_ids: Sequence[int], params: Arrays) -> Iterator[Any]:
         read.append(list(frame_ids))
         return real(self, frame_ids, params)
 
@@ -453,10 +454,10 @@ def test_only_pictures_that_count_are_read(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_accumulated_ctus_of_several_sizes_are_refused() -> None:
     scorer = _core.Scorer(resolve("bitcost", {"accumulate": "sum"}), (0, 0, 64, 64), 0)
-    rest: tuple[Any, ...] = (64, 64, (0, 0, 64, 64), 0, False, 8)
-    scorer.accumulate(PictureArrays(*rest, bits=np.ones((2, 2), np.int32), ctb_size=32))
+    counted = PictureArrays(64, 64, (0, 0, 64, 64), 0, False, 8, bits=np.ones((2, 2), np.int32), ctb_size=32)
+    scorer.accumulate(counted)
     with pytest.raises(ValueError, match="ctb_size changes from 32 to 64"):
-        scorer.accumulate(PictureArrays(*rest, bits=np.ones((1, 1), np.int32), ctb_size=64))
+        scorer.accumulate(replace(counted, bits=np.ones((1, 1), np.int32), ctb_size=64))
 
 
 @pytest.mark.threads

@@ -164,7 +164,7 @@ class VideoIndex(metaclass=_Pybind11Type):
     def window(self, frame_ids: Sequence[int]) -> tuple[int, int, int, int] | None: ...
 
 @final
-class Reader(metaclass=_Pybind11Type):
+class PictureIterator(metaclass=_Pybind11Type):
     def __init__(
         self,
         source: _Source,
@@ -245,7 +245,7 @@ def gather_patches(
 ) -> NDArray[np.float32]: ...
 
 @final
-class PlaneReader(metaclass=_Pybind11Type):
+class StagedPictures(metaclass=_Pybind11Type):
     def __init__(
         self,
         source: _Source,

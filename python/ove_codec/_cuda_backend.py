@@ -235,7 +235,7 @@ class Cuda:
         there = np.zeros((len(positions), 3), np.int64)
         there[:, 1:] = positions
         on_device = self.tensor(there)
-        reader = _core.PlaneReader(**chosen.request, cuda_device=(device.index or 0) if decoder == "nvdec" else -1)
+        pictures = _core.StagedPictures(**chosen.request, cuda_device=(device.index or 0) if decoder == "nvdec" else -1)
         chunk = cuda.Upload(_CHUNK_BYTES, device)  # rows that patches touch, of pictures whose rows lie together
         clips: list[bytes] = []  # what the kernel reads of them
         first = 0  # the place of the first one
@@ -243,31 +243,31 @@ class Cuda:
         def send(next_bytes: int) -> None:
             nonlocal chunk, clips
             if clips:
-                if reader.num_kept:
+                if pictures.num_kept:
                     cuda.wait_for_decoder(device)
                 chunk.send()
                 begin, end = int(starts[first]), int(starts[first + len(clips)])
                 bounds = starts[first : first + len(clips) + 1] - begin
                 self._launch(clips, bounds, chosen.patch_size, on_device[begin:end], rows[begin:end])
-            if reader.num_kept:
+            if pictures.num_kept:
                 cuda.synchronize(device)
-                reader.release()
+                pictures.release()
             chunk, clips = cuda.Upload(next_bytes, device), []
 
-        while (place := reader.next()) is not None:
+        while (place := pictures.next()) is not None:
             if clips and place != first + len(clips):
                 send(_CHUNK_BYTES)
             touched = positions[starts[place] : starts[place + 1]]
-            used, clip = reader.stage(touched, chunk.here, chunk.used, chunk.capacity, chunk.there)
+            used, clip = pictures.stage(touched, chunk.here, chunk.used, chunk.capacity, chunk.there)
             if clip is None:
                 send(max(used - chunk.used, _CHUNK_BYTES))
-                used, clip = reader.stage(touched, chunk.here, chunk.used, chunk.capacity, chunk.there)
+                used, clip = pictures.stage(touched, chunk.here, chunk.used, chunk.capacity, chunk.there)
             assert clip is not None
             if not clips:
                 first = place
             chunk.used = used
             clips.append(clip)
-            if reader.num_kept == _KEPT_FRAMES:
+            if pictures.num_kept == _KEPT_FRAMES:
                 send(_CHUNK_BYTES)
         send(0)
 
