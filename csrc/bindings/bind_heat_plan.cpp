@@ -34,9 +34,10 @@ using Addresses = std::map<std::string, std::uintptr_t>;
 
 class Plan {
  public:
-  Plan(const py::dict& params, const std::array<int, 4>& window, int rotation, int ctb_size)
+  Plan(const py::dict& params, const std::array<int, 4>& window, int rotation, bool mirrored,
+       int ctb_size)
       : params_(heat_params(params)),
-        window_(window_of(window, rotation)),
+        window_(window_of(window, rotation, mirrored)),
         plan_(params_, window_, ove::bindings::geometry_of(params, window_), ctb_size) {}
 
   py::bytes tables() const { return bytes_of(plan_.tables()); }
@@ -123,8 +124,8 @@ py::tuple ranking_plan(const Array<bool>& valid, const Array<bool>& keep_whole, 
 
 void bind_heat_plan(py::module_& m) {
   py::class_<Plan> plan(m, "HeatPlan", "What kernels know of a clip, and its pictures as they go up to a GPU.");
-  plan.def(py::init<const py::dict&, const std::array<int, 4>&, int, int>(), py::arg("params"), py::arg("window"),
-           py::arg("rotation"), py::arg("ctb_size"));
+  plan.def(py::init<const py::dict&, const std::array<int, 4>&, int, bool, int>(), py::arg("params"), py::arg("window"),
+           py::arg("rotation") = 0, py::arg("mirrored") = false, py::kw_only(), py::arg("ctb_size"));
   plan.def_property_readonly("tables", &Plan::tables, "What the functions of _cuda take as `tables`.");
   plan.def_property_readonly("block", &Plan::block, "The memory that the tables lie in, to be copied to the GPU.");
   plan.def_property_readonly("most_bytes", &Plan::most_bytes, "Bytes of the largest picture that pack writes.");

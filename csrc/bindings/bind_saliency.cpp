@@ -62,8 +62,8 @@ namespace ove::bindings {
 
 void bind_saliency(py::module_& m) {
   py::class_<Scorer> scorer(m, "Scorer", "Heat and patch scores of the pictures of one clip.");
-  scorer.def(py::init<const py::dict&, const std::array<int, 4>&, int>(), py::arg("params"), py::arg("window"),
-             py::arg("rotation"));
+  scorer.def(py::init<const py::dict&, const std::array<int, 4>&, int, bool>(), py::arg("params"), py::arg("window"),
+             py::arg("rotation") = 0, py::arg("mirrored") = false);
   const auto picture_method = [&](const char* name, auto method, const char* doc) {
     def_with_arrays<Scorer>(scorer, name, method, doc);
   };

@@ -31,7 +31,8 @@ using MaybeArray = std::optional<Array<T>>;
 saliency::HeatParams heat_params(const pybind11::dict& params);
 saliency::RankingParams ranking_params(const pybind11::dict& params);
 Geometry geometry_of(const pybind11::dict& params, const DisplayWindow& window);
-DisplayWindow window_of(const std::array<int, 4>& window, int rotation);
+// `rotation` in clockwise degrees.
+DisplayWindow window_of(const std::array<int, 4>& window, int rotation, bool mirrored);
 
 // A _core.Picture with arrays; throws std::invalid_argument for one of headers alone.
 std::shared_ptr<const codec::CodecPicture> decoded_picture(const pybind11::object& picture);

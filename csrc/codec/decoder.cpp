@@ -59,7 +59,7 @@ void Decoder::submit(std::unique_ptr<PictureTask> task) {
 }
 
 std::shared_ptr<const CodecPicture> Decoder::pop() {
-  for (;;) {
+  while (!thrown_) {
     // While there is input, pictures still at work may stay there, so that all threads have some.
     if (!output_.empty() && !flushed_ && !failed_ && tasks_.hungry(output_.front().last)) return nullptr;
     Output next{nullptr, submitted_ - 1};
@@ -73,11 +73,12 @@ std::shared_ptr<const CodecPicture> Decoder::pop() {
       if (next.picture) return hand_out(std::move(next.picture));
       break;
     }
-    if (!failed_ || failure_) fail(tasks_.failure());
+    fail(tasks_.failure());
     if (!next.picture) break;
   }
-  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
-  return nullptr;
+  if (!failure_) return nullptr;
+  thrown_ = true;
+  std::rethrow_exception(failure_);
 }
 
 void rethrow_at(const Error& error, std::int64_t position) {

@@ -63,8 +63,8 @@ class Decoder {
   void flush();
 
   // Next picture, null if more input is wanted first. Its residual stays as long as what is returned, even where the
-  // decoder keeps the picture for others. After damage, the pictures that precede it in decoding order come
-  // out, then the exception, then nothing.
+  // decoder keeps the picture for others. After damage, or anything else that was thrown, the pictures that
+  // precede it in decoding order come out, then the exception, at every call.
   std::shared_ptr<const CodecPicture> pop();
 
   // Nothing more can be decoded.
@@ -106,7 +106,8 @@ class Decoder {
   std::deque<Output> output_;
   std::int64_t submitted_ = 0;  // pictures given to tasks_
   bool failed_ = false, flushed_ = false;
-  std::exception_ptr failure_;  // of a header; those of slice data lie with tasks_
+  std::exception_ptr failure_;
+  bool thrown_ = false;  // failure_ was, and nothing else comes
 };
 
 // Throws `error`, which is being handled, again with a position, unless it has one.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ove_codec import _core, cuda
 from ove_codec._jobs import numbered
-from ove_codec._reading import Places, Ranked, Reader, Reads, Scored, read_planes
+from ove_codec._reading import Orientation, Places, Ranked, Reader, Reads, Scored, read_planes
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +48,7 @@ class Backend(Protocol):
         reads: Reads,
         params: dict[str, Any],
         window: tuple[int, int, int, int],
-        rotation: int,
+        orientation: Orientation,
         scales: Any,
     ) -> Iterator[Any]:
         """The heat of each slot of `reads` on its canvas, with these scales of the clip or None."""
@@ -96,7 +96,7 @@ class Cpu:
         clip = params["percentile_scope"] == "clip"
         if clip:
             for planes, (_, slot) in zip(read_planes(reader, ids, params), reads, strict=True):
-                scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
+                scorer = scorer or _core.Scorer(params, planes.window, *planes.orientation)
                 planes.give(scorer, "accumulate" if slot is None else "measure")
         # What accumulates goes from picture to picture, in one thread.
         scored = reader.score(ids, params, scorer) if params["accumulate"] == "none" else None
@@ -106,7 +106,7 @@ class Cpu:
         if len(slots) < count:
             values = np.zeros((count, *values.shape[1:]), np.float32)
             values[slots] = scored.values
-        return Scored(values, scored.scorer.scales if clip else None, scored.scorer, scored.window, scored.rotation)
+        return Scored(values, scored.scorer.scales if clip else None, scored.scorer, scored.window, scored.orientation)
 
     def heats(
         self,
@@ -114,10 +114,10 @@ class Cpu:
         reads: Reads,
         params: dict[str, Any],
         window: tuple[int, int, int, int],
-        rotation: int,
+        orientation: Orientation,
         scales: Any,
     ) -> Iterator[Any]:
-        scorer = _core.Scorer(params, window, rotation)
+        scorer = _core.Scorer(params, window, *orientation)
         if scales is not None:
             scorer.set_clip_scales(scales)
         for planes, (_, slot) in zip(read_planes(reader, [i for i, _ in reads], params), reads, strict=True):
@@ -160,17 +160,17 @@ class Cpu:
 
 
 def _scored_one_by_one(reader: Reader, reads: Reads, params: dict[str, Any], scorer: _core.Scorer | None) -> Scored:
-    window, rotation = (0, 0, 0, 0), 0
+    window, orientation = (0, 0, 0, 0), Orientation()
     values = []
     for planes, (_, slot) in zip(read_planes(reader, [i for i, _ in reads], params), reads, strict=True):
-        scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
+        scorer = scorer or _core.Scorer(params, planes.window, *planes.orientation)
         if slot is None:
             planes.give(scorer, "accumulate")
         else:
             values.append(planes.give(scorer, "score"))
-        window, rotation = planes.window, planes.rotation
+        window, orientation = planes.window, planes.orientation
     assert scorer is not None  # reads are never empty, and read_planes gives them all
-    return Scored(np.stack(values), None, scorer, window, rotation)
+    return Scored(np.stack(values), None, scorer, window, orientation)
 
 
 def backend_for(device: Any) -> Backend:

@@ -115,6 +115,8 @@ class Picture(metaclass=_Pybind11Type):
     @property
     def rotation(self) -> int: ...
     @property
+    def mirrored(self) -> bool: ...
+    @property
     def bit_depth(self) -> int: ...
     @property
     def block_unit(self) -> int: ...
@@ -181,7 +183,9 @@ class Reader(metaclass=_Pybind11Type):
 
 @final
 class Scorer(metaclass=_Pybind11Type):
-    def __init__(self, params: dict[str, Any], window: tuple[int, int, int, int], rotation: int) -> None: ...
+    def __init__(
+        self, params: dict[str, Any], window: tuple[int, int, int, int], rotation: int = 0, mirrored: bool = False
+    ) -> None: ...
     def accumulate(
         self,
         *,
@@ -268,7 +272,13 @@ class Scorer(metaclass=_Pybind11Type):
 @final
 class HeatPlan(metaclass=_Pybind11Type):
     def __init__(
-        self, params: dict[str, Any], window: tuple[int, int, int, int], rotation: int, ctb_size: int
+        self,
+        params: dict[str, Any],
+        window: tuple[int, int, int, int],
+        rotation: int = 0,
+        mirrored: bool = False,
+        *,
+        ctb_size: int,
     ) -> None: ...
     @property
     def tables(self) -> bytes: ...
@@ -396,6 +406,7 @@ def gather_planes(
     chroma_shift: tuple[int, int] = ...,
     chroma_site: tuple[float, float] = ...,
     quarter_turns: int = 0,
+    mirrored: bool = False,
     resize: str,
     size: int,
     patch_size: int,

@@ -15,7 +15,7 @@ import torch
 from ove_codec import _core, cuda
 from ove_codec._cuda_scorer import ClipScorer
 from ove_codec._jobs import numbered
-from ove_codec._reading import Places, Planes, Ranked, Reader, Reads, Scored, read_planes
+from ove_codec._reading import Orientation, Places, Planes, Ranked, Reader, Reads, Scored, read_planes
 from ove_codec.ops.patches import DTYPES
 
 # Of decoded rows that go up at a time; a picture that needs more gets it.
@@ -97,13 +97,13 @@ class Cuda:
         scales = None
         if not counted:  # nothing has heat; a picture is read for its size
             planes = next(read_planes(reader, [reads[0][0]], params))
-            scorer = _core.Scorer(params, planes.window, planes.rotation)
+            scorer = _core.Scorer(params, planes.window, *planes.orientation)
             zeros = torch.zeros((count, *scorer.valid().shape), dtype=torch.float32, device=self.device)
             scales = torch.zeros(3, dtype=torch.float32, device=self.device) if whole else None
-            return Scored(zeros, scales, scorer, planes.window, planes.rotation)
+            return Scored(zeros, scales, scorer, planes.window, planes.orientation)
 
         def make(planes: Planes) -> ClipScorer:
-            layout = planes.window, planes.rotation, planes.ctb_size
+            layout = planes.window, planes.orientation, planes.ctb_size
             return ClipScorer(params, *layout, len(counted), len(slots), whole, self.device)
 
         values = torch.empty(0)
@@ -112,14 +112,14 @@ class Cuda:
             found = clip.measure()
             if not done:
                 scales = found if whole else None
-                scorer = _core.Scorer(params, clip.window, clip.rotation)
+                scorer = _core.Scorer(params, clip.window, *clip.orientation)
                 values = torch.empty((len(slots), *scorer.valid().shape), dtype=torch.float32, device=self.device)
             clip.score(values[done : done + len(measured)])
             done += len(measured)
         if len(slots) < count:
             scored, values = values, values.new_zeros((count, *values.shape[1:]))
             values.index_copy_(0, self.tensor(np.array(slots, np.int64)), scored)
-        return Scored(values, scales, scorer, clip.window, clip.rotation)
+        return Scored(values, scales, scorer, clip.window, clip.orientation)
 
     def heats(
         self,
@@ -127,16 +127,16 @@ class Cuda:
         reads: Reads,
         params: dict[str, Any],
         window: tuple[int, int, int, int],
-        rotation: int,
+        orientation: Orientation,
         scales: Any,
     ) -> Iterator[torch.Tensor]:
         counted = _counted(reader, reads, params)
         sampled = len({slot for _, slot in counted})
-        grid = _core.Scorer(params, window, rotation).geometry
+        grid = _core.Scorer(params, window, *orientation).geometry
         canvas = (grid["rows"] * params["patch_size"], grid["columns"] * params["patch_size"])
 
         def make(planes: Planes) -> ClipScorer:
-            layout = window, rotation, planes.ctb_size
+            layout = window, orientation, planes.ctb_size
             return ClipScorer(params, *layout, len(counted), sampled, False, self.device)
 
         cold = deque(slot for _, slot in reads if slot is not None)  # until they are found to have heat

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ove_codec import _core, cuda
-from ove_codec._reading import Planes
+from ove_codec._reading import Orientation, Planes
 
 # Of pictures that are on the GPU at a time, where percentiles do not need the whole clip; a quarter of it for those
 # that are to be added up.
@@ -29,15 +29,15 @@ class ClipScorer:
         self,
         params: dict[str, Any],
         window: tuple[int, int, int, int],
-        rotation: int,
+        orientation: Orientation,
         ctb_size: int,
         pictures: int,
         sampled: int,
         whole: bool,
         device: torch.device,
     ) -> None:
-        self.window, self.rotation, self.device = window, rotation, device
-        self._plan = _core.HeatPlan(params, window, rotation, ctb_size)
+        self.window, self.orientation, self.device = window, orientation, device
+        self._plan = _core.HeatPlan(params, window, *orientation, ctb_size=ctb_size)
         self._accumulates = params["accumulate"] != "none"
         self._left = pictures  # to be taken in
         with cuda.launching(device) as (kernels, _):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ove_codec import _core, cuda, video
-from ove_codec._reading import Array, Planes, Scored
+from ove_codec._reading import Array, Orientation, Planes, Scored
 from ove_codec.limits import Limits
 from ove_codec.motion_only import lacking
 from ove_codec.transcoding import Recipe, in_hevc
@@ -30,11 +30,12 @@ class _VideoReader:
         return np.asarray(self._video.index.type[list(frame_ids)] == "I")
 
     def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
-        video, rotation = self._video, self._video.info["rotation"]
+        video = self._video
+        orientation = Orientation(video.info["rotation"], video.info["mirrored"])
         window = video.index.window(frame_ids)
         if window is None:
             return None
-        scorer = scorer or _core.Scorer(params, window, rotation)
+        scorer = scorer or _core.Scorer(params, window, *orientation)
         values = scorer.score_video(
             video.source,
             index=video.index,
@@ -43,7 +44,7 @@ class _VideoReader:
             limits=video.limits.as_dict(),
             progress=video._progress(len(frame_ids)),
         )
-        return Scored(values, None, scorer, window, rotation)
+        return Scored(values, None, scorer, window, orientation)
 
     def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
         for picture in self._video.read(frame_ids, residual=params["residual_weight"] > 0):
@@ -52,7 +53,7 @@ class _VideoReader:
                 width=picture.coded_width,
                 height=picture.coded_height,
                 window=(x, y, width, height),
-                rotation=picture.rotation,
+                orientation=Orientation(picture.rotation, picture.mirrored),
                 intra=picture.type == "I",
                 arrays=_exported(picture) if picture.motion_only else picture,
             )
@@ -135,7 +136,7 @@ class ArrayPictures:
         ctb_size: int | None,
         pts: Any,
         window: tuple[int, int, int, int] | None,
-        rotation: int,
+        orientation: Orientation,
     ) -> None:
         given = {
             "mv": mv, "residual": residual, "pred": pred, "ref_poc": ref_poc, "poc": poc, "bits": bits, "types": types,
@@ -153,7 +154,7 @@ class ArrayPictures:
         self._bit_depth = bit_depth
         self._ctb_size = ctb_size
         self._window = window
-        self._rotation = rotation
+        self._orientation = orientation
 
     def open(self) -> ArrayPictures:
         return self
@@ -226,7 +227,7 @@ class ArrayPictures:
                 "bit_depth": self._bit_depth,
             }
             window = self._window or (0, 0, width, height)
-            yield Planes(width, height, window, self._rotation, bool(self.intra([i])[0]), arrays)
+            yield Planes(width, height, window, self._orientation, bool(self.intra([i])[0]), arrays)
 
 
 def _known(array: Any) -> Any:

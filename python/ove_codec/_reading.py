@@ -17,6 +17,13 @@ Array = npt.NDArray[Any]
 Reads: TypeAlias = Sequence[tuple[int, int | None]]
 
 
+class Orientation(NamedTuple):
+    """How a coded picture is put up: left and right are exchanged where `mirrored`, then it is turned clockwise."""
+
+    rotation: int = 0  # degrees
+    mirrored: bool = False
+
+
 @dataclass(frozen=True)
 class Planes:
     """What a scorer reads of one picture: its arrays by name, or the picture that has them."""
@@ -24,13 +31,13 @@ class Planes:
     width: int
     height: int
     window: tuple[int, int, int, int]
-    rotation: int
+    orientation: Orientation
     intra: bool
     arrays: dict[str, Any] | _core.Picture
 
     @property
     def layout(self) -> tuple[Any, ...]:
-        return self.width, self.height, self.window, self.rotation
+        return self.width, self.height, self.window, self.orientation
 
     @property
     def ctb_size(self) -> int:
@@ -65,7 +72,7 @@ class Scored:
     scales: Any
     scorer: _core.Scorer
     window: tuple[int, int, int, int]
-    rotation: int
+    orientation: Orientation
 
 
 class Ranked(NamedTuple):
@@ -148,8 +155,8 @@ def read_planes(reader: Reader, frame_ids: Sequence[int], params: dict[str, Any]
         elif planes.layout != layout:
             raise _core.UnsupportedStreamError(
                 f"the picture changes from {layout[0]}x{layout[1]} to {planes.width}x{planes.height} (or its display "
-                f"window or rotation does) at display index {frame_ids[count]}: select from pictures of one size, with "
-                f"frame_ids or start and end"
+                f"window or orientation does) at display index {frame_ids[count]}: select from pictures of one size, "
+                f"with frame_ids or start and end"
             )
         count += 1
         yield planes

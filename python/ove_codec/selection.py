@@ -18,7 +18,7 @@ from numpy.lib.npyio import NpzFile
 from ove_codec import _core
 from ove_codec._backend import CPU, Backend, backend_for
 from ove_codec._pictures import ArrayPictures, VideoPictures
-from ove_codec._reading import Array, Pictures, Reader, Scored, readings
+from ove_codec._reading import Array, Orientation, Pictures, Reader, Scored, readings
 from ove_codec.cuda import lies_on_gpu
 from ove_codec.limits import Limits
 from ove_codec.presets import resolve
@@ -31,10 +31,11 @@ _SAVED = ("frame_ids", "positions", "scores", "mask", "valid")  # arrays in the 
 class Geometry:
     """How a picture comes onto the patch grid.
 
-    The display window ``window`` = (x, y, width, height) of the coded picture, turned clockwise by ``rotation``
-    degrees, has ``source_width`` x ``source_height`` samples. It is scaled to ``resized_width`` x ``resized_height``
-    (half-pixel centres) and laid on the canvas of ``rows`` x ``columns`` patches with its top left corner at
-    (``offset_x``, ``offset_y``): negative where cropped, positive where padded.
+    The display window ``window`` = (x, y, width, height) of the coded picture, left and right exchanged where
+    ``mirrored``, then turned clockwise by ``rotation`` degrees, has ``source_width`` x ``source_height`` samples. It is
+    scaled to ``resized_width`` x ``resized_height`` (half-pixel centres) and laid on the canvas of ``rows`` x
+    ``columns`` patches with its top left corner at (``offset_x``, ``offset_y``): negative where cropped, positive where
+    padded.
     """
 
     resize: str
@@ -50,6 +51,7 @@ class Geometry:
     offset_y: int
     window: tuple[int, int, int, int]
     rotation: int
+    mirrored: bool = False
 
     @property
     def canvas_width(self) -> int:
@@ -155,8 +157,8 @@ class Selection:
         self.wait()
         reader = self._pictures.open()
         reads = readings(reader, self.frame_ids, slots, self.params)
-        window, rotation = self.geometry.window, self.geometry.rotation
-        yield from self._backend.heats(reader, reads, self.params, window, rotation, self.scales)
+        window, orientation = self.geometry.window, Orientation(self.geometry.rotation, self.geometry.mirrored)
+        yield from self._backend.heats(reader, reads, self.params, window, orientation, self.scales)
 
     def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
         """Writes an npz file, or to a binary file object, without pickled objects.
@@ -306,7 +308,7 @@ def scored_pictures(intra: npt.NDArray[np.bool_], params: dict[str, Any]) -> npt
 
 
 def geometry_of(
-    params: dict[str, Any], window: tuple[int, int, int, int], rotation: int, scorer: _core.Scorer
+    params: dict[str, Any], window: tuple[int, int, int, int], orientation: Orientation, scorer: _core.Scorer
 ) -> Geometry:
     """The geometry that `scorer` works with."""
     return Geometry(
@@ -314,7 +316,8 @@ def geometry_of(
         size=params["size"],
         patch_size=params["patch_size"],
         window=window,
-        rotation=rotation,
+        rotation=orientation.rotation,
+        mirrored=orientation.mirrored,
         **scorer.geometry,
     )
 
@@ -353,7 +356,7 @@ def rank_clips(
             scores=clip.scored.values,
             mask=mask,
             valid=valid,
-            geometry=geometry_of(params, clip.scored.window, clip.scored.rotation, clip.scored.scorer),
+            geometry=geometry_of(params, clip.scored.window, clip.scored.orientation, clip.scored.scorer),
             preset=preset,
             params=params,
             scales=clip.scored.scales,
@@ -429,6 +432,7 @@ def select_arrays(
     pts: Any = None,
     window: tuple[int, int, int, int] | None = None,
     rotation: int = 0,
+    mirrored: bool = False,
     preset: str = "paper",
     device: Any = None,
     **params: Any,
@@ -451,6 +455,7 @@ def select_arrays(
         pts: (N,) seconds, for ``start`` and ``end``.
         window: (x, y, width, height) of the display window in the coded picture; None for all of it.
         rotation: clockwise degrees from the coded to the display picture.
+        mirrored: whether left and right are exchanged for display, before the picture is turned.
 
     Any of these may also be a sequence of one array a picture. Everything else is as with ``select``.
     """
@@ -465,6 +470,7 @@ def select_arrays(
     with backend.on(behind_caller=True) if on_gpu else nullcontext():
         pictures = ArrayPictures(
             mv, residual, pred, ref_poc, poc, bits, types,
-            bit_depth=bit_depth, ctb_size=ctb_size, pts=pts, window=window, rotation=rotation,
+            bit_depth=bit_depth, ctb_size=ctb_size, pts=pts, window=window,
+            orientation=Orientation(rotation, mirrored),
         )  # fmt: skip
     return select_pictures(pictures, preset, params, backend)
