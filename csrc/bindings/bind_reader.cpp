@@ -186,6 +186,8 @@ class Reader {
     return {std::move(picture), reader_->demuxer().info().orientation};
   }
 
+  py::dict info() const { return stream_info(reader_->demuxer().info()); }
+
  private:
   const HomeProcess home_;
   std::mutex mutex_;
@@ -390,7 +392,8 @@ void bind_reader(py::module_& m) {
            py::arg("residual") = true, py::arg("limits") = LimitsDict(), py::arg("index") = py::none(),
            py::arg("frame_ids") = std::vector<std::int64_t>())
       .def("__iter__", [](py::object self) { return self; })
-      .def("__next__", &Reader::next);
+      .def("__next__", &Reader::next)
+      .def_property_readonly("info", &Reader::info, "The stream_info of the source.");
 }
 
 }  // namespace ove::bindings

@@ -61,6 +61,7 @@ VideoIndex index_video(media::Demuxer demuxer, const codec::Limits& limits) {
     codec::KnownPicture& known = index.decoded.emplace_back();
     static_cast<codec::PictureHeaders&>(known) = p;
     known.packet = p.tag.packet;
+    index.packet_bytes.push_back(p.tag.size);
     for (const codec::Slice& slice : p.slices) known.ref_lists.push_back(slice.ref_list);
     if (!p.random_access && index.decoded.size() > 1) return;  // nothing is read from before the first
     if (!index.random_access.empty() && index.random_access.back().index == p.tag.packet) return;

@@ -28,6 +28,7 @@ struct VideoIndex {
   std::string codec;                              // FFmpeg's short name
   std::vector<IndexedPicture> pictures;           // display order
   std::vector<codec::KnownPicture> decoded;       // coded pictures, in decoding order
+  std::vector<std::int64_t> packet_bytes;         // by index of `decoded`: the size of the packet that it begins in
   std::vector<media::PacketPlace> random_access;  // their packets, ascending
 
   // Which pictures of `decoded` these need, by all their references or only for the derivation of motion, themselves
