@@ -1,6 +1,7 @@
 #include "media/pixel_decoder.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <exception>
 #include <iterator>
 #include <stdexcept>
@@ -179,7 +180,8 @@ void PixelDecoder::Impl::feed() {
   if (!more) return end();
   position = packet.position;
   const auto known = known_bytes.find(packet.index);
-  if (known != known_bytes.end() && known->second != std::ssize(packet.data)) {
+  // Where reading begins in the middle, the first zero of a start code may belong to the packet, or to the one before.
+  if (known != known_bytes.end() && std::abs(known->second - std::ssize(packet.data)) > 1) {
     fail("packet " + std::to_string(packet.index) +
          " is not the one that was there before: the source has changed; open it anew");
   }

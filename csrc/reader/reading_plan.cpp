@@ -1,6 +1,7 @@
 #include "reader/reading_plan.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 #include <set>
 #include <string>
@@ -72,7 +73,8 @@ std::optional<codec::WantedPicture> ReadingPlan::wanted(const codec::AccessUnitT
   const codec::KnownPicture& known = index_->decoded[at(next_in_packet_)];
   // The packet may also hold a picture that cannot be decoded, such as a RASL picture at the start.
   if (known.packet != packet_) return std::nullopt;
-  if (tag.size != index_->packet_bytes[at(next_in_packet_)]) {
+  // Where reading begins in the middle, the first zero of a start code may belong to the packet, or to the one before.
+  if (std::abs(tag.size - index_->packet_bytes[at(next_in_packet_)]) > 1) {
     throw InvalidBitstreamError("packet " + std::to_string(packet_) +
                                 " is not the one that was there before: the source has changed; open it anew");
   }

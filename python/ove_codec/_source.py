@@ -88,8 +88,8 @@ class SourceVideo(ABC):
         for fact in ("codec", "width", "height", "pixel_format", "time_base"):
             if info[fact] != self.info[fact]:
                 raise _core.DecodeError(
-                    f"{self.name}: its {fact} is {info[fact]}, but was {self.info[fact]} when the video was opened: the "
-                    f"source has changed; open it anew"
+                    f"{self.name}: its {fact} is {info[fact]}, but was {self.info[fact]} when the video was opened: "
+                    "the source has changed; open it anew"
                 )
 
     def has(self, name: str) -> bool:
