@@ -34,8 +34,7 @@ using Addresses = std::map<std::string, std::uintptr_t>;
 
 class Plan {
  public:
-  Plan(const py::dict& params, const std::array<int, 4>& window, int rotation, bool mirrored,
-       int ctb_size)
+  Plan(const py::dict& params, const std::array<int, 4>& window, int rotation, bool mirrored, int ctb_size)
       : params_(heat_params(params)),
         window_(window_of(window, rotation, mirrored)),
         plan_(params_, window_, ove::bindings::geometry_of(params, window_), ctb_size) {}

@@ -67,14 +67,14 @@ py::tuple packet_times(py::handle source) {
 py::dict stream_info(const media::StreamInfo& info) {
   using namespace py::literals;
   return py::dict("container"_a = info.container, "codec"_a = info.codec, "profile"_a = info.profile,
-                  "width"_a = info.width, "height"_a = info.height, "rotation"_a = 90 * info.orientation.quarter_turns, "mirrored"_a = info.orientation.mirrored,
-                  "time_base"_a = pair(info.time_base), "frame_rate"_a = pair(info.frame_rate),
-                  "sample_aspect_ratio"_a = pair(info.sample_aspect_ratio), "start_time"_a = optional(info.start_time),
-                  "duration"_a = optional(info.duration), "frame_count"_a = info.frame_count,
-                  "bit_rate"_a = info.bit_rate, "bit_depth"_a = info.bit_depth, "pixel_format"_a = info.pixel_format,
-                  "color_range"_a = info.color_range, "color_matrix"_a = info.color_matrix,
-                  "color_primaries"_a = info.color_primaries, "color_transfer"_a = info.color_transfer,
-                  "chroma_location"_a = info.chroma_location);
+                  "width"_a = info.width, "height"_a = info.height, "rotation"_a = 90 * info.orientation.quarter_turns,
+                  "mirrored"_a = info.orientation.mirrored, "time_base"_a = pair(info.time_base),
+                  "frame_rate"_a = pair(info.frame_rate), "sample_aspect_ratio"_a = pair(info.sample_aspect_ratio),
+                  "start_time"_a = optional(info.start_time), "duration"_a = optional(info.duration),
+                  "frame_count"_a = info.frame_count, "bit_rate"_a = info.bit_rate, "bit_depth"_a = info.bit_depth,
+                  "pixel_format"_a = info.pixel_format, "color_range"_a = info.color_range,
+                  "color_matrix"_a = info.color_matrix, "color_primaries"_a = info.color_primaries,
+                  "color_transfer"_a = info.color_transfer, "chroma_location"_a = info.chroma_location);
 }
 
 void bind_media(py::module_& m) {

@@ -51,8 +51,8 @@ class PlaneReader {
     }
     if (!more) return std::nullopt;
     if (picture_.on_gpu) kept_.push_back(pictures_->frame());
-    formula_ = tokens::make_patch_formula(picture_.format, orientation_, canvas_geometry(picture_.format, orientation_, canvas_),
-                                          canvas_.normalization);
+    formula_ = tokens::make_patch_formula(
+        picture_.format, orientation_, canvas_geometry(picture_.format, orientation_, canvas_), canvas_.normalization);
     if (formula_.source_width() != source_size_[0] || formula_.source_height() != source_size_[1]) {
       throw std::invalid_argument("the selection is for pictures of " + std::to_string(source_size_[0]) + "x" +
                                   std::to_string(source_size_[1]) + ", those of this video are " +

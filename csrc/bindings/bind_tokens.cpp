@@ -152,8 +152,8 @@ YuvPicture picture_of(const YuvFormat& format, const std::vector<py::array>& pla
 py::array_t<float> gather_planes(const std::vector<py::array>& planes, const Array<std::int32_t>& positions,
                                  int bit_depth, const std::string& matrix, bool full_range,
                                  std::array<int, 2> chroma_shift, std::array<float, 2> chroma_site, int quarter_turns,
-                                 bool mirrored, const std::string& resize, int size, int patch_size, std::array<float, 3> mean,
-                                 std::array<float, 3> std) {
+                                 bool mirrored, const std::string& resize, int size, int patch_size,
+                                 std::array<float, 3> mean, std::array<float, 3> std) {
   if ((planes.size() != 1 && planes.size() != 3) || planes[0].ndim() != 2) {
     throw std::invalid_argument("planes must be one or three arrays of two dimensions");
   }
@@ -200,9 +200,8 @@ void bind_tokens(py::module_& m) {
   m.def(
       "gather_planes", &gather_planes, py::arg("planes"), py::arg("positions"), py::kw_only(), py::arg("bit_depth") = 8,
       py::arg("matrix") = "bt601", py::arg("full_range") = false, py::arg("chroma_shift") = std::array<int, 2>{1, 1},
-      py::arg("chroma_site") = std::array<float, 2>{0, 0.5F}, py::arg("quarter_turns") = 0,
-      py::arg("mirrored") = false, py::arg("resize"),
-      py::arg("size"), py::arg("patch_size"), py::arg("mean") = clip.mean, py::arg("std") = clip.std,
+      py::arg("chroma_site") = std::array<float, 2>{0, 0.5F}, py::arg("quarter_turns") = 0, py::arg("mirrored") = false,
+      py::arg("resize"), py::arg("size"), py::arg("patch_size"), py::arg("mean") = clip.mean, py::arg("std") = clip.std,
       "Normalised patches (N, 3*p*p) float32 of one picture given as its planes, Y, Cb, Cr or R, G, B or Y alone:\n"
       "(H, W) uint8, uint16 above 8 bits. chroma_shift is log2 of luma samples per chroma sample (x, y); chroma_site\n"
       "is where a chroma sample sits among them, 0 the first, 1/2 midway; positions (N, 2) are patch rows and "

@@ -7,8 +7,8 @@ namespace ove {
 
 enum class Resize : std::uint8_t { kCrop, kLetterbox, kStretch, kNative };
 
-// How the coded picture is put up for display: left and right are exchanged where `mirrored`, then the picture is turned
-// clockwise.
+// How the coded picture is put up for display: left and right are exchanged where `mirrored`, then the picture is
+// turned clockwise.
 struct Orientation {
   int quarter_turns = 0;  // 0 to 3
   bool mirrored = false;

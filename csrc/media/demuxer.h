@@ -31,7 +31,7 @@ struct StreamInfo {
   std::int64_t frame_count = 0;            // as the container claims
   std::int64_t bit_rate = 0;               // bits per second, of the video stream, else of the file
   Orientation orientation;
-  int bit_depth = 0;                       // of luma
+  int bit_depth = 0;  // of luma
   std::string pixel_format, color_range, color_matrix, color_primaries, color_transfer,
       chroma_location;  // FFmpeg's names
 };
