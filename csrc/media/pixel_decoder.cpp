@@ -1,8 +1,11 @@
 #include "media/pixel_decoder.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <exception>
+#include <iterator>
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 #include "common/error.h"
@@ -56,6 +59,7 @@ struct PixelDecoder::Impl {
   std::vector<std::int64_t> missing;  // wanted and not yet given, ascending
   std::vector<std::int64_t> dropped;
   std::vector<Section> sections;
+  std::map<std::int64_t, std::int64_t> known_bytes;
   std::size_t section = 0;  // at work
   std::shared_ptr<PacketFilter> filter;
   FrameMemory memory;
@@ -87,6 +91,7 @@ PixelDecoder::Impl::Impl(Demuxer source, Options options)
       missing(std::move(options.wanted)),
       dropped(std::move(options.dropped)),
       sections(std::move(options.sections)),
+      known_bytes(std::move(options.known_bytes)),
       filter(std::move(options.filter)) {
   if (!frame || !kept) throw std::bad_alloc();
   if (options.threads < 0) throw std::invalid_argument("threads must not be negative");
@@ -174,6 +179,12 @@ void PixelDecoder::Impl::feed() {
   }
   if (!more) return end();
   position = packet.position;
+  const auto known = known_bytes.find(packet.index);
+  // Where reading begins in the middle, the first zero of a start code may belong to the packet, or to the one before.
+  if (known != known_bytes.end() && std::abs(known->second - std::ssize(packet.data)) > 1) {
+    fail("packet " + std::to_string(packet.index) +
+         " is not the one that was there before: the source has changed; open it anew");
+  }
   if (packet.extradata != extradata) {
     extradata = packet.extradata;
     extradata_due = true;

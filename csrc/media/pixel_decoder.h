@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -39,6 +40,8 @@ class PixelDecoder {
     std::vector<std::int64_t> dropped;
     // Takes packets apart; null where those that are dropped hold nothing else, and others stay as they are.
     std::shared_ptr<PacketFilter> filter;
+    // Sizes of packets, by their number, as an earlier reading found them: others mean that the source has changed.
+    std::map<std::int64_t, std::int64_t> known_bytes;
     // Some pictures of the sections refer to what the stream does not have. None of them is wanted.
     bool incomplete = false;
     int threads = 0;       // 0: as many as there are cores

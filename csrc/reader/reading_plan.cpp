@@ -1,10 +1,13 @@
 #include "reader/reading_plan.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 #include <set>
+#include <string>
 #include <utility>
 
+#include "common/error.h"
 #include "reader/codecs.h"
 
 namespace ove::reader {
@@ -70,6 +73,11 @@ std::optional<codec::WantedPicture> ReadingPlan::wanted(const codec::AccessUnitT
   const codec::KnownPicture& known = index_->decoded[at(next_in_packet_)];
   // The packet may also hold a picture that cannot be decoded, such as a RASL picture at the start.
   if (known.packet != packet_) return std::nullopt;
+  // Where reading begins in the middle, the first zero of a start code may belong to the packet, or to the one before.
+  if (std::abs(tag.size - index_->packet_bytes[at(next_in_packet_)]) > 1) {
+    throw InvalidBitstreamError("packet " + std::to_string(packet_) +
+                                " is not the one that was there before: the source has changed; open it anew");
+  }
   const Needed& needed = needed_[next_needed_++];
   return codec::WantedPicture{&known, index_->decoded, needed.detail, needed.last_use};
 }
@@ -135,6 +143,9 @@ media::PixelDecoder::Options pixel_plan(const VideoIndex& index, const std::vect
   const std::vector<bool> needed = index.closure(wanted, VideoIndex::Edges::kReferences);
   media::PixelDecoder::Options plan;
   plan.wanted = packets;
+  for (std::size_t i = 0; i < needed.size(); ++i) {
+    if (needed[i]) plan.known_bytes[index.decoded[i].packet] = index.packet_bytes[i];
+  }
   plan.filter = make_packet_filter(stream.codec, stream.extradata);
   for (const Stretch& stretch : stretches(index, needed)) {
     media::PixelDecoder::Section section;
