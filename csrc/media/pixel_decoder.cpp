@@ -235,10 +235,12 @@ bool PixelDecoder::next(DecodedPicture& picture) {
     } else {
       const AVFrame& frame = *self.frame;
       const auto found = std::lower_bound(self.missing.begin(), self.missing.end(), frame.pts);
-      if (found == self.missing.end() || *found != frame.pts) continue;
-      if ((frame.flags & AV_FRAME_FLAG_CORRUPT) || frame.decode_error_flags) {
+      const bool wanted = found != self.missing.end() && *found == frame.pts;
+      const bool damaged = (frame.flags & AV_FRAME_FLAG_CORRUPT) || frame.decode_error_flags;
+      if (damaged && (wanted || self.known_bytes.contains(frame.pts))) {
         self.fail("the picture of packet " + std::to_string(frame.pts) + " is damaged");
       }
+      if (!wanted) continue;
       self.missing.erase(found);
       picture = {frame.pts, view(self.converter.planar(frame, self.demuxer.name()), self.demuxer.name()), nullptr};
       if (picture.yuv.on_gpu) {
