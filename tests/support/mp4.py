@@ -40,15 +40,19 @@ def movie(
     *,
     shown_at: Sequence[int] | None = None,
     edits: Sequence[tuple[int, int]] = (),
+    keys: Sequence[int] | None = None,
 ) -> bytes:
     """One track of the samples of all `tracks`, in order of decoding, with the sample entry of each; the first sample
     of each can be decoded by itself. The `moov` box is last.
+
+    Where `keys` is given, these samples are marked as key frames, instead of the first of each track.
 
     Times are in pictures: `shown_at` are those of the samples (their number where None), of an axis that begins with
     that of the first sample decoded; `edits` (duration, time on that axis) are what is shown, one after the other.
     """
     data = [sample for _, group in tracks for sample in group]
     firsts = [sum(len(group) for _, group in tracks[:i]) for i in range(len(tracks))]
+    marked = firsts if keys is None else keys
     head = box("ftyp", b"isom", bytes(4), b"isom")
     offsets = [len(head) + 8]
     for sample in data[:-1]:
@@ -63,7 +67,7 @@ def movie(
             if shown_at is not None
             else []
         ),
-        full("stss", numbers(len(firsts), *(first + 1 for first in firsts))),
+        full("stss", numbers(len(marked), *(key + 1 for key in marked))),
         full("stsc", numbers(len(chunks)), *chunks),
         full("stsz", numbers(0, len(data), *map(len, data))),
         full("stco", numbers(len(data), *offsets)),
