@@ -66,9 +66,10 @@ struct PixelDecoder::Impl {
   CodecPtr codec;
   FramePtr frame{av_frame_alloc()};
   PlanarConverter converter;
-  PacketPtr kept{av_packet_alloc()};
-  std::exception_ptr broken_end;  // what ended the packets early, thrown after the pictures before it
-  std::int64_t position = -1;     // of the packet sent last
+  std::vector<std::uint8_t> ahead;  // parameter sets for the packet sent next
+  bool sets_due = false;            // those of the section are to be among them
+  std::exception_ptr broken_end;    // what ended the packets early, thrown after the pictures before it
+  std::int64_t position = -1;       // of the packet sent last
   // Of the packet read last, and whether the decoder is yet to get it.
   std::shared_ptr<const std::vector<std::uint8_t>> extradata;
   bool extradata_due = false;
@@ -82,7 +83,6 @@ struct PixelDecoder::Impl {
   void feed();
   void end();
   void send(AVPacket* packet);
-  void send_bytes(const std::vector<std::uint8_t>& bytes);
   [[noreturn]] void fail(const std::string& what, int code = 0) const;
 };
 
@@ -93,7 +93,7 @@ PixelDecoder::Impl::Impl(Demuxer source, Options options)
       sections(std::move(options.sections)),
       known_bytes(std::move(options.known_bytes)),
       filter(std::move(options.filter)) {
-  if (!frame || !kept) throw std::bad_alloc();
+  if (!frame) throw std::bad_alloc();
   if (options.threads < 0) throw std::invalid_argument("threads must not be negative");
   sort_unique(missing);
   sort_unique(dropped);
@@ -106,7 +106,11 @@ void PixelDecoder::Impl::open(const Options& options) {
   codec = make_decoder(*demuxer.impl_->stream->codecpar, demuxer.name(), options.max_luma_samples, filter.get());
   codec->thread_count = options.threads;
   tolerant = options.incomplete;
-  if (tolerant) codec->err_recognition &= ~AV_EF_EXPLODE;
+  if (tolerant) {
+    codec->err_recognition &= ~AV_EF_EXPLODE;
+    // Pictures that libavcodec does not expect to be whole by what the stream says of recovery: the plan knows better.
+    codec->flags |= AV_CODEC_FLAG_OUTPUT_CORRUPT;
+  }
   const Silence quiet;
   if (options.cuda_device >= 0) {
     if (!has_nvdec(codec->codec)) {
@@ -133,7 +137,8 @@ void PixelDecoder::Impl::begin_section() {
   const Section& s = sections[section];
   if (s.begin.index == 0 && demuxer.next_index() == 0) return;
   demuxer.seek(s.begin);
-  if (filter) send_bytes(filter->packet_of(s.parameter_sets));
+  ahead.clear();
+  sets_due = filter != nullptr;
 }
 
 void PixelDecoder::Impl::send(AVPacket* packet) {
@@ -143,14 +148,6 @@ void PixelDecoder::Impl::send(AVPacket* packet) {
   const int code = avcodec_send_packet(codec.get(), packet);
   if (code < 0 && code != AVERROR_EOF && !(tolerant && code == AVERROR_INVALIDDATA))
     fail("damaged at or shortly before this place", code);
-}
-
-void PixelDecoder::Impl::send_bytes(const std::vector<std::uint8_t>& bytes) {
-  if (bytes.empty()) return;
-  av_packet_unref(kept.get());
-  if (av_new_packet(kept.get(), static_cast<int>(bytes.size())) < 0) throw std::bad_alloc();
-  std::copy(bytes.begin(), bytes.end(), kept->data);
-  send(kept.get());
 }
 
 void PixelDecoder::Impl::end() {
@@ -189,16 +186,22 @@ void PixelDecoder::Impl::feed() {
     extradata = packet.extradata;
     extradata_due = true;
     if (filter) filter->set_extradata(extradata ? *extradata : demuxer.info().extradata);
+    ahead.clear();  // the new ones hold all that is needed
   }
+  if (std::exchange(sets_due, false)) ahead = filter->packet_of(sections[section].parameter_sets);
   if (contains(dropped, packet.index)) {
-    if (filter) send_bytes(filter->without_picture(packet.data));
+    if (!filter) return;
+    const std::vector<std::uint8_t> rest = filter->without_picture(packet.data);
+    ahead.insert(ahead.end(), rest.begin(), rest.end());
     return;
   }
   AVPacket& p = *demuxer.impl_->packet;
   p.pts = packet.index;
   p.dts = AV_NOPTS_VALUE;
   filter_for_pixels(filter.get(), p);
-  if (p.size > 0) send(&p);  // the decoder takes an empty packet for the end
+  if (p.size == 0) return;  // the decoder takes an empty packet for the end
+  prepend(ahead, p);
+  send(&p);
 }
 
 void PixelDecoder::Impl::next_section() {
@@ -235,10 +238,12 @@ bool PixelDecoder::next(DecodedPicture& picture) {
     } else {
       const AVFrame& frame = *self.frame;
       const auto found = std::lower_bound(self.missing.begin(), self.missing.end(), frame.pts);
-      if (found == self.missing.end() || *found != frame.pts) continue;
-      if ((frame.flags & AV_FRAME_FLAG_CORRUPT) || frame.decode_error_flags) {
+      const bool wanted = found != self.missing.end() && *found == frame.pts;
+      const bool damaged = frame.decode_error_flags || (!self.tolerant && (frame.flags & AV_FRAME_FLAG_CORRUPT));
+      if (damaged && (wanted || self.known_bytes.contains(frame.pts))) {
         self.fail("the picture of packet " + std::to_string(frame.pts) + " is damaged");
       }
+      if (!wanted) continue;
       self.missing.erase(found);
       picture = {frame.pts, view(self.converter.planar(frame, self.demuxer.name()), self.demuxer.name()), nullptr};
       if (picture.yuv.on_gpu) {

@@ -154,6 +154,9 @@ media::PixelDecoder::Options pixel_plan(const VideoIndex& index, const std::vect
     section.parameter_sets = first_parameter_sets(index, stretch);
     plan.sections.push_back(std::move(section));
 
+    const codec::KnownPicture& first = index.decoded[at(stretch.begin)];
+    const bool starts_inside = !first.resets_order || first.starts_anew;
+    plan.incomplete |= starts_inside && names_what_precedes(stream.codec);
     bool counted_from = false;  // order counts of needed pictures are counted from here on
     for (std::int64_t i = stretch.end; i-- > stretch.begin;) {
       const codec::KnownPicture& d = index.decoded[at(i)];

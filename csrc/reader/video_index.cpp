@@ -1,8 +1,10 @@
 #include "reader/video_index.h"
 
 #include <algorithm>
+#include <map>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "common/error.h"
 #include "reader/video_reader.h"
@@ -51,6 +53,19 @@ void VideoIndex::check_codec(const media::Demuxer& demuxer) const {
                     " when it was opened: the source has changed; open it anew");
 }
 
+namespace {
+
+// With an edit list a sample may come several times at the same time: only reading tells which of the packets it is.
+void forget_ambiguous(std::vector<media::PacketPlace>& places) {
+  std::map<std::pair<std::int64_t, std::int64_t>, int> count;
+  for (const media::PacketPlace& place : places) ++count[{place.position, place.pts}];
+  for (media::PacketPlace& place : places) {
+    if (count[{place.position, place.pts}] > 1) place.position = -1;
+  }
+}
+
+}  // namespace
+
 VideoIndex index_video(media::Demuxer demuxer, const codec::Limits& limits) {
   VideoIndex index;
   index.codec = demuxer.info().codec;
@@ -80,6 +95,7 @@ VideoIndex index_video(media::Demuxer demuxer, const codec::Limits& limits) {
                               .type = p.type,
                               .random_access = p.random_access});
   }
+  forget_ambiguous(index.random_access);
   return index;
 }
 
