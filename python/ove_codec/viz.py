@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from ove_codec._drawing import Pixels, colors
 from ove_codec.selection import Selection
 from ove_codec.tokens import frames
 from ove_codec.video import Source
@@ -30,11 +31,6 @@ _LONGEST, _SHORTEST = 320, 200  # side of a panel in samples, where the canvas c
 _CHUNK = 1 << 28  # bytes of frames held at a time
 _PAPER, _INK, _FAINT, _LINE = (255, 255, 255), (24, 26, 32), (112, 116, 128), (208, 211, 219)
 _MARGIN, _GAP = 20, 8
-
-# Anchors of the colour map at equal distances, dark to light, so that it reads without colour too.
-_ANCHORS = ((6, 6, 24), (52, 16, 96), (128, 30, 108), (204, 58, 66), (246, 128, 28), (252, 206, 84), (255, 255, 224))
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -161,13 +157,6 @@ class Panels:
         kept = np.asarray(Image.fromarray(mask).resize((self.width, self.height), Image.Resampling.NEAREST)) > 0
         rest = 14 + 0.26 * _gray(picture)
         return np.where(kept[..., None], picture, rest).astype(np.uint8)
-
-
-def colors(level: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
-    """Levels 0..1 (...) as red, green and blue, 0..255 (..., 3)."""
-    anchors = np.array(_ANCHORS, np.float64)
-    at = np.linspace(0, 1, len(anchors))
-    return np.stack([np.interp(level, at, anchors[:, c]) for c in range(3)], axis=-1)
 
 
 def check_output(path: str | os.PathLike[str]) -> None:

@@ -99,7 +99,7 @@ def selection_of(args: argparse.Namespace) -> Selection:
     video = common.open_video(args, getattr(args, "transcode", False))
     if "frame_ids" in overrides:
         overrides["frame_ids"] = common.frame_list(overrides["frame_ids"], len(video))
-    return select_patches(video, args.preset, **overrides)
+    return select_patches(video, args.preset, threads=args.threads, progress=None, **overrides)
 
 
 def selection_facts(selection: Selection) -> dict[str, Any]:
