@@ -95,7 +95,7 @@ def _matplotlib() -> Any:
 def _colormap() -> Any:
     from matplotlib.colors import ListedColormap
 
-    return ListedColormap(colors(np.linspace(0, 1, 256)) / 255, name="heat")  # type: ignore[arg-type]
+    return ListedColormap(colors(np.linspace(0, 1, 256)) / 255, name="heat")
 
 
 def _scale(most: float) -> Any:

@@ -18,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from ove_codec._drawing import Pixels, colors
+from ove_codec._drawing import Pixels as Pixels
+from ove_codec._drawing import colors as colors
+from ove_codec._source import SourceVideo
 from ove_codec.selection import Selection
 from ove_codec.tokens import frames
 from ove_codec.video import Source
@@ -58,11 +60,12 @@ class Panels:
     Raises what ``ove_codec.open`` and ``ove_codec.frames`` raise, here or when panels are drawn.
     """
 
-    def __init__(self, source: Source, selection: Selection, *, threads: int = 0) -> None:
+    def __init__(self, source: Source | SourceVideo, selection: Selection, *, threads: int = 0) -> None:
         self.source = source
         self.selection = selection
         self.threads = threads
-        self.seconds = open_video(source, threads=threads).index.pts[selection.frame_ids]
+        self.video: Any = source if isinstance(source, SourceVideo) else open_video(source, threads=threads)
+        self.seconds = self.video.index.pts[selection.frame_ids]
         geometry = selection.geometry
         longest = max(geometry.canvas_width, geometry.canvas_height)
         # A small canvas is drawn larger from the video's own samples, a large one is reduced.

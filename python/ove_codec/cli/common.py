@@ -35,7 +35,7 @@ def add_command(
         "file",
         metavar="FILE",
         type=input_file,
-        help=f"{reads}: MP4, MOV, Matroska, MPEG-TS, raw, ...; - is standard input",
+        help=f"{reads} in any container, or raw; - is standard input",
     )
     return parser
 

@@ -15,6 +15,7 @@ import numpy as np
 
 import ove_codec
 from ove_codec.cli import common
+from ove_codec.cli.writing import check_suffix
 from ove_codec.video import Video
 
 ARRAYS = ("pred", "mv", "ref_poc", "residual", "qp", "cu_size", "skip", "bits")
@@ -47,6 +48,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
 
 
 def extract(args: argparse.Namespace) -> None:
+    check_suffix(args.out, (".npz",))
     names = list(dict.fromkeys(name.strip() for name in args.arrays.split(",")))
     unknown = [name for name in names if name not in ARRAYS]
     if unknown:

@@ -14,6 +14,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "viz",
         viz,
         "draw the video dense, uniformly sampled, as heat and as the selected patches",
+        reads="video",
         description="Draws four panels of one selection: all sampled pictures (dense); whole pictures worth the same "
         "number of tokens, frozen in between (sampled); the fused heat; the patches that are kept (selected). A PNG is "
         "a strip of several times; MP4 (needs PyAV: pip install 'ove_codec[video]'), GIF, WebP and APNG move.",
@@ -22,6 +23,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "-o", "--out", required=True, metavar="OUT.png|.mp4|.gif|.webp|.apng", help="file to write, by its suffix"
     )
     parser.add_argument("--steps", type=int, default=6, metavar="N", help="times in a PNG (default: %(default)s)")
+    select.add_transcode(parser, default="auto")
     select.add_selection_options(parser)
     common.add_threads(parser)
     common.add_json(parser)
@@ -34,8 +36,8 @@ def viz(args: argparse.Namespace) -> None:
     if args.steps < 1:
         raise ValueError(f"--steps must be 1 or more, not {args.steps}")
     with common.replacing(args.out) as part:
-        selection = select.selection_of(args)
-        panels = drawing.Panels(args.file, selection, threads=args.threads)
+        video, selection = select.selection_of(args)
+        panels = drawing.Panels(video, selection, threads=args.threads)
         if part.suffix == ".png":
             size = drawing.save_strip(panels, part, args.steps)
         else:

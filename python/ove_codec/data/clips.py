@@ -202,7 +202,8 @@ class ClipDataset(TokenDataset):
         on_error: str = "raise",
         **params: Unpack[Parameters],
     ) -> None:
-        self.preset, self.params, self.transcode = preset, dict(params), transcode
+        self.preset, self.transcode = preset, transcode
+        self.params: dict[str, Any] = dict(params)
         budget = resolve(preset, self.params)["budget"]
         self._opening: dict[str, Any] = {"threads": threads, "limits": limits}
         self._pixels: dict[str, Any] = {"threads": threads, "dtype": dtype, "mean": mean, "std": std}
