@@ -149,15 +149,22 @@ class Parameters(TypedDict, total=False):
     static_frames: int
 
 
+class _Default:
+    """What signatures show for the default of a parameter: it depends on the preset."""
+
+    def __repr__(self) -> str:
+        return "<preset>"
+
+
 def with_parameters(function: F) -> F:
     """Shows the parameters of a selection in the signature of a function that takes them as `**params`.
 
-    Their default is shown as `...`: it is the preset's.
+    Their default is shown as `<preset>`.
     """
     signature = inspect.signature(function)
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     kind = inspect.Parameter.KEYWORD_ONLY
-    more = [inspect.Parameter(name, kind, default=..., annotation=type_) for name, type_ in _annotations().items()]
+    more = [inspect.Parameter(name, kind, default=_Default(), annotation=type_) for name, type_ in _annotations().items()]
     function.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
     return function
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ def check_suffix(path: str, suffixes: Collection[str]) -> str:
     """The suffix of an output file; ValueError where it is none of these, ModuleNotFoundError where it needs a package
     that is not installed."""
     suffix = Path(path).suffix
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if suffix not in suffixes:
         raise ValueError(f"{path}: its suffix must be one of {', '.join(suffixes)}")
     if suffix == ".parquet":
