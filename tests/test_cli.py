@@ -485,6 +485,19 @@ def test_viz(clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         assert facts["tokens"] == 30
 
 
+@needs_x265
+def test_viz_and_encode_take_every_codec(
+    clip: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.mp4"
+    ffmpeg.run(["-v", "error", "-i", clip, "-c:v", "mpeg4", "-q:v", "3", other])
+    options = [*FEW, "--panels", "motion,blocks", "--steps", "2"]
+    assert "30 of 80" in printed(capsys, "viz", other, "-o", tmp_path / "strip.svg", *options)
+    assert "30 of 80" in printed(capsys, "encode", other, "--model", model, *FEW, "-o", tmp_path / "features.npy")
+    assert np.load(tmp_path / "features.npy").shape == (30, 64)
+    assert "ove-codec transcode" in refused(capsys, "viz", other, "-o", tmp_path / "x.png", "--transcode", "off")
+
+
 # Failures
 
 

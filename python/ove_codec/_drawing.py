@@ -19,7 +19,7 @@ Pixels = npt.NDArray[np.uint8]
 _ANCHORS = ((6, 6, 24), (52, 16, 96), (128, 30, 108), (204, 58, 66), (246, 128, 28), (252, 206, 84), (255, 255, 224))
 _INTRA, _INTER, _SKIP = (246, 128, 28), (62, 96, 168), (34, 38, 52)
 _ARROW, _EDGE = (255, 255, 255), (14, 16, 22)
-_STEP = 16  # luma samples from one arrow to the next
+_ACROSS = 22  # arrows along the shorter side of a picture
 
 
 @dataclass(frozen=True)
@@ -120,19 +120,22 @@ def _motion(picture: Any) -> tuple[Pixels, str, float | None]:
     image, most = _scaled(np.hypot(moved[..., 0], moved[..., 1]), picture)
     canvas = Image.fromarray(np.ascontiguousarray(image))
     draw = ImageDraw.Draw(canvas)
-    for row in range(_STEP // 8, moved.shape[0], _STEP // 4):
-        for column in range(_STEP // 8, moved.shape[1], _STEP // 4):
+    step = max(4, min(moved.shape[:2]) // _ACROSS)  # 4x4 blocks from one arrow to the next
+    for row in range(step // 2, moved.shape[0], step):
+        for column in range(step // 2, moved.shape[1], step):
             dx, dy = moved[row, column].tolist()
             if dx * dx + dy * dy >= 1:
-                _arrow(draw, 4 * column, 4 * row, dx, dy)
+                _arrow(draw, (4 * column, 4 * row), (dx, dy), 4 * step)
     return np.asarray(canvas), "length of the vectors in luma samples", most
 
 
-def _arrow(draw: ImageDraw.ImageDraw, x: float, y: float, dx: float, dy: float) -> None:
-    """A line of at most twice the distance of arrows, ending at (x, y), with a dot there."""
-    scale = min(1.0, 2 * _STEP / float(np.hypot(dx, dy)))
-    draw.line((x - dx * scale, y - dy * scale, x, y), _ARROW, 1)
-    draw.rectangle((x - 1, y - 1, x + 1, y + 1), _ARROW)
+def _arrow(draw: ImageDraw.ImageDraw, end: tuple[int, int], moved: tuple[float, float], step: int) -> None:
+    """A line of at most the distance of two arrows, with a dot at its end; thicker where arrows are farther apart."""
+    x, y = end
+    scale = min(1.0, 2 * step / float(np.hypot(*moved)))
+    thick = max(1, step // 16)
+    draw.line((x - moved[0] * scale, y - moved[1] * scale, x, y), _ARROW, thick)
+    draw.rectangle((x - thick, y - thick, x + thick, y + thick), _ARROW)
 
 
 def _residual(picture: Any) -> tuple[Pixels, str, float | None]:

@@ -164,7 +164,9 @@ def with_parameters(function: F) -> F:
     signature = inspect.signature(function)
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     kind = inspect.Parameter.KEYWORD_ONLY
-    more = [inspect.Parameter(name, kind, default=_Default(), annotation=type_) for name, type_ in _annotations().items()]
+    more = [
+        inspect.Parameter(name, kind, default=_Default(), annotation=type_) for name, type_ in _annotations().items()
+    ]
     function.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
     return function
 
