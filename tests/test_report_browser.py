@@ -219,8 +219,18 @@ def test_failures_are_searched_and_sorted(page: browser.Page, stream_folder: Pat
         page.press(letter, ord(letter.upper()), letter)
     found = page.value(visible)
     assert found == ["27.mp4", "24.mp4", "21.mp4", "12.mp4"]
-    assert page.value("document.querySelector('.search output').textContent") == f"{len(found)} of 41"
+    assert page.value("document.querySelector('output[for=filter]').textContent") == f"{len(found)} of 41"
     assert page.complaints == []
+
+
+def test_clips_are_sorted_by_numbers(page: browser.Page, path: Path) -> None:
+    page.open(path, WIDTHS["desk"])
+    press = "[...document.querySelectorAll('#list th button')].find(b => b.textContent === 'seconds')"
+    seconds = "[...document.querySelectorAll('#list tbody tr')].map(row => parseFloat(row.cells[4].textContent))"
+    for direction in (1, -1):
+        page.value(f"{press}.click()")
+        found = page.value(seconds)
+        assert len(found) > 1 and found == sorted(found, reverse=direction < 0)
 
 
 def test_nothing_in_a_name_runs(page: browser.Page, path: Path) -> None:
