@@ -164,7 +164,7 @@ def test_without_a_mouse(page: browser.Page, path: Path) -> None:
         assert page.value("getComputedStyle(document.activeElement).outlineStyle") == "solid"
         if order[-1] == "Sampled picture":
             break
-    sections = ["Sampled clips", "The data set", "Throughput", "Failures", "Settings"]
+    sections = ["Sampled clips", "The data set", "All clips", "Throughput", "Failures", "Settings"]
     assert order == [*sections, "Play all", "Play", "Sampled picture"]
     assert page.value(AT) == 0
     page.press("ArrowRight", 39)
@@ -192,7 +192,7 @@ def test_what_a_screen_reader_is_told(page: browser.Page, path: Path) -> None:
     panels = [name for name in names("image") if ", panel of " in name]
     assert len(panels) == 12 and f"Heat, panel of {HOSTILE}: motion + residual" in panels
     assert any(name.startswith("Mean heat of each sampled picture, ") for name in names("image"))
-    assert names("navigation") == ["Sections"] and names("searchbox") == ["Search the failures"]
+    assert names("navigation") == ["Sections"] and names("searchbox") == ["Search the clips", "Search the failures"]
     levels = page.value("[...document.querySelectorAll('h1, h2, h3')].map(h => Number(h.tagName[1]))")
     assert levels[0] == 1 and all(b - a <= 1 for a, b in pairwise(levels))
     assert page.value("document.documentElement.lang") == "en" and names("main") and names("banner")

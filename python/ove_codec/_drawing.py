@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
 
 from ove_codec._suggest import hint
 
@@ -69,6 +68,8 @@ def draw_picture(picture: Any, kind: str) -> Drawing:
 
 def png(image: Pixels) -> bytes:
     """The image as a PNG file."""
+    from PIL import Image  # here, because the package is imported without it in less time
+
     out = BytesIO()
     Image.fromarray(image).save(out, "PNG")
     return out.getvalue()
@@ -116,6 +117,8 @@ def movement(picture: Any) -> npt.NDArray[np.float64]:
 
 
 def _motion(picture: Any) -> tuple[Pixels, str, float | None]:
+    from PIL import Image, ImageDraw
+
     moved = movement(picture)
     image, most = _scaled(np.hypot(moved[..., 0], moved[..., 1]), picture)
     canvas = Image.fromarray(np.ascontiguousarray(image))
@@ -129,7 +132,7 @@ def _motion(picture: Any) -> tuple[Pixels, str, float | None]:
     return np.asarray(canvas), "length of the vectors in luma samples", most
 
 
-def _arrow(draw: ImageDraw.ImageDraw, end: tuple[int, int], moved: tuple[float, float], step: int) -> None:
+def _arrow(draw: Any, end: tuple[int, int], moved: tuple[float, float], step: int) -> None:
     """A line of at most the distance of two arrows, with a dot at its end; thicker where arrows are farther apart."""
     x, y = end
     scale = min(1.0, 2 * step / float(np.hypot(*moved)))
