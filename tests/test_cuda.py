@@ -486,7 +486,7 @@ def test_batches_tell_which_clip_is_at_fault(device: str, where: str, clips: dic
     with pytest.raises(ValueError, match="batch_size and workers"):
         ove_codec.batches([], 0)
     with pytest.raises(TypeError, match="unknown parameter"):
-        list(ove_codec.batches([clips["odd"]], 1, device=on, budgets=3)  # type: ignore[call-arg])
+        list(ove_codec.batches([clips["odd"]], 1, device=on, budgets=3))  # type: ignore[call-arg]
 
 
 def test_urgent_jobs_come_first() -> None:
