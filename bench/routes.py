@@ -1,13 +1,14 @@
 """What a selection costs by codec and route: `python bench/routes.py [--readme docs/measurements.md]`.
 
 One scene is encoded in every codec that FFmpeg here can encode. For each way from the file to a selection (natively, by
-motion vectors alone, through a transcode in memory) it measures the seconds of `select`, beside PyAV's decode of the
+motion vectors alone, through a transcode in memory) it measures the CPU time of `select`, beside PyAV's decode of the
 whole clip, and which share of the patches that are selected from HEVC is selected again.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import subprocess
@@ -79,13 +80,13 @@ def encode(source: Path | None, seconds: int) -> dict[str, Path]:
 
 
 def seconds_of(work: Callable[[], Any], runs: int) -> float:
-    """The median time of several runs after a warm-up."""
+    """The median CPU time of several runs after a warm-up: of all threads, whatever else the machine does."""
     work()
     times = []
     for _ in range(runs):
-        began = time.perf_counter()
+        began = time.process_time()
         work()
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
     return statistics.median(times)
 
 
@@ -100,17 +101,19 @@ def decode(path: Path) -> int:
 def measure(files: dict[str, Path], runs: int) -> list[dict[str, Any]]:
     """A line for every codec and route."""
     reference = ove_codec.select(files["HEVC"], threads=1, **HOW)
+    plain = {codec: seconds_of(functools.partial(decode, path), runs) for codec, path in files.items()}
     lines = []
     for route, (codecs, options) in ROUTES.items():
         for codec in codecs:
             if codec not in files:
                 continue
             path = files[codec]
-            selection = ove_codec.select(path, threads=1, **HOW, **options)
-            cost = seconds_of(lambda: ove_codec.select(path, threads=1, **HOW, **options), runs)  # noqa: B023
-            plain = seconds_of(lambda: decode(path), runs)  # noqa: B023
+            select = functools.partial(ove_codec.select, path, threads=1, **HOW, **options)
+            selection, cost = select(), seconds_of(select, runs)
             shared = np.count_nonzero(selection.mask[1:] & reference.mask[1:]) / max(1, reference.mask[1:].sum())
-            lines.append({"codec": codec, "route": route, "seconds": cost, "decode": plain, "shared": float(shared)})
+            lines.append(
+                {"codec": codec, "route": route, "seconds": cost, "decode": plain[codec], "shared": float(shared)}
+            )
             print(lines[-1], file=sys.stderr)
     return lines
 
@@ -129,8 +132,8 @@ def table(result: dict[str, Any]) -> str:
         for line in result["lines"]
     ]
     about = (
-        f"{result['seconds']} s of {result['source']}, one thread, medians of {result['runs']} runs. 64 pictures, 1024 "
-        "patches; those of the first picture are left out of the last column.\n"
+        f"{result['seconds']} s of {result['source']}, one thread, CPU time, medians of {result['runs']} runs. "
+        "64 pictures, 1024 patches; those of the first picture are left out of the last column.\n"
     )
     return "\n".join([about, *(row(cells) for cells in [head, ["---"] * len(head), *rows])])
 

@@ -15,7 +15,7 @@ import torch
 
 import ove_codec
 from ove_codec import cuda, ops
-from support import ffmpeg, twin
+from support import clips, ffmpeg, twin
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -283,3 +283,29 @@ def test_the_benchmark_of_the_gpu_tells_why_it_cannot_run() -> None:
     done = subprocess.run([sys.executable, "bench/cuda.py"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == f"bench/cuda.py needs a GPU: {cuda.unavailable_reason()}\n"
+
+
+@pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 is not installed")
+def test_routes(stream_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("av")
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    import routes
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(routes, "HOW", {"preset": "paper", "num_frames": 8, "size": 56, "budget": 60})
+    monkeypatch.setattr(routes, "CODECS", {name: routes.CODECS[name] for name in ("HEVC", "MPEG-4")})
+    page, results = tmp_path / "page.md", tmp_path / "routes.json"
+    page.write_text("before\n<!-- routes -->\nold\n<!-- /routes -->\nafter\n")
+    arguments = ["--source", str(clips.moving_clip(stream_folder)), "--seconds", "1", "--runs", "1"]
+    monkeypatch.setattr("sys.argv", ["routes.py", *arguments, "--results", str(results), "--readme", str(page)])
+    routes.main()
+    lines = json.loads(results.read_text())["lines"]
+    assert [(line["codec"], line["route"]) for line in lines] == [
+        ("HEVC", "native"),
+        ("MPEG-4", "vectors alone"),
+        ("MPEG-4", "transcode"),
+    ]
+    assert lines[0]["shared"] == 1 and all(line["seconds"] > 0 and line["decode"] > 0 for line in lines)
+    text = page.read_text()
+    assert text.startswith("before\n<!-- routes -->\n") and text.endswith("<!-- /routes -->\nafter\n")
+    assert text.count("| MPEG-4 |") == 2 and "old" not in text
