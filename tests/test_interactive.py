@@ -7,6 +7,7 @@ import io
 import pickle
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -148,7 +149,7 @@ def test_plots(clip: Path, picture: ove_codec.Picture) -> None:
         with pytest.raises(ValueError, match="unknown kind 'moton'; did you mean motion"):
             picture.plot("moton")
         figure = ove_codec.select(clip, **FEW).plot(3)
-        shown = [np.shape(axis.images[0].get_array()) for axis in figure.axes if axis.images]
+        shown = [np.asarray(axis.images[0].get_array()).shape for axis in figure.axes if axis.images]
         assert shown == [(56, 56, 3)] * 3 + [(4, 4)] * 3
         arrays = ove_codec.select_arrays(np.ones((2, 14, 14, 2), np.int16), None, residual_weight=0, size=56)
         assert len([axis for axis in arrays.plot().axes if axis.images]) == 2
@@ -302,3 +303,27 @@ def test_progress(clip: Path, accumulate: Any, monkeypatch: pytest.MonkeyPatch) 
     shown = ove_codec.select(clip, accumulate=accumulate, progress=True, **FEW)
     np.testing.assert_array_equal(shown.positions, expected.positions)
     assert made == [(24 if accumulate == "sum" else 5, True)]
+    made.clear()
+    batches = list(ove_codec.batches([clip] * 3, 2, progress=True, **FEW))
+    assert len(batches) == 2 and made == [(2, True)]
+
+
+@needs_x265
+def test_progress_of_a_transcode(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ove_codec import transcoding
+
+    steps: list[int] = []
+
+    class Bar:
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *_: Any) -> None:
+            steps.append(-1)
+
+        def update(self) -> None:
+            steps.append(1)
+
+    monkeypatch.setattr(transcoding, "bar", lambda total, shown: Bar() if shown else nullcontext(Bar()))
+    ove_codec.transcode(clip, progress=True)
+    assert steps == [1] * 24 + [-1]

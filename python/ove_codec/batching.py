@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,6 +18,7 @@ from ove_codec._backend import Backend, backend_for
 from ove_codec._colors import CLIP_MEAN, CLIP_STD, Color
 from ove_codec._jobs import Pool, Submit, numbered, together
 from ove_codec._pictures import VideoPictures
+from ove_codec._progress import watched
 from ove_codec.limits import Limits
 from ove_codec.presets import Parameters, resolve, with_parameters
 from ove_codec.selection import ScoredClip, Selection, rank_clips, score_clip
@@ -61,6 +62,7 @@ def batches(
     std: Color = CLIP_STD,
     limits: Limits | None = None,
     transcode: bool | str | Recipe = False,
+    progress: bool | None = False,
     **params: Unpack[Parameters],
 ) -> Generator[Batch]:
     """Gives the clips' tokens, selected and packed, `batch_size` clips at a time; the last batch may be smaller.
@@ -76,6 +78,7 @@ def batches(
         threads: decoding threads of each worker, 0 for all cores.
         dtype, mean, std: as for ``tokenize``.
         limits, transcode: as for ``select``; tokens are of the source's own pixels.
+        progress: whether to show a bar of the batches; None where standard error is a terminal.
 
     Raises:
         ValueError: batch_size, workers or prefetch are too small.
@@ -89,7 +92,14 @@ def batches(
     selecting = {"preset": preset, "params": resolve(preset, dict(params)), "transcode": transcode}
     tokenizing = {"decoder": decoder, "dtype": dtype, "mean": mean, "std": std}
     work = _Work(device, workers, selecting, tokenizing, {"threads": threads, "limits": limits})
-    return _batches(iter(sources), batch_size, workers, prefetch, work)
+    total = -(-len(sources) // batch_size) if isinstance(sources, Sized) else None
+    made = _batches(iter(sources), batch_size, workers, prefetch, work)
+    return made if progress is False else _watched(made, total, progress)
+
+
+def _watched(made: Generator[Batch], total: int | None, progress: bool | None) -> Generator[Batch]:
+    with closing(made):  # its threads end with this generator
+        yield from watched(made, total, progress, " batches")
 
 
 def _batches(sources: Iterator[Any], batch_size: int, workers: int, prefetch: int, work: _Work) -> Generator[Batch]:

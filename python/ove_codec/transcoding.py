@@ -9,6 +9,7 @@ from typing import Any, Literal, overload
 
 from ove_codec import _core
 from ove_codec._files import replacing
+from ove_codec._progress import bar
 from ove_codec._source import Source, rereadable
 from ove_codec.limits import Limits
 from ove_codec.video import reads_codec
@@ -76,7 +77,7 @@ def transcode(
     threads: int = ...,
     limits: Limits | None = ...,
     keep_damaged: Literal[False] = ...,
-    progress: Callable[[int], Any] | None = ...,
+    progress: Callable[[int], Any] | bool | None = ...,
 ) -> bytes: ...
 @overload
 def transcode(
@@ -87,7 +88,7 @@ def transcode(
     threads: int = ...,
     limits: Limits | None = ...,
     keep_damaged: bool = ...,
-    progress: Callable[[int], Any] | None = ...,
+    progress: Callable[[int], Any] | bool | None = ...,
 ) -> dict[str, Any]: ...
 def transcode(
     source: Source,
@@ -97,7 +98,7 @@ def transcode(
     threads: int = 0,
     limits: Limits | None = None,
     keep_damaged: bool = False,
-    progress: Callable[[int], Any] | None = None,
+    progress: Callable[[int], Any] | bool | None = None,
 ) -> bytes | dict[str, Any]:
     """Converts a video of any codec that libavcodec decodes to HEVC.
 
@@ -115,7 +116,8 @@ def transcode(
         limits: of pictures; of these only ``max_luma_samples`` counts.
         keep_damaged: where the source is damaged, leave what was decoded before at `target`; the error is raised all
             the same.
-        progress: called after every picture with the number of them; what it raises ends the work.
+        progress: True for a progress bar; or a function that is called after every picture with the number of them,
+            and ends the work by raising something.
 
     Returns:
         The MP4 file, or where it was written to `target`: "pictures", their number; "moved", how many have a time stamp
@@ -189,9 +191,11 @@ def in_hevc(source: Any, recipe: bool | str | Recipe, threads: int = 0, limits: 
     return transcode(source, None, recipe_of(recipe), threads=threads, limits=limits)
 
 
-def _run(transcoder: _core.Transcoder, progress: Callable[[int], Any] | None) -> None:
-    pictures = 0
-    while transcoder.step():
-        pictures += 1
-        if progress is not None:
-            progress(pictures)
+def _run(transcoder: _core.Transcoder, progress: Callable[[int], Any] | bool | None) -> None:
+    with bar(None, progress is True) as steps:
+        pictures = 0
+        while transcoder.step():
+            pictures += 1
+            steps.update()
+            if callable(progress):
+                progress(pictures)

@@ -39,7 +39,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
     parser.add_argument(
         "-o", "--out", metavar="OUT", help="write the features: .npz, .safetensors, or .npy (last_hidden_state alone)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random weights (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of random weights (default: 0)")
     select.add_transcode(parser, default="auto")
     select.add_selection_options(parser)
     common.add_threads(parser)

@@ -49,8 +49,8 @@ def _add_run(actions: common.Commands[Any]) -> None:
         "run",
         help="compute features once, train probes on them, write the results",
         description="Features of the clips are computed once and kept in --cache; probes with all learning rates and "
-        "weight decays are trained together on one pass over them, once a seed. Whatever is interrupted goes on where "
-        "it was when the same command is given again. Features are of the plain view of a clip (middle frames, true "
+        "weight decays are trained together on one pass over them, once a seed. The same command resumes an "
+        "interrupted run. Features are of the plain view of a clip (middle frames, true "
         "colours); --views adds others with random frames and colours, as the released evaluation draws anew in every "
         "epoch. With torchrun (torchrun --nproc-per-node N -m ove_codec.cli probe run ...) the processes share the "
         "work, and the result is that of one process.",

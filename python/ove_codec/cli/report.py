@@ -21,13 +21,17 @@ def add_commands(commands: common.Commands[Any]) -> None:
     parser.add_argument("output", metavar="OUTPUT", help="the folder, or URL of one, that select-dataset wrote")
     parser.add_argument("-o", "--out", metavar="PAGE.html", help="file to write (default: _report.html in OUTPUT)")
     parser.add_argument("--clips", type=int, default=8, metavar="N", help="clips to show (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which ones (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the choice (default: %(default)s)")
     parser.add_argument(
-        "--input", metavar="INPUT", help="where the clips lie now, if they were moved; as select-dataset takes it"
+        "--input", metavar="INPUT", help="where the clips are now, if they were moved; as for select-dataset"
     )
-    parser.add_argument("--column", metavar="NAME", help="of a table as --input, with paths or URLs")
+    parser.add_argument("--column", metavar="NAME", help="column of a table given as --input that holds paths or URLs")
     parser.add_argument(
-        "--max-size", type=float, default=16, metavar="MB", help="of the pictures in the page (default: %(default)s)"
+        "--max-size",
+        type=float,
+        default=16,
+        metavar="MB",
+        help="most for the pictures (default: %(default)s)",
     )
     common.add_threads(parser)
     common.add_json(parser)

@@ -17,8 +17,9 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "select-dataset",
         help="select patches of every clip of a data set, into shards",
         description="Selects from every clip of a folder, a pattern, a table (.csv, .jsonl, .parquet) or shards "
-        "(.tar), here or at a URL of fsspec, and writes shards of positions, scores and frame_ids. Run again, it goes "
-        "on where it was ended; clips that fail are listed with the reason in _failures.parquet, and tried again. "
+        "(.tar), here or at a URL of fsspec, and writes shards of positions, scores and frame_ids. "
+        "The same command resumes an interrupted run. Clips that fail are listed with the reason in _failures.parquet, "
+        "and tried again. "
         "Needs pip install 'ove_codec[dataset]'; --engine ray needs 'ove_codec[ray]'.",
     )
     parser.set_defaults(run=run)

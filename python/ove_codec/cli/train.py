@@ -14,7 +14,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "train",
         help="train an encoder by cluster discrimination",
         description="Trains as a recipe says, alone or in the processes that 'torchrun --nproc-per-node N --no-python "
-        "ove-codec train RECIPE' starts, and goes on from the newest whole checkpoint in its folder.",
+        "ove-codec train RECIPE' starts. Resumes from the newest whole checkpoint in its folder.",
     )
     parser.set_defaults(run=train)
     parser.add_argument("recipe", metavar="RECIPE", help=".yaml file; models/recipes/ has some")
