@@ -305,7 +305,7 @@ def test_progress(clip: Path, accumulate: Any, monkeypatch: pytest.MonkeyPatch) 
     assert made == [(24 if accumulate == "sum" else 5, True)]
     made.clear()
     batches = list(ove_codec.batches([clip] * 3, 2, progress=True, **FEW))
-    assert len(batches) == 2 and made == [(2, True)]
+    assert len(batches) == 2 and [item for item in made if item[1]] == [(2, True)]
 
 
 @needs_x265
