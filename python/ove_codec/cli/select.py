@@ -24,7 +24,7 @@ _SUFFIXES = (".npz", ".json", ".parquet", ".safetensors", ".npy")
 _USUAL = {  # what `--help` says of the options that it shows
     "num_frames": "pictures to sample",
     "fps": "pictures to sample a second, instead",
-    "sampling": "what is spaced evenly: time or bits",
+    "sampling": "how pictures are chosen, see --help-all",
     "frame_ids": "display indices to take, instead: 0,5,10:20:2",
     "start": "sample from this time on, seconds",
     "end": "sample what is shown before, seconds",
