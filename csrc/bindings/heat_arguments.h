@@ -30,6 +30,7 @@ using MaybeArray = std::optional<Array<T>>;
 // All throw std::invalid_argument, naming the parameter and what it may be.
 saliency::HeatParams heat_params(const pybind11::dict& params);
 saliency::RankingParams ranking_params(const pybind11::dict& params);
+// A tuple as size is the height and width of a canvas over which pictures are stretched.
 Geometry geometry_of(const pybind11::dict& params, const DisplayWindow& window);
 DisplayWindow window_of(const std::array<int, 4>& window, int rotation);
 

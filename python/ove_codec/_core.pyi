@@ -309,6 +309,40 @@ class HeatPlan(metaclass=_Pybind11Type):
         intra: bool,
     ) -> bytes: ...
 
+def cell_heat(costs: NDArray[np.float32], percentile: float) -> NDArray[np.float32]: ...
+def block_scores(heat: NDArray[np.float32], height: int, width: int, side: int) -> NDArray[np.float32]: ...
+
+@final
+class RankedBlocks(metaclass=_Pybind11Type):
+    def __init__(self, scores: NDArray[np.float32], budget: int) -> None: ...
+    def mean_chunk_sum(self, group_size: int) -> float: ...
+    def groups(
+        self,
+        threshold: float,
+        *,
+        min_frames: int,
+        max_frames: int,
+        coverage_bins: int,
+        min_coverage: int,
+        delta_ratio: float,
+    ) -> list[tuple[int, int, str]]: ...
+    def choose(
+        self, start: int, end: int, anchor: int, good: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.int32]: ...
+
+def place_blocks(
+    source: _Source,
+    packets: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    placements: NDArray[np.int32],
+    images: NDArray[np.uint8],
+    *,
+    side: int,
+    facts_step: int = 0,
+    threads: int = 0,
+    index: VideoIndex | None = None,
+    max_luma_samples: int = ...,
+) -> NDArray[np.float64]: ...
 def ranking_plan(
     valid: NDArray[np.bool_], keep_whole: NDArray[np.bool_], params: dict[str, Any]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, int, int | None, int]: ...

@@ -1,0 +1,6 @@
+"""Canvases of codec-selected blocks: the video input of LLaVA-OneVision-2 and Mage-VL."""
+
+from ove_codec.canvases.config import CanvasConfig
+from ove_codec.canvases.planning import CanvasPlan, Group, plan
+
+__all__ = ["CanvasConfig", "CanvasPlan", "Group", "plan"]

@@ -1,0 +1,96 @@
+"""Scores of the blocks of sampled frames, by their bits or by a preset's heat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ove_codec import _core
+from ove_codec._backend import CPU
+from ove_codec._pictures import VideoPictures, check_signals
+from ove_codec.canvases.config import CanvasConfig
+from ove_codec.canvases.planning import heat_of
+from ove_codec.presets import PRESETS, resolve
+from ove_codec.selection import score_clip
+
+_WEIGHTS = {
+    "motion": (1.0, 0.0),
+    "residual": (0.0, 1.0),
+    "motion+residual": (0.5, 0.5),
+}  # of motion and residual, for scores that are no preset of their own
+_BYTE = 8
+
+
+def score_params(score: str) -> dict[str, Any] | None:
+    """Parameters of a selection that scores so; None for "bits". Raises ValueError for other names."""
+    if score == "bits":
+        return None
+    if score in _WEIGHTS:
+        motion, residual = _WEIGHTS[score]
+        return resolve("paper", {"mv_weight": motion, "residual_weight": residual, "resize": "stretch"})
+    if score in PRESETS:
+        return resolve(score, {"resize": "stretch"})
+    raise ValueError(f"score must be 'bits', {', '.join(map(repr, [*_WEIGHTS, *PRESETS]))}, not {score!r}")
+
+
+def block_scores(
+    pictures: VideoPictures, frame_ids: NDArray[np.int64], size: tuple[int, int], score: str, config: CanvasConfig
+) -> NDArray[np.float32]:
+    """(T, blocks) float32 of frames scaled to `size`."""
+    params = score_params(score)
+    if params is None:
+        return _bits_scores(pictures, frame_ids, size, config)
+    params.update(frame_ids=frame_ids.tolist(), num_frames=None, size=size, patch_size=config.patch)
+    patches: NDArray[np.float32] = score_clip(pictures.checked(params), params, CPU).scored.values
+    frames, rows, columns = patches.shape
+    block = config.block
+    blocks = patches.reshape(frames, rows // block, block, columns // block, block).sum((2, 4), np.float64)
+    return blocks.reshape(frames, -1).astype(np.float32)
+
+
+def _bits_scores(
+    pictures: VideoPictures, frame_ids: NDArray[np.int64], size: tuple[int, int], config: CanvasConfig
+) -> NDArray[np.float32]:
+    costs, intra = cell_costs(pictures, frame_ids, config)
+    heat = heat_of(costs, config, intra)
+    turns = pictures.video.info["rotation"] // 90
+    return _core.block_scores(np.ascontiguousarray(np.rot90(heat, -turns, (1, 2))), *size, config.patch * config.block)
+
+
+def cell_costs(
+    pictures: VideoPictures, frame_ids: NDArray[np.int64], config: CanvasConfig
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Bits (T, rows, columns) of the CTUs or macroblocks of these ascending frames, as coded, and which are I pictures.
+
+    Raises UnsupportedStreamError where the video has no bits, or the size of its pictures changes.
+    """
+    video = pictures.video
+    if not video.has("bits"):
+        check_signals(video, {**resolve("bitcost", {})})
+    costs: NDArray[np.int32] | None = None
+    intra = np.zeros(len(frame_ids), bool)
+    count = 0
+    for picture in video.read(frame_ids.tolist(), residual=False):
+        layout = picture.bits.shape, picture.window
+        if costs is None:
+            first = layout
+            costs = np.empty((len(frame_ids), *picture.bits.shape), np.int32)
+        elif layout != first:
+            raise _core.UnsupportedStreamError(
+                f"{video.name}: the picture is {first[1][2]}x{first[1][3]} at first and {picture.width}x"
+                f"{picture.height} at display index {picture.index}; cut the video where its size changes"
+            )
+        costs[count] = picture.bits
+        intra[count] = picture.type == "I"
+        count += 1
+    if costs is None or count < len(frame_ids):
+        raise _core.DecodeError(f"{video.name}: the video ended before the picture of display index {frame_ids[count]}")
+    return (_as_packaged(costs, video) if config.mode == "legacy" else costs), intra
+
+
+def _as_packaged(costs: NDArray[np.int32], video: Any) -> NDArray[np.int32]:
+    """Costs as ``codec-video-prep`` has them: whole bytes, and in H.264 one column too many."""
+    whole = costs // _BYTE * _BYTE
+    return np.pad(whole, ((0, 0), (0, 0), (0, 1))) if video.info["codec"] == "h264" else whole
