@@ -1,6 +1,7 @@
 #include "media/pixel_decoder.h"
 
 #include <algorithm>
+#include <climits>
 #include <exception>
 #include <stdexcept>
 #include <utility>
@@ -65,6 +66,7 @@ struct PixelDecoder::Impl {
   PacketPtr kept{av_packet_alloc()};
   std::exception_ptr broken_end;  // what ended the packets early, thrown after the pictures before it
   std::int64_t position = -1;     // of the packet sent last
+  std::vector<std::uint8_t> lead;  // NAL units that go before the next packet: libavcodec takes none without a picture
   // Of the packet read last, and whether the decoder is yet to get it.
   std::shared_ptr<const std::vector<std::uint8_t>> extradata;
   bool extradata_due = false;
@@ -78,7 +80,7 @@ struct PixelDecoder::Impl {
   void feed();
   void end();
   void send(AVPacket* packet);
-  void send_bytes(const std::vector<std::uint8_t>& bytes);
+  void lead_with(const std::vector<std::uint8_t>& bytes) { lead.insert(lead.end(), bytes.begin(), bytes.end()); }
   [[noreturn]] void fail(const std::string& what, int code = 0) const;
 };
 
@@ -128,7 +130,7 @@ void PixelDecoder::Impl::begin_section() {
   const Section& s = sections[section];
   if (s.begin.index == 0 && demuxer.next_index() == 0) return;
   demuxer.seek(s.begin);
-  if (filter) send_bytes(filter->packet_of(s.parameter_sets));
+  if (filter) lead_with(filter->packet_of(s.parameter_sets));
 }
 
 void PixelDecoder::Impl::send(AVPacket* packet) {
@@ -138,14 +140,6 @@ void PixelDecoder::Impl::send(AVPacket* packet) {
   const int code = avcodec_send_packet(codec.get(), packet);
   if (code < 0 && code != AVERROR_EOF && !(tolerant && code == AVERROR_INVALIDDATA))
     fail("damaged at or shortly before this place", code);
-}
-
-void PixelDecoder::Impl::send_bytes(const std::vector<std::uint8_t>& bytes) {
-  if (bytes.empty()) return;
-  av_packet_unref(kept.get());
-  if (av_new_packet(kept.get(), static_cast<int>(bytes.size())) < 0) throw std::bad_alloc();
-  std::copy(bytes.begin(), bytes.end(), kept->data);
-  send(kept.get());
 }
 
 void PixelDecoder::Impl::end() {
@@ -180,18 +174,32 @@ void PixelDecoder::Impl::feed() {
     if (filter) filter->set_extradata(extradata ? *extradata : demuxer.info().extradata);
   }
   if (contains(dropped, packet.index)) {
-    if (filter) send_bytes(filter->without_picture(packet.data));
+    if (filter) lead_with(filter->without_picture(packet.data));
     return;
   }
   AVPacket& p = *demuxer.impl_->packet;
   p.pts = packet.index;
   p.dts = AV_NOPTS_VALUE;
   filter_for_pixels(filter.get(), p);
-  if (p.size > 0) send(&p);  // the decoder takes an empty packet for the end
+  if (p.size == 0) return;  // the decoder takes an empty packet for the end
+  if (!lead.empty()) {
+    const std::size_t size = lead.size() + static_cast<std::size_t>(p.size);
+    av_packet_unref(kept.get());
+    if (size > static_cast<std::size_t>(INT_MAX - AV_INPUT_BUFFER_PADDING_SIZE) || av_new_packet(kept.get(), static_cast<int>(size)) < 0 ||
+        av_packet_copy_props(kept.get(), &p) < 0) {
+      throw std::bad_alloc();
+    }
+    std::copy_n(p.data, p.size, std::copy(lead.begin(), lead.end(), kept->data));
+    lead.clear();
+    av_packet_unref(&p);
+    av_packet_move_ref(&p, kept.get());
+  }
+  send(&p);
 }
 
 void PixelDecoder::Impl::next_section() {
   avcodec_flush_buffers(codec.get());
+  lead.clear();
   draining = false;
   ++section;
   begin_section();
