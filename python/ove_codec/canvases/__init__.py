@@ -2,5 +2,6 @@
 
 from ove_codec.canvases.config import CanvasConfig
 from ove_codec.canvases.planning import CanvasPlan, Group, plan
+from ove_codec.canvases.reading import Canvases, codec_canvases
 
-__all__ = ["CanvasConfig", "CanvasPlan", "Group", "plan"]
+__all__ = ["CanvasConfig", "CanvasPlan", "Canvases", "Group", "codec_canvases", "plan"]

@@ -17,8 +17,8 @@ _FEWEST_FRAMES = 4  # of a group with fixed grouping
 class Group(NamedTuple):
     """Sampled frames ``start`` to ``end`` - 1, which fill one set of canvases.
 
-    ``reason`` tells why it ends there. ``anchor`` is the sampled frame that the first canvas shows whole: the first good
-    one.
+    ``reason`` tells why it ends there. ``anchor`` is the sampled frame that the first canvas shows whole:
+    the first good one.
     """
 
     start: int
@@ -36,10 +36,10 @@ class CanvasPlan:
         block_scores: (T, blocks) float32, blocks in raster order.
         threshold: that the score of a group must reach; 0 for fixed grouping.
         groups: in order; frames behind the last one are not used.
-        positions: (canvases * rows * columns, 3) int32: frame number, patch row and patch column of every patch of every
+        positions: (canvases * rows * columns, 3) int32: frame number, patch row and column of every patch of every
             canvas in raster order; -1 where the canvas is empty.
-        blocks: (canvases, blocks of a canvas, 2) int32: index in ``frame_ids`` and number of the block that lies there,
-            in raster order; -1 where empty.
+        blocks: (canvases, blocks of a canvas, 2) int32: index in ``frame_ids`` and number of the block that lies
+            there, in raster order; -1 where empty.
         size: height and width of a canvas, and of the scaled frames, in samples.
         config: what it was made with.
     """
