@@ -326,9 +326,7 @@ class RankedBlocks(metaclass=_Pybind11Type):
         min_coverage: int,
         delta_ratio: float,
     ) -> list[tuple[int, int, str]]: ...
-    def choose(
-        self, start: int, end: int, anchor: int, good: NDArray[np.bool_] | None = None
-    ) -> NDArray[np.int32]: ...
+    def choose(self, start: int, end: int, anchor: int, good: NDArray[np.bool_] | None = None) -> NDArray[np.int32]: ...
 
 def place_blocks(
     source: _Source,

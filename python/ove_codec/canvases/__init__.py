@@ -1,7 +1,20 @@
 """Canvases of codec-selected blocks: the video input of LLaVA-OneVision-2 and Mage-VL."""
 
 from ove_codec.canvases.config import CanvasConfig
+from ove_codec.canvases.drop_in import patch_processor, process_codec_video
+from ove_codec.canvases.files import canvas_files, write_canvases
 from ove_codec.canvases.planning import CanvasPlan, Group, plan
 from ove_codec.canvases.reading import Canvases, codec_canvases
 
-__all__ = ["CanvasConfig", "CanvasPlan", "Canvases", "Group", "codec_canvases", "plan"]
+__all__ = [
+    "CanvasConfig",
+    "CanvasPlan",
+    "Canvases",
+    "Group",
+    "canvas_files",
+    "codec_canvases",
+    "patch_processor",
+    "plan",
+    "process_codec_video",
+    "write_canvases",
+]

@@ -181,8 +181,9 @@ def _chunks(count: int, size: int) -> list[tuple[int, int, str]]:
 
 
 def _anchor(good: NDArray[np.bool_] | None, start: int, end: int) -> int:
-    found = np.flatnonzero(good[start:end]) if good is not None else ()
-    return start + int(found[0]) if len(found) else start
+    if good is None or not good[start:end].any():
+        return start
+    return start + int(np.argmax(good[start:end]))
 
 
 def _filled(

@@ -14,7 +14,7 @@ from ove_codec import _core
 from ove_codec._pictures import VideoPictures
 from ove_codec._pixels import PixelSource
 from ove_codec.canvases.config import CanvasConfig, config_of
-from ove_codec.canvases.planning import CanvasPlan, Group, plan_blocks
+from ove_codec.canvases.planning import CanvasPlan, plan_blocks
 from ove_codec.canvases.sampling import sampled_frames
 from ove_codec.canvases.scoring import block_scores, score_params
 from ove_codec.limits import Limits
@@ -70,14 +70,14 @@ def codec_canvases(
     """Canvases of a video: whole frames now and then, and the blocks of the others on which the codec spent most.
 
     Only the frames that canvases show something of are decoded to pixels, with those that they refer to, and only the
-    chosen blocks become R'G'B'. Frames are scaled by the mean of what a sample covers; rotation, colour matrix and range
+    chosen blocks become R'G'B'. A sample is the mean of what it covers of the frame; rotation, colour matrix and range
     are the stream's.
 
     Args:
         source: what ``ove_codec.open`` takes, or a video that it opened.
         score: "bits", as the models were trained; or the heat of "motion", "residual", "motion+residual", or of a
             preset of ``ove_codec.PRESETS``.
-        mode: "default"; or "legacy" to choose as ``codec-video-prep`` does, with its extra column of H.264 maps, costs in
+        mode: "default"; or "legacy" to choose as ``codec-video-prep`` does: an extra column of H.264 maps, costs in
             whole bytes, key frames by decoding order, and times by the frame rate. None takes the environment variable
             ``OVE_CODEC_CANVAS_MODE``, or "default" without it.
         transcode: as for ``ove_codec.select``, for videos that are neither HEVC nor H.264.
@@ -212,8 +212,7 @@ class _Painter:
     def __init__(self, source: PixelSource, clip: _Clip) -> None:
         self._source = source
         self._clip = clip
-        height, width = clip.size
-        self._step = max(1, height // _TESTED_ROWS)
+        self._step = max(1, clip.size[0] // _TESTED_ROWS)
 
     def paint(self, draft: CanvasPlan) -> tuple[NDArray[np.uint8], NDArray[np.bool_], CanvasPlan]:
         """The canvases, which frames are good, and the plan that heeds it."""
@@ -276,6 +275,3 @@ def is_good(facts: NDArray[np.float64]) -> NDArray[np.bool_]:
     green = (mean[:, 2] > 120) & (mean[:, 2] - others > 80) & (deviation[:, 2] < 50)
     good: NDArray[np.bool_] = ~(black | flat | screen | green)
     return good
-
-
-__all__ = ["MODE_VARIABLE", "Canvases", "Group", "codec_canvases", "is_good"]

@@ -25,6 +25,7 @@ from ove_codec.cli import (
     transcode,
     viz,
 )
+from ove_codec.cli.common import one_line
 
 # What a stream, a file or an argument can be wrong about; anything else is a defect and shows its traceback.
 _EXPECTED = (ove_codec.Error, OSError, ValueError, ImportError)
@@ -66,14 +67,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ove-codec: {one_line(error)}", file=sys.stderr)
         return 1
     return 0
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks; an OSError's with its file's name in front."""
-    if isinstance(error, OSError) and error.strerror:
-        name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-        return f"{name}{error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _show_warning(
