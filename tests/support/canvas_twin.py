@@ -1,11 +1,14 @@
-"""The plan of codec canvases in plain NumPy, pixel by pixel: the twin of ``ove_codec.canvases.plan``."""
+"""Codec canvases in plain NumPy, pixel by pixel: the twin of their plan, and of frames scaled by area."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from support.pixels import first_chroma, to_rgb, turn
 
 Array = NDArray[Any]
 
@@ -38,7 +41,7 @@ def top_sum(scores: Array, start: int, end: int, budget: int, bins: int = 3) -> 
     total = np.float32(scores[chosen[:, 0], chosen[:, 1]].astype(np.float64).sum())
     borders = np.linspace(1, max(2, end - start), bins + 1).astype(int)
     hit = chosen[:, 0] - start
-    inside = [(hit >= a) & (hit < max(b, a + 1)) for a, b in zip(borders, borders[1:], strict=False)]
+    inside = [(hit >= a) & (hit < max(b, a + 1)) for a, b in itertools.pairwise(borders)]
     return total, sum(bool(one.any()) for one in inside)
 
 
@@ -91,3 +94,36 @@ def canvases(
                 at = place // across * block + y, place % across * block + x
                 positions[canvas][at] = frame, b // across * block + y, b % across * block + x
     return positions.reshape(-1, 3)
+
+
+def overlaps(out: int, plane: int, length: int, first: float, step: int) -> Array:
+    """(out, plane) shares of the samples of a plane in `out` samples that share a picture of `length` luma samples.
+
+    The first of the plane's samples sits at luma sample `first`, and they are `step` apart.
+    """
+    scale = length / out / step
+    middles = ((np.arange(out) + 0.5) * length / out - 0.5 - first) / step + 0.5
+    reach = max(scale, 1.0) / 2
+    edges = np.concatenate([[-np.inf], np.arange(1, plane), [np.inf]])
+    left = np.maximum(edges[None, :-1], (middles - reach)[:, None])
+    right = np.minimum(edges[None, 1:], (middles + reach)[:, None])
+    return np.maximum(right - left, 0) / (2 * reach)
+
+
+def area_frame(planes: list[Array], options: dict[str, Any], height: int, width: int) -> Array:
+    """(height, width, 3) float in 0..255, of planes as ``support.pixels.av_pictures`` gives them."""
+    turns, depth = options["quarter_turns"], options["bit_depth"]
+    luma = turn(planes[0], turns)
+    ycc = np.full((3, height, width), 128.0 * 2 ** (depth - 8))
+    for k, plane in enumerate(planes):
+        shift, site = (options["chroma_shift"], options["chroma_site"]) if k else ((0, 0), (0, 0))
+        turned = turn(plane, turns).astype(np.float64)
+        first_x = first_chroma(planes[0].shape[1], plane.shape[1], shift[0], site[0], turns in (2, 3))
+        first_y = first_chroma(planes[0].shape[0], plane.shape[0], shift[1], site[1], turns in (1, 2))
+        step_x, step_y = 1 << shift[0], 1 << shift[1]
+        if turns % 2:
+            first_x, first_y, step_x, step_y = first_y, first_x, step_y, step_x
+        down = overlaps(height, turned.shape[0], luma.shape[0], first_y, step_y)
+        across = overlaps(width, turned.shape[1], luma.shape[1], first_x, step_x)
+        ycc[k] = down @ turned @ across.T
+    return 255 * to_rgb(ycc, options["matrix"], depth, options["full_range"]).transpose(1, 2, 0)

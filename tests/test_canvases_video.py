@@ -1,0 +1,228 @@
+"""Canvases of videos: pixels against a NumPy twin, frames that show nothing, rotation, modes, and what is refused."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ove_codec
+from ove_codec import _core
+from ove_codec._pictures import VideoPictures
+from ove_codec.canvases import Canvases, codec_canvases, plan
+from ove_codec.canvases.config import CanvasConfig
+from ove_codec.canvases.scoring import cell_costs
+from support import canvas_twin, ffmpeg
+from support.pixels import av_pictures, encode, needs_ffmpeg
+
+pytestmark = needs_ffmpeg
+SMALL: dict[str, Any] = {"num_frames": 24, "group_size": 12, "max_pixels": 20_000}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("canvases")
+
+
+@pytest.fixture(scope="module", params=["libx265", "libx264"])
+def clip(request: pytest.FixtureRequest, folder: Path) -> Path:
+    return encode(folder / f"{request.param}.mp4", "-g", "10", "-pix_fmt", "yuv420p", codec=request.param)
+
+
+def frames_of(path: Path, size: tuple[int, int]) -> list[np.ndarray]:
+    return [canvas_twin.area_frame(planes, options, *size) for planes, options in av_pictures(path)]
+
+
+def assert_shows(canvases: Canvases, frames: list[np.ndarray]) -> None:
+    """Every patch of every canvas is what its position says of the frames; empty ones are black."""
+    patch = canvases.plan.config.patch
+    count, height, width, _ = canvases.images.shape
+    rows, columns = height // patch, width // patch
+    places = canvases.src_positions.reshape(count, rows, columns, 3)
+    for canvas, row, column in np.ndindex(count, rows, columns):
+        shown = canvases.images[canvas, row * patch : (row + 1) * patch, column * patch : (column + 1) * patch]
+        t, h, w = places[canvas, row, column]
+        if t < 0:
+            assert not shown.any()
+            continue
+        wanted = frames[t][h * patch : (h + 1) * patch, w * patch : (w + 1) * patch]
+        np.testing.assert_allclose(shown, wanted, rtol=0, atol=0.51)
+
+
+def test_canvases_show_what_their_positions_say(clip: Path) -> None:
+    canvases = codec_canvases(clip, **SMALL)
+    assert canvases.images.dtype == np.uint8 and canvases.src_positions.dtype == np.int32
+    assert len(canvases) == canvases.plan.num_canvases == 4 * len(canvases.plan.groups) > 4
+    assert canvases.fps == 25 and canvases.good.all()
+    video = ove_codec.open(clip)
+    np.testing.assert_array_equal(canvases.times, video.index.pts[canvases.frame_ids])
+    assert_shows(canvases, frames_of(clip, canvases.plan.size))
+
+
+def test_the_plan_is_that_of_the_bits(clip: Path) -> None:
+    canvases = codec_canvases(clip, **SMALL)
+    pictures = VideoPictures(clip)
+    bits, _ = cell_costs(pictures, canvases.frame_ids, CanvasConfig())
+    made = plan(bits, canvases.frame_ids, size=(112, 192), **SMALL)
+    np.testing.assert_array_equal(canvases.src_positions, made.positions)
+    keys = np.flatnonzero(pictures.video.index.random_access)
+    assert keys.tolist() == [0, 10, 20] and not np.isin(keys, canvases.frame_ids).any()
+
+
+def test_sources_and_threads_give_the_same(clip: Path) -> None:
+    wanted = codec_canvases(clip, threads=1, **SMALL)
+    data = clip.read_bytes()
+    for source in (str(clip), data, io.BytesIO(data), ove_codec.open(clip, threads=2)):
+        made = codec_canvases(source, threads=2, **SMALL)
+        np.testing.assert_array_equal(made.images, wanted.images)
+        np.testing.assert_array_equal(made.src_positions, wanted.src_positions)
+        assert made.meta == wanted.meta
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("up.mp4", ["-vf", "scale=60:44"]),  # smaller than a canvas
+        ("bt709.mp4", ["-vf", "scale=out_color_matrix=bt709", "-colorspace", "bt709"]),
+        ("deep.mp4", ["-pix_fmt", "yuv420p10le"]),
+        ("wide.mp4", ["-pix_fmt", "yuv444p", "-color_range", "pc"]),
+        ("odd.mkv", ["-vf", "scale=182:102", "-pix_fmt", "yuv444p"]),
+    ],
+)
+def test_pixels_of_other_formats(folder: Path, name: str, arguments: list[str]) -> None:
+    path = encode(folder / name, *arguments)
+    canvases = codec_canvases(path, num_frames=10, group_size=10, max_pixels=15_000, min_group_frames=4)
+    assert_shows(canvases, frames_of(path, canvases.plan.size))
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_rotation_is_applied(folder: Path, degrees: int) -> None:
+    plain = encode(folder / "plain.mp4", "-g", "10")
+    turned = folder / f"turned{degrees}.mp4"
+    # FFmpeg before 6 takes the tag for degrees counter-clockwise, later ones have an option.
+    ffmpeg.run(["-v", "error", "-y", "-i", plain, "-c", "copy", "-metadata:s:v:0", f"rotate={-degrees % 360}", turned])
+    if not _core.stream_info(turned)["rotation"]:
+        ffmpeg.run(["-v", "error", "-y", "-display_rotation", str(-degrees), "-i", plain, "-c", "copy", turned])
+    assert _core.stream_info(turned)["rotation"] == degrees
+    upright = codec_canvases(plain, **SMALL)
+    canvases = codec_canvases(turned, **SMALL)
+    assert canvases.plan.size == (upright.plan.size if degrees == 180 else upright.plan.size[::-1])
+    assert_shows(canvases, frames_of(turned, canvases.plan.size))
+    # The blocks that stand for the same places score the same.
+    down, across = (side // 28 for side in upright.plan.size)
+    grid = upright.plan.block_scores.reshape(-1, down, across)
+    wanted = np.rot90(grid, -degrees // 90, (1, 2)).reshape(len(grid), -1)
+    np.testing.assert_allclose(canvases.plan.block_scores, wanted, rtol=1e-6)
+
+
+def test_frames_that_show_nothing_are_left_out(folder: Path) -> None:
+    black = "drawbox=t=fill:c=black:enable='between(n,0,4)+between(n,12,13)'"
+    path = encode(folder / "black.mp4", "-vf", black, "-bf", "0")
+    canvases = codec_canvases(path, avoid_keyframes=False, **SMALL)
+    dark = [frame.max() < 20 for frame in frames_of(path, canvases.plan.size)]
+    assert sum(dark) == 7
+    np.testing.assert_array_equal(canvases.good, ~np.array(dark)[canvases.frame_ids])
+    assert canvases.meta["bad_frames"] == [int(i) for i in canvases.frame_ids[~canvases.good]]
+    assert not set(canvases.src_positions[:, 0]) & set(np.flatnonzero(dark))
+    first = canvases.plan.groups[0]
+    assert canvases.frame_ids[first.anchor] == 5  # the first good one
+    assert_shows(canvases, frames_of(path, canvases.plan.size))
+    bits, _ = cell_costs(VideoPictures(path), canvases.frame_ids, CanvasConfig())
+    made = plan(bits, canvases.frame_ids, size=(112, 192), good=canvases.good, **SMALL)
+    np.testing.assert_array_equal(canvases.src_positions, made.positions)
+
+
+def test_a_clip_without_anything_to_see_gives_its_anchors(folder: Path) -> None:
+    path = encode(folder / "dark.mp4", source="color=black:s=192x112:r=25:d=0.8")
+    canvases = codec_canvases(path, **SMALL)
+    assert not canvases.good.any()
+    assert np.count_nonzero(canvases.src_positions[:, 0] >= 0) == len(canvases.src_positions) / 4
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 7])
+def test_short_clips_are_one_group(folder: Path, frames: int) -> None:
+    path = encode(folder / f"short{frames}.mp4", "-frames:v", str(frames))
+    canvases = codec_canvases(path)
+    assert [group[:3] for group in canvases.plan.groups] == [(0, frames, "short_clip")]
+    shown = canvases.src_positions[:, 0].reshape(4, -1)
+    np.testing.assert_array_equal((shown >= 0).all(1), np.arange(4) < frames)
+    assert_shows(canvases, frames_of(path, canvases.plan.size))
+
+
+def test_legacy_has_the_package_s_maps(folder: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    canvases = codec_canvases(clip, mode="legacy", **SMALL)
+    pictures = VideoPictures(clip)
+    bits, _ = cell_costs(pictures, canvases.frame_ids, CanvasConfig(mode="legacy"))
+    assert not (bits % 8).any()
+    exact, _ = cell_costs(pictures, canvases.frame_ids, CanvasConfig())
+    extra = bits.shape[2] - exact.shape[2]
+    assert extra == ("x264" in clip.name) and not bits[:, :, exact.shape[2] :].any()
+    np.testing.assert_array_equal(canvases.times, canvases.frame_ids / 25)
+    monkeypatch.setenv("OVE_CODEC_CANVAS_MODE", "legacy")
+    np.testing.assert_array_equal(codec_canvases(clip, **SMALL).src_positions, canvases.src_positions)
+    assert codec_canvases(clip, mode="default", **SMALL).meta["mode"] == "default"
+
+
+@pytest.mark.parametrize("score", ["motion+residual", "residual", "bitcost", "ove"])
+def test_other_scores(clip: Path, score: str) -> None:
+    canvases = codec_canvases(clip, score=score, **SMALL)
+    assert canvases.meta["score"] == score
+    assert_shows(canvases, frames_of(clip, canvases.plan.size))
+    assert not np.array_equal(canvases.plan.block_scores, codec_canvases(clip, **SMALL).plan.block_scores)
+
+
+def test_times_of_a_variable_rate(folder: Path) -> None:
+    av = pytest.importorskip("av")
+    path = encode(folder / "variable.mkv", "-vf", "setpts='(N+floor(N/8)*6)/25/TB'", "-fps_mode", "passthrough")
+    canvases = codec_canvases(path, avoid_keyframes=False, **SMALL)
+    with av.open(str(path)) as container:
+        times = np.array([frame.time for frame in container.decode(video=0)])
+    np.testing.assert_allclose(canvases.times, times[canvases.frame_ids], atol=1e-6)
+    assert np.abs(canvases.times - canvases.frame_ids / canvases.fps).max() > 0.2
+
+
+def test_other_codecs_need_transcoding(folder: Path) -> None:
+    path = encode(folder / "old.mp4", codec="mpeg4")
+    with pytest.raises(ove_codec.UnsupportedStreamError, match=r"mpeg4.*no bits.*ove_codec\.transcode"):
+        codec_canvases(path)
+    canvases = codec_canvases(path, transcode=True, **SMALL)
+    assert canvases.images.any()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"score": "heat"}, ValueError, "score must be 'bits', 'motion'.*not 'heat'"),
+        ({"mode": "old"}, ValueError, "mode must be 'default' or 'legacy', not 'old'"),
+        ({"target_canvas": 30}, ValueError, "target_canvas must be a multiple of images_per_group.*30 and 4"),
+        ({"canvases": 3}, TypeError, "unknown setting canvases"),
+    ],
+)
+def test_bad_settings_are_told(clip: Path, change: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        codec_canvases(clip, **change)
+
+
+def test_no_video_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "text.mp4"
+    path.write_bytes(b"no video at all")
+    with pytest.raises(ove_codec.DecodeError, match=r"text\.mp4"):
+        codec_canvases(path)
+
+
+def test_placements_are_checked(clip: Path) -> None:
+    video = ove_codec.open(clip)
+    images = np.zeros((1, 56, 84, 3), np.uint8)
+    request: dict[str, Any] = {"packets": video.index.packet[:1], "images": images, "side": 28, "index": video.index}
+    for row in ([0, 3, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 2, 0], [-1, 0, 0, 0, 0]):
+        with pytest.raises(ValueError, match="off the frame or the canvases"):
+            _core.place_blocks(clip, starts=np.array([0, 1]), placements=np.array([row]), **request)
+    with pytest.raises(ValueError, match="starts must rise"):
+        _core.place_blocks(clip, starts=np.array([0, 2]), placements=np.zeros((1, 5), np.int32), **request)
+    with pytest.raises(ValueError, match="whole number of blocks"):
+        _core.place_blocks(
+            clip, starts=np.array([0, 1]), placements=np.zeros((1, 5), np.int32), **{**request, "side": 27}
+        )
