@@ -27,7 +27,7 @@ from ove_codec.cli import preinfer
 from support.clips import PICTURES, SIZE, moving_clip
 
 MAX_PIXELS = 10_000
-CONFIG = {"target_canvas": 8, "group_size": 12, "images_per_group": 4, "patch": 14, "max_pixels": MAX_PIXELS}
+CONFIG: dict[str, Any] = {"target_canvas": 8, "group_size": 12, "images_per_group": 4, "patch": 14, "max_pixels": MAX_PIXELS}
 COMMAND = (
     "--num_sampled_frames 24 --grouping_mode readiness --group_size 12 --images_per_group 4 --patch 14 "
     f"--max_pixels {MAX_PIXELS} --readiness_sum_threshold 0 --min_group_frames 8 --max_group_frames 64 "
