@@ -38,17 +38,27 @@ void weigh_words(const std::uint16_t* row, float weight, bool first, int count, 
   weigh(row, weight, first, count, sums);
 }
 
-// Interleaved 8-bit samples of a line, `step` bytes apart.
+// One of R, G and B of a line, as 8-bit samples.
 OVE_VECTOR_CLONES
-void convert(const ColorConversion& color, const float* y, const float* cb, const float* cr, int count,
-             std::ptrdiff_t step, std::uint8_t* out) {
-  for (int k = 0; k < 3; ++k) {
-    const auto& w = color.weight[static_cast<std::size_t>(k)];
-    const float offset = color.offset[static_cast<std::size_t>(k)];
-    for (int i = 0; i < count; ++i) {
-      const float value = std::clamp(converted(w, offset, y[i], cb[i], cr[i]), 0.0F, 1.0F);
-      out[step * i + k] = static_cast<std::uint8_t>(static_cast<int>(value * 255.0F + 0.5F));
-    }
+void convert(const std::array<float, 3>& weight, float offset, const float* y, const float* cb, const float* cr,
+             int count, std::uint8_t* out) {
+  for (int i = 0; i < count; ++i) {
+    const float value = converted(weight, offset, y[i], cb[i], cr[i]);
+    out[i] = static_cast<std::uint8_t>(static_cast<int>(std::min(std::max(value, 0.0F), 1.0F) * 255.0F + 0.5F));
+  }
+}
+
+// Sample i of a line is the sum of its shares of `row`, whose sample 0 is the plane's sample `begin`.
+template <int kTaps>
+void gather_line(const AreaAxis& axis, int at, int count, const float* row, int begin, float* out) {
+  const int taps = kTaps ? kTaps : axis.taps;
+  const float* share = axis.of(at);
+  const int* const first = axis.first.data() + at;
+  for (int i = 0; i < count; ++i, share += taps) {
+    const float* const from = row + (first[i] - begin);
+    float sum = share[0] * from[0];
+    for (int j = 1; j < taps; ++j) sum += share[j] * from[j];
+    out[i] = sum;
   }
 }
 
@@ -58,7 +68,7 @@ AreaAxis::AreaAxis(const CanvasAxis& canvas, const PictureAxis& picture, int sam
   const double step = 1 << shift;
   const double scale = static_cast<double>(picture.length) / canvas.resized;
   const double half = std::max(scale / step, 1.0) / 2;
-  std::vector<double> shares;
+  std::vector<std::vector<double>> shares;
   for (int i = 0; i < canvas.length; ++i) {
     double middle = (i - canvas.offset + 0.5) * scale;
     if (picture.reversed) middle = picture.length - middle;
@@ -67,22 +77,31 @@ AreaAxis::AreaAxis(const CanvasAxis& canvas, const PictureAxis& picture, int sam
     const double from = middle - half, to = middle + half;
     const int low = std::clamp(static_cast<int>(std::floor(from)), 0, samples - 1);
     const int high = std::clamp(static_cast<int>(std::ceil(to)) - 1, low, samples - 1);
-    shares.clear();
+    first.push_back(low);
+    shares.emplace_back();
     for (int j = low; j <= high; ++j) {
       // The samples at the borders stand for all beyond them.
       const double left = j == low ? from : j, right = j == high ? to : j + 1;
-      shares.push_back(std::max(0.0, right - left) / (to - from));
+      shares.back().push_back(std::max(0.0, right - left) / (to - from));
     }
-    first.push_back(low);
-    weights.insert(weights.end(), shares.begin(), shares.end());
-    begin.push_back(weights.size());
+    taps = std::max(taps, high - low + 1);
+  }
+  weights.resize(shares.size() * static_cast<std::size_t>(taps));
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    const int begin = std::min(first[i], samples - taps);  // so that all taps lie in the plane
+    std::copy(shares[i].begin(), shares[i].end(),
+              weights.begin() + static_cast<std::ptrdiff_t>(i) * taps + (first[i] - begin));
+    first[i] = begin;
   }
 }
 
 struct AreaGather::Scratch {
   Scratch(int plane_width, int line_width)
-      : column(static_cast<std::size_t>(plane_width)), values(3 * static_cast<std::size_t>(line_width)) {}
+      : column(static_cast<std::size_t>(plane_width)),
+        values(3 * static_cast<std::size_t>(line_width)),
+        bytes(3 * static_cast<std::size_t>(line_width)) {}
   std::vector<float> column, values;
+  std::vector<std::uint8_t> bytes;
 };
 
 AreaGather::AreaGather(const YuvFormat& format, int quarter_turns, int height, int width)
@@ -100,31 +119,26 @@ AreaGather::AreaGather(const YuvFormat& format, int quarter_turns, int height, i
 // The samples across..across+width of line `down` of one component.
 void AreaGather::line(const YuvPicture& picture, int component, int down, int across, int width, Scratch& scratch,
                       float* out) const {
+  const auto plane = static_cast<std::size_t>(component);
   const AreaAxis &columns = across_[component > 0], &rows = down_[component > 0];
-  const auto end_of = [&](int i) { return columns.first[static_cast<std::size_t>(i)] + std::ssize(columns.of(i)); };
-  const int last = across + width - 1;
-  const int begin =
-      std::min(columns.first[static_cast<std::size_t>(across)], columns.first[static_cast<std::size_t>(last)]);
-  const int count = static_cast<int>(std::max(end_of(across), end_of(last))) - begin;
+  const int left = columns.first[static_cast<std::size_t>(across)];
+  const int right = columns.first[static_cast<std::size_t>(across + width - 1)];
+  const int begin = std::min(left, right), count = std::max(left, right) + columns.taps - begin;
   float* const sums = scratch.column.data();
-  const std::span<const float> weights = rows.of(down);
-  const std::uint8_t* row =
-      picture.planes[static_cast<std::size_t>(component)] +
-      picture.strides[static_cast<std::size_t>(component)] * rows.first[static_cast<std::size_t>(down)];
-  for (std::size_t j = 0; j < weights.size(); ++j) {
+  const float* const weights = rows.of(down);
+  const std::uint8_t* row = picture.planes[plane] + picture.strides[plane] * rows.first[static_cast<std::size_t>(down)];
+  for (int j = 0; j < rows.taps; ++j, row += picture.strides[plane]) {
+    if (weights[j] == 0 && j > 0) continue;
     if (format_.bit_depth > 8) {
       weigh_words(reinterpret_cast<const std::uint16_t*>(row) + begin, weights[j], j == 0, count, sums);
     } else {
       weigh_bytes(row + begin, weights[j], j == 0, count, sums);
     }
-    row += picture.strides[static_cast<std::size_t>(component)];
   }
-  for (int i = 0; i < width; ++i) {
-    const float* const from = sums + columns.first[static_cast<std::size_t>(across + i)] - begin;
-    const std::span<const float> shares = columns.of(across + i);
-    float sum = 0;
-    for (std::size_t j = 0; j < shares.size(); ++j) sum += shares[j] * from[j];
-    out[i] = sum;
+  if (columns.taps == 2) {
+    gather_line<2>(columns, across, width, sums, begin, out);
+  } else {
+    gather_line<0>(columns, across, width, sums, begin, out);
   }
 }
 
@@ -155,7 +169,17 @@ void AreaGather::rectangle(const YuvPicture& picture, const FrameRectangle& r, s
       line(picture, 1, down + j, across, width, scratch, cb);
       line(picture, 2, down + j, across, width, scratch, cr);
     }
-    convert(formula_.color, y, cb, cr, width, step_across, out + step_down * j);
+    std::uint8_t* const rgb = scratch.bytes.data();
+    for (std::size_t k = 0; k < 3; ++k) {
+      convert(formula_.color.weight[k], formula_.color.offset[k], y, cb, cr, width,
+              rgb + k * static_cast<std::size_t>(width));
+    }
+    std::uint8_t* to = out + step_down * j;
+    for (int i = 0; i < width; ++i, to += step_across) {
+      to[0] = rgb[i];
+      to[1] = rgb[width + i];
+      to[2] = rgb[2 * width + i];
+    }
   }
 }
 

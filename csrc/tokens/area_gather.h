@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "common/yuv.h"
@@ -12,21 +11,18 @@
 
 namespace ove::tokens {
 
-// What the samples along one axis of a frame are made of in one plane: sample i of weights[begin[i]] to
-// weights[begin[i + 1]], which belong to the plane's samples from first[i] on. Weights of a sample add up to 1.
+// What the samples along one axis of a frame are made of in one plane: sample i of `taps` plane samples from first[i]
+// on, in shares of weights[i * taps] and so on, which add up to 1.
 struct AreaAxis {
   AreaAxis() = default;
   // A frame sample is the mean of what it covers of the plane. Where it covers less than one plane sample, it is
   // interpolated between two. Borders are repeated. `samples`, `shift` and `site` are as for make_tap().
   AreaAxis(const CanvasAxis& canvas, const PictureAxis& picture, int samples, int shift, float site);
 
-  std::span<const float> of(int i) const {
-    const auto at = static_cast<std::size_t>(i);
-    return std::span(weights).subspan(begin[at], begin[at + 1] - begin[at]);
-  }
+  const float* of(int i) const { return weights.data() + static_cast<std::ptrdiff_t>(i) * taps; }
 
+  int taps = 0;
   std::vector<int> first;
-  std::vector<std::size_t> begin{0};
   std::vector<float> weights;
 };
 

@@ -22,7 +22,7 @@ from ove_codec.transcoding import Recipe
 
 MODE_VARIABLE = "OVE_CODEC_CANVAS_MODE"
 _UNKNOWN_RATE = 30.0  # what readers of canvases take where there is none
-_TESTED_ROWS = 64  # of a frame, at least, in the test for bad frames
+_TESTED_ROWS = 32  # of a frame, at least, in the test for bad frames
 _ISO_CONTAINERS = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2")
 
 
