@@ -27,7 +27,13 @@ from ove_codec.cli import preinfer
 from support.clips import PICTURES, SIZE, moving_clip
 
 MAX_PIXELS = 10_000
-CONFIG: dict[str, Any] = {"target_canvas": 8, "group_size": 12, "images_per_group": 4, "patch": 14, "max_pixels": MAX_PIXELS}
+CONFIG: dict[str, Any] = {
+    "target_canvas": 8,
+    "group_size": 12,
+    "images_per_group": 4,
+    "patch": 14,
+    "max_pixels": MAX_PIXELS,
+}
 COMMAND = (
     "--num_sampled_frames 24 --grouping_mode readiness --group_size 12 --images_per_group 4 --patch 14 "
     f"--max_pixels {MAX_PIXELS} --readiness_sum_threshold 0 --min_group_frames 8 --max_group_frames 64 "
@@ -245,3 +251,38 @@ def test_processors_of_transformers_can_be_changed(host: Any, clip: Path) -> Non
     assert patch_processor(_Processor(host.helper, True)) == [host.helper.__name__]
     assert host.helper.process_codec_video is process_codec_video
     assert patch_processor(SimpleNamespace()) == []
+
+
+def test_data_sets(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pyarrow")
+    from ove_codec.cli import main
+    from ove_codec.datasets import write_report
+
+    moving_clip(tmp_path, "a.mp4")
+    broken = tmp_path / "b.mp4"
+    broken.write_bytes(b"no video")
+    table = tmp_path / "clips.jsonl"
+    table.write_text('{"video": "a.mp4", "id": 7, "conversations": []}\n{"video": "b.mp4", "id": 8}\n')
+    settings = [text for name, value in CONFIG.items() for text in ("--set", f"{name}={value}")]
+    command = ["select-dataset", str(table), str(tmp_path / "out"), "--format", "canvases", "--workers", "1", *settings]
+    assert main(command) == 0
+    (line,) = map(json.loads, (tmp_path / "out" / "data.jsonl").read_text().splitlines())
+    wanted = codec_canvases(tmp_path / "a.mp4", **CONFIG)
+    assert line["id"] == 7 and line["conversations"] == [] and line["fps"] == 25
+    assert [Path(name).name for name in line["canvases"]] == [f"canvas_{i:03}.jpg" for i in range(len(wanted))]
+    assert all((tmp_path / "out" / name).exists() for name in line["canvases"])
+    np.testing.assert_array_equal(np.load(tmp_path / "out" / line["src_patch_position"]), wanted.src_positions)
+    capsys.readouterr()
+    assert main(command) == 0 and "1 finished before" in capsys.readouterr().out
+    assert main([*command, "--set", "patch=16"]) == 1 and "other settings (params)" in capsys.readouterr().err
+    report = write_report(tmp_path / "out", tmp_path / "report.html")
+    assert report.clips == 1
+    for wrong, message in (
+        (["--set", "pach=1"], "unknown setting pach"),
+        (["--set", "patch"], "write NAME=VALUE"),
+        (["--score", "heat"], "score must be"),
+        (["--size", "224"], "size: canvases take"),
+        (["--tokens", "float16"], "holds no tokens"),
+    ):
+        target = ["select-dataset", str(table), str(tmp_path / "x"), "--format", "canvases", *wrong]
+        assert main(target) == 1 and message in capsys.readouterr().err
