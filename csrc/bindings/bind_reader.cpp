@@ -153,17 +153,19 @@ LimitsDict default_limits() {
 class Reader {
  public:
   Reader(py::handle source, int threads, bool decoding_order, bool residual, const LimitsDict& limits,
-         std::shared_ptr<const reader::VideoIndex> index, std::vector<std::int64_t> frame_ids)
+         std::shared_ptr<const reader::VideoIndex> index, std::vector<std::int64_t> frame_ids, bool whole_bytes)
       : reader_(std::make_unique<reader::VideoReader>(
             open_demuxer(source),
-            reader::ReaderOptions{.threads = threads,
-                                  .order = decoding_order ? codec::Order::kDecoding : codec::Order::kDisplay,
-                                  .as_coded = decoding_order,
-                                  .detail = {.amount = residual ? codec::Amount::kResidual : codec::Amount::kMotion},
-                                  .limits = limits_of(limits),
-                                  .observe = {},
-                                  .index = std::move(index),
-                                  .frame_ids = std::move(frame_ids)})) {}
+            reader::ReaderOptions{
+                .threads = threads,
+                .order = decoding_order ? codec::Order::kDecoding : codec::Order::kDisplay,
+                .as_coded = decoding_order,
+                .detail = {.amount = residual ? codec::Amount::kResidual : codec::Amount::kMotion,
+                           .bits = whole_bytes ? codec::BitsRule::kWholeBytes : codec::BitsRule::kExact},
+                .limits = limits_of(limits),
+                .observe = {},
+                .index = std::move(index),
+                .frame_ids = std::move(frame_ids)})) {}
   // In a forked process there is no thread to wait for, and no lock may be touched: the reader stays as it is.
   ~Reader() {
     if (!home_.is_here()) static_cast<void>(reader_.release());
@@ -382,10 +384,11 @@ void bind_reader(py::module_& m) {
            "same, or their coded sizes differ.");
   py::class_<Reader>(m, "Reader", "Iterates over the pictures of `source`, in display or decoding order.")
       .def(py::init<py::handle, int, bool, bool, const LimitsDict&, std::shared_ptr<const reader::VideoIndex>,
-                    std::vector<std::int64_t>>(),
+                    std::vector<std::int64_t>, bool>(),
            py::arg("source"), py::kw_only(), py::arg("threads") = 0, py::arg("decoding_order") = false,
            py::arg("residual") = true, py::arg("limits") = LimitsDict(), py::arg("index") = py::none(),
-           py::arg("frame_ids") = std::vector<std::int64_t>())
+           py::arg("frame_ids") = std::vector<std::int64_t>(), py::arg("whole_bytes") = false,
+           "With `whole_bytes`, `bits` of the pictures are those of codec::BitsRule::kWholeBytes.")
       .def("__iter__", [](py::object self) { return self; })
       .def("__next__", &Reader::next);
 }

@@ -80,6 +80,9 @@ class Cabac {
   // Bits taken from the data so far, the 9 of ivlOffset included.
   std::size_t position() const { return loaded_ - static_cast<std::size_t>(bits_); }
 
+  // Whole bytes taken behind the 9 bits of ivlOffset.
+  std::size_t bytes_behind_offset() const { return (position() - 9) / 8; }
+
   // 9.3.4.3.2
   [[gnu::always_inline]] int decision(ContextState& context) {
     const std::uint32_t state = context;

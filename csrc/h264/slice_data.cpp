@@ -67,8 +67,11 @@ void SliceDataParser::parse_cabac() {
   const bool intra_slice = header_->type == SliceType::kI;
   init_contexts(header_->type, header_->cabac_init_idc, header_->qp, sps_.chroma_format_idc == 3, contexts_);
   bool previous_skipped = false;
+  const bool whole_bytes = picture_.detail.bits == codec::BitsRule::kWholeBytes;
+  const auto byte_position = [&] { return cabac_begin_ / 8 + cabac_.bytes_behind_offset(); };
   for (bool more = true; more; next_macroblock()) {
     start_macroblock();
+    const std::size_t byte_begin = whole_bytes ? byte_position() : 0;
     const bool skipped = !intra_slice && cabac_mb_skip_flag();
     if (skipped) {
       skip_macroblock();
@@ -77,11 +80,13 @@ void SliceDataParser::parse_cabac() {
       macroblock_layer<true>();
     }
     previous_skipped = skipped;
+    const std::size_t byte_end = whole_bytes ? byte_position() : 0;
     if (!mbaff_ || bottom_) more = cabac_.terminate() == 0;
     std::size_t position = cabac_position();
     if (!more) --position;  // the last bit taken is rbsp_stop_one_bit
     if (position > cabac_data_.size() * 8) throw InvalidBitstreamError("slice data ends inside a macroblock");
     finish_macroblock(position);
+    if (whole_bytes) out_.bits[mb_index_] = static_cast<std::int32_t>(8 * (byte_end - byte_begin));
   }
   finish_slice(mb_begin_);
 }
