@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 import ove_codec
 import saliency_twin as twin
 from ove_codec import _core, _pictures, video
-from ove_codec._reading import Planes
+from ove_codec._reading import PictureArrays
 from ove_codec.presets import COMMON, PRESETS, resolve
 from ove_codec.selection import Selection, sample_frames, select, select_arrays, select_pictures
 from saliency_twin import Array, Arrays
@@ -377,9 +378,9 @@ def test_pictures_of_headers_and_other_objects_are_refused(stream: bytes) -> Non
     scorer = _core.Scorer(resolve("paper", {}), (0, 0, 16, 16), 0)
     (motion_only,) = ove_codec.open(stream).read([0], residual=False)
     with pytest.raises(ValueError, match="residual is missing"):
-        scorer.score_picture(motion_only)
+        scorer.score(motion_only)
     with pytest.raises(TypeError, match="Video"):
-        scorer.score_picture(3)  # type: ignore[arg-type]
+        scorer.score(3)
 
 
 class PicturesOfArrays:
@@ -391,9 +392,6 @@ class PicturesOfArrays:
         self.pictures = [picture(a, i) for a in arrays for i in range(len(a["mv"]))]
         self.missing = missing
 
-    def open(self) -> "PicturesOfArrays":
-        return self
-
     def pts(self) -> Array:
         return np.arange(len(self.pictures) + self.missing) / 25
 
@@ -403,12 +401,12 @@ class PicturesOfArrays:
     def intra(self, frame_ids: Sequence[int]) -> Array:
         return np.zeros(len(frame_ids), bool)
 
-    def read(self, frame_ids: Sequence[int], params: Arrays) -> Iterator[Planes]:
+    def read(self, frame_ids: Sequence[int], params: Arrays) -> Iterator[PictureArrays]:
         for i in frame_ids:
             if i < len(self.pictures):
                 one = dict(self.pictures[i])
                 height, width = one["residual"].shape
-                yield Planes(width, height, (0, 0, width, height), 0, one.pop("intra"), one)
+                yield PictureArrays(width, height, (0, 0, width, height), 0, **one)
 
     def score(self, frame_ids: Sequence[int], params: Arrays, scorer: _core.Scorer | None) -> None:
         return None
@@ -435,7 +433,7 @@ def test_only_pictures_that_count_are_read(monkeypatch: pytest.MonkeyPatch) -> N
     read: list[list[int]] = []
     real = _pictures.ArrayPictures.read
 
-    def watched(self: Any, frame_ids: Sequence[int], params: Arrays) -> Iterator[Planes]:
+    def watched(self: Any, frame_ids: Sequence[int], params: Arrays) -> Iterator[Any]:
         read.append(list(frame_ids))
         return real(self, frame_ids, params)
 
@@ -456,24 +454,22 @@ def test_only_pictures_that_count_are_read(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_accumulated_ctus_of_several_sizes_are_refused() -> None:
     scorer = _core.Scorer(resolve("bitcost", {"accumulate": "sum"}), (0, 0, 64, 64), 0)
-    rest: dict[str, Any] = {"mv": None, "residual": None, "pred": None, "ref_poc": None, "poc": 0, "bit_depth": 8}
-    rest |= {"width": 64, "height": 64, "intra": False}
-    scorer.accumulate(**rest, bits=np.ones((2, 2), np.int32), ctb_size=32)
+    counted = PictureArrays(64, 64, (0, 0, 64, 64), 0, False, 8, bits=np.ones((2, 2), np.int32), ctb_size=32)
+    scorer.accumulate(counted)
     with pytest.raises(ValueError, match="ctb_size changes from 32 to 64"):
-        scorer.accumulate(**rest, bits=np.ones((1, 1), np.int32), ctb_size=64)
+        scorer.accumulate(replace(counted, bits=np.ones((1, 1), np.int32), ctb_size=64))
 
 
 @pytest.mark.threads
 def test_scorers_take_turns_between_threads() -> None:
     arrays = clip_arrays(np.random.default_rng(25), frames=1, height=256, width=256)
     scorer = _core.Scorer(resolve("paper", {}), (0, 0, 256, 256), 0)
-    picture: dict[str, Any] = {"mv": arrays["mv"][0], "residual": arrays["residual"][0], "pred": arrays["pred"][0]}
-    rest: dict[str, Any] = {"ref_poc": None, "poc": 0, "bits": None, "ctb_size": 0, "bit_depth": 8, "intra": False}
+    picture = PictureArrays(
+        256, 256, (0, 0, 256, 256), 0, False, 8,
+        mv=arrays["mv"][0], residual=arrays["residual"][0], pred=arrays["pred"][0],
+    )  # fmt: skip
     results = []
-    threads = [
-        threading.Thread(target=lambda: results.append(scorer.score(width=256, height=256, **picture, **rest)))
-        for _ in range(8)
-    ]
+    threads = [threading.Thread(target=lambda: results.append(scorer.score(picture))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -194,7 +194,7 @@ def test_scores_of_the_decoders_threads_are_those_of_one_picture_after_the_other
         scorer.set_clip_scales(selection.scales)
     residual = selection.params["residual_weight"] > 0
     for scores, picture in zip(selection.scores, video.read(selection.frame_ids, residual=residual), strict=True):
-        np.testing.assert_array_equal(scores, scorer.score_picture(picture))
+        np.testing.assert_array_equal(scores, scorer.score(picture))
 
 
 def test_a_signal_ends_a_selection() -> None:

@@ -26,12 +26,12 @@ py::bytes bytes_of(const tokens::ClipPlanes& clip) {
   return py::bytes(reinterpret_cast<const char*>(&clip), sizeof(clip));
 }
 
-class PlaneReader {
+class StagedPictures {
  public:
-  PlaneReader(py::handle source, const Array<std::int64_t>& packets, const std::string& resize, int size,
-              int patch_size, std::array<int, 2> source_size, std::array<float, 3> mean, std::array<float, 3> std,
-              int threads, std::shared_ptr<const reader::VideoIndex> index, std::int64_t max_luma_samples,
-              int cuda_device)
+  StagedPictures(py::handle source, const Array<std::int64_t>& packets, const std::string& resize, int size,
+                 int patch_size, std::array<int, 2> source_size, std::array<float, 3> mean, std::array<float, 3> std,
+                 int threads, std::shared_ptr<const reader::VideoIndex> index, std::int64_t max_luma_samples,
+                 int cuda_device)
       : canvas_(canvas_options(resize, size, patch_size, mean, std)), source_size_(source_size) {
     media::Demuxer demuxer = open_demuxer(source);
     turns_ = demuxer.info().quarter_turns;
@@ -134,21 +134,22 @@ class PlaneReader {
 
 void bind_planes(py::module_& m) {
   const tokens::Normalization clip;
-  py::class_<PlaneReader> reader(m, "PlaneReader", "Decoded planes of chosen pictures, for _cuda.gather_patches.");
-  reader.def(py::init<py::handle, const Array<std::int64_t>&, const std::string&, int, int, std::array<int, 2>,
+  py::class_<StagedPictures> staged(m, "StagedPictures",
+                                    "Decoded planes of chosen pictures, for _cuda.gather_patches.");
+  staged.def(py::init<py::handle, const Array<std::int64_t>&, const std::string&, int, int, std::array<int, 2>,
                       std::array<float, 3>, std::array<float, 3>, int, std::shared_ptr<const reader::VideoIndex>,
                       std::int64_t, int>(),
              py::arg("source"), py::arg("packets"), py::kw_only(), py::arg("resize"), py::arg("size"),
              py::arg("patch_size"), py::arg("source_size"), py::arg("mean") = clip.mean, py::arg("std") = clip.std,
              py::arg("threads") = 0, py::arg("index") = py::none(),
              py::arg("max_luma_samples") = codec::Limits().max_luma_samples, py::arg("cuda_device") = -1);
-  reader.def("next", &PlaneReader::next,
+  staged.def("next", &StagedPictures::next,
              "Decodes the next picture, in output order: its place among the packets, None at the end.");
-  reader.def_property_readonly("num_kept", &PlaneReader::num_kept,
+  staged.def_property_readonly("num_kept", &StagedPictures::num_kept,
                                "Pictures that lie on a GPU since release(): 0 where the CPU decodes.");
-  reader.def("release", &PlaneReader::release,
+  staged.def("release", &StagedPictures::release,
              "Gives all but the last of them back to the decoder; nothing may read them any more.");
-  reader.def("stage", &PlaneReader::stage, py::arg("positions"), py::arg("memory"), py::arg("used"),
+  staged.def("stage", &StagedPictures::stage, py::arg("positions"), py::arg("memory"), py::arg("used"),
              py::arg("capacity"), py::arg("device"),
              "Copies the rows of the picture that its patches (N, 2) touch to `memory`, an address where `capacity`\n"
              "bytes lie, behind the `used` ones; a picture that lies on a GPU stays where it is. Gives the bytes then\n"

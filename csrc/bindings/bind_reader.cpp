@@ -150,10 +150,11 @@ LimitsDict default_limits() {
 }
 
 // Iterates over pictures; the GIL is free while they are decoded. Calls from several threads wait for one another.
-class Reader {
+class PictureIterator {
  public:
-  Reader(py::handle source, int threads, bool decoding_order, bool residual, const LimitsDict& limits,
-         std::shared_ptr<const reader::VideoIndex> index, std::vector<std::int64_t> frame_ids, bool whole_bytes)
+  PictureIterator(py::handle source, int threads, bool decoding_order, bool residual, const LimitsDict& limits,
+                  std::shared_ptr<const reader::VideoIndex> index, std::vector<std::int64_t> frame_ids,
+                  bool whole_bytes)
       : reader_(std::make_unique<reader::VideoReader>(
             open_demuxer(source),
             reader::ReaderOptions{
@@ -167,7 +168,7 @@ class Reader {
                 .index = std::move(index),
                 .frame_ids = std::move(frame_ids)})) {}
   // In a forked process there is no thread to wait for, and no lock may be touched: the reader stays as it is.
-  ~Reader() {
+  ~PictureIterator() {
     if (!home_.is_here()) static_cast<void>(reader_.release());
   }
 
@@ -333,7 +334,7 @@ std::shared_ptr<const CodecPicture> codec_picture(const py::object& picture) {
 void bind_reader(py::module_& m) {
   bind_picture(m);
   m.def("decodes", &reader::decodes, py::arg("codec"),
-        "Whether Reader and VideoIndex read streams of the codec of this name.");
+        "Whether PictureIterator and VideoIndex read streams of the codec of this name.");
   m.def("default_limits", &default_limits, "Name and default of every limit.");
   m.def(
       "check_limits", [](const LimitsDict& values) { limits_of(values); }, py::arg("limits"),
@@ -382,7 +383,8 @@ void bind_reader(py::module_& m) {
            "The display window (x, y, width, height) of `frame_ids` (display indices); None where they have not all "
            "the\n"
            "same, or their coded sizes differ.");
-  py::class_<Reader>(m, "Reader", "Iterates over the pictures of `source`, in display or decoding order.")
+  py::class_<PictureIterator>(m, "PictureIterator",
+                              "Iterates over the pictures of `source`, in display or decoding order.")
       .def(py::init<py::handle, int, bool, bool, const LimitsDict&, std::shared_ptr<const reader::VideoIndex>,
                     std::vector<std::int64_t>, bool>(),
            py::arg("source"), py::kw_only(), py::arg("threads") = 0, py::arg("decoding_order") = false,
@@ -390,7 +392,7 @@ void bind_reader(py::module_& m) {
            py::arg("frame_ids") = std::vector<std::int64_t>(), py::arg("whole_bytes") = false,
            "With `whole_bytes`, `bits` of the pictures are those of codec::BitsRule::kWholeBytes.")
       .def("__iter__", [](py::object self) { return self; })
-      .def("__next__", &Reader::next);
+      .def("__next__", &PictureIterator::next);
 }
 
 }  // namespace ove::bindings

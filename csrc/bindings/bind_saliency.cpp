@@ -17,7 +17,6 @@
 #include "bindings/gil.h"
 #include "bindings/heat_arguments.h"
 #include "bindings/scorer.h"
-#include "codec/picture.h"
 #include "common/geometry.h"
 #include "saliency/ranking.h"
 #include "saliency/saliency.h"
@@ -28,7 +27,6 @@ namespace {
 
 using namespace ove::saliency;
 using namespace ove::bindings;
-using ove::codec::CodecPicture;
 
 py::array_t<bool> keep(const Array<float>& scores, const Array<bool>& valid, const Array<bool>& keep_whole,
                        double full_score, const py::dict& p) {
@@ -64,24 +62,12 @@ void bind_saliency(py::module_& m) {
   py::class_<Scorer> scorer(m, "Scorer", "Heat and patch scores of the pictures of one clip.");
   scorer.def(py::init<const py::dict&, const std::array<int, 4>&, int>(), py::arg("params"), py::arg("window"),
              py::arg("rotation"));
-  const auto picture_method = [&](const char* name, auto method, const char* doc) {
-    def_with_arrays<Scorer>(scorer, name, method, doc);
-  };
-  picture_method("measure", &Scorer::measure<PictureView>, "First pass of percentile_scope='clip'.");
-  picture_method("accumulate", &Scorer::accumulate<PictureView>,
-                 "A picture that the next one to measure, score or render counts too.");
-  picture_method("score", &Scorer::score<PictureView>, "Patch sums, (rows, columns) float32.");
-  picture_method("heat", &Scorer::heat<PictureView>,
-                 "Fused heat on the canvas, (canvas_height, canvas_width) float32.");
-  const auto decoded_method = [&](const char* name, auto method) {
-    scorer.def(
-        name, [method](Scorer& self, const py::object& picture) { return (self.*method)(*decoded_picture(picture)); },
-        "The same of a Picture, in the decoder's memory.", py::arg("picture"));
-  };
-  decoded_method("accumulate_picture", &Scorer::accumulate<CodecPicture>);
-  decoded_method("measure_picture", &Scorer::measure<CodecPicture>);
-  decoded_method("score_picture", &Scorer::score<CodecPicture>);
-  decoded_method("heat_picture", &Scorer::heat<CodecPicture>);
+  scorer.def("measure", &Scorer::measure, py::arg("picture"), "First pass of percentile_scope='clip'.");
+  scorer.def("accumulate", &Scorer::accumulate, py::arg("picture"),
+             "A picture that the next one to measure, score or render counts too.");
+  scorer.def("score", &Scorer::score, py::arg("picture"), "Patch sums, (rows, columns) float32.");
+  scorer.def("heat", &Scorer::heat, py::arg("picture"),
+             "Fused heat on the canvas, (canvas_height, canvas_width) float32.");
   scorer.def(
       "score_video",
       [](Scorer& self, py::handle source, std::shared_ptr<const ove::reader::VideoIndex> index,
@@ -104,10 +90,12 @@ void bind_saliency(py::module_& m) {
   scorer.def_property_readonly("full_score", &Scorer::full_score);
   scorer.def_property_readonly("geometry", [](const Scorer& s) {
     const Geometry& g = s.geometry();
+    const ove::DisplayWindow& w = s.window();
     using namespace py::literals;
     return py::dict("source_width"_a = g.source_width, "source_height"_a = g.source_height,
                     "resized_width"_a = g.resized_width, "resized_height"_a = g.resized_height,
-                    "offset_x"_a = g.offset_x, "offset_y"_a = g.offset_y, "rows"_a = g.rows, "columns"_a = g.columns);
+                    "offset_x"_a = g.offset_x, "offset_y"_a = g.offset_y, "rows"_a = g.rows, "columns"_a = g.columns,
+                    "window"_a = py::make_tuple(w.x, w.y, w.width, w.height), "rotation"_a = 90 * w.quarter_turns);
   });
   m.def("keep_patches", &keep, py::arg("scores"), py::arg("valid"), py::arg("keep_whole"), py::arg("full_score"),
         py::arg("params"), "Ranks patches; (T, rows, columns) bool.");

@@ -1,13 +1,23 @@
 #include "bindings/heat_arguments.h"
 
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
 #include <algorithm>
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "bindings/bindings.h"
 
 namespace py = pybind11;
 
 namespace ove::bindings {
 
 using namespace saliency;
-using codec::CodecPicture;
 
 namespace {
 
@@ -22,18 +32,30 @@ Enum choice(const char* parameter, const std::string& value,
   throw std::invalid_argument(std::string(parameter) + " must be one of " + names + ", not '" + value + "'");
 }
 
+constexpr py::ssize_t kAnyLength = -1;
+
+std::string shape_name(const std::vector<py::ssize_t>& shape) {
+  std::string name;
+  for (const py::ssize_t n : shape) name += (n == kAnyLength ? "any" : std::to_string(n)) + ",";
+  return "(" + name + ")";
+}
+
+// The array of this name, null where it is None; kept alive by `kept`. Of a GPU's array only the address is taken.
 template <class T>
-const T* data_of(const MaybeArray<T>& array, const char* name, std::vector<py::ssize_t> shape) {
-  if (!array) return nullptr;
-  if (array->ndim() != static_cast<py::ssize_t>(shape.size()) ||
-      !std::equal(shape.begin(), shape.end(), array->shape())) {
-    std::string want, got;
-    for (const auto n : shape) want += std::to_string(n) + ",";
-    for (py::ssize_t i = 0; i < array->ndim(); ++i) got += std::to_string(array->shape(i)) + ",";
-    throw std::invalid_argument(std::string(name) + " must have the shape (" + want + ") for this picture, not (" +
-                                got + ")");
+const T* array_of(const py::object& picture, const char* name, const std::vector<py::ssize_t>& want, bool on_gpu,
+                  std::vector<py::object>& kept) {
+  py::object array = picture.attr(name);
+  if (array.is_none()) return nullptr;
+  if (!on_gpu) array = array.cast<Array<T>>();
+  const auto got = array.attr("shape").cast<std::vector<py::ssize_t>>();
+  if (got.size() != want.size() ||
+      !std::equal(want.begin(), want.end(), got.begin(), [](auto w, auto g) { return w == g || w == kAnyLength; })) {
+    throw py::value_error(name + std::string(" must have the shape ") + shape_name(want) + " for this picture, not " +
+                          shape_name(got));
   }
-  return array->data();
+  kept.push_back(array);
+  return on_gpu ? reinterpret_cast<const T*>(array.attr("data_ptr")().cast<std::uintptr_t>())
+                : static_cast<const T*>(py::reinterpret_borrow<py::array>(array).data());
 }
 
 }  // namespace
@@ -118,32 +140,29 @@ DisplayWindow window_of(const std::array<int, 4>& window, int rotation) {
   return {window[0], window[1], window[2], window[3], ((rotation / 90) % 4 + 4) % 4};
 }
 
-std::shared_ptr<const CodecPicture> decoded_picture(const py::object& picture) {
-  std::shared_ptr<const CodecPicture> codec = codec_picture(picture);
-  if (!codec->buffers) throw std::invalid_argument("only the headers of the picture were decoded");
-  return codec;
-}
-
-PictureView PictureArguments::view() const {
-  PictureView picture;
-  picture.width = width;
-  picture.height = height;
-  picture.bit_depth = bit_depth;
-  picture.intra = intra;
-  const py::ssize_t rows = picture.block_rows(), columns = picture.block_columns();
-  picture.mv = data_of(mv, "mv", {rows, columns, 2, 2});
-  picture.pred = data_of(pred, "pred", {rows, columns});
-  picture.ref_poc = data_of(ref_poc, "ref_poc", {rows, columns, 2});
-  picture.poc = poc;
-  picture.residual = data_of(residual, "residual", {height, width});
-  if (bits) {
-    if (bits->ndim() != 2) throw std::invalid_argument("bits must have two dimensions, rows and columns of CTUs");
-    picture.bits = bits->data();
-    picture.bits_rows = static_cast<int>(bits->shape(0));
-    picture.bits_columns = static_cast<int>(bits->shape(1));
-    picture.ctb_size = ctb_size;
+GivenPicture::GivenPicture(const py::object& picture, bool on_gpu) {
+  if (!py::hasattr(picture, "intra")) {
+    decoded_ = codec_picture(picture);
+    if (!decoded_->buffers) throw std::invalid_argument("only the headers of the picture were decoded");
+    return;
   }
-  return picture;
+  view_.width = picture.attr("coded_width").cast<int>();
+  view_.height = picture.attr("coded_height").cast<int>();
+  view_.bit_depth = picture.attr("bit_depth").cast<int>();
+  view_.intra = picture.attr("intra").cast<bool>();
+  view_.poc = picture.attr("poc").cast<std::int32_t>();
+  view_.ctb_size = picture.attr("ctb_size").cast<int>();
+  const py::ssize_t rows = view_.block_rows(), columns = view_.block_columns();
+  view_.mv = array_of<std::int16_t>(picture, "mv", {rows, columns, 2, 2}, on_gpu, kept_);
+  view_.pred = array_of<std::uint8_t>(picture, "pred", {rows, columns}, on_gpu, kept_);
+  view_.ref_poc = array_of<std::int32_t>(picture, "ref_poc", {rows, columns, 2}, on_gpu, kept_);
+  view_.residual = array_of<std::int16_t>(picture, "residual", {view_.height, view_.width}, on_gpu, kept_);
+  view_.bits = array_of<std::int32_t>(picture, "bits", {kAnyLength, kAnyLength}, on_gpu, kept_);
+  if (view_.bits != nullptr) {
+    const auto shape = kept_.back().attr("shape").cast<std::array<int, 2>>();
+    view_.bits_rows = shape[0];
+    view_.bits_columns = shape[1];
+  }
 }
 
 }  // namespace ove::bindings

@@ -26,30 +26,22 @@ class Scorer {
  public:
   Scorer(const pybind11::dict& params, const std::array<int, 4>& window, int rotation);
 
-  // Source: PictureView, or a decoded picture.
-  template <class Source>
-  void measure(const Source& picture) {
-    const WithoutGil unlocked;
-    const std::lock_guard lock(mutex_);
-    saliency_.measure(view(picture));
+  // Pictures are what GivenPicture takes.
+  void measure(const pybind11::object& picture) {
+    with(picture, [&](const saliency::PictureView& view) { saliency_.measure(view); });
   }
-
-  template <class Source>
-  void accumulate(const Source& picture) {
-    const WithoutGil unlocked;
-    const std::lock_guard lock(mutex_);
-    saliency_.accumulate(view(picture));
+  void accumulate(const pybind11::object& picture) {
+    with(picture, [&](const saliency::PictureView& view) { saliency_.accumulate(view); });
   }
-
-  template <class Source>
-  pybind11::array_t<float> score(const Source& picture) {
-    return fill(geometry_.rows, geometry_.columns, [&](std::span<float> out) { saliency_.score(view(picture), out); });
+  pybind11::array_t<float> score(const pybind11::object& picture) {
+    pybind11::array_t<float> out({geometry_.rows, geometry_.columns});
+    with(picture, [&, to = span_of(out)](const saliency::PictureView& view) { saliency_.score(view, to); });
+    return out;
   }
-
-  template <class Source>
-  pybind11::array_t<float> heat(const Source& picture) {
-    return fill(geometry_.canvas_height(), geometry_.canvas_width(),
-                [&](std::span<float> out) { saliency_.heat(view(picture), out); });
+  pybind11::array_t<float> heat(const pybind11::object& picture) {
+    pybind11::array_t<float> out({geometry_.canvas_height(), geometry_.canvas_width()});
+    with(picture, [&, to = span_of(out)](const saliency::PictureView& view) { saliency_.heat(view, to); });
+    return out;
   }
 
   // Scores (T, rows, columns) of the pictures that the options name, all of the size that the scorer is for, each made
@@ -62,20 +54,21 @@ class Scorer {
   std::tuple<float, float, float> scales() const;
   void set_clip_scales(const std::array<float, 3>& s) { saliency_.set_clip_scales({s[0], s[1], s[2]}); }
   double full_score() const { return saliency_.full_score(); }
+  const saliency::HeatParams& params() const { return params_; }
   const Geometry& geometry() const { return geometry_; }
+  const DisplayWindow& window() const { return window_; }
 
  private:
-  static const saliency::PictureView& view(const saliency::PictureView& picture) { return picture; }
-  saliency::PictureView view(const codec::CodecPicture& picture) { return arrays_.view(picture, params_); }
+  static std::span<float> span_of(pybind11::array_t<float>& array) {
+    return {array.mutable_data(), static_cast<std::size_t>(array.size())};
+  }
 
-  template <class Compute>
-  pybind11::array_t<float> fill(int rows, int columns, Compute compute) {
-    pybind11::array_t<float> out({rows, columns});
-    const std::span<float> span(out.mutable_data(), static_cast<std::size_t>(out.size()));
+  template <class Work>
+  void with(const pybind11::object& picture, Work work) {
+    const GivenPicture given(picture);
     const WithoutGil unlocked;
     const std::lock_guard lock(mutex_);
-    compute(span);
-    return out;
+    work(given.view(arrays_, params_));
   }
 
   saliency::HeatParams params_;

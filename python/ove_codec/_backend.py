@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ove_codec import _core, cuda
 from ove_codec._jobs import numbered
-from ove_codec._reading import Places, Ranked, Reader, Reads, Scored, read_planes
+from ove_codec._reading import Pictures, Places, Ranked, Reads, Scored, read_pictures
 
 if TYPE_CHECKING:
     import torch
@@ -39,19 +39,19 @@ class Backend(Protocol):
     def pictures(self, pictures: Iterator[Any]) -> Iterator[Any]:
         """The pictures with their arrays on this device."""
 
-    def score(self, reader: Reader, reads: Reads, count: int, params: dict[str, Any]) -> Scored:
+    def score(self, pictures: Pictures, reads: Reads, count: int, params: dict[str, Any]) -> Scored:
         """Scores of `count` sampled pictures; 0 for those that `reads` lack."""
 
     def heats(
         self,
-        reader: Reader,
+        pictures: Pictures,
         reads: Reads,
         params: dict[str, Any],
-        window: tuple[int, int, int, int],
-        rotation: int,
+        scorer: _core.Scorer,
         scales: Any,
     ) -> Iterator[Any]:
-        """The heat of each slot of `reads` on its canvas, with these scales of the clip or None."""
+        """The heat of each slot of `reads` on its canvas, with these scales of the clip or None. `scorer` is of
+        `params` and the geometry."""
 
     def rank(
         self, clips: Sequence[tuple[Scored, npt.NDArray[np.bool_]]], params: dict[str, Any], *, fetch: bool
@@ -90,41 +90,39 @@ class Cpu:
     def pictures(self, pictures: Iterator[Any]) -> Iterator[Any]:
         return pictures
 
-    def score(self, reader: Reader, reads: Reads, count: int, params: dict[str, Any]) -> Scored:
+    def score(self, pictures: Pictures, reads: Reads, count: int, params: dict[str, Any]) -> Scored:
         ids = [i for i, _ in reads]
         scorer: _core.Scorer | None = None
         clip = params["percentile_scope"] == "clip"
         if clip:
-            for planes, (_, slot) in zip(read_planes(reader, ids, params), reads, strict=True):
-                scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
-                planes.give(scorer, "accumulate" if slot is None else "measure")
+            for picture, (_, slot) in zip(read_pictures(pictures, ids, params), reads, strict=True):
+                scorer = scorer or _core.Scorer(params, picture.window, picture.rotation)
+                (scorer.accumulate if slot is None else scorer.measure)(picture)
         # What accumulates goes from picture to picture, in one thread.
-        scored = reader.score(ids, params, scorer) if params["accumulate"] == "none" else None
-        scored = scored or _scored_one_by_one(reader, reads, params, scorer)
+        scored = pictures.score(ids, params, scorer) if params["accumulate"] == "none" else None
+        scored = scored or _scored_one_by_one(pictures, reads, params, scorer)
         slots = [slot for _, slot in reads if slot is not None]
         values = scored.values
         if len(slots) < count:
             values = np.zeros((count, *values.shape[1:]), np.float32)
             values[slots] = scored.values
-        return Scored(values, scored.scorer.scales if clip else None, scored.scorer, scored.window, scored.rotation)
+        return Scored(values, scored.scorer.scales if clip else None, scored.scorer)
 
     def heats(
         self,
-        reader: Reader,
+        pictures: Pictures,
         reads: Reads,
         params: dict[str, Any],
-        window: tuple[int, int, int, int],
-        rotation: int,
+        scorer: _core.Scorer,
         scales: Any,
     ) -> Iterator[Any]:
-        scorer = _core.Scorer(params, window, rotation)
         if scales is not None:
             scorer.set_clip_scales(scales)
-        for planes, (_, slot) in zip(read_planes(reader, [i for i, _ in reads], params), reads, strict=True):
+        for picture, (_, slot) in zip(read_pictures(pictures, [i for i, _ in reads], params), reads, strict=True):
             if slot is None:
-                planes.give(scorer, "accumulate")
+                scorer.accumulate(picture)
             else:
-                yield planes.give(scorer, "heat")
+                yield scorer.heat(picture)
 
     def rank(
         self, clips: Sequence[tuple[Scored, npt.NDArray[np.bool_]]], params: dict[str, Any], *, fetch: bool
@@ -159,18 +157,16 @@ class Cpu:
         pass
 
 
-def _scored_one_by_one(reader: Reader, reads: Reads, params: dict[str, Any], scorer: _core.Scorer | None) -> Scored:
-    window, rotation = (0, 0, 0, 0), 0
+def _scored_one_by_one(pictures: Pictures, reads: Reads, params: dict[str, Any], scorer: _core.Scorer | None) -> Scored:
     values = []
-    for planes, (_, slot) in zip(read_planes(reader, [i for i, _ in reads], params), reads, strict=True):
-        scorer = scorer or _core.Scorer(params, planes.window, planes.rotation)
+    for picture, (_, slot) in zip(read_pictures(pictures, [i for i, _ in reads], params), reads, strict=True):
+        scorer = scorer or _core.Scorer(params, picture.window, picture.rotation)
         if slot is None:
-            planes.give(scorer, "accumulate")
+            scorer.accumulate(picture)
         else:
-            values.append(planes.give(scorer, "score"))
-        window, rotation = planes.window, planes.rotation
-    assert scorer is not None  # reads are never empty, and read_planes gives them all
-    return Scored(np.stack(values), None, scorer, window, rotation)
+            values.append(scorer.score(picture))
+    assert scorer is not None  # reads are never empty, and read_pictures gives them all
+    return Scored(np.stack(values), None, scorer)
 
 
 def backend_for(device: Any) -> Backend:

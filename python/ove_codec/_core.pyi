@@ -164,7 +164,7 @@ class VideoIndex(metaclass=_Pybind11Type):
     def window(self, frame_ids: Sequence[int]) -> tuple[int, int, int, int] | None: ...
 
 @final
-class Reader(metaclass=_Pybind11Type):
+class PictureIterator(metaclass=_Pybind11Type):
     def __init__(
         self,
         source: _Source,
@@ -183,54 +183,10 @@ class Reader(metaclass=_Pybind11Type):
 @final
 class Scorer(metaclass=_Pybind11Type):
     def __init__(self, params: dict[str, Any], window: tuple[int, int, int, int], rotation: int) -> None: ...
-    def accumulate(
-        self,
-        *,
-        width: int,
-        height: int,
-        mv: NDArray[np.int16] | None,
-        residual: NDArray[np.int16] | None,
-        pred: NDArray[np.uint8] | None,
-        ref_poc: NDArray[np.int32] | None,
-        poc: int,
-        bits: NDArray[np.int32] | None,
-        ctb_size: int,
-        bit_depth: int,
-        intra: bool,
-    ) -> None: ...
-    def accumulate_picture(self, picture: Picture) -> None: ...
-    def measure(
-        self,
-        *,
-        width: int,
-        height: int,
-        mv: NDArray[np.int16] | None,
-        residual: NDArray[np.int16] | None,
-        pred: NDArray[np.uint8] | None,
-        ref_poc: NDArray[np.int32] | None,
-        poc: int,
-        bits: NDArray[np.int32] | None,
-        ctb_size: int,
-        bit_depth: int,
-        intra: bool,
-    ) -> None: ...
-    def measure_picture(self, picture: Picture) -> None: ...
-    def score(
-        self,
-        *,
-        width: int,
-        height: int,
-        mv: NDArray[np.int16] | None,
-        residual: NDArray[np.int16] | None,
-        pred: NDArray[np.uint8] | None,
-        ref_poc: NDArray[np.int32] | None,
-        poc: int,
-        bits: NDArray[np.int32] | None,
-        ctb_size: int,
-        bit_depth: int,
-        intra: bool,
-    ) -> NDArray[np.float32]: ...
-    def score_picture(self, picture: Picture) -> NDArray[np.float32]: ...
+    def accumulate(self, picture: Any) -> None: ...
+    def measure(self, picture: Any) -> None: ...
+    def score(self, picture: Any) -> NDArray[np.float32]: ...
+    def heat(self, picture: Any) -> NDArray[np.float32]: ...
     def score_video(
         self,
         source: _Source,
@@ -241,22 +197,6 @@ class Scorer(metaclass=_Pybind11Type):
         limits: dict[str, int],
         progress: Callable[[int], object] | None = None,
     ) -> NDArray[np.float32]: ...
-    def heat(
-        self,
-        *,
-        width: int,
-        height: int,
-        mv: NDArray[np.int16] | None,
-        residual: NDArray[np.int16] | None,
-        pred: NDArray[np.uint8] | None,
-        ref_poc: NDArray[np.int32] | None,
-        poc: int,
-        bits: NDArray[np.int32] | None,
-        ctb_size: int,
-        bit_depth: int,
-        intra: bool,
-    ) -> NDArray[np.float32]: ...
-    def heat_picture(self, picture: Picture) -> NDArray[np.float32]: ...
     def valid(self) -> NDArray[np.bool_]: ...
     def set_clip_scales(self, scales: tuple[float, float, float]) -> None: ...
     @property
@@ -264,51 +204,19 @@ class Scorer(metaclass=_Pybind11Type):
     @property
     def full_score(self) -> float: ...
     @property
-    def geometry(self) -> dict[str, int]: ...
+    def geometry(self) -> dict[str, Any]: ...
 
 @final
 class HeatPlan(metaclass=_Pybind11Type):
-    def __init__(
-        self, params: dict[str, Any], window: tuple[int, int, int, int], rotation: int, ctb_size: int
-    ) -> None: ...
+    def __init__(self, scorer: Scorer, ctb_size: int) -> None: ...
     @property
     def tables(self) -> bytes: ...
     @property
     def block(self) -> bytes: ...
     @property
     def most_bytes(self) -> int: ...
-    def pack(
-        self,
-        memory: int,
-        there: int,
-        sampled: int,
-        *,
-        width: int,
-        height: int,
-        mv: NDArray[np.int16] | None,
-        residual: NDArray[np.int16] | None,
-        pred: NDArray[np.uint8] | None,
-        ref_poc: NDArray[np.int32] | None,
-        poc: int,
-        bits: NDArray[np.int32] | None,
-        ctb_size: int,
-        bit_depth: int,
-        intra: bool,
-    ) -> tuple[int, int, bytes]: ...
-    def pack_picture(self, memory: int, there: int, sampled: int, picture: Picture) -> tuple[int, int, bytes]: ...
-    def in_place(
-        self,
-        arrays: dict[str, int],
-        sampled: int,
-        *,
-        width: int,
-        height: int,
-        poc: int,
-        bits_shape: Sequence[int],
-        ctb_size: int,
-        bit_depth: int,
-        intra: bool,
-    ) -> bytes: ...
+    def pack(self, memory: int, there: int, sampled: int, picture: Any) -> tuple[int, int, bytes]: ...
+    def in_place(self, sampled: int, picture: Any) -> bytes: ...
 
 def cell_heat(costs: NDArray[np.float32], percentile: float) -> NDArray[np.float32]: ...
 def block_scores(heat: NDArray[np.float32], height: int, width: int, side: int) -> NDArray[np.float32]: ...
@@ -370,7 +278,7 @@ def gather_patches(
 ) -> NDArray[np.float32]: ...
 
 @final
-class PlaneReader(metaclass=_Pybind11Type):
+class StagedPictures(metaclass=_Pybind11Type):
     def __init__(
         self,
         source: _Source,

@@ -15,7 +15,7 @@ import torch
 from ove_codec import _core, cuda
 from ove_codec._cuda_scorer import ClipScorer
 from ove_codec._jobs import numbered
-from ove_codec._reading import Places, Planes, Ranked, Reader, Reads, Scored, read_planes
+from ove_codec._reading import Pictures, Places, Ranked, Reads, Scorable, Scored, read_pictures
 from ove_codec.ops.patches import DTYPES
 
 # Of decoded rows that go up at a time; a picture that needs more gets it.
@@ -90,57 +90,56 @@ class Cuda:
     def wait(self, event: Any, tensors: Sequence[Any]) -> None:
         cuda.wait(event, tensors)
 
-    def score(self, reader: Reader, reads: Reads, count: int, params: dict[str, Any]) -> Scored:
-        counted = _counted(reader, reads, params)
+    def score(self, pictures: Pictures, reads: Reads, count: int, params: dict[str, Any]) -> Scored:
+        counted = _counted(pictures, reads, params)
         whole = params["percentile_scope"] == "clip"
         slots = sorted({slot for _, slot in counted})
         scales = None
+        scorer: _core.Scorer
         if not counted:  # nothing has heat; a picture is read for its size
-            planes = next(read_planes(reader, [reads[0][0]], params))
-            scorer = _core.Scorer(params, planes.window, planes.rotation)
+            picture = next(read_pictures(pictures, [reads[0][0]], params))
+            scorer = _core.Scorer(params, picture.window, picture.rotation)
             zeros = torch.zeros((count, *scorer.valid().shape), dtype=torch.float32, device=self.device)
             scales = torch.zeros(3, dtype=torch.float32, device=self.device) if whole else None
-            return Scored(zeros, scales, scorer, planes.window, planes.rotation)
+            return Scored(zeros, scales, scorer)
 
-        def make(planes: Planes) -> ClipScorer:
-            layout = planes.window, planes.rotation, planes.ctb_size
-            return ClipScorer(params, *layout, len(counted), len(slots), whole, self.device)
+        def make(picture: Scorable) -> ClipScorer:
+            nonlocal scorer
+            scorer = _core.Scorer(params, picture.window, picture.rotation)
+            return ClipScorer(params, scorer, picture.ctb_size, len(counted), len(slots), whole, self.device)
 
         values = torch.empty(0)
         done = 0
-        for clip, measured in _rounds(reader, counted, params, make):
+        for clip, measured in _rounds(pictures, counted, params, make):
             found = clip.measure()
             if not done:
                 scales = found if whole else None
-                scorer = _core.Scorer(params, clip.window, clip.rotation)
                 values = torch.empty((len(slots), *scorer.valid().shape), dtype=torch.float32, device=self.device)
             clip.score(values[done : done + len(measured)])
             done += len(measured)
         if len(slots) < count:
             scored, values = values, values.new_zeros((count, *values.shape[1:]))
             values.index_copy_(0, self.tensor(np.array(slots, np.int64)), scored)
-        return Scored(values, scales, scorer, clip.window, clip.rotation)
+        return Scored(values, scales, scorer)
 
     def heats(
         self,
-        reader: Reader,
+        pictures: Pictures,
         reads: Reads,
         params: dict[str, Any],
-        window: tuple[int, int, int, int],
-        rotation: int,
+        scorer: _core.Scorer,
         scales: Any,
     ) -> Iterator[torch.Tensor]:
-        counted = _counted(reader, reads, params)
+        counted = _counted(pictures, reads, params)
         sampled = len({slot for _, slot in counted})
-        grid = _core.Scorer(params, window, rotation).geometry
+        grid = scorer.geometry
         canvas = (grid["rows"] * params["patch_size"], grid["columns"] * params["patch_size"])
 
-        def make(planes: Planes) -> ClipScorer:
-            layout = window, rotation, planes.ctb_size
-            return ClipScorer(params, *layout, len(counted), sampled, False, self.device)
+        def make(picture: Scorable) -> ClipScorer:
+            return ClipScorer(params, scorer, picture.ctb_size, len(counted), sampled, False, self.device)
 
         cold = deque(slot for _, slot in reads if slot is not None)  # until they are found to have heat
-        for clip, measured in _rounds(reader, counted, params, make):
+        for clip, measured in _rounds(pictures, counted, params, make):
             clip.measure(scales)
             for number, slot in enumerate(measured):
                 while cold.popleft() != slot:
@@ -236,7 +235,7 @@ class Cuda:
         there = np.zeros((len(positions), 3), np.int64)
         there[:, 1:] = positions
         on_device = self.tensor(there)
-        reader = _core.PlaneReader(**chosen.request, cuda_device=(device.index or 0) if decoder == "nvdec" else -1)
+        pictures = _core.StagedPictures(**chosen.request, cuda_device=(device.index or 0) if decoder == "nvdec" else -1)
         chunk = cuda.Upload(_CHUNK_BYTES, device)  # rows that patches touch, of pictures whose rows lie together
         clips: list[bytes] = []  # what the kernel reads of them
         first = 0  # the place of the first one
@@ -244,31 +243,31 @@ class Cuda:
         def send(next_bytes: int) -> None:
             nonlocal chunk, clips
             if clips:
-                if reader.num_kept:
+                if pictures.num_kept:
                     cuda.wait_for_decoder(device)
                 chunk.send()
                 begin, end = int(starts[first]), int(starts[first + len(clips)])
                 bounds = starts[first : first + len(clips) + 1] - begin
                 self._launch(clips, bounds, chosen.patch_size, on_device[begin:end], rows[begin:end])
-            if reader.num_kept:
+            if pictures.num_kept:
                 cuda.synchronize(device)
-                reader.release()
+                pictures.release()
             chunk, clips = cuda.Upload(next_bytes, device), []
 
-        while (place := reader.next()) is not None:
+        while (place := pictures.next()) is not None:
             if clips and place != first + len(clips):
                 send(_CHUNK_BYTES)
             touched = positions[starts[place] : starts[place + 1]]
-            used, clip = reader.stage(touched, chunk.here, chunk.used, chunk.capacity, chunk.there)
+            used, clip = pictures.stage(touched, chunk.here, chunk.used, chunk.capacity, chunk.there)
             if clip is None:
                 send(max(used - chunk.used, _CHUNK_BYTES))
-                used, clip = reader.stage(touched, chunk.here, chunk.used, chunk.capacity, chunk.there)
+                used, clip = pictures.stage(touched, chunk.here, chunk.used, chunk.capacity, chunk.there)
             assert clip is not None
             if not clips:
                 first = place
             chunk.used = used
             clips.append(clip)
-            if reader.num_kept == _KEPT_FRAMES:
+            if pictures.num_kept == _KEPT_FRAMES:
                 send(_CHUNK_BYTES)
         send(0)
 
@@ -296,11 +295,11 @@ class Cuda:
             )
 
 
-def _counted(reader: Reader, reads: Reads, params: dict[str, Any]) -> list[tuple[int, int]]:
+def _counted(pictures: Pictures, reads: Reads, params: dict[str, Any]) -> list[tuple[int, int]]:
     """Display indices of the pictures of `reads` that add heat, each with the slot that it counts for: without I
     pictures, where these have no heat."""
     ids = [i for i, _ in reads]
-    off = reader.intra(ids) if params["i_pictures"] == "zero" else np.zeros(len(ids), bool)
+    off = pictures.intra(ids) if params["i_pictures"] == "zero" else np.zeros(len(ids), bool)
     counted: list[tuple[int, int]] = []
     following = -1
     for (i, slot), is_off in zip(reversed(reads), reversed(off.tolist()), strict=True):
@@ -311,20 +310,20 @@ def _counted(reader: Reader, reads: Reads, params: dict[str, Any]) -> list[tuple
 
 
 def _rounds(
-    reader: Reader,
+    pictures: Pictures,
     counted: Sequence[tuple[int, int]],
     params: dict[str, Any],
-    make: Callable[[Planes], ClipScorer],
+    make: Callable[[Scorable], ClipScorer],
 ) -> Iterator[tuple[ClipScorer, list[int]]]:
     """Reads the pictures of `counted` into a scorer, and gives it each time it is full, and at the end, with the slots
     whose pictures it has taken in since."""
     scorer: ClipScorer | None = None
     full: list[int] = []
     slots = [slot for _, slot in counted]
-    planes_read = read_planes(reader, [i for i, _ in counted], params)
-    for planes, slot, following in zip(planes_read, slots, [*slots[1:], None], strict=False):
-        scorer = scorer or make(planes)
-        scorer.take_in(planes, last=slot != following)
+    read = read_pictures(pictures, [i for i, _ in counted], params)
+    for picture, slot, following in zip(read, slots, [*slots[1:], None], strict=False):
+        scorer = scorer or make(picture)
+        scorer.take_in(picture, last=slot != following)
         if slot != following:
             full.append(slot)
         if following is None or len(full) == scorer.capacity:

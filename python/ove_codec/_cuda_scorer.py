@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from ove_codec import _core, cuda
-from ove_codec._reading import Planes
+from ove_codec._reading import PictureArrays, Scorable
 
 # Of pictures that are on the GPU at a time, where percentiles do not need the whole clip; a quarter of it for those
 # that are to be added up.
@@ -28,16 +29,15 @@ class ClipScorer:
     def __init__(
         self,
         params: dict[str, Any],
-        window: tuple[int, int, int, int],
-        rotation: int,
+        scorer: _core.Scorer,
         ctb_size: int,
         pictures: int,
         sampled: int,
         whole: bool,
         device: torch.device,
     ) -> None:
-        self.window, self.rotation, self.device = window, rotation, device
-        self._plan = _core.HeatPlan(params, window, rotation, ctb_size)
+        self.device = device
+        self._plan = _core.HeatPlan(scorer, ctb_size)
         self._accumulates = params["accumulate"] != "none"
         self._left = pictures  # to be taken in
         with cuda.launching(device) as (kernels, _):
@@ -71,17 +71,17 @@ class ClipScorer:
         with cuda.launching(self.device) as (kernels, stream):
             getattr(kernels, step)(self._plan.tables, room, *arguments, stream)
 
-    def take_in(self, planes: Planes, last: bool = True) -> None:
+    def take_in(self, picture: Scorable, last: bool = True) -> None:
         """Takes in a picture that counts for the next sampled one, whose `last` one it is."""
         if self._accumulates and self._placed + len(self._records) == self._room:
             self._accumulate()
-        there = isinstance(planes.arrays, dict) and any(map(cuda.lies_on_gpu, planes.arrays.values()))
-        upload = self._with_room(0 if there else self._plan.most_bytes)
-        if there:
-            record = self._record_in_place(planes, planes.arrays)
+        if isinstance(picture, PictureArrays) and any(map(cuda.lies_on_gpu, vars(picture).values())):
+            self._with_room(0)
+            record = self._record_in_place(picture)
         else:
-            used, blocks, record = planes.pack(
-                self._plan, upload.here + upload.used, upload.there + upload.used, self.taken
+            upload = self._with_room(self._plan.most_bytes)
+            used, blocks, record = self._plan.pack(
+                upload.here + upload.used, upload.there + upload.used, self.taken, picture
             )
             upload.used += used
             self._level_blocks = max(self._level_blocks, blocks)
@@ -110,38 +110,17 @@ class ClipScorer:
         self._placed += len(self._records)
         self._upload, self._records, self._level_blocks, self._held = None, [], 0, []
 
-    def _record_in_place(self, planes: Planes, arrays: Any) -> bytes:
+    def _record_in_place(self, picture: PictureArrays) -> bytes:
         """The record of a picture whose arrays lie on the device."""
-        given: dict[str, torch.Tensor] = {}
-        for name, array in arrays.items():
-            if array is None or isinstance(array, int):
-                continue
+        given = {name: array for name, array in vars(picture).items() if hasattr(array, "shape")}
+        for name, array in given.items():
             if getattr(array, "device", None) != self.device:
                 where = getattr(array, "device", "the CPU")
                 raise ValueError(f"{name} lies on {where}, and is to be selected from on {self.device}: move it there")
             given[name] = array.contiguous()
-        blocks = (-(-planes.height // 4), -(-planes.width // 4))
-        shapes = {"mv": (*blocks, 2, 2), "pred": blocks, "ref_poc": (*blocks, 2)}
-        shapes["residual"] = (planes.height, planes.width)
-        for name, shape in shapes.items():
-            if name in given and tuple(given[name].shape) != shape:
-                raise ValueError(f"{name} must have the shape {shape} for this picture, not {tuple(given[name].shape)}")
-        bits_shape = tuple(given["bits"].shape) if "bits" in given else (0, 0)
-        if len(bits_shape) != 2:
-            raise ValueError("bits must have two dimensions, rows and columns of CTUs")
         cuda.use(given.values())
         self._held.append(given)
-        return self._plan.in_place(
-            {name: array.data_ptr() for name, array in given.items()},
-            self.taken,
-            width=planes.width,
-            height=planes.height,
-            poc=arrays["poc"],
-            bits_shape=bits_shape,
-            ctb_size=arrays["ctb_size"],
-            bit_depth=arrays["bit_depth"],
-            intra=planes.intra,
-        )
+        return self._plan.in_place(self.taken, replace(picture, **given))
 
     def _accumulate(self) -> None:
         """Adds up the pictures in the room, and empties it."""

@@ -10,60 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ove_codec import _core, cuda, video
-from ove_codec._reading import Array, Planes, Scored
+from ove_codec._reading import Array, PictureArrays, Scorable, Scored
 from ove_codec.limits import Limits
 from ove_codec.motion_only import lacking
 from ove_codec.transcoding import Recipe, in_hevc
-
-
-class _VideoReader:
-    def __init__(self, video: Any) -> None:
-        self._video = video
-
-    def pts(self) -> Array | int:
-        return np.asarray(self._video.index.pts, np.float64)
-
-    def sizes(self) -> npt.NDArray[np.int64]:
-        return np.asarray(self._video.index.packet_bytes)
-
-    def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
-        return np.asarray(self._video.index.type[list(frame_ids)] == "I")
-
-    def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
-        video, rotation = self._video, self._video.info["rotation"]
-        window = video.index.window(frame_ids)
-        if window is None:
-            return None
-        scorer = scorer or _core.Scorer(params, window, rotation)
-        values = scorer.score_video(
-            video.source,
-            index=video.index,
-            frame_ids=frame_ids,
-            threads=video.threads,
-            limits=video.limits.as_dict(),
-            progress=video._progress(len(frame_ids)),
-        )
-        return Scored(values, None, scorer, window, rotation)
-
-    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
-        for picture in self._video.read(frame_ids, residual=params["residual_weight"] > 0):
-            x, y, width, height = picture.window
-            yield Planes(
-                width=picture.coded_width,
-                height=picture.coded_height,
-                window=(x, y, width, height),
-                rotation=picture.rotation,
-                intra=picture.type == "I",
-                arrays=_exported(picture) if picture.motion_only else picture,
-            )
-
-
-def _exported(picture: Any) -> dict[str, Any]:
-    """The arrays of a ``MotionPicture``."""
-    return {
-        "mv": picture.mv, "pred": picture.pred, "ref_poc": None, "poc": 0, "residual": None, "bits": None,
-        "ctb_size": 0, "bit_depth": picture.bit_depth,
-    }  # fmt: skip
 
 
 def check_signals(video: Any, params: dict[str, Any]) -> None:
@@ -112,8 +62,42 @@ class VideoPictures:
         check_signals(self.video, params)
         return self
 
-    def open(self) -> _VideoReader:
-        return _VideoReader(self.video)
+    def pts(self) -> Array | int:
+        return np.asarray(self.video.index.pts, np.float64)
+
+    def sizes(self) -> npt.NDArray[np.int64]:
+        return np.asarray(self.video.index.packet_bytes)
+
+    def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
+        return np.asarray(self.video.index.type[list(frame_ids)] == "I")
+
+    def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
+        video = self.video
+        window = video.index.window(frame_ids)
+        if window is None:
+            return None
+        scorer = scorer or _core.Scorer(params, window, video.info["rotation"])
+        values = scorer.score_video(
+            video.source,
+            index=video.index,
+            frame_ids=frame_ids,
+            threads=video.threads,
+            limits=video.limits.as_dict(),
+            progress=video._progress(len(frame_ids)),
+        )
+        return Scored(values, None, scorer)
+
+    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Scorable]:
+        pictures = self.video.read(frame_ids, residual=params["residual_weight"] > 0)
+        return (_exported(picture) if picture.motion_only else picture for picture in pictures)
+
+
+def _exported(picture: Any) -> PictureArrays:
+    """What a ``MotionPicture`` has."""
+    return PictureArrays(
+        picture.coded_width, picture.coded_height, picture.window, picture.rotation, picture.type == "I",
+        picture.bit_depth, mv=picture.mv, pred=picture.pred,
+    )  # fmt: skip
 
 
 class ArrayPictures:
@@ -154,9 +138,6 @@ class ArrayPictures:
         self._ctb_size = ctb_size
         self._window = window
         self._rotation = rotation
-
-    def open(self) -> ArrayPictures:
-        return self
 
     def pts(self) -> Array | int:
         return np.asarray(self._arrays["pts"], np.float64) if "pts" in self._arrays else self._count
@@ -208,25 +189,28 @@ class ArrayPictures:
                 return side
         raise ValueError(f"bits of shape {bits.shape} fit no CTU size of a {width}x{height} picture; pass ctb_size")
 
-    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
+    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Scorable]:
         for i in frame_ids:
             width, height = self._size(i)
             mv = self._whole("mv", i, np.int16)
             if mv is not None and mv.ndim == 3:  # list 0 alone
                 mv = _with_list_1(mv)
             bits = self._whole("bits", i, np.int32)
-            arrays = {
-                "mv": mv,
-                "pred": self._whole("pred", i, np.uint8),
-                "ref_poc": self._whole("ref_poc", i, np.int32) if "poc" in self._arrays else None,
-                "poc": int(self._arrays["poc"][i]) if "poc" in self._arrays else 0,
-                "residual": self._whole("residual", i, np.int16),
-                "bits": bits,
-                "ctb_size": self._ctb(width, height, bits),
-                "bit_depth": self._bit_depth,
-            }
-            window = self._window or (0, 0, width, height)
-            yield Planes(width, height, window, self._rotation, bool(self.intra([i])[0]), arrays)
+            yield PictureArrays(
+                width,
+                height,
+                self._window or (0, 0, width, height),
+                self._rotation,
+                bool(self.intra([i])[0]),
+                self._bit_depth,
+                mv,
+                pred=self._whole("pred", i, np.uint8),
+                ref_poc=self._whole("ref_poc", i, np.int32) if "poc" in self._arrays else None,
+                poc=int(self._arrays["poc"][i]) if "poc" in self._arrays else 0,
+                residual=self._whole("residual", i, np.int16),
+                bits=bits,
+                ctb_size=self._ctb(width, height, bits),
+            )
 
 
 def _known(array: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,38 +17,26 @@ Array = npt.NDArray[Any]
 Reads: TypeAlias = Sequence[tuple[int, int | None]]
 
 
-@dataclass(frozen=True)
-class Planes:
-    """What a scorer reads of one picture: its arrays by name, or the picture that has them."""
+@dataclass
+class PictureArrays:
+    """What a scorer reads of a picture from elsewhere, named and shaped as in a ``Picture``; None is not known."""
 
-    width: int
-    height: int
+    coded_width: int
+    coded_height: int
     window: tuple[int, int, int, int]
     rotation: int
     intra: bool
-    arrays: dict[str, Any] | _core.Picture
+    bit_depth: int
+    mv: Any = None
+    pred: Any = None
+    ref_poc: Any = None
+    poc: int = 0
+    residual: Any = None
+    bits: Any = None
+    ctb_size: int = 0
 
-    @property
-    def layout(self) -> tuple[Any, ...]:
-        return self.width, self.height, self.window, self.rotation
 
-    @property
-    def ctb_size(self) -> int:
-        return int(self.arrays["ctb_size"]) if isinstance(self.arrays, dict) else self.arrays.ctb_size
-
-    def give(self, scorer: _core.Scorer, method: Literal["accumulate", "measure", "score", "heat"]) -> Any:
-        """What this method of `scorer` says of the picture."""
-        if isinstance(self.arrays, dict):
-            arguments = {"width": self.width, "height": self.height, "intra": self.intra, **self.arrays}
-            return getattr(scorer, method)(**arguments)
-        return getattr(scorer, f"{method}_picture")(self.arrays)
-
-    def pack(self, plan: _core.HeatPlan, memory: int, there: int, sampled: int) -> tuple[int, int, bytes]:
-        """Writes the picture as it goes up to a GPU; see ``HeatPlan.pack``."""
-        if isinstance(self.arrays, dict):
-            arguments: dict[str, Any] = {"width": self.width, "height": self.height, "intra": self.intra}
-            return plan.pack(memory, there, sampled, **arguments, **self.arrays)
-        return plan.pack_picture(memory, there, sampled, self.arrays)
+Scorable: TypeAlias = _core.Picture | PictureArrays
 
 
 @dataclass(frozen=True)
@@ -58,14 +46,12 @@ class Scored:
     Attributes:
         values: (T, rows, columns) float32 patch sums, on the backend's device.
         scales: (3,) factors of the clip's energies with ``percentile_scope="clip"``, else None.
-        scorer: made for the clip; it knows the grid, the valid patches and the score of a patch that is all heat.
+        scorer: made for the clip; it knows the geometry, the valid patches and the score of a patch that is all heat.
     """
 
     values: Any
     scales: Any
     scorer: _core.Scorer
-    window: tuple[int, int, int, int]
-    rotation: int
 
 
 class Ranked(NamedTuple):
@@ -77,8 +63,12 @@ class Ranked(NamedTuple):
     on_cpu: npt.NDArray[np.int32] | None
 
 
-class Reader(Protocol):
-    """Display pictures by their index."""
+class Pictures(Protocol):
+    """The pictures of a clip by their display indices; each method may be called again and again."""
+
+    @property
+    def path(self) -> str | None:
+        """Where the source lies, if in a file of its own."""
 
     def pts(self) -> Array | int:
         """Seconds of every picture, or only their number where no times are known."""
@@ -89,21 +79,11 @@ class Reader(Protocol):
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
         """Which of these pictures are I pictures."""
 
-    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
+    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Scorable]:
         """The pictures at these ascending indices, with the arrays that `params` need."""
 
     def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
         """Scores made in one go, in the decoder's threads; None where pictures are to be scored one by one."""
-
-
-class Pictures(Protocol):
-    """A source that can be opened again and again."""
-
-    @property
-    def path(self) -> str | None:
-        """Where the source lies, if in a file of its own."""
-
-    def open(self) -> Reader: ...
 
 
 @dataclass(frozen=True)
@@ -123,7 +103,7 @@ class Places:
 
 
 def readings(
-    reader: Reader, frame_ids: npt.NDArray[np.int64], slots: Sequence[int], params: dict[str, Any]
+    pictures: Pictures, frame_ids: npt.NDArray[np.int64], slots: Sequence[int], params: dict[str, Any]
 ) -> list[tuple[int, int | None]]:
     """What is read for the sampled pictures `slots` (ascending indices of `frame_ids`), in this order."""
     if params["accumulate"] == "none":
@@ -132,26 +112,26 @@ def readings(
     for t in slots:
         between = range(int(frame_ids[t - 1]) + 1 if t else int(frame_ids[t]), int(frame_ids[t]))
         # An I picture without heat adds nothing. The sampled one is read nevertheless: it is what is scored.
-        skipped = reader.intra(between) if params["i_pictures"] == "zero" else np.zeros(len(between), bool)
+        skipped = pictures.intra(between) if params["i_pictures"] == "zero" else np.zeros(len(between), bool)
         reads += [(i, None) for i, skip in zip(between, skipped, strict=True) if not skip]
         reads.append((int(frame_ids[t]), t))
     return reads
 
 
-def read_planes(reader: Reader, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Planes]:
-    """The planes of all these pictures; UnsupportedStreamError where their size changes, DecodeError if one lacks."""
+def read_pictures(pictures: Pictures, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Scorable]:
+    """All these pictures; UnsupportedStreamError where their size changes, DecodeError if one lacks."""
     layout = None
     count = 0
-    for planes in reader.read(frame_ids, params):
-        if layout is None:
-            layout = planes.layout
-        elif planes.layout != layout:
+    for picture in pictures.read(frame_ids, params):
+        width, height = picture.coded_width, picture.coded_height
+        layout = layout or (width, height, picture.window, picture.rotation)
+        if layout != (width, height, picture.window, picture.rotation):
             raise _core.UnsupportedStreamError(
-                f"the picture changes from {layout[0]}x{layout[1]} to {planes.width}x{planes.height} (or its display "
+                f"the picture changes from {layout[0]}x{layout[1]} to {width}x{height} (or its display "
                 f"window or rotation does) at display index {frame_ids[count]}: select from pictures of one size, with "
                 f"frame_ids or start and end"
             )
         count += 1
-        yield planes
+        yield picture
     if count < len(frame_ids):
         raise _core.DecodeError(f"the video ended before the picture of display index {frame_ids[count]}")

@@ -18,7 +18,7 @@ from numpy.lib.npyio import NpzFile
 from ove_codec import _core
 from ove_codec._backend import CPU, Backend, backend_for
 from ove_codec._pictures import ArrayPictures, VideoPictures
-from ove_codec._reading import Array, Pictures, Reader, Scored, readings
+from ove_codec._reading import Array, Pictures, Scored, readings
 from ove_codec.cuda import lies_on_gpu
 from ove_codec.limits import Limits
 from ove_codec.presets import resolve
@@ -153,10 +153,9 @@ class Selection:
                 "the selection has no source to read heat from: load it with Selection.load(file, source=...)"
             )
         self.wait()
-        reader = self._pictures.open()
-        reads = readings(reader, self.frame_ids, slots, self.params)
-        window, rotation = self.geometry.window, self.geometry.rotation
-        yield from self._backend.heats(reader, reads, self.params, window, rotation, self.scales)
+        reads = readings(self._pictures, self.frame_ids, slots, self.params)
+        scorer = _core.Scorer(self.params, self.geometry.window, self.geometry.rotation)
+        yield from self._backend.heats(self._pictures, reads, self.params, scorer, self.scales)
 
     def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
         """Writes an npz file, or to a binary file object, without pickled objects.
@@ -289,13 +288,13 @@ def _along_sizes(sizes: npt.NDArray[np.int64], intra: npt.NDArray[np.bool_], num
     return np.minimum(np.maximum.accumulate(found - slots), count - num_frames) + slots
 
 
-def sampled_frames(reader: Reader, params: dict[str, Any]) -> npt.NDArray[np.int64]:
+def sampled_frames(pictures: Pictures, params: dict[str, Any]) -> npt.NDArray[np.int64]:
     """Display indices of the pictures that `params` sample."""
-    pts = reader.pts()
+    pts = pictures.pts()
     if params["sampling"] != "bits" or params["frame_ids"] is not None:
         return sample_frames(pts, params)
     count = pts if isinstance(pts, int) else len(pts)
-    return sample_frames(pts, params, reader.sizes(), reader.intra(range(count)))
+    return sample_frames(pts, params, pictures.sizes(), pictures.intra(range(count)))
 
 
 def scored_pictures(intra: npt.NDArray[np.bool_], params: dict[str, Any]) -> npt.NDArray[np.int64]:
@@ -303,20 +302,6 @@ def scored_pictures(intra: npt.NDArray[np.bool_], params: dict[str, Any]) -> npt
     if params["i_pictures"] == "zero" and params["accumulate"] == "none" and not intra.all():
         return np.flatnonzero(~intra)
     return np.arange(len(intra))
-
-
-def geometry_of(
-    params: dict[str, Any], window: tuple[int, int, int, int], rotation: int, scorer: _core.Scorer
-) -> Geometry:
-    """The geometry that `scorer` works with."""
-    return Geometry(
-        resize=params["resize"],
-        size=params["size"],
-        patch_size=params["patch_size"],
-        window=window,
-        rotation=rotation,
-        **scorer.geometry,
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,11 +316,10 @@ class ScoredClip:
 
 def score_clip(pictures: Pictures, params: dict[str, Any], backend: Backend) -> ScoredClip:
     """Scores the sampled pictures on the backend's device, which is current."""
-    reader = pictures.open()
-    frame_ids = sampled_frames(reader, params)
-    intra = reader.intra(frame_ids.tolist())
-    reads = readings(reader, frame_ids, scored_pictures(intra, params).tolist(), params)
-    scored = backend.score(reader, reads, len(frame_ids), params)
+    frame_ids = sampled_frames(pictures, params)
+    intra = pictures.intra(frame_ids.tolist())
+    reads = readings(pictures, frame_ids, scored_pictures(intra, params).tolist(), params)
+    scored = backend.score(pictures, reads, len(frame_ids), params)
     keep_whole = intra if params["i_pictures"] == "keep" else np.zeros_like(intra)
     return ScoredClip(frame_ids, keep_whole, scored, pictures)
 
@@ -353,7 +337,7 @@ def rank_clips(
             scores=clip.scored.values,
             mask=mask,
             valid=valid,
-            geometry=geometry_of(params, clip.scored.window, clip.scored.rotation, clip.scored.scorer),
+            geometry=Geometry(params["resize"], params["size"], params["patch_size"], **clip.scored.scorer.geometry),
             preset=preset,
             params=params,
             scales=clip.scored.scales,

@@ -34,7 +34,7 @@ class Video(SourceVideo):
     """
 
     def _all(self) -> Iterator[_core.Picture]:
-        return iter(_core.Reader(self.source, threads=self.threads, limits=self.limits.as_dict()))
+        return iter(_core.PictureIterator(self.source, threads=self.threads, limits=self.limits.as_dict()))
 
     @cached_property
     def index(self) -> _core.VideoIndex:
@@ -56,7 +56,7 @@ class Video(SourceVideo):
         """
         wanted = sorted({int(i) for i in frame_ids})
         return self._backend.pictures(
-            _core.Reader(
+            _core.PictureIterator(
                 self.source,
                 threads=self.threads,
                 residual=residual,
@@ -99,7 +99,7 @@ def open(source: Source, threads: int = 0, limits: Limits | None = None, *, devi
     codec = video.info["codec"]
     if not reads_codec(codec):
         if not _core.exports_motion(codec):
-            _core.Reader(video.source)  # raises, with the remedy
+            _core.PictureIterator(video.source)  # raises, with the remedy
         video = MotionVideo(video.source, threads, limits, video.info)
     return video if is_cpu(device) else video._on(backend_for(device))
 
@@ -113,7 +113,7 @@ def framecrc(source: Source, threads: int = 0, limits: Limits | None = None) -> 
     the luma quantiser of every macroblock (H.264) or smallest coding block (H.265). All as eight hexadecimal digits.
     """
     limits = limits or Limits()
-    for picture in _core.Reader(source, threads=threads, decoding_order=True, limits=limits.as_dict()):
+    for picture in _core.PictureIterator(source, threads=threads, decoding_order=True, limits=limits.as_dict()):
         motion = np.empty((*picture.pred.shape, 7), "<i4")
         motion[..., 0] = picture.pred
         for i in range(2):

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from ove_codec import _core
 from ove_codec._backend import CPU
-from ove_codec._pictures import VideoPictures, check_signals
+from ove_codec._pictures import VideoPictures
 from ove_codec.canvases.config import CanvasConfig
 from ove_codec.canvases.planning import heat_of
+from ove_codec.motion_only import lacking
 from ove_codec.presets import PRESETS, resolve
 from ove_codec.selection import score_clip
 
@@ -20,7 +21,6 @@ _WEIGHTS = {
     "residual": (0.0, 1.0),
     "motion+residual": (0.5, 0.5),
 }  # of motion and residual, for scores that are no preset of their own
-_BYTE = 8
 
 
 def score_params(score: str) -> dict[str, Any] | None:
@@ -64,15 +64,27 @@ def cell_costs(
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Bits (T, rows, columns) of the CTUs or macroblocks of these ascending frames, as coded, and which are I pictures.
 
+    In legacy mode they are in whole bytes, without the syntax around the coding quadtree.
+
     Raises UnsupportedStreamError where the video has no bits, or the size of its pictures changes.
     """
     video = pictures.video
     if not video.has("bits"):
-        check_signals(video, {**resolve("bitcost", {})})
+        raise _core.UnsupportedStreamError(lacking(video.name, video.info["codec"], "bits", "take score='motion'"))
+    legacy = config.mode == "legacy"
+    read = _core.PictureIterator(
+        video.source,
+        threads=video.threads,
+        residual=False,
+        limits=video.limits.as_dict(),
+        index=video.index,
+        frame_ids=frame_ids.tolist(),
+        whole_bytes=legacy,
+    )
     costs: NDArray[np.int32] | None = None
     intra = np.zeros(len(frame_ids), bool)
     count = 0
-    for picture in video.read(frame_ids.tolist(), residual=False):
+    for picture in read:
         layout = picture.bits.shape, picture.window
         if costs is None:
             first = layout
@@ -87,10 +99,6 @@ def cell_costs(
         count += 1
     if costs is None or count < len(frame_ids):
         raise _core.DecodeError(f"{video.name}: the video ended before the picture of display index {frame_ids[count]}")
-    return (_as_packaged(costs, video) if config.mode == "legacy" else costs), intra
-
-
-def _as_packaged(costs: NDArray[np.int32], video: Any) -> NDArray[np.int32]:
-    """Costs as ``codec-video-prep`` has them: whole bytes, and in H.264 one column too many."""
-    whole = costs // _BYTE * _BYTE
-    return np.pad(whole, ((0, 0), (0, 0), (0, 1))) if video.info["codec"] == "h264" else whole
+    if legacy and video.info["codec"] == "h264":  # the package's maps have one column too many
+        costs = np.pad(costs, ((0, 0), (0, 0), (0, 1)))
+    return costs, intra

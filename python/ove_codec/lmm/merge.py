@@ -130,7 +130,7 @@ def _kept_whole(selection: Selection) -> NDArray[np.bool_]:
         return np.zeros(len(selection.frame_ids), bool)
     if selection._pictures is None:
         raise ValueError('the selection has i_pictures="keep" and no source: load it with Selection.load(..., source=)')
-    return selection._pictures.open().intra(selection.frame_ids.tolist())
+    return selection._pictures.intra(selection.frame_ids.tolist())
 
 
 def _check_merge_size(merge_size: int) -> None:
