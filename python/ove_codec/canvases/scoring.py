@@ -21,6 +21,7 @@ _WEIGHTS = {
     "residual": (0.0, 1.0),
     "motion+residual": (0.5, 0.5),
 }  # of motion and residual, for scores that are no preset of their own
+_MACROBLOCK = 16  # samples
 
 
 def score_params(score: str) -> dict[str, Any] | None:
@@ -88,6 +89,7 @@ def cell_costs(
         layout = picture.bits.shape, picture.window
         if costs is None:
             first = layout
+            macroblocks = picture.ctb_size == picture.block_unit == _MACROBLOCK
             costs = np.empty((len(frame_ids), *picture.bits.shape), np.int32)
         elif layout != first:
             raise _core.UnsupportedStreamError(
@@ -99,6 +101,6 @@ def cell_costs(
         count += 1
     if costs is None or count < len(frame_ids):
         raise _core.DecodeError(f"{video.name}: the video ended before the picture of display index {frame_ids[count]}")
-    if legacy and video.info["codec"] == "h264":  # the package's maps have one column too many
+    if legacy and macroblocks:  # the package's maps of H.264 have one column too many
         costs = np.pad(costs, ((0, 0), (0, 0), (0, 1)))
     return costs, intra
