@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -17,6 +18,8 @@
 #include "canvases/groups.h"
 #include "canvases/top_blocks.h"
 #include "pipeline/canvas_blocks.h"
+#include "pipeline/frame_facts.h"
+#include "pipeline/scaled_frames.h"
 
 namespace py = pybind11;
 
@@ -156,6 +159,43 @@ py::array_t<double> place_blocks(py::handle source, const Array<std::int64_t>& p
   return facts_array(facts);
 }
 
+// Iterates over scaled frames; the GIL is free while they are decoded.
+class FrameIterator {
+ public:
+  FrameIterator(py::handle source, const Array<std::int64_t>& packets, int height, int width, int facts_step,
+                int threads, std::shared_ptr<const reader::VideoIndex> index, std::int64_t max_luma_samples)
+      : facts_step_(facts_step),
+        frames_(open_demuxer(source), {packets.data(), static_cast<std::size_t>(packets.size())}, height, width,
+                {std::move(index), threads, max_luma_samples}) {
+    if (facts_step < 1) throw std::invalid_argument("facts_step must be positive");
+  }
+
+  py::tuple next() {
+    py::array_t<std::uint8_t> frame({frames_.height(), frames_.width(), 3});
+    const std::span<std::uint8_t> samples(frame.mutable_data(), static_cast<std::size_t>(frame.size()));
+    std::size_t slot = 0;
+    pipeline::FrameSums sums;
+    bool more;
+    {
+      const WithoutGil unlocked;
+      const std::lock_guard lock(mutex_);
+      more = frames_.next(samples, slot);
+      const std::size_t row = 3 * static_cast<std::size_t>(frames_.width());
+      for (int y = std::min(facts_step_, frames_.height()) / 2; more && y < frames_.height(); y += facts_step_) {
+        sums.add(samples.subspan(row * static_cast<std::size_t>(y), row));
+      }
+    }
+    if (!more) throw py::stop_iteration();
+    const pipeline::FrameFacts facts = sums.facts();
+    return py::make_tuple(slot, std::move(frame), facts_array({&facts, 1}));
+  }
+
+ private:
+  int facts_step_;
+  std::mutex mutex_;
+  pipeline::ScaledFrames frames_;
+};
+
 }  // namespace
 
 void bind_canvases(py::module_& m) {
@@ -186,6 +226,18 @@ void bind_canvases(py::module_& m) {
         "block row and column there, belong to packets[i]. The facts (T, 13) of every `facts_step`-th row of the\n"
         "frames, none where it is 0: mean, standard deviation and range of luma, red, green and blue, and the share\n"
         "of green screen.");
+  py::class_<FrameIterator>(
+      m, "FrameIterator",
+      "Iterates over the pictures of the given packets (T,), in output order, scaled to height\n"
+      "x width: their place among the packets, R'G'B' (height, width, 3) uint8, and facts (1, 13)\n"
+      "as place_blocks gives them.")
+      .def(py::init<py::handle, const Array<std::int64_t>&, int, int, int, int,
+                    std::shared_ptr<const reader::VideoIndex>, std::int64_t>(),
+           py::arg("source"), py::arg("packets"), py::arg("height"), py::arg("width"), py::kw_only(),
+           py::arg("facts_step") = 1, py::arg("threads") = 0, py::arg("index") = py::none(),
+           py::arg("max_luma_samples") = codec::Limits().max_luma_samples)
+      .def("__iter__", [](py::object self) { return self; })
+      .def("__next__", &FrameIterator::next);
 }
 
 }  // namespace ove::bindings

@@ -1,8 +1,6 @@
 #include "pipeline/canvas_blocks.h"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <optional>
 #include <stdexcept>
 #include <utility>
@@ -16,43 +14,14 @@ namespace {
 
 using tokens::AreaGather;
 
-// Sums over 8-bit samples.
-struct Sums {
-  std::int64_t sum = 0, squares = 0;
-  int low = 255, high = 0;
-
-  void add(int value) {
-    sum += value;
-    squares += static_cast<std::int64_t>(value) * value;
-    low = std::min(low, value);
-    high = std::max(high, value);
-  }
-  FrameFacts::Channel over(double count) const {
-    const double mean = static_cast<double>(sum) / count;
-    const double variance = static_cast<double>(squares) / count - mean * mean;
-    return {mean, std::sqrt(std::max(variance, 0.0)), high - low};
-  }
-};
-
 FrameFacts facts_of(const AreaGather& gather, const YuvPicture& picture, const CanvasSize& size, int step) {
   std::vector<std::uint8_t> row(3 * static_cast<std::size_t>(size.width));
-  std::array<Sums, 4> sums;  // luma, red, green, blue
-  std::int64_t screen = 0;
-  double count = 0;
-  for (int y = std::min(step, size.height) / 2; y < size.height; y += step, count += size.width) {
+  FrameSums sums;
+  for (int y = std::min(step, size.height) / 2; y < size.height; y += step) {
     gather.rectangle(picture, {0, y, size.width, 1}, row.data(), 0);
-    for (int x = 0; x < size.width; ++x) {
-      const std::uint8_t* const rgb = row.data() + 3 * static_cast<std::ptrdiff_t>(x);
-      const int red = rgb[0], green = rgb[1], blue = rgb[2];
-      sums[0].add((299 * red + 587 * green + 114 * blue + 500) / 1000);
-      sums[1].add(red);
-      sums[2].add(green);
-      sums[3].add(blue);
-      screen += green >= 180 && red <= 90 && blue <= 90;
-    }
+    sums.add(row);
   }
-  return {sums[0].over(count), sums[1].over(count), sums[2].over(count), sums[3].over(count),
-          static_cast<double>(screen) / count};
+  return sums.facts();
 }
 
 // Neighbours that stay neighbours are written at once.

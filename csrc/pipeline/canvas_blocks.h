@@ -6,6 +6,7 @@
 
 #include "media/demuxer.h"
 #include "pipeline/chosen_pictures.h"
+#include "pipeline/frame_facts.h"
 
 namespace ove::pipeline {
 
@@ -18,16 +19,6 @@ struct BlockPlacement {
 // Of frames and canvases, in samples; `side` is that of a block.
 struct CanvasSize {
   int height = 0, width = 0, side = 0;
-};
-
-// Population statistics of 8-bit samples; luma as 0.299 R + 0.587 G + 0.114 B, rounded.
-struct FrameFacts {
-  struct Channel {
-    double mean = 0, deviation = 0;
-    int range = 0;  // the largest less the smallest
-  };
-  Channel luma, red, green, blue;
-  double green_screen = 0;  // the share of samples with G >= 180, R <= 90 and B <= 90
 };
 
 struct CanvasRequest {

@@ -250,6 +250,24 @@ def place_blocks(
     index: VideoIndex | None = None,
     max_luma_samples: int = ...,
 ) -> NDArray[np.float64]: ...
+
+@final
+class FrameIterator(metaclass=_Pybind11Type):
+    def __init__(
+        self,
+        source: _Source,
+        packets: NDArray[np.int64],
+        height: int,
+        width: int,
+        *,
+        facts_step: int = 1,
+        threads: int = 0,
+        index: VideoIndex | None = None,
+        max_luma_samples: int = ...,
+    ) -> None: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> tuple[int, NDArray[np.uint8], NDArray[np.float64]]: ...
+
 def ranking_plan(
     valid: NDArray[np.bool_], keep_whole: NDArray[np.bool_], params: dict[str, Any]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, int, int | None, int]: ...

@@ -22,7 +22,7 @@ from ove_codec.transcoding import Recipe
 
 MODE_VARIABLE = "OVE_CODEC_CANVAS_MODE"
 _UNKNOWN_RATE = 30.0  # what readers of canvases take where there is none
-_TESTED_ROWS = 32  # of a frame, at least, in the test for bad frames
+TESTED_ROWS = 32  # of a frame, at least, in the test for bad frames
 _ISO_CONTAINERS = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2")
 
 
@@ -94,7 +94,7 @@ def codec_canvases(
     config = config_of({**settings, "mode": mode or os.environ.get(MODE_VARIABLE) or "default"})
     score_params(score)
     pictures = VideoPictures(source, threads, limits, transcode)
-    clip = _Clip(pictures, config)
+    clip = Clip(pictures, config)
     scores = block_scores(pictures, clip.shown, clip.size, score, config)[clip.slots]
     draft = plan_blocks(scores, clip.frame_ids, clip.size, config, bits_per_pixel=clip.bits_per_pixel())
     painter = _Painter(PixelSource(pictures.video, threads, limits), clip)
@@ -105,7 +105,7 @@ def codec_canvases(
     return Canvases(images, final.positions, clip.fps, clip.frame_ids, times, good, final, meta)
 
 
-class _Clip:
+class Clip:
     """What is known of a video without its pictures, and which frames of it are sampled.
 
     shown: (T',) the pictures that stand for the sampled frames, ascending; slots: (T,) the one of each frame.
@@ -173,7 +173,7 @@ class _Clip:
                     "group_start_idx": group.start,
                     "group_end_idx": group.end,
                     "group_stop_reason": group.reason,
-                    "frame_ids": self.frame_ids[slots].tolist(),
+                    "frame_ids": plan.frame_ids[slots].tolist(),
                     "selected_blocks_per_frame": [int(np.count_nonzero(used == slot)) for slot in slots],
                     "global_img_offset": first,
                     "num_canvases": config.images_per_group,
@@ -192,7 +192,7 @@ class _Clip:
             "grid_hw": [rows, columns],
             "hb_wb": [rows // config.block, columns // config.block],
             "readiness_threshold": plan.threshold,
-            "bad_frames": self.frame_ids[~good].tolist(),
+            "bad_frames": plan.frame_ids[~good].tolist(),
             "groups": groups,
         }
 
@@ -209,10 +209,10 @@ class _Painter:
     only groups that turn out to have bad ones are tested whole and planned anew.
     """
 
-    def __init__(self, source: PixelSource, clip: _Clip) -> None:
+    def __init__(self, source: PixelSource, clip: Clip) -> None:
         self._source = source
         self._clip = clip
-        self._step = max(1, clip.size[0] // _TESTED_ROWS)
+        self._step = max(1, clip.size[0] // TESTED_ROWS)
 
     def paint(self, draft: CanvasPlan) -> tuple[NDArray[np.uint8], NDArray[np.bool_], CanvasPlan]:
         """The canvases, which frames are good, and the plan that heeds it."""

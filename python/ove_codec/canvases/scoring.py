@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -55,25 +56,44 @@ def _bits_scores(
     pictures: VideoPictures, frame_ids: NDArray[np.int64], size: tuple[int, int], config: CanvasConfig
 ) -> NDArray[np.float32]:
     costs, intra = cell_costs(pictures, frame_ids, config)
-    heat = heat_of(costs, config, intra)
-    turns = pictures.video.info["rotation"] // 90
-    return _core.block_scores(np.ascontiguousarray(np.rot90(heat, -turns, (1, 2))), *size, config.patch * config.block)
+    return scores_of(costs, intra, pictures.video, size, config)
+
+
+def scores_of(
+    costs: NDArray[np.int32], intra: NDArray[np.bool_], video: Any, size: tuple[int, int], config: CanvasConfig
+) -> NDArray[np.float32]:
+    """Scores (T, blocks) float32 of costs (T, rows, columns), as coded, of frames scaled to `size`."""
+    heat = np.rot90(heat_of(costs, config, intra), -video.info["rotation"] // 90, (1, 2))
+    return _core.block_scores(np.ascontiguousarray(heat), *size, config.patch * config.block)
 
 
 def cell_costs(
     pictures: VideoPictures, frame_ids: NDArray[np.int64], config: CanvasConfig
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Bits (T, rows, columns) of the CTUs or macroblocks of these ascending frames, as coded, and which are I pictures.
+    """The costs of ``costs_of`` (T, rows, columns), and which frames are I pictures."""
+    costs: NDArray[np.int32] | None = None
+    intra = np.zeros(len(frame_ids), bool)
+    for i, (cells, intra[i]) in enumerate(costs_of(pictures.video, frame_ids, config)):
+        if costs is None:
+            costs = np.empty((len(frame_ids), *cells.shape), np.int32)
+        costs[i] = cells
+    assert costs is not None
+    return costs, intra
 
-    In legacy mode they are in whole bytes, without the syntax around the coding quadtree.
 
-    Raises UnsupportedStreamError where the video has no bits, or the size of its pictures changes.
+def costs_of(
+    video: Any, frame_ids: NDArray[np.int64], config: CanvasConfig
+) -> Iterator[tuple[NDArray[np.int32], bool]]:
+    """Bits (rows, columns) of the CTUs or macroblocks of each of these ascending frames, as coded, and whether it is an
+    I picture.
+
+    In legacy mode they are in whole bytes, without the syntax around the coding quadtree, and those of macroblocks have
+    one column too many. Raises UnsupportedStreamError where the video has no bits, or the size of its pictures changes.
     """
-    video = pictures.video
     if not video.has("bits"):
         raise _core.UnsupportedStreamError(lacking(video.name, video.info["codec"], "bits", "take score='motion'"))
     legacy = config.mode == "legacy"
-    read = _core.PictureIterator(
+    pictures = _core.PictureIterator(
         video.source,
         threads=video.threads,
         residual=False,
@@ -82,25 +102,18 @@ def cell_costs(
         frame_ids=frame_ids.tolist(),
         whole_bytes=legacy,
     )
-    costs: NDArray[np.int32] | None = None
-    intra = np.zeros(len(frame_ids), bool)
-    count = 0
-    for picture in read:
+    first, count = None, 0
+    for picture in pictures:
         layout = picture.bits.shape, picture.window
-        if costs is None:
-            first = layout
-            macroblocks = picture.ctb_size == picture.block_unit == _MACROBLOCK
-            costs = np.empty((len(frame_ids), *picture.bits.shape), np.int32)
-        elif layout != first:
+        first = first or layout
+        if layout != first:
             raise _core.UnsupportedStreamError(
                 f"{video.name}: the picture is {first[1][2]}x{first[1][3]} at first and {picture.width}x"
                 f"{picture.height} at display index {picture.index}; cut the video where its size changes"
             )
-        costs[count] = picture.bits
-        intra[count] = picture.type == "I"
+        macroblocks = picture.ctb_size == picture.block_unit == _MACROBLOCK
+        cells = np.pad(picture.bits, ((0, 0), (0, 1))) if legacy and macroblocks else picture.bits
+        yield cells, picture.type == "I"
         count += 1
-    if costs is None or count < len(frame_ids):
+    if count < len(frame_ids):
         raise _core.DecodeError(f"{video.name}: the video ended before the picture of display index {frame_ids[count]}")
-    if legacy and macroblocks:  # the package's maps of H.264 have one column too many
-        costs = np.pad(costs, ((0, 0), (0, 0), (0, 1)))
-    return costs, intra
