@@ -64,8 +64,8 @@ struct PixelDecoder::Impl {
   FramePtr frame{av_frame_alloc()};
   PlanarConverter converter;
   PacketPtr kept{av_packet_alloc()};
-  std::exception_ptr broken_end;  // what ended the packets early, thrown after the pictures before it
-  std::int64_t position = -1;     // of the packet sent last
+  std::exception_ptr broken_end;   // what ended the packets early, thrown after the pictures before it
+  std::int64_t position = -1;      // of the packet sent last
   std::vector<std::uint8_t> lead;  // NAL units that go before the next packet: libavcodec takes none without a picture
   // Of the packet read last, and whether the decoder is yet to get it.
   std::shared_ptr<const std::vector<std::uint8_t>> extradata;
@@ -185,8 +185,8 @@ void PixelDecoder::Impl::feed() {
   if (!lead.empty()) {
     const std::size_t size = lead.size() + static_cast<std::size_t>(p.size);
     av_packet_unref(kept.get());
-    if (size > static_cast<std::size_t>(INT_MAX - AV_INPUT_BUFFER_PADDING_SIZE) || av_new_packet(kept.get(), static_cast<int>(size)) < 0 ||
-        av_packet_copy_props(kept.get(), &p) < 0) {
+    if (size > static_cast<std::size_t>(INT_MAX - AV_INPUT_BUFFER_PADDING_SIZE) ||
+        av_new_packet(kept.get(), static_cast<int>(size)) < 0 || av_packet_copy_props(kept.get(), &p) < 0) {
       throw std::bad_alloc();
     }
     std::copy_n(p.data, p.size, std::copy(lead.begin(), lead.end(), kept->data));
