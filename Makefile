@@ -118,7 +118,7 @@ fuzz: install
 	for target in $(FUZZ_TARGETS); do \
 	  mkdir -p build/fuzz/corpus/$$target && \
 	  build/fuzz/build/tests/fuzz/fuzz_$$target build/fuzz/corpus/$$target build/fuzz/seeds/$$target \
-	    tests/fuzz/regressions/$$target -dict=tests/fuzz/hevc.dict -fork=$(FUZZ_JOBS) -max_total_time=$(FUZZ_SECONDS) \
+	    tests/fuzz/regressions/$$target -dict=tests/fuzz/$$(case $$target in h264_nal) echo h264;; *) echo hevc;; esac).dict -fork=$(FUZZ_JOBS) -max_total_time=$(FUZZ_SECONDS) \
 	    -timeout=10 -rss_limit_mb=2048 -max_len=40000 -artifact_prefix=build/fuzz/finding_$$target- || exit 1; \
 	done
 

@@ -216,7 +216,7 @@ def kernels(runs: int, device: torch.device) -> dict[str, Any]:
 
 def scored_clip(scores: Tensor, params: dict[str, Any]) -> tuple[Scored, npt.NDArray[np.bool_]]:
     window = (0, 0, SIZE, SIZE)
-    return Scored(scores.float(), None, _core.Scorer(params, window, 0)), np.zeros(len(scores), bool)
+    return Scored(scores.float(), None, _core.Scorer(params, window)), np.zeros(len(scores), bool)
 
 
 def embedding(

@@ -42,7 +42,7 @@ void select_patches(const char* path, std::int64_t budget, std::int64_t pictures
   media::Demuxer demuxer = open();
   const codec::Window& shown = index->decoded.front().format->window;
   pipeline::Scoring scoring;
-  scoring.window = {shown.x, shown.y, shown.width, shown.height, demuxer.info().quarter_turns};
+  scoring.window = {shown.x, shown.y, shown.width, shown.height, demuxer.info().orientation};
   scoring.geometry =
       make_geometry(scoring.window.display_width(), scoring.window.display_height(), Resize::kCrop, 224, 14);
   const int rows = scoring.geometry.rows, columns = scoring.geometry.columns;

@@ -256,7 +256,12 @@ def geometry(width: int, height: int, params: Arrays) -> tuple[int, int, int, in
 
 
 def canvas_heat(
-    picture: Arrays | list[Arrays], window: Window, rotation: int, params: Arrays, clip: Arrays | None = None
+    picture: Arrays | list[Arrays],
+    window: Window,
+    rotation: int,
+    params: Arrays,
+    clip: Arrays | None = None,
+    mirrored: bool = False,
 ) -> Array:
     """The heat of a sampled picture, or, where energies are accumulated, of several, of which it is the last."""
     pictures = picture if isinstance(picture, list) else [picture]
@@ -267,7 +272,8 @@ def canvas_heat(
     p = params["patch_size"]
     if not pictures:
         return np.zeros((rows * p, columns * p))
-    heat = np.rot90(heat_at_source(pictures, window, params, clip), -rotation // 90)
+    heat = heat_at_source(pictures, window, params, clip)
+    heat = np.rot90(heat[:, ::-1] if mirrored else heat, -rotation // 90)
     cubic = params["interpolation"] == "cubic"
     canvas = resize_matrix(height, rh, oy, rows * p, cubic) @ heat @ resize_matrix(width, rw, ox, columns * p, cubic).T
     if params["quantize"]:

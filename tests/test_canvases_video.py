@@ -15,7 +15,8 @@ from ove_codec._pictures import VideoPictures
 from ove_codec.canvases import Canvases, codec_canvases, plan
 from ove_codec.canvases.config import CanvasConfig
 from ove_codec.canvases.scoring import cell_costs
-from support import canvas_twin, ffmpeg
+from support import canvas_twin
+from support.orientation import ORIENTATIONS, put_up, shown
 from support.pixels import av_pictures, encode, needs_ffmpeg
 
 pytestmark = needs_ffmpeg
@@ -98,24 +99,18 @@ def test_pixels_of_other_formats(folder: Path, name: str, arguments: list[str]) 
     assert_shows(canvases, frames_of(path, canvases.plan.size))
 
 
-@pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_rotation_is_applied(folder: Path, degrees: int) -> None:
+@pytest.mark.parametrize(("rotation", "mirrored"), ORIENTATIONS[1:])
+def test_orientation_is_applied(folder: Path, rotation: int, mirrored: bool) -> None:
     plain = encode(folder / "plain.mp4", "-g", "10")
-    turned = folder / f"turned{degrees}.mp4"
-    # FFmpeg before 6 takes the tag for degrees counter-clockwise, later ones have an option.
-    ffmpeg.run(["-v", "error", "-y", "-i", plain, "-c", "copy", "-metadata:s:v:0", f"rotate={-degrees % 360}", turned])
-    if not _core.stream_info(turned)["rotation"]:
-        ffmpeg.run(["-v", "error", "-y", "-display_rotation", str(-degrees), "-i", plain, "-c", "copy", turned])
-    assert _core.stream_info(turned)["rotation"] == degrees
+    path = put_up(plain, folder / f"turned{rotation}{mirrored}.mp4", rotation, mirrored)
     upright = codec_canvases(plain, **SMALL)
-    canvases = codec_canvases(turned, **SMALL)
-    assert canvases.plan.size == (upright.plan.size if degrees == 180 else upright.plan.size[::-1])
-    assert_shows(canvases, frames_of(turned, canvases.plan.size))
+    canvases = codec_canvases(path, **SMALL)
+    assert canvases.plan.size == (upright.plan.size[::-1] if rotation % 180 else upright.plan.size)
+    assert_shows(canvases, frames_of(path, canvases.plan.size))
     # The blocks that stand for the same places score the same.
     down, across = (side // 28 for side in upright.plan.size)
-    grid = upright.plan.block_scores.reshape(-1, down, across)
-    wanted = np.rot90(grid, -degrees // 90, (1, 2)).reshape(len(grid), -1)
-    np.testing.assert_allclose(canvases.plan.block_scores, wanted, rtol=1e-6)
+    wanted = shown(upright.plan.block_scores.reshape(-1, down, across), rotation, mirrored)
+    np.testing.assert_allclose(canvases.plan.block_scores, wanted.reshape(len(wanted), -1), rtol=1e-6)
 
 
 def test_frames_that_show_nothing_are_left_out(folder: Path) -> None:

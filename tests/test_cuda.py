@@ -186,7 +186,7 @@ def test_a_clip_that_fits_is_scored_at_once(clips: dict[str, Path], monkeypatch:
     device = twin.put_in_place(monkeypatch)
     module = twin.load()
     picture = next(iter(ove_codec.open(clips["b"])))
-    scorer = _core.Scorer(ove_codec.presets.resolve("paper", {}), picture.window, picture.rotation)
+    scorer = _core.Scorer(ove_codec.presets.resolve("paper", {}), picture.window)
     plan = _core.HeatPlan(scorer, picture.ctb_size)
     monkeypatch.setattr(_cuda_scorer, "_MOST_BYTES", module.clip_bytes(plan.tables, 14, 14))
     calls = count_work(monkeypatch)
@@ -263,7 +263,8 @@ def random_clip(random: np.random.Generator) -> ops.ClipPlanes:
     dtype = np.uint8 if depth == 8 else np.uint16
     chroma = (frames, -(-height // 2), -(-width // 2))
     planes = [random.integers(0, 2**depth, s).astype(dtype) for s in ((frames, height, width), chroma, chroma)]
-    return ops.ClipPlanes(planes, bit_depth=depth, matrix="bt709", quarter_turns=int(random.integers(4)))
+    turns, mirrored = int(random.integers(4)), bool(random.integers(2))
+    return ops.ClipPlanes(planes, bit_depth=depth, matrix="bt709", quarter_turns=turns, mirrored=mirrored)
 
 
 @pytest.mark.parametrize("count", [1, 7, 4096])
@@ -290,7 +291,8 @@ def cpu_patches(clips: Any, positions: torch.Tensor, bounds: torch.Tensor, optio
     rows = [torch.empty((0, 3 * options["patch_size"] ** 2))]
     for clip, begin, end in zip(clips, bounds.tolist(), bounds.tolist()[1:], strict=False):
         for t, row, column in positions[begin:end].tolist():
-            form = {"bit_depth": clip.bit_depth, "matrix": clip.matrix, "quarter_turns": clip.quarter_turns}
+            form = {"bit_depth": clip.bit_depth, "matrix": clip.matrix}
+            form |= {"quarter_turns": clip.quarter_turns, "mirrored": clip.mirrored}
             planes = [np.ascontiguousarray(plane[t]) for plane in clip.planes]
             rows.append(torch.from_numpy(_core.gather_planes(planes, [(row, column)], **form, **options)))
     return torch.cat(rows)

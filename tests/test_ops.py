@@ -139,8 +139,9 @@ def random_clip(rng: np.random.Generator, layout: str, depth: int) -> tuple[Clip
     subsampled = (-(-height // 2), -(-width // 2)) if layout != "rgb" else (height, width)
     shapes = [(frames, height, width), (frames, *subsampled), (frames, *subsampled)][: 1 if layout == "gray" else 3]
     planes = [rng.integers(0, 2**depth, s).astype(dtype) for s in shapes]
-    turns = int(rng.integers(4))
-    options: dict[str, Any] = {"bit_depth": depth, "matrix": "bt709", "full_range": False, "quarter_turns": turns}
+    turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+    options: dict[str, Any] = {"bit_depth": depth, "matrix": "bt709", "full_range": False}
+    options |= {"quarter_turns": turns, "mirrored": mirrored}
     stored: list[Any] = list(planes)
     if layout in ("nv12", "p010"):
         stored = [planes[0], np.stack(planes[1:], -1)]
@@ -149,7 +150,9 @@ def random_clip(rng: np.random.Generator, layout: str, depth: int) -> tuple[Clip
     if layout == "rgb":
         stored = [np.stack(planes, -1)]
     named = "yuv" if layout == "gray" else layout
-    clip = ClipPlanes([torch.from_numpy(s) for s in stored], named, depth, "bt709", False, quarter_turns=turns)
+    clip = ClipPlanes(
+        [torch.from_numpy(s) for s in stored], named, depth, "bt709", False, quarter_turns=turns, mirrored=mirrored
+    )
     if layout == "rgb":
         options |= {"matrix": "rgb", "full_range": True, "chroma_shift": (0, 0)}
     return clip, [[p[t] for p in planes] for t in range(frames)], options
@@ -307,6 +310,7 @@ def test_descriptors_are_made_without_a_device() -> None:
         "chroma_shift": (1, 1),
         "chroma_site": (0, 0.5),
         "quarter_turns": 0,
+        "mirrored": False,
         "resize": "crop",
         "size": 28,
         "patch_size": 14,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ove_codec
-from support import ffmpeg, scenes
+from support import ffmpeg, pixels, scenes
 from support.hevc.parameter_sets import ReferencePictureSet, Sps
 from support.hevc.random_stream import RandomStream
 from support.hevc.sequence import Sequence
@@ -124,6 +124,28 @@ def test_encoded_clips(stream_folder: Path, kind: str, container: str) -> None:
     whole = kind == "open" or container == "mp4"
     assert_random_access(path, every=1 if whole else 7)
     assert_pixels(path, every=1 if whole else 7)
+
+
+H264 = {
+    "open": "open-gop=1:bframes=3:b-adapt=0:ref=4:b-pyramid=2",
+    "closed": "open-gop=0:bframes=3:ref=3",
+    "refresh": "intra-refresh=1:bframes=0:ref=3",
+    "fields": "interlaced=1:open-gop=1:bframes=2:ref=3",
+}
+
+
+@pixels.needs_ffmpeg
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".264"])
+@pytest.mark.parametrize("kind", H264)
+def test_h264_clips(tmp_path: Path, kind: str, suffix: str) -> None:
+    """Marking commands behind a recovery point name pictures before it, which are not there."""
+    params = f"{H264[kind]}:keyint=10:min-keyint=10:scenecut=0"
+    more = ["-f", "h264"] if suffix == ".264" else []
+    arguments = ["-pix_fmt", "yuv420p", "-preset", "veryfast", "-x264-params", params, *more]
+    source = "testsrc2=s=96x64:r=25:d=1.8"
+    path = pixels.encode(tmp_path / f"a{suffix}", *arguments, source=source, codec="libx264")
+    assert_random_access(path, every=3)
+    assert_pixels(path)
 
 
 # Hand-made streams.

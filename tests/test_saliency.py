@@ -60,13 +60,14 @@ def check(
     *,
     window: Window | None = None,
     rotation: int = 0,
+    mirrored: bool = False,
     preset: str = "paper",
     atol: float = 2e-3,
     quantum: int = 0,
     **params: Any,
 ) -> Selection:
     """Compares scores, heat and kept patches of every picture; returns the selection."""
-    selection = select_arrays(**arrays, window=window, rotation=rotation, preset=preset, **params)
+    selection = select_arrays(**arrays, window=window, rotation=rotation, mirrored=mirrored, preset=preset, **params)
     p = selection.params
     frames = len(selection.frame_ids)
     first = arrays["residual"] if arrays["residual"] is not None else arrays["mv"]
@@ -85,7 +86,7 @@ def check(
     heats = list(selection.heats())
     assert len(heats) == frames
     for t, counted in enumerate(groups):
-        expected = twin.canvas_heat(counted, window, rotation, p, clip)
+        expected = twin.canvas_heat(counted, window, rotation, p, clip, mirrored)
         assert heats[t].shape == expected.shape and heats[t].dtype == np.float32
         area = p["patch_size"] ** 2
         np.testing.assert_allclose(heats[t], expected, atol=2e-4 + 2 * quantum)  # a cubic resize can double a step
@@ -139,9 +140,9 @@ def test_presets_windows_and_rotation(
     preset: str, rotation: int, height: int, width: int, window: Window | None
 ) -> None:
     arrays = clip_arrays(np.random.default_rng(3), height=height, width=width)
-    size = {"size": 64} if preset == "llava" else {"size": 56}
+    size = 64 if preset == "llava" else 56
     quantum = 1 if preset == "probe" else 0
-    check(arrays, preset=preset, window=window, rotation=rotation, num_frames=5, budget=30, quantum=quantum, **size)
+    check(arrays, preset=preset, window=window, rotation=rotation, num_frames=5, budget=30, quantum=quantum, size=size)
 
 
 @pytest.mark.parametrize("resize", ["crop", "letterbox", "stretch", "native"])
@@ -366,6 +367,7 @@ def test_any_shape(data: st.DataObject) -> None:
         arrays,
         window=window,
         rotation=data.draw(st.sampled_from([0, 90, 180, 270])),
+        mirrored=data.draw(st.booleans()),
         size=size,
         patch_size=patch,
         resize=resize,

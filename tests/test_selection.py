@@ -406,7 +406,7 @@ class PicturesOfArrays:
             if i < len(self.pictures):
                 one = dict(self.pictures[i])
                 height, width = one["residual"].shape
-                yield PictureArrays(width, height, (0, 0, width, height), 0, **one)
+                yield PictureArrays(width, height, (0, 0, width, height), 0, False, **one)
 
     def score(self, frame_ids: Sequence[int], params: Arrays, scorer: _core.Scorer | None) -> None:
         return None
@@ -454,7 +454,7 @@ def test_only_pictures_that_count_are_read(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_accumulated_ctus_of_several_sizes_are_refused() -> None:
     scorer = _core.Scorer(resolve("bitcost", {"accumulate": "sum"}), (0, 0, 64, 64), 0)
-    counted = PictureArrays(64, 64, (0, 0, 64, 64), 0, False, 8, bits=np.ones((2, 2), np.int32), ctb_size=32)
+    counted = PictureArrays(64, 64, (0, 0, 64, 64), 0, False, False, 8, bits=np.ones((2, 2), np.int32), ctb_size=32)
     scorer.accumulate(counted)
     with pytest.raises(ValueError, match="ctb_size changes from 32 to 64"):
         scorer.accumulate(replace(counted, bits=np.ones((1, 1), np.int32), ctb_size=64))
@@ -465,7 +465,7 @@ def test_scorers_take_turns_between_threads() -> None:
     arrays = clip_arrays(np.random.default_rng(25), frames=1, height=256, width=256)
     scorer = _core.Scorer(resolve("paper", {}), (0, 0, 256, 256), 0)
     picture = PictureArrays(
-        256, 256, (0, 0, 256, 256), 0, False, 8,
+        256, 256, (0, 0, 256, 256), 0, False, False, 8,
         mv=arrays["mv"][0], residual=arrays["residual"][0], pred=arrays["pred"][0],
     )  # fmt: skip
     results = []

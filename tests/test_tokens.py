@@ -53,6 +53,7 @@ def cases(draw: st.DrawFn) -> tuple[list[np.ndarray], dict[str, Any]]:
         "matrix": draw(st.sampled_from([*MATRICES, "rgb", "ycgco"])) if components == 3 else "bt709",
         "full_range": draw(st.booleans()),
         "quarter_turns": draw(st.integers(0, 3)),
+        "mirrored": draw(st.booleans()),
         "resize": draw(st.sampled_from(["crop", "letterbox", "stretch", "native"])),
         "size": draw(st.integers(8, 90)),
         "patch_size": draw(st.sampled_from([1, 2, 7, 8])),
@@ -148,7 +149,7 @@ def a_selection(frame_ids: Any, size: tuple[int, int], resize: str, side: int, p
 def check_clip(path: Path, resize: str = "letterbox", side: int = 96, patch: int = 8) -> None:
     """tokenize() and frames() give the twin's values of PyAV's pictures."""
     pictures = av_pictures(path)
-    turned = turn(pictures[0][0][0], pictures[0][1]["quarter_turns"])
+    turned = turn(pictures[0][0][0], pictures[0][1]["quarter_turns"], pictures[0][1]["mirrored"])
     ids = np.unique(np.linspace(0, len(pictures) - 1, 7).astype(np.int64))
     selection = a_selection(ids, turned.shape[::-1], resize, side, patch)
     tokens = tokenize(path, selection, threads=2)

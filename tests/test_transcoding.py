@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -427,3 +428,24 @@ def test_real_clips(shared: Path, name: str) -> None:
     before, after = _core.stream_info(path), _core.stream_info(out)
     for fact in ("rotation", "color_matrix", "color_primaries", "color_transfer", "width", "height"):
         assert after[fact] == before[fact]
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGKILL])
+def test_a_process_that_is_ended_leaves_nothing(tmp_path: Path, ended_by: signal.Signals) -> None:
+    source = make(tmp_path / "source.mp4", "h264")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    script = (
+        "import os, sys, ove_codec\n"
+        "def told(count):\n"
+        "    if count == 5:\n"
+        "        print('at work', flush=True)\n"
+        "        sys.stdin.read()\n"
+        "ove_codec.transcode(sys.argv[1], sys.argv[2], progress=told)\n"
+    )
+    command = [sys.executable, "-c", script, str(source), str(folder / "target.mp4")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"at work\n"
+        process.send_signal(ended_by)
+        assert process.wait(timeout=60) == -ended_by
+    assert list(folder.iterdir()) == []

@@ -65,13 +65,14 @@ void add_rows(const RowsArgument& all, Address index, const RowsArgument& packed
 py::bytes clip_descriptor(const std::vector<PlaneArgument>& planes, int width, int height, std::int64_t frames,
                           int bit_depth, int low_bits, const std::string& matrix, bool full_range,
                           std::array<int, 2> chroma_shift, std::array<float, 2> chroma_site, int quarter_turns,
-                          const std::string& resize, int size, int patch_size, std::array<float, 3> mean,
+                          bool mirrored, const std::string& resize, int size, int patch_size, std::array<float, 3> mean,
                           std::array<float, 3> std) {
   const YuvFormat format = yuv_format(width, height, static_cast<int>(planes.size()), bit_depth, matrix, full_range,
                                       chroma_shift, chroma_site);
   const CanvasOptions canvas = canvas_options(resize, size, patch_size, mean, std);
   tokens::ClipPlanes clip;
-  clip.formula = tokens::make_patch_formula(format, quarter_turns, canvas_geometry(format, quarter_turns, canvas),
+  const Orientation orientation{quarter_turns, mirrored};
+  clip.formula = tokens::make_patch_formula(format, orientation, canvas_geometry(format, orientation, canvas),
                                             canvas.normalization);
   for (std::size_t i = 0; i < planes.size(); ++i) {
     const auto& [address, frame_stride, row_stride, step] = planes[i];
@@ -187,7 +188,7 @@ PYBIND11_MODULE(_cuda, m) {
         "all[index[i]] += packed[i], of float16, bfloat16, float32 or float64; arguments as of gather_rows.");
   m.def("clip_descriptor", &clip_descriptor, arg("planes"), py::kw_only(), arg("width"), arg("height"), arg("frames"),
         arg("bit_depth"), arg("low_bits"), arg("matrix"), arg("full_range"), arg("chroma_shift"), arg("chroma_site"),
-        arg("quarter_turns"), arg("resize"), arg("size"), arg("patch_size"), arg("mean"), arg("std"),
+        arg("quarter_turns"), arg("mirrored"), arg("resize"), arg("size"), arg("patch_size"), arg("mean"), arg("std"),
         "What gather_patches reads of a clip, one of the records that `clips` points to. planes are (address of the\n"
         "first sample, bytes from frame to frame, row to row and sample to sample).");
   m.def("gather_patches", &gather_patches, arg("clips"), arg("clip_count"), arg("patch_size"), arg("cu_seqlens"),

@@ -21,19 +21,6 @@ py::object optional(std::int64_t timestamp) {
 
 py::tuple pair(media::Rational r) { return py::make_tuple(r.num, r.den); }
 
-py::dict stream_info(const media::StreamInfo& info) {
-  using namespace py::literals;
-  return py::dict("container"_a = info.container, "codec"_a = info.codec, "profile"_a = info.profile,
-                  "width"_a = info.width, "height"_a = info.height, "rotation"_a = 90 * info.quarter_turns,
-                  "time_base"_a = pair(info.time_base), "frame_rate"_a = pair(info.frame_rate),
-                  "sample_aspect_ratio"_a = pair(info.sample_aspect_ratio), "start_time"_a = optional(info.start_time),
-                  "duration"_a = optional(info.duration), "frame_count"_a = info.frame_count,
-                  "bit_rate"_a = info.bit_rate, "bit_depth"_a = info.bit_depth, "pixel_format"_a = info.pixel_format,
-                  "color_range"_a = info.color_range, "color_matrix"_a = info.color_matrix,
-                  "color_primaries"_a = info.color_primaries, "color_transfer"_a = info.color_transfer,
-                  "chroma_location"_a = info.chroma_location);
-}
-
 // The packets of a video stream one after the other, as dictionaries.
 class PacketIterator {
  public:
@@ -77,11 +64,25 @@ py::tuple packet_times(py::handle source) {
 
 }  // namespace
 
+py::dict stream_info(const media::StreamInfo& info) {
+  using namespace py::literals;
+  return py::dict("container"_a = info.container, "codec"_a = info.codec, "profile"_a = info.profile,
+                  "width"_a = info.width, "height"_a = info.height, "rotation"_a = 90 * info.orientation.quarter_turns,
+                  "mirrored"_a = info.orientation.mirrored, "time_base"_a = pair(info.time_base),
+                  "frame_rate"_a = pair(info.frame_rate), "sample_aspect_ratio"_a = pair(info.sample_aspect_ratio),
+                  "start_time"_a = optional(info.start_time), "duration"_a = optional(info.duration),
+                  "frame_count"_a = info.frame_count, "bit_rate"_a = info.bit_rate, "bit_depth"_a = info.bit_depth,
+                  "pixel_format"_a = info.pixel_format, "color_range"_a = info.color_range,
+                  "color_matrix"_a = info.color_matrix, "color_primaries"_a = info.color_primaries,
+                  "color_transfer"_a = info.color_transfer, "chroma_location"_a = info.chroma_location);
+}
+
 void bind_media(py::module_& m) {
   m.def(
       "stream_info", [](py::handle source) { return stream_info(open_demuxer(source).info()); }, py::arg("source"),
       "Facts of the video stream of `source` as its container tells them: times in units of time_base (numerator,\n"
-      "denominator), rotation in clockwise degrees. Unknown is 0, '' or None.");
+      "denominator), rotation in clockwise degrees, for which the picture is mirrored left to right first where\n"
+      "`mirrored`. Unknown is 0, '' or None.");
   m.def("packet_times", &packet_times, py::arg("source"),
         "For every packet of the video stream: pts (P,) int64 in units of time_base, the lowest int64 where there is\n"
         "none, and whether it is shown (P,) bool.");

@@ -34,7 +34,7 @@ class StagedPictures {
                  int cuda_device)
       : canvas_(canvas_options(resize, size, patch_size, mean, std)), source_size_(source_size) {
     media::Demuxer demuxer = open_demuxer(source);
-    turns_ = demuxer.info().quarter_turns;
+    orientation_ = demuxer.info().orientation;
     const WithoutGil unlocked;
     pictures_.emplace(std::move(demuxer), std::span(packets.data(), static_cast<std::size_t>(packets.size())),
                       pipeline::Decoding{std::move(index), threads, max_luma_samples, cuda_device},
@@ -51,8 +51,8 @@ class StagedPictures {
     }
     if (!more) return std::nullopt;
     if (picture_.on_gpu) kept_.push_back(pictures_->frame());
-    formula_ = tokens::make_patch_formula(picture_.format, turns_, canvas_geometry(picture_.format, turns_, canvas_),
-                                          canvas_.normalization);
+    formula_ = tokens::make_patch_formula(
+        picture_.format, orientation_, canvas_geometry(picture_.format, orientation_, canvas_), canvas_.normalization);
     if (formula_.source_width() != source_size_[0] || formula_.source_height() != source_size_[1]) {
       throw std::invalid_argument("the selection is for pictures of " + std::to_string(source_size_[0]) + "x" +
                                   std::to_string(source_size_[1]) + ", those of this video are " +
@@ -123,7 +123,7 @@ class StagedPictures {
  private:
   CanvasOptions canvas_;
   std::array<int, 2> source_size_;
-  int turns_ = 0;
+  Orientation orientation_;
   std::optional<pipeline::ChosenPictures> pictures_;
   std::vector<std::shared_ptr<const void>> kept_;
   YuvPicture picture_;

@@ -58,14 +58,15 @@ py::array view(const T* data, std::vector<py::ssize_t> shape, std::shared_ptr<co
 // A picture as Python sees it. Planes that the decoder keeps in another form are spread out on first use.
 class Picture {
  public:
-  Picture(reader::VideoPicture picture, int quarter_turns)
-      : codec_(std::move(picture.codec)), index_(picture.index), pts_(picture.pts), quarter_turns_(quarter_turns) {}
+  Picture(reader::VideoPicture picture, Orientation orientation)
+      : codec_(std::move(picture.codec)), index_(picture.index), pts_(picture.pts), orientation_(orientation) {}
 
   const CodecPicture& codec() const { return *codec_; }
   const std::shared_ptr<const CodecPicture>& shared() const { return codec_; }
   std::int64_t index() const { return index_; }
   double pts() const { return pts_; }
-  int rotation() const { return 90 * quarter_turns_; }
+  int rotation() const { return 90 * orientation_.quarter_turns; }
+  bool mirrored() const { return orientation_.mirrored; }
 
   py::array mv() const {
     return view(reinterpret_cast<const std::int16_t*>(buffers().mv.data()), {height4(), width4(), 2, 2}, codec_);
@@ -118,7 +119,7 @@ class Picture {
   std::shared_ptr<const CodecPicture> codec_;
   std::int64_t index_;
   double pts_;
-  int quarter_turns_;
+  Orientation orientation_;
   std::map<std::string, std::optional<py::array>> planes_;
 };
 
@@ -185,8 +186,10 @@ class PictureIterator {
       more = reader_->next(picture);
     }
     if (!more) throw py::stop_iteration();
-    return {std::move(picture), reader_->demuxer().info().quarter_turns};
+    return {std::move(picture), reader_->demuxer().info().orientation};
   }
+
+  py::dict info() const { return stream_info(reader_->demuxer().info()); }
 
  private:
   const HomeProcess home_;
@@ -281,6 +284,8 @@ void bind_picture(py::module_& m) {
           },
           "Conformance window (x, y, width, height) in coded luma samples.")
       .def_property_readonly("rotation", &Picture::rotation, "Clockwise degrees to turn the picture by for display.")
+      .def_property_readonly("mirrored", &Picture::mirrored,
+                             "Whether left and right are exchanged for display, before the picture is turned.")
       .def_property_readonly(
           "bit_depth", [](const Picture& p) { return p.codec().format->bit_depth; }, "Of luma.")
       .def_property_readonly(
@@ -392,7 +397,8 @@ void bind_reader(py::module_& m) {
            py::arg("frame_ids") = std::vector<std::int64_t>(), py::arg("whole_bytes") = false,
            "With `whole_bytes`, `bits` of the pictures are those of codec::BitsRule::kWholeBytes.")
       .def("__iter__", [](py::object self) { return self; })
-      .def("__next__", &PictureIterator::next);
+      .def("__next__", &PictureIterator::next)
+      .def_property_readonly("info", &PictureIterator::info, "The stream_info of the source.");
 }
 
 }  // namespace ove::bindings

@@ -60,8 +60,8 @@ namespace ove::bindings {
 
 void bind_saliency(py::module_& m) {
   py::class_<Scorer> scorer(m, "Scorer", "Heat and patch scores of the pictures of one clip.");
-  scorer.def(py::init<const py::dict&, const std::array<int, 4>&, int>(), py::arg("params"), py::arg("window"),
-             py::arg("rotation"));
+  scorer.def(py::init<const py::dict&, const std::array<int, 4>&, int, bool>(), py::arg("params"), py::arg("window"),
+             py::arg("rotation") = 0, py::arg("mirrored") = false);
   scorer.def("measure", &Scorer::measure, py::arg("picture"), "First pass of percentile_scope='clip'.");
   scorer.def("accumulate", &Scorer::accumulate, py::arg("picture"),
              "A picture that the next one to measure, score or render counts too.");
@@ -95,7 +95,8 @@ void bind_saliency(py::module_& m) {
     return py::dict("source_width"_a = g.source_width, "source_height"_a = g.source_height,
                     "resized_width"_a = g.resized_width, "resized_height"_a = g.resized_height,
                     "offset_x"_a = g.offset_x, "offset_y"_a = g.offset_y, "rows"_a = g.rows, "columns"_a = g.columns,
-                    "window"_a = py::make_tuple(w.x, w.y, w.width, w.height), "rotation"_a = 90 * w.quarter_turns);
+                    "window"_a = py::make_tuple(w.x, w.y, w.width, w.height),
+                    "rotation"_a = 90 * w.orientation.quarter_turns, "mirrored"_a = w.orientation.mirrored);
   });
   m.def("keep_patches", &keep, py::arg("scores"), py::arg("valid"), py::arg("keep_whole"), py::arg("full_score"),
         py::arg("params"), "Ranks patches; (T, rows, columns) bool.");

@@ -36,14 +36,14 @@ template <class Needs, class Visit>
 void for_each_picture(media::Demuxer demuxer, const Array<std::int64_t>& packets, const pipeline::Decoding& decoding,
                       const CanvasOptions& canvas, Needs&& needs, Visit&& visit) {
   const std::span<const std::int64_t> wanted(packets.data(), static_cast<std::size_t>(packets.size()));
-  const int turns = demuxer.info().quarter_turns;
+  const Orientation orientation = demuxer.info().orientation;
   pipeline::ChosenPictures pictures(std::move(demuxer), wanted, decoding, needs);
   std::optional<tokens::PatchGather> gather;
   std::size_t slot = 0;
   for (YuvPicture picture; pictures.next(picture, slot);) {
     const YuvFormat& format = picture.format;
     if (!gather || gather->format() != format) {
-      gather.emplace(format, turns, canvas_geometry(format, turns, canvas), canvas.normalization);
+      gather.emplace(format, orientation, canvas_geometry(format, orientation, canvas), canvas.normalization);
     }
     visit(slot, picture, *gather);
   }
@@ -152,8 +152,8 @@ YuvPicture picture_of(const YuvFormat& format, const std::vector<py::array>& pla
 py::array_t<float> gather_planes(const std::vector<py::array>& planes, const Array<std::int32_t>& positions,
                                  int bit_depth, const std::string& matrix, bool full_range,
                                  std::array<int, 2> chroma_shift, std::array<float, 2> chroma_site, int quarter_turns,
-                                 const std::string& resize, int size, int patch_size, std::array<float, 3> mean,
-                                 std::array<float, 3> std) {
+                                 bool mirrored, const std::string& resize, int size, int patch_size,
+                                 std::array<float, 3> mean, std::array<float, 3> std) {
   if ((planes.size() != 1 && planes.size() != 3) || planes[0].ndim() != 2) {
     throw std::invalid_argument("planes must be one or three arrays of two dimensions");
   }
@@ -161,7 +161,8 @@ py::array_t<float> gather_planes(const std::vector<py::array>& planes, const Arr
       yuv_format(static_cast<int>(planes[0].shape(1)), static_cast<int>(planes[0].shape(0)),
                  static_cast<int>(planes.size()), bit_depth, matrix, full_range, chroma_shift, chroma_site);
   const CanvasOptions canvas = canvas_options(resize, size, patch_size, mean, std);
-  const tokens::PatchGather gather(format, quarter_turns, canvas_geometry(format, quarter_turns, canvas),
+  const Orientation orientation{quarter_turns, mirrored};
+  const tokens::PatchGather gather(format, orientation, canvas_geometry(format, orientation, canvas),
                                    canvas.normalization);
   const YuvPicture picture =
       bit_depth > 8 ? picture_of<std::uint16_t>(format, planes) : picture_of<std::uint8_t>(format, planes);
@@ -199,8 +200,8 @@ void bind_tokens(py::module_& m) {
   m.def(
       "gather_planes", &gather_planes, py::arg("planes"), py::arg("positions"), py::kw_only(), py::arg("bit_depth") = 8,
       py::arg("matrix") = "bt601", py::arg("full_range") = false, py::arg("chroma_shift") = std::array<int, 2>{1, 1},
-      py::arg("chroma_site") = std::array<float, 2>{0, 0.5F}, py::arg("quarter_turns") = 0, py::arg("resize"),
-      py::arg("size"), py::arg("patch_size"), py::arg("mean") = clip.mean, py::arg("std") = clip.std,
+      py::arg("chroma_site") = std::array<float, 2>{0, 0.5F}, py::arg("quarter_turns") = 0, py::arg("mirrored") = false,
+      py::arg("resize"), py::arg("size"), py::arg("patch_size"), py::arg("mean") = clip.mean, py::arg("std") = clip.std,
       "Normalised patches (N, 3*p*p) float32 of one picture given as its planes, Y, Cb, Cr or R, G, B or Y alone:\n"
       "(H, W) uint8, uint16 above 8 bits. chroma_shift is log2 of luma samples per chroma sample (x, y); chroma_site\n"
       "is where a chroma sample sits among them, 0 the first, 1/2 midway; positions (N, 2) are patch rows and "

@@ -40,8 +40,8 @@ CanvasOptions canvas_options(const std::string& resize, int size, int patch, std
   return {resize_named(resize), size, patch, {mean, std}};
 }
 
-Geometry canvas_geometry(const YuvFormat& format, int quarter_turns, const CanvasOptions& canvas) {
-  const DisplayWindow window{0, 0, format.width, format.height, quarter_turns};
+Geometry canvas_geometry(const YuvFormat& format, Orientation orientation, const CanvasOptions& canvas) {
+  const DisplayWindow window{0, 0, format.width, format.height, orientation};
   return make_geometry(window.display_width(), window.display_height(), canvas.resize, canvas.size, canvas.patch);
 }
 

@@ -22,8 +22,8 @@ struct CanvasOptions {
 // Throws std::invalid_argument for lengths and names that are not allowed.
 CanvasOptions canvas_options(const std::string& resize, int size, int patch, std::array<float, 3> mean,
                              std::array<float, 3> std);
-// How pictures of `format`, shown turned clockwise, come onto the canvas.
-Geometry canvas_geometry(const YuvFormat& format, int quarter_turns, const CanvasOptions& canvas);
+// How pictures of `format` come onto the canvas.
+Geometry canvas_geometry(const YuvFormat& format, Orientation orientation, const CanvasOptions& canvas);
 
 // `components`: 1 for luma alone, else 3. Throws std::invalid_argument for a matrix of another name.
 YuvFormat yuv_format(int width, int height, int components, int bit_depth, const std::string& matrix, bool full_range,

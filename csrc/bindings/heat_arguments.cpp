@@ -132,12 +132,12 @@ Geometry geometry_of(const py::dict& p, const DisplayWindow& window) {
                        p["patch_size"].cast<int>());
 }
 
-DisplayWindow window_of(const std::array<int, 4>& window, int rotation) {
+DisplayWindow window_of(const std::array<int, 4>& window, int rotation, bool mirrored) {
   if (rotation % 90 != 0) throw std::invalid_argument("rotation must be a multiple of 90 degrees");
   if (window[0] < 0 || window[1] < 0 || window[2] <= 0 || window[3] <= 0) {
     throw std::invalid_argument("window must be (x, y, width, height) inside the coded picture");
   }
-  return {window[0], window[1], window[2], window[3], ((rotation / 90) % 4 + 4) % 4};
+  return {window[0], window[1], window[2], window[3], {((rotation / 90) % 4 + 4) % 4, mirrored}};
 }
 
 GivenPicture::GivenPicture(const py::object& picture, bool on_gpu) {

@@ -21,7 +21,8 @@ saliency::HeatParams heat_params(const pybind11::dict& params);
 saliency::RankingParams ranking_params(const pybind11::dict& params);
 // A tuple as size is the height and width of a canvas over which pictures are stretched.
 Geometry geometry_of(const pybind11::dict& params, const DisplayWindow& window);
-DisplayWindow window_of(const std::array<int, 4>& window, int rotation);
+// `rotation` in clockwise degrees.
+DisplayWindow window_of(const std::array<int, 4>& window, int rotation, bool mirrored);
 
 // A picture to be scored: a _core.Picture, or an object with the same attributes and `intra`, where arrays that are not
 // known are None. On a GPU, arrays are contiguous tensors, whose memory is never read here.

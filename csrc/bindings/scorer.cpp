@@ -35,9 +35,9 @@ class Breaks {
 
 }  // namespace
 
-Scorer::Scorer(const py::dict& params, const std::array<int, 4>& window, int rotation)
+Scorer::Scorer(const py::dict& params, const std::array<int, 4>& window, int rotation, bool mirrored)
     : params_(heat_params(params)),
-      window_(window_of(window, rotation)),
+      window_(window_of(window, rotation, mirrored)),
       geometry_(geometry_of(params, window_)),
       saliency_(params_, window_, geometry_) {}
 

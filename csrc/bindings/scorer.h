@@ -24,7 +24,7 @@ namespace ove::bindings {
 // Calls from several threads take turns.
 class Scorer {
  public:
-  Scorer(const pybind11::dict& params, const std::array<int, 4>& window, int rotation);
+  Scorer(const pybind11::dict& params, const std::array<int, 4>& window, int rotation, bool mirrored);
 
   // Pictures are what GivenPicture takes.
   void measure(const pybind11::object& picture) {

@@ -15,4 +15,7 @@ namespace ove::bindings {
 // otherwise. While the Demuxer works the GIL may be free. Throws TypeError (as py::type_error) for anything else.
 media::Demuxer open_demuxer(pybind11::handle source);
 
+// What _core.stream_info tells.
+pybind11::dict stream_info(const media::StreamInfo& info);
+
 }  // namespace ove::bindings

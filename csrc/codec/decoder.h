@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "codec/access_unit.h"
 #include "codec/detail.h"
@@ -56,15 +57,16 @@ class Decoder {
   // Out-of-band parameter sets, which may also say how packets are framed.
   virtual void set_extradata(std::span<const std::uint8_t> extradata) = 0;
 
-  // One packet; `position` is its byte offset in the source. Errors come out of pop().
+  // One packet; `position` is its byte offset in the source. Errors come out of pop(). Of a packet of many pictures the
+  // first are decoded, and pop() goes on with a copy of the packet, so that no more pictures are held at a time.
   void decode(std::span<const std::uint8_t> packet, const AccessUnitTag& tag, std::int64_t position);
 
   // End of the stream: completes the last picture and releases every picture that waits.
   void flush();
 
   // Next picture, null if more input is wanted first. Its residual stays as long as what is returned, even where the
-  // decoder keeps the picture for others. After damage, the pictures that precede it in decoding order come
-  // out, then the exception, then nothing.
+  // decoder keeps the picture for others. After damage, or anything else that was thrown, the pictures that
+  // precede it in decoding order come out, then the exception, at every call.
   std::shared_ptr<const CodecPicture> pop();
 
   // Nothing more can be decoded.
@@ -76,8 +78,11 @@ class Decoder {
  protected:
   explicit Decoder(DecoderOptions options);
 
-  // Throws Error, which gets the position that `at` then has unless it has one of its own.
-  virtual void decode_packet(std::span<const std::uint8_t> packet, const AccessUnitTag& tag, std::int64_t& at) = 0;
+  // Both throw Error, which gets the position in the source that `at` then has unless it has one of its own; it is -1
+  // where positions are not known.
+  // Begins packet(), of which nothing is decoded yet, and gives the number of its parts.
+  virtual std::size_t begin_packet(std::int64_t& at) = 0;
+  virtual void decode_part(std::size_t part, const AccessUnitTag& tag, std::int64_t& at) = 0;
   // End of the stream: submits the picture at work and shows every picture that waits.
   virtual void finish() = 0;
   // The picture at work is lost: drops it, and shows every picture that waits.
@@ -85,6 +90,8 @@ class Decoder {
 
   const DecoderOptions& options() const { return options_; }
   const BufferPools& pools() const { return pools_; }
+  // The packet at work. Its parts may lie elsewhere from one call to the next.
+  std::span<const std::uint8_t> packet() const { return packet_; }
 
   // A picture whose headers are complete. It is decoded from here on. Pictures come in decoding order and are numbered
   // by decode_index, without gaps.
@@ -99,14 +106,25 @@ class Decoder {
 
  private:
   void fail(std::exception_ptr error);
+  bool has_parts() const { return part_ < parts_ && !failed_; }
+  void decode_next_part();
+  // Calls step(at), whose exceptions end the decoder.
+  template <class Step>
+  void attempt(Step step);
 
   const DecoderOptions options_;
   BufferPools pools_;
   TaskQueue tasks_;
   std::deque<Output> output_;
   std::int64_t submitted_ = 0;  // pictures given to tasks_
+  std::span<const std::uint8_t> packet_;
+  std::vector<std::uint8_t> packet_copy_;
+  AccessUnitTag tag_;
+  std::int64_t position_ = -1;
+  std::size_t part_ = 0, parts_ = 0;  // of the packet: the next one
   bool failed_ = false, flushed_ = false;
-  std::exception_ptr failure_;  // of a header; those of slice data lie with tasks_
+  std::exception_ptr failure_;
+  bool thrown_ = false;  // failure_ was, and nothing else comes
 };
 
 // Throws `error`, which is being handled, again with a position, unless it has one.

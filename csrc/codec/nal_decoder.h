@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "bitstream/nal.h"
 #include "codec/decoder.h"
@@ -20,9 +21,14 @@ class NalDecoder : public Decoder {
   virtual void decode_nal(const NalUnit& unit, const AccessUnitTag& tag, std::int64_t position) = 0;
 
  private:
-  void decode_packet(std::span<const std::uint8_t> packet, const AccessUnitTag& tag, std::int64_t& at) final;
+  std::size_t begin_packet(std::int64_t& at) final;
+  void decode_part(std::size_t part, const AccessUnitTag& tag, std::int64_t& at) final;
 
   NalFraming framing_;
+  struct Place {
+    std::size_t offset, size;
+  };
+  std::vector<Place> units_;  // of the packet
 };
 
 }  // namespace ove::codec

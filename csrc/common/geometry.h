@@ -7,14 +7,26 @@ namespace ove {
 
 enum class Resize : std::uint8_t { kCrop, kLetterbox, kStretch, kNative };
 
-// The part of the coded picture that is shown, in luma samples, and how it is turned (clockwise quarter turns) for
-// display.
+// How the coded picture is put up for display: left and right are exchanged where `mirrored`, then the picture is
+// turned clockwise.
+struct Orientation {
+  int quarter_turns = 0;  // 0 to 3
+  bool mirrored = false;
+
+  // Display rows run along the columns of the coded picture.
+  bool swaps_axes() const { return quarter_turns % 2 != 0; }
+  // Display coordinates descend while coded columns (rows) ascend.
+  bool reverses_columns() const { return (quarter_turns >= 2) != mirrored; }
+  bool reverses_rows() const { return quarter_turns == 1 || quarter_turns == 2; }
+};
+
+// The part of the coded picture that is shown, in luma samples, and how it is put up.
 struct DisplayWindow {
   int x = 0, y = 0, width = 0, height = 0;
-  int quarter_turns = 0;
+  Orientation orientation;
 
-  int display_width() const { return quarter_turns % 2 ? height : width; }
-  int display_height() const { return quarter_turns % 2 ? width : height; }
+  int display_width() const { return orientation.swaps_axes() ? height : width; }
+  int display_height() const { return orientation.swaps_axes() ? width : height; }
 };
 
 // The display picture is scaled to resized_width x resized_height (half-pixel centres, borders repeated) and laid on

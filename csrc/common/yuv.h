@@ -12,7 +12,7 @@ enum class ColorMatrix : std::uint8_t { kRgb, kBt709, kBt601, kFcc, kSmpte240m, 
 
 // What stays the same from picture to picture of a sequence.
 struct YuvFormat {
-  int width = 0, height = 0;  // luma samples shown, before rotation
+  int width = 0, height = 0;  // luma samples shown, before they are turned
   int bit_depth = 8;          // up to 8: one byte a sample; above: two, in the byte order of the machine
   int components = 3;         // 1: luma only
   int chroma_shift_x = 0, chroma_shift_y = 0;  // log2 of luma samples per chroma sample

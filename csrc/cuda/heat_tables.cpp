@@ -100,7 +100,7 @@ HeatPlan::HeatPlan(const HeatParams& params, const DisplayWindow& window, const 
   t.linear = is_linear(params);
   t.full_score = full_score(params, geometry);
 
-  const Axes axes = make_axes(geometry, window.quarter_turns, params.interpolation);
+  const Axes axes = make_axes(geometry, window.orientation, params.interpolation);
   t.swapped = axes.swapped;
   const auto axis_table = [&](const Axis& axis) {
     return AxisTable{axis.canvas, axis.taps, axis.reversed, add(std::span(axis.first)), add(std::span(axis.weight))};

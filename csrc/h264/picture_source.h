@@ -101,7 +101,6 @@ class StreamSource final : public PictureSource {
   std::shared_ptr<Frame> current_;
   int prev_ref_frame_num_ = 0;
   std::optional<std::uint32_t> recovery_frames_;  // of the SEI message before the next picture
-  bool random_access_ = false;                    // of the current picture
   bool started_ = false;
   // Where decoding began without an IDR picture, until there is one, or joined streams meet
   struct Start {

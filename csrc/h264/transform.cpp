@@ -33,13 +33,23 @@ std::int16_t clip16(std::int32_t value) { return static_cast<std::int16_t>(std::
 using Vector4 [[gnu::vector_size(16)]] = std::int32_t;
 using Block4 = std::array<Vector4, 4>;
 
+// Elements of both vectors, those of `b` counted from 4 on.
+template <int... kIndex>
+Vector4 shuffled(Vector4 a, Vector4 b) {
+#if defined(__clang__)
+  return __builtin_shufflevector(a, b, kIndex...);
+#else
+  return __builtin_shuffle(a, b, Vector4{kIndex...});
+#endif
+}
+
 inline Block4 transpose(const Vector4* m) {
-  const Vector4 a = __builtin_shuffle(m[0], m[1], Vector4{0, 4, 1, 5});
-  const Vector4 b = __builtin_shuffle(m[2], m[3], Vector4{0, 4, 1, 5});
-  const Vector4 c = __builtin_shuffle(m[0], m[1], Vector4{2, 6, 3, 7});
-  const Vector4 d = __builtin_shuffle(m[2], m[3], Vector4{2, 6, 3, 7});
-  return {__builtin_shuffle(a, b, Vector4{0, 1, 4, 5}), __builtin_shuffle(a, b, Vector4{2, 3, 6, 7}),
-          __builtin_shuffle(c, d, Vector4{0, 1, 4, 5}), __builtin_shuffle(c, d, Vector4{2, 3, 6, 7})};
+  const Vector4 a = shuffled<0, 4, 1, 5>(m[0], m[1]);
+  const Vector4 b = shuffled<0, 4, 1, 5>(m[2], m[3]);
+  const Vector4 c = shuffled<2, 6, 3, 7>(m[0], m[1]);
+  const Vector4 d = shuffled<2, 6, 3, 7>(m[2], m[3]);
+  return {shuffled<0, 1, 4, 5>(a, b), shuffled<2, 3, 6, 7>(a, b), shuffled<0, 1, 4, 5>(c, d),
+          shuffled<2, 3, 6, 7>(c, d)};
 }
 
 // One dimension of 8.5.12.2, of four rows or columns at a time

@@ -74,12 +74,15 @@ void restore_version(AVCodecParameters& par) {
   if (!annex_b) bytes[0] = 1;
 }
 
-// Clockwise quarter turns nearest to the angle of a display matrix.
-int quarter_turns(const std::int32_t* matrix) {
-  if (!matrix) return 0;
-  const double counterclockwise = av_display_rotation_get(matrix);
-  if (std::isnan(counterclockwise)) return 0;
-  return (static_cast<int>(std::lround(-counterclockwise / 90)) % 4 + 4) % 4;
+// The orientation nearest to that of a display matrix; as it is coded where the matrix makes no sense.
+Orientation orientation(const std::int32_t* matrix) {
+  if (!matrix) return {};
+  const double counterclockwise = av_display_rotation_get(matrix);  // of the axis from left to right
+  if (std::isnan(counterclockwise)) return {};
+  // A negative determinant mirrors. The axis is reversed first, so that half a turn of its angle is no rotation.
+  const bool mirrored = 1.0 * matrix[0] * matrix[4] - 1.0 * matrix[1] * matrix[3] < 0;
+  const int turns = static_cast<int>(std::lround(-counterclockwise / 90)) + (mirrored ? 2 : 0);
+  return {(turns % 4 + 4) % 4, mirrored};
 }
 
 }  // namespace
@@ -221,7 +224,7 @@ void Demuxer::Impl::describe() {
   }
   info.frame_count = stream->nb_frames;
   info.bit_rate = par.bit_rate > 0 ? par.bit_rate : input->bit_rate;
-  info.quarter_turns = quarter_turns(display_matrix(*stream));
+  info.orientation = orientation(display_matrix(*stream));
   if (const AVPixFmtDescriptor* pixels = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(par.format))) {
     info.pixel_format = pixels->name;
     info.bit_depth = pixels->comp[0].depth;

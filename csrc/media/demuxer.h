@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "common/geometry.h"
 #include "media/byte_source.h"
 
 namespace ove::media {
@@ -22,15 +23,15 @@ struct Rational {
 // kNoTimestamp.
 struct StreamInfo {
   std::string container, codec, profile;  // FFmpeg's short names
-  int width = 0, height = 0;              // displayed luma samples, before rotation
+  int width = 0, height = 0;              // displayed luma samples, before they are turned
   std::vector<std::uint8_t> extradata;    // parameter sets: HEVCDecoderConfigurationRecord, or Annex B, or empty
   Rational time_base, frame_rate, sample_aspect_ratio;
   std::int64_t start_time = kNoTimestamp;  // in time_base units
   std::int64_t duration = kNoTimestamp;    // in time_base units
   std::int64_t frame_count = 0;            // as the container claims
   std::int64_t bit_rate = 0;               // bits per second, of the video stream, else of the file
-  int quarter_turns = 0;                   // clockwise, to be applied for display
-  int bit_depth = 0;                       // of luma
+  Orientation orientation;
+  int bit_depth = 0;  // of luma
   std::string pixel_format, color_range, color_matrix, color_primaries, color_transfer,
       chroma_location;  // FFmpeg's names
 };

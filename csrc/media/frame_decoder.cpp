@@ -20,20 +20,34 @@ AVRational rational(Rational r, AVRational otherwise) {
   return r.num > 0 && r.den > 0 ? AVRational{r.num, r.den} : otherwise;
 }
 
+std::span<const std::uint8_t> bytes_of(const AVPacket& packet) {
+  return {packet.data, static_cast<std::size_t>(packet.size)};
+}
+
+void replace_bytes(AVPacket& packet, const std::vector<std::uint8_t>& bytes) {
+  const PacketPtr other(av_packet_alloc());
+  if (!other || av_new_packet(other.get(), static_cast<int>(bytes.size())) < 0 ||
+      av_packet_copy_props(other.get(), &packet) < 0) {
+    throw std::bad_alloc();
+  }
+  std::copy(bytes.begin(), bytes.end(), other->data);
+  av_packet_unref(&packet);
+  av_packet_move_ref(&packet, other.get());
+}
+
 }  // namespace
 
 void filter_for_pixels(const PacketFilter* filter, AVPacket& packet) {
   if (!filter || !packet.data) return;
-  const auto kept = filter->for_pixels({packet.data, static_cast<std::size_t>(packet.size)});
-  if (!kept) return;
-  const PacketPtr filtered(av_packet_alloc());
-  if (!filtered || av_new_packet(filtered.get(), static_cast<int>(kept->size())) < 0 ||
-      av_packet_copy_props(filtered.get(), &packet) < 0) {
-    throw std::bad_alloc();
-  }
-  std::copy(kept->begin(), kept->end(), filtered->data);
-  av_packet_unref(&packet);
-  av_packet_move_ref(&packet, filtered.get());
+  if (const auto kept = filter->for_pixels(bytes_of(packet))) replace_bytes(packet, *kept);
+}
+
+void prepend(std::vector<std::uint8_t>& ahead, AVPacket& packet) {
+  if (ahead.empty()) return;
+  const auto bytes = bytes_of(packet);
+  ahead.insert(ahead.end(), bytes.begin(), bytes.end());
+  replace_bytes(packet, ahead);
+  ahead.clear();
 }
 
 CodecPtr make_decoder(const AVCodecParameters& parameters, const std::string& name, std::int64_t max_luma_samples,
@@ -124,10 +138,8 @@ void FrameDecoder::feed() {
   if (!decodable_.empty() && !std::binary_search(decodable_.begin(), decodable_.end(), packet.index)) {
     if (!filter_) return;
     const std::vector<std::uint8_t> rest = filter_->without_picture(packet.data);
-    if (rest.empty()) return;
-    av_packet_unref(&p);
-    if (av_new_packet(&p, static_cast<int>(rest.size())) < 0) throw std::bad_alloc();
-    std::copy(rest.begin(), rest.end(), p.data);
+    ahead_.insert(ahead_.end(), rest.begin(), rest.end());
+    return;
   }
   sent_ = packet.index;
   times_.erase(times_.begin(), times_.lower_bound(packet.index - kLongestDelay));
@@ -138,6 +150,7 @@ void FrameDecoder::feed() {
   p.dts = AV_NOPTS_VALUE;
   filter_for_pixels(filter_.get(), p);
   if (p.size == 0) return;  // the decoder takes an empty packet for the end
+  prepend(ahead_, p);
   const int code = avcodec_send_packet(codec_.get(), &p);
   if (code < 0) fail(name + " is damaged", code);
 }

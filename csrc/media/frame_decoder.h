@@ -23,6 +23,8 @@ CodecPtr make_decoder(const AVCodecParameters& parameters, const std::string& na
                       const PacketFilter* filter);
 // What the filter, which may be null, leaves of a packet, with the packet's side data.
 void filter_for_pixels(const PacketFilter* filter, AVPacket& packet);
+// Moves `ahead`, parameter sets in the packet's framing, to its beginning. Decoders may refuse a packet of them alone.
+void prepend(std::vector<std::uint8_t>& ahead, AVPacket& packet);
 // Throws DecodeError.
 void open_decoder(AVCodecContext& codec, const std::string& name);
 
@@ -71,6 +73,7 @@ class FrameDecoder {
   std::shared_ptr<const PacketFilter> filter_;  // null where packets stay as they are
   CodecPtr codec_;
   std::vector<std::int64_t> decodable_;  // empty where all are
+  std::vector<std::uint8_t> ahead_;      // for the next packet: what those that are left out hold beside pictures
   AVRational frame_rate_, time_base_;
   std::map<std::int64_t, PictureTimes> times_;  // of packets whose picture may still come
   std::int64_t sent_ = -1;                      // Packet::index of the packet sent last

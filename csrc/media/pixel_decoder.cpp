@@ -1,9 +1,11 @@
 #include "media/pixel_decoder.h"
 
 #include <algorithm>
-#include <climits>
+#include <cstdlib>
 #include <exception>
+#include <iterator>
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 #include "common/error.h"
@@ -57,16 +59,17 @@ struct PixelDecoder::Impl {
   std::vector<std::int64_t> missing;  // wanted and not yet given, ascending
   std::vector<std::int64_t> dropped;
   std::vector<Section> sections;
+  std::map<std::int64_t, std::int64_t> known_bytes;
   std::size_t section = 0;  // at work
   std::shared_ptr<PacketFilter> filter;
   FrameMemory memory;
   CodecPtr codec;
   FramePtr frame{av_frame_alloc()};
   PlanarConverter converter;
-  PacketPtr kept{av_packet_alloc()};
-  std::exception_ptr broken_end;   // what ended the packets early, thrown after the pictures before it
-  std::int64_t position = -1;      // of the packet sent last
-  std::vector<std::uint8_t> lead;  // NAL units that go before the next packet: libavcodec takes none without a picture
+  std::vector<std::uint8_t> ahead;  // parameter sets for the packet sent next
+  bool sets_due = false;            // those of the section are to be among them
+  std::exception_ptr broken_end;    // what ended the packets early, thrown after the pictures before it
+  std::int64_t position = -1;       // of the packet sent last
   // Of the packet read last, and whether the decoder is yet to get it.
   std::shared_ptr<const std::vector<std::uint8_t>> extradata;
   bool extradata_due = false;
@@ -80,7 +83,6 @@ struct PixelDecoder::Impl {
   void feed();
   void end();
   void send(AVPacket* packet);
-  void lead_with(const std::vector<std::uint8_t>& bytes) { lead.insert(lead.end(), bytes.begin(), bytes.end()); }
   [[noreturn]] void fail(const std::string& what, int code = 0) const;
 };
 
@@ -89,8 +91,9 @@ PixelDecoder::Impl::Impl(Demuxer source, Options options)
       missing(std::move(options.wanted)),
       dropped(std::move(options.dropped)),
       sections(std::move(options.sections)),
+      known_bytes(std::move(options.known_bytes)),
       filter(std::move(options.filter)) {
-  if (!frame || !kept) throw std::bad_alloc();
+  if (!frame) throw std::bad_alloc();
   if (options.threads < 0) throw std::invalid_argument("threads must not be negative");
   sort_unique(missing);
   sort_unique(dropped);
@@ -103,7 +106,11 @@ void PixelDecoder::Impl::open(const Options& options) {
   codec = make_decoder(*demuxer.impl_->stream->codecpar, demuxer.name(), options.max_luma_samples, filter.get());
   codec->thread_count = options.threads;
   tolerant = options.incomplete;
-  if (tolerant) codec->err_recognition &= ~AV_EF_EXPLODE;
+  if (tolerant) {
+    codec->err_recognition &= ~AV_EF_EXPLODE;
+    // Pictures that libavcodec does not expect to be whole by what the stream says of recovery: the plan knows better.
+    codec->flags |= AV_CODEC_FLAG_OUTPUT_CORRUPT;
+  }
   const Silence quiet;
   if (options.cuda_device >= 0) {
     if (!has_nvdec(codec->codec)) {
@@ -130,7 +137,8 @@ void PixelDecoder::Impl::begin_section() {
   const Section& s = sections[section];
   if (s.begin.index == 0 && demuxer.next_index() == 0) return;
   demuxer.seek(s.begin);
-  if (filter) lead_with(filter->packet_of(s.parameter_sets));
+  ahead.clear();
+  sets_due = filter != nullptr;
 }
 
 void PixelDecoder::Impl::send(AVPacket* packet) {
@@ -168,13 +176,23 @@ void PixelDecoder::Impl::feed() {
   }
   if (!more) return end();
   position = packet.position;
+  const auto known = known_bytes.find(packet.index);
+  // Where reading begins in the middle, the first zero of a start code may belong to the packet, or to the one before.
+  if (known != known_bytes.end() && std::abs(known->second - std::ssize(packet.data)) > 1) {
+    fail("packet " + std::to_string(packet.index) +
+         " is not the one that was there before: the source has changed; open it anew");
+  }
   if (packet.extradata != extradata) {
     extradata = packet.extradata;
     extradata_due = true;
     if (filter) filter->set_extradata(extradata ? *extradata : demuxer.info().extradata);
+    ahead.clear();  // the new ones hold all that is needed
   }
+  if (std::exchange(sets_due, false)) ahead = filter->packet_of(sections[section].parameter_sets);
   if (contains(dropped, packet.index)) {
-    if (filter) lead_with(filter->without_picture(packet.data));
+    if (!filter) return;
+    const std::vector<std::uint8_t> rest = filter->without_picture(packet.data);
+    ahead.insert(ahead.end(), rest.begin(), rest.end());
     return;
   }
   AVPacket& p = *demuxer.impl_->packet;
@@ -182,24 +200,12 @@ void PixelDecoder::Impl::feed() {
   p.dts = AV_NOPTS_VALUE;
   filter_for_pixels(filter.get(), p);
   if (p.size == 0) return;  // the decoder takes an empty packet for the end
-  if (!lead.empty()) {
-    const std::size_t size = lead.size() + static_cast<std::size_t>(p.size);
-    av_packet_unref(kept.get());
-    if (size > static_cast<std::size_t>(INT_MAX - AV_INPUT_BUFFER_PADDING_SIZE) ||
-        av_new_packet(kept.get(), static_cast<int>(size)) < 0 || av_packet_copy_props(kept.get(), &p) < 0) {
-      throw std::bad_alloc();
-    }
-    std::copy_n(p.data, p.size, std::copy(lead.begin(), lead.end(), kept->data));
-    lead.clear();
-    av_packet_unref(&p);
-    av_packet_move_ref(&p, kept.get());
-  }
+  prepend(ahead, p);
   send(&p);
 }
 
 void PixelDecoder::Impl::next_section() {
   avcodec_flush_buffers(codec.get());
-  lead.clear();
   draining = false;
   ++section;
   begin_section();
@@ -232,10 +238,12 @@ bool PixelDecoder::next(DecodedPicture& picture) {
     } else {
       const AVFrame& frame = *self.frame;
       const auto found = std::lower_bound(self.missing.begin(), self.missing.end(), frame.pts);
-      if (found == self.missing.end() || *found != frame.pts) continue;
-      if ((frame.flags & AV_FRAME_FLAG_CORRUPT) || frame.decode_error_flags) {
+      const bool wanted = found != self.missing.end() && *found == frame.pts;
+      const bool damaged = frame.decode_error_flags || (!self.tolerant && (frame.flags & AV_FRAME_FLAG_CORRUPT));
+      if (damaged && (wanted || self.known_bytes.contains(frame.pts))) {
         self.fail("the picture of packet " + std::to_string(frame.pts) + " is damaged");
       }
+      if (!wanted) continue;
       self.missing.erase(found);
       picture = {frame.pts, view(self.converter.planar(frame, self.demuxer.name()), self.demuxer.name()), nullptr};
       if (picture.yuv.on_gpu) {

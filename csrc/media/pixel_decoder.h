@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -39,7 +40,9 @@ class PixelDecoder {
     std::vector<std::int64_t> dropped;
     // Takes packets apart; null where those that are dropped hold nothing else, and others stay as they are.
     std::shared_ptr<PacketFilter> filter;
-    // Some pictures of the sections refer to what the stream does not have. None of them is wanted.
+    // Sizes of packets, by their number, as an earlier reading found them: others mean that the source has changed.
+    std::map<std::int64_t, std::int64_t> known_bytes;
+    // Some pictures of the sections refer to what is not there. No wanted one needs any of those, or what is missing.
     bool incomplete = false;
     int threads = 0;       // 0: as many as there are cores
     int cuda_device = -1;  // not -1: NVDEC decodes there; what it does not know, the CPU does

@@ -124,22 +124,31 @@ const AVFrame& PlanarConverter::planar(const AVFrame& frame, const std::string& 
   const auto source = static_cast<AVPixelFormat>(frame.format);
   const AVPixFmtDescriptor* d = av_pix_fmt_desc_get(source);
   if (!d || frame.hw_frames_ctx || supported(*d)) return frame;
-  const AVPixelFormat target = avcodec_find_best_pix_fmt_of_list(kPlanar.data(), source, 0, nullptr);
-  scaler_.reset(sws_getCachedContext(scaler_.release(), frame.width, frame.height, source, frame.width, frame.height,
-                                     target, SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, nullptr, nullptr,
-                                     nullptr));
-  if (!scaler_) {
-    throw UnsupportedStreamError(name + ": libswscale cannot convert pictures of the pixel format " + d->name +
+  // On its way to planes libswscale leaves the low bits of such samples 0, which darkens; on its way to bytes it fills
+  // them.
+  const AVFrame& from = is_rgb(*d) && d->comp[0].depth < 8 ? widened_.convert(frame, AV_PIX_FMT_RGB24, name) : frame;
+  const auto format = static_cast<AVPixelFormat>(from.format);
+  return planar_.convert(from, avcodec_find_best_pix_fmt_of_list(kPlanar.data(), format, 0, nullptr), name);
+}
+
+const AVFrame& PlanarConverter::Step::convert(const AVFrame& frame, AVPixelFormat target, const std::string& name) {
+  const auto source = static_cast<AVPixelFormat>(frame.format);
+  const AVPixFmtDescriptor& d = *av_pix_fmt_desc_get(source);
+  scaler.reset(sws_getCachedContext(scaler.release(), frame.width, frame.height, source, frame.width, frame.height,
+                                    target, SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT, nullptr, nullptr,
+                                    nullptr));
+  if (!scaler) {
+    throw UnsupportedStreamError(name + ": libswscale cannot convert pictures of the pixel format " + d.name +
                                  "; convert them first, for example with: "
                                  "ffmpeg -i IN -pix_fmt yuv420p -c:v libx265 -crf 23 OUT.mp4");
   }
   // The same range on both sides: samples are moved, not stretched.
-  const int full = full_range(frame, is_rgb(*d), false);
+  const int full = full_range(frame, is_rgb(d), false);
   const int* const matrix = sws_getCoefficients(SWS_CS_DEFAULT);
-  sws_setColorspaceDetails(scaler_.get(), matrix, full, matrix, full, 0, 1 << 16, 1 << 16);
-  if (!converted_) converted_.reset(av_frame_alloc());
-  if (!converted_) throw std::bad_alloc();
-  AVFrame& to = *converted_;
+  sws_setColorspaceDetails(scaler.get(), matrix, full, matrix, full, 0, 1 << 16, 1 << 16);
+  if (!converted) converted.reset(av_frame_alloc());
+  if (!converted) throw std::bad_alloc();
+  AVFrame& to = *converted;
   if (to.format != target || to.width != frame.width || to.height != frame.height) {
     av_frame_unref(&to);
     to.format = target;
@@ -148,7 +157,7 @@ const AVFrame& PlanarConverter::planar(const AVFrame& frame, const std::string& 
     if (av_frame_get_buffer(&to, 0) < 0) throw std::bad_alloc();
   }
   if (av_frame_copy_props(&to, &frame) < 0) throw std::bad_alloc();
-  const int rows = sws_scale(scaler_.get(), frame.data, frame.linesize, 0, frame.height, to.data, to.linesize);
+  const int rows = sws_scale(scaler.get(), frame.data, frame.linesize, 0, frame.height, to.data, to.linesize);
   if (rows < 0) throw DecodeError(name + ": a picture cannot be converted (" + error_text(rows) + ")");
   return to;
 }

@@ -16,8 +16,14 @@ class PlanarConverter {
   const AVFrame& planar(const AVFrame& frame, const std::string& name);
 
  private:
-  ScalerPtr scaler_;
-  FramePtr converted_;
+  struct Step {
+    ScalerPtr scaler;
+    FramePtr converted;
+
+    const AVFrame& convert(const AVFrame& frame, AVPixelFormat target, const std::string& name);
+  };
+
+  Step widened_, planar_;
 };
 
 // The frame's samples, which stay the frame's. Throws UnsupportedStreamError, beginning with `name`, for layouts other

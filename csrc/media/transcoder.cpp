@@ -150,6 +150,13 @@ void Transcoder::Impl::open_encoder(const AVFrame& first) {
 }
 
 void Transcoder::Impl::open_muxer() {
+  const Orientation orientation = decoder.demuxer().info().orientation;
+  constexpr bool kKeepsTurns = LIBAVFORMAT_VERSION_MAJOR >= 61;
+  if (options.container == "matroska" && (orientation.mirrored || (orientation.quarter_turns != 0 && !kKeepsTurns))) {
+    throw UnsupportedStreamError(name() +
+                                 ": its display matrix turns or mirrors the pictures, which this libavformat " +
+                                 "does not write into Matroska; write an .mp4 or .mov file");
+  }
   AVStream& stream = muxer.add_stream(*encoder);
   stream.time_base = decoder.time_base();
   stream.avg_frame_rate = decoder.frame_rate();

@@ -75,7 +75,7 @@ void check(const CanvasRequest& r, std::span<std::uint8_t> images, std::span<Fra
 void place_blocks(media::Demuxer demuxer, const CanvasRequest& request, std::span<std::uint8_t> images,
                   std::span<FrameFacts> facts) {
   check(request, images, facts);
-  const int turns = demuxer.info().quarter_turns;
+  const Orientation orientation = demuxer.info().orientation;
   const auto& starts = request.starts;
   ChosenPictures pictures(std::move(demuxer), request.packets, request.decoding,
                           [&](std::size_t slot) { return request.facts_step > 0 || starts[slot] < starts[slot + 1]; });
@@ -83,7 +83,7 @@ void place_blocks(media::Demuxer demuxer, const CanvasRequest& request, std::spa
   std::size_t slot = 0;
   for (YuvPicture picture; pictures.next(picture, slot);) {
     if (!gather || gather->format() != picture.format) {
-      gather.emplace(picture.format, turns, request.size.height, request.size.width);
+      gather.emplace(picture.format, orientation, request.size.height, request.size.width);
     }
     const auto begin = static_cast<std::size_t>(starts[slot]), end = static_cast<std::size_t>(starts[slot + 1]);
     place(*gather, picture, request.placements.subspan(begin, end - begin), request.size, images);

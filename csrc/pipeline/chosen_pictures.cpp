@@ -24,6 +24,7 @@ ChosenPictures::ChosenPictures(media::Demuxer demuxer, std::span<const std::int6
     needed.push_back(packet);
   }
   media::PixelDecoder::Options options;
+  if (decoding.index) decoding.index->check_codec(demuxer);
   if (decoding.index) options = reader::pixel_plan(*decoding.index, needed, demuxer.info());
   if (!options.filter) options.filter = reader::make_packet_filter(demuxer.info().codec, demuxer.info().extradata);
   options.wanted = std::move(needed);

@@ -10,7 +10,7 @@ ScaledFrames::ScaledFrames(media::Demuxer demuxer, std::span<const std::int64_t>
                            const Decoding& decoding)
     : height_(height),
       width_(width),
-      turns_(demuxer.info().quarter_turns),
+      orientation_(demuxer.info().orientation),
       pictures_(std::move(demuxer), packets, decoding, [](std::size_t) { return true; }) {
   if (height <= 0 || width <= 0) throw std::invalid_argument("frames must have samples");
 }
@@ -22,7 +22,7 @@ bool ScaledFrames::next(std::span<std::uint8_t> frame, std::size_t& slot) {
   }
   YuvPicture picture;
   if (!pictures_.next(picture, slot)) return false;
-  if (!gather_ || gather_->format() != picture.format) gather_.emplace(picture.format, turns_, height_, width_);
+  if (!gather_ || gather_->format() != picture.format) gather_.emplace(picture.format, orientation_, height_, width_);
   gather_->rectangle(picture, {0, 0, width_, height_}, frame.data(), static_cast<std::ptrdiff_t>(row));
   return true;
 }

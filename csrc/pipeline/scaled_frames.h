@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 
+#include "common/geometry.h"
 #include "media/demuxer.h"
 #include "pipeline/chosen_pictures.h"
 #include "tokens/area_gather.h"
@@ -23,7 +24,8 @@ class ScaledFrames {
   bool next(std::span<std::uint8_t> frame, std::size_t& slot);
 
  private:
-  int height_, width_, turns_;
+  int height_, width_;
+  Orientation orientation_;
   ChosenPictures pictures_;
   std::optional<tokens::AreaGather> gather_;
 };

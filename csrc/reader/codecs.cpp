@@ -40,6 +40,8 @@ NalFilter::Rules rules_h264(NalBytes extradata) {
 
 bool decodes(const std::string& codec) { return codec == "hevc" || codec == "h264"; }
 
+bool names_what_precedes(const std::string& codec) { return codec == "h264"; }
+
 std::unique_ptr<codec::Decoder> make_decoder(const std::string& codec, codec::DecoderOptions options) {
   if (codec == "hevc") return std::make_unique<hevc::SyntaxDecoder>(std::move(options));
   if (codec == "h264") return std::make_unique<h264::SyntaxDecoder>(std::move(options));

@@ -15,6 +15,10 @@ namespace ove::reader {
 // Whether make_decoder() knows this codec.
 bool decodes(const std::string& codec);
 
+// Whether pictures may name what precedes the random access point before them without needing it, as the marking of
+// references in H.264 does: a decoder that starts there has to let that pass.
+bool names_what_precedes(const std::string& codec);
+
 // Throws std::invalid_argument for a codec that it does not know.
 std::unique_ptr<codec::Decoder> make_decoder(const std::string& codec, codec::DecoderOptions options);
 

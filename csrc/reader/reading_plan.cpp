@@ -1,10 +1,13 @@
 #include "reader/reading_plan.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 #include <set>
+#include <string>
 #include <utility>
 
+#include "common/error.h"
 #include "reader/codecs.h"
 
 namespace ove::reader {
@@ -70,6 +73,11 @@ std::optional<codec::WantedPicture> ReadingPlan::wanted(const codec::AccessUnitT
   const codec::KnownPicture& known = index_->decoded[at(next_in_packet_)];
   // The packet may also hold a picture that cannot be decoded, such as a RASL picture at the start.
   if (known.packet != packet_) return std::nullopt;
+  // Where reading begins in the middle, the first zero of a start code may belong to the packet, or to the one before.
+  if (std::abs(tag.size - index_->packet_bytes[at(next_in_packet_)]) > 1) {
+    throw InvalidBitstreamError("packet " + std::to_string(packet_) +
+                                " is not the one that was there before: the source has changed; open it anew");
+  }
   const Needed& needed = needed_[next_needed_++];
   return codec::WantedPicture{&known, index_->decoded, needed.detail, needed.last_use};
 }
@@ -135,6 +143,9 @@ media::PixelDecoder::Options pixel_plan(const VideoIndex& index, const std::vect
   const std::vector<bool> needed = index.closure(wanted, VideoIndex::Edges::kReferences);
   media::PixelDecoder::Options plan;
   plan.wanted = packets;
+  for (std::size_t i = 0; i < needed.size(); ++i) {
+    if (needed[i]) plan.known_bytes[index.decoded[i].packet] = index.packet_bytes[i];
+  }
   plan.filter = make_packet_filter(stream.codec, stream.extradata);
   for (const Stretch& stretch : stretches(index, needed)) {
     media::PixelDecoder::Section section;
@@ -143,6 +154,9 @@ media::PixelDecoder::Options pixel_plan(const VideoIndex& index, const std::vect
     section.parameter_sets = first_parameter_sets(index, stretch);
     plan.sections.push_back(std::move(section));
 
+    const codec::KnownPicture& first = index.decoded[at(stretch.begin)];
+    const bool starts_inside = !first.resets_order || first.starts_anew;
+    plan.incomplete |= starts_inside && names_what_precedes(stream.codec);
     bool counted_from = false;  // order counts of needed pictures are counted from here on
     for (std::int64_t i = stretch.end; i-- > stretch.begin;) {
       const codec::KnownPicture& d = index.decoded[at(i)];

@@ -1,9 +1,12 @@
 #include "reader/video_index.h"
 
 #include <algorithm>
+#include <map>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
+#include "common/error.h"
 #include "reader/video_reader.h"
 
 namespace ove::reader {
@@ -44,8 +47,28 @@ std::int64_t VideoIndex::first_decoded(std::int64_t packet) const {
   return at - decoded.begin();
 }
 
+void VideoIndex::check_codec(const media::Demuxer& demuxer) const {
+  if (demuxer.info().codec == codec) return;
+  throw DecodeError(demuxer.name() + ": its codec is " + demuxer.info().codec + ", but was " + codec +
+                    " when it was opened: the source has changed; open it anew");
+}
+
+namespace {
+
+// With an edit list a sample may come several times at the same time: only reading tells which of the packets it is.
+void forget_ambiguous(std::vector<media::PacketPlace>& places) {
+  std::map<std::pair<std::int64_t, std::int64_t>, int> count;
+  for (const media::PacketPlace& place : places) ++count[{place.position, place.pts}];
+  for (media::PacketPlace& place : places) {
+    if (count[{place.position, place.pts}] > 1) place.position = -1;
+  }
+}
+
+}  // namespace
+
 VideoIndex index_video(media::Demuxer demuxer, const codec::Limits& limits) {
   VideoIndex index;
+  index.codec = demuxer.info().codec;
   ReaderOptions options;
   options.detail = {.amount = codec::Amount::kHeaders};
   options.limits = limits;
@@ -53,6 +76,7 @@ VideoIndex index_video(media::Demuxer demuxer, const codec::Limits& limits) {
     codec::KnownPicture& known = index.decoded.emplace_back();
     static_cast<codec::PictureHeaders&>(known) = p;
     known.packet = p.tag.packet;
+    index.packet_bytes.push_back(p.tag.size);
     for (const codec::Slice& slice : p.slices) known.ref_lists.push_back(slice.ref_list);
     if (!p.random_access && index.decoded.size() > 1) return;  // nothing is read from before the first
     if (!index.random_access.empty() && index.random_access.back().index == p.tag.packet) return;
@@ -71,6 +95,7 @@ VideoIndex index_video(media::Demuxer demuxer, const codec::Limits& limits) {
                               .type = p.type,
                               .random_access = p.random_access});
   }
+  forget_ambiguous(index.random_access);
   return index;
 }
 

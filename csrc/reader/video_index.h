@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "codec/limits.h"
@@ -24,8 +25,10 @@ struct IndexedPicture {
 };
 
 struct VideoIndex {
+  std::string codec;                              // FFmpeg's short name
   std::vector<IndexedPicture> pictures;           // display order
   std::vector<codec::KnownPicture> decoded;       // coded pictures, in decoding order
+  std::vector<std::int64_t> packet_bytes;         // by index of `decoded`: the size of the packet that it begins in
   std::vector<media::PacketPlace> random_access;  // their packets, ascending
 
   // Which pictures of `decoded` these need, by all their references or only for the derivation of motion, themselves
@@ -38,6 +41,9 @@ struct VideoIndex {
 
   // The last random access packet up to this one; null where there is none.
   const media::PacketPlace* random_access_before(std::int64_t packet) const;
+
+  // Throws DecodeError where the source, as it is now, is of another codec: parameter sets would be mistaken.
+  void check_codec(const media::Demuxer& demuxer) const;
 
   // The first of `decoded` that begins in this packet or a later one.
   std::int64_t first_decoded(std::int64_t packet) const;

@@ -27,6 +27,7 @@ VideoReader::VideoReader(media::Demuxer demuxer, ReaderOptions options)
       options_(std::move(options)),
       plan_(options_.index ? std::make_unique<ReadingPlan>(options_.index, options_.frame_ids, options_.detail)
                            : nullptr) {
+  if (options_.index) options_.index->check_codec(demuxer_);
   const std::string& codec = demuxer_.info().codec;
   if (!decodes(codec)) {
     throw UnsupportedStreamError(demuxer_.name() + ": its codec is " + codec +
@@ -83,6 +84,9 @@ bool VideoReader::decode(VideoPicture& picture) {
   } catch (const Error&) {
     done_ = true;
     rethrow_named();
+  } catch (...) {
+    done_ = true;
+    throw;
   }
 }
 

@@ -59,14 +59,13 @@ Axis make_axis(int source, int resized, int offset, int patches, int patch, Inte
 
 }  // namespace
 
-Axes make_axes(const Geometry& g, int quarter_turns, Interpolation interpolation) {
-  // After one clockwise turn display rows run along coded columns, and display columns up the coded rows.
-  const bool reverse_rows = quarter_turns == 2 || quarter_turns == 3;
-  const bool reverse_columns = quarter_turns == 1 || quarter_turns == 2;
+Axes make_axes(const Geometry& g, Orientation orientation, Interpolation interpolation) {
+  const bool swapped = orientation.swaps_axes();
+  bool reverse_rows = orientation.reverses_rows(), reverse_columns = orientation.reverses_columns();
+  if (swapped) std::swap(reverse_rows, reverse_columns);
   Axis rows = make_axis(g.source_height, g.resized_height, g.offset_y, g.rows, g.patch, interpolation, reverse_rows);
   Axis columns =
       make_axis(g.source_width, g.resized_width, g.offset_x, g.columns, g.patch, interpolation, reverse_columns);
-  const bool swapped = quarter_turns % 2 != 0;
   if (swapped) std::swap(rows, columns);
   return {std::move(rows), std::move(columns), swapped};
 }

@@ -1,6 +1,7 @@
 // The way from the samples of the display window to canvas samples and to patch sums, one axis at a time. A picture H
 // gets the canvas V . H . U^T and the patch sums (P V) . H . (P U)^T, P adding up the canvas samples of each patch.
-// Axes are those of the coded picture: turns of the display only reverse an axis or swap the two.
+// Axes are those of the coded picture: the orientation of the display only reverses an axis or
+// swaps the two.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +30,7 @@ struct Axes {
   bool swapped = false;       // canvas rows run along the horizontal axis
 };
 
-Axes make_axes(const Geometry& geometry, int quarter_turns, Interpolation interpolation);
+Axes make_axes(const Geometry& geometry, Orientation orientation, Interpolation interpolation);
 
 // Rows of a sparse matrix, dense from `begin` on: sum p is the product of row(p) and the source from begin[p] on.
 class PatchSums {

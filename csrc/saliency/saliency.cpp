@@ -82,7 +82,7 @@ Saliency::Saliency(const HeatParams& params, const DisplayWindow& window, const 
     : params_((check_params(params), params)),
       window_(window),
       geometry_(geometry),
-      axes_(make_axes(geometry, window.quarter_turns, params.interpolation)),
+      axes_(make_axes(geometry, window.orientation, params.interpolation)),
       use_motion_(params.mv_weight > 0),
       use_residual_(params.residual_weight > 0),
       use_bits_(params.bits_weight > 0),

@@ -6,15 +6,14 @@
 #include <string>
 #include <utility>
 
-#include "common/geometry.h"
 #include "common/simd.h"
 
 namespace ove::tokens {
 
 namespace {
 
-Geometry stretched(const YuvFormat& format, int quarter_turns, int height, int width) {
-  const DisplayWindow window{0, 0, format.width, format.height, quarter_turns};
+Geometry stretched(const YuvFormat& format, Orientation orientation, int height, int width) {
+  const DisplayWindow window{0, 0, format.width, format.height, orientation};
   return make_stretched_geometry(window.display_width(), window.display_height(), width, height, 1);
 }
 
@@ -104,10 +103,10 @@ struct AreaGather::Scratch {
   std::vector<std::uint8_t> bytes;
 };
 
-AreaGather::AreaGather(const YuvFormat& format, int quarter_turns, int height, int width)
+AreaGather::AreaGather(const YuvFormat& format, Orientation orientation, int height, int width)
     : format_(format), height_(height), width_(width) {
   if (height <= 0 || width <= 0) throw std::invalid_argument("frames must have samples");
-  formula_ = make_patch_formula(format, quarter_turns, stretched(format, quarter_turns, height, width), {});
+  formula_ = make_patch_formula(format, orientation, stretched(format, orientation, height, width), {});
   const auto axes = [](const StoredAxis& a) {
     return std::array{AreaAxis(a.canvas, a.picture, a.picture.length, 0, 0),
                       AreaAxis(a.canvas, a.picture, a.chroma_samples, a.chroma_shift, a.chroma_site)};

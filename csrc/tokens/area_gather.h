@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/geometry.h"
 #include "common/yuv.h"
 #include "tokens/patch_formula.h"
 
@@ -34,9 +35,8 @@ struct FrameRectangle {
 // several threads at a time.
 class AreaGather {
  public:
-  // For pictures of `format` shown turned clockwise by quarter turns. Throws std::invalid_argument for formats that
-  // make no sense.
-  AreaGather(const YuvFormat& format, int quarter_turns, int height, int width);
+  // Throws std::invalid_argument where the format or orientation makes no sense.
+  AreaGather(const YuvFormat& format, Orientation orientation, int height, int width);
 
   const YuvFormat& format() const { return format_; }
 

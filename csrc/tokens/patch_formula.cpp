@@ -21,25 +21,33 @@ void check_format(const YuvFormat& f) {
 
 }  // namespace
 
-PatchFormula make_patch_formula(const YuvFormat& format, int quarter_turns, const Geometry& geometry,
+PatchFormula make_patch_formula(const YuvFormat& format, Orientation orientation, const Geometry& geometry,
                                 const Normalization& normalization) {
   check_format(format);
-  if (quarter_turns < 0 || quarter_turns > 3) throw std::invalid_argument("quarter_turns must be 0, 1, 2 or 3");
-  const DisplayWindow window{0, 0, format.width, format.height, quarter_turns};
+  if (orientation.quarter_turns < 0 || orientation.quarter_turns > 3) {
+    throw std::invalid_argument("quarter_turns must be 0, 1, 2 or 3");
+  }
+  const DisplayWindow window{0, 0, format.width, format.height, orientation};
   if (window.display_width() != geometry.source_width || window.display_height() != geometry.source_height) {
     throw std::invalid_argument("the picture is shown as " +
                                 size_text(window.display_width(), window.display_height()) + ", the geometry is for " +
                                 size_text(geometry.source_width, geometry.source_height));
   }
   PatchFormula f;
-  f.turned = quarter_turns % 2 != 0;
+  f.turned = orientation.swaps_axes();
   CanvasAxis across{geometry.canvas_width(), geometry.offset_x, geometry.resized_width};
   CanvasAxis down{geometry.canvas_height(), geometry.offset_y, geometry.resized_height};
   if (f.turned) std::swap(across, down);
-  // Turned clockwise by 90 degrees, the picture's bottom left corner comes to the top left: rows are seen backwards.
-  const bool leftward = quarter_turns == 2 || quarter_turns == 3, upward = quarter_turns == 1 || quarter_turns == 2;
-  f.across = {across, {format.width, leftward}, format.chroma_width(), format.chroma_shift_x, format.chroma_site_x};
-  f.down = {down, {format.height, upward}, format.chroma_height(), format.chroma_shift_y, format.chroma_site_y};
+  f.across = {across,
+              {format.width, orientation.reverses_columns()},
+              format.chroma_width(),
+              format.chroma_shift_x,
+              format.chroma_site_x};
+  f.down = {down,
+            {format.height, orientation.reverses_rows()},
+            format.chroma_height(),
+            format.chroma_shift_y,
+            format.chroma_site_y};
   f.components = format.components;
   f.patch = geometry.patch;
   f.rows = geometry.rows;

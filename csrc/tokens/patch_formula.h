@@ -30,7 +30,7 @@ struct StoredAxis {
 // All that pictures of one format on one geometry share.
 struct PatchFormula {
   StoredAxis across, down;  // along the stored rows, and from row to row
-  bool turned = false;      // by 90 or 270 degrees: `across` is the canvas's height
+  bool turned = false;      // the axes are swapped for display: `across` is the canvas's height
   int components = 0;
   int patch = 0, rows = 0, columns = 0;
   ColorConversion color;
@@ -41,9 +41,9 @@ struct PatchFormula {
   int source_height() const { return turned ? across.picture.length : down.picture.length; }
 };
 
-// For pictures of `format` shown turned clockwise by quarter turns. Throws std::invalid_argument where that is not the
-// source size of `geometry`, or the format or normalisation makes no sense.
-PatchFormula make_patch_formula(const YuvFormat& format, int quarter_turns, const Geometry& geometry,
+// For pictures of `format`. Throws std::invalid_argument where the size that they are shown with is not the source size
+// of `geometry`, or the format, orientation or normalisation makes no sense.
+PatchFormula make_patch_formula(const YuvFormat& format, Orientation orientation, const Geometry& geometry,
                                 const Normalization& normalization);
 
 struct PatchPosition {

@@ -42,11 +42,11 @@ struct PatchGather::Scratch {
   std::vector<float> column, line;
 };
 
-PatchGather::PatchGather(const YuvFormat& format, int quarter_turns, const Geometry& geometry,
+PatchGather::PatchGather(const YuvFormat& format, Orientation orientation, const Geometry& geometry,
                          const Normalization& normalization)
     : format_(format),
       geometry_(geometry),
-      formula_(make_patch_formula(format, quarter_turns, geometry, normalization)),
+      formula_(make_patch_formula(format, orientation, geometry, normalization)),
       across_(taps_of(formula_.across)),
       down_(taps_of(formula_.down)) {}
 

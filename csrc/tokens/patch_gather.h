@@ -20,7 +20,8 @@ class PatchGather {
  public:
   // For pictures of `format` shown turned clockwise by quarter turns. Throws std::invalid_argument where that is not
   // the source size of `geometry`, or the format or normalisation makes no sense.
-  PatchGather(const YuvFormat& format, int quarter_turns, const Geometry& geometry, const Normalization& normalization);
+  PatchGather(const YuvFormat& format, Orientation orientation, const Geometry& geometry,
+              const Normalization& normalization);
 
   const YuvFormat& format() const { return format_; }
   const Geometry& geometry() const { return geometry_; }

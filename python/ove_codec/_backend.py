@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ove_codec import _core, cuda
 from ove_codec._jobs import numbered
-from ove_codec._reading import Pictures, Places, Ranked, Reads, Scored, read_pictures
+from ove_codec._reading import Pictures, Places, Ranked, Reads, Scored, read_pictures, scorer_for
 
 if TYPE_CHECKING:
     import torch
@@ -96,7 +96,7 @@ class Cpu:
         clip = params["percentile_scope"] == "clip"
         if clip:
             for picture, (_, slot) in zip(read_pictures(pictures, ids, params), reads, strict=True):
-                scorer = scorer or _core.Scorer(params, picture.window, picture.rotation)
+                scorer = scorer or scorer_for(picture, params)
                 (scorer.accumulate if slot is None else scorer.measure)(picture)
         # What accumulates goes from picture to picture, in one thread.
         scored = pictures.score(ids, params, scorer) if params["accumulate"] == "none" else None
@@ -160,7 +160,7 @@ class Cpu:
 def _scored_one_by_one(pictures: Pictures, reads: Reads, params: dict[str, Any], scorer: _core.Scorer | None) -> Scored:
     values = []
     for picture, (_, slot) in zip(read_pictures(pictures, [i for i, _ in reads], params), reads, strict=True):
-        scorer = scorer or _core.Scorer(params, picture.window, picture.rotation)
+        scorer = scorer or scorer_for(picture, params)
         if slot is None:
             scorer.accumulate(picture)
         else:

@@ -22,6 +22,7 @@ def clip_descriptor(
     chroma_shift: Sequence[int],
     chroma_site: Sequence[float],
     quarter_turns: int,
+    mirrored: bool,
     resize: str,
     size: int,
     patch_size: int,

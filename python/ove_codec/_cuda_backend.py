@@ -15,7 +15,7 @@ import torch
 from ove_codec import _core, cuda
 from ove_codec._cuda_scorer import ClipScorer
 from ove_codec._jobs import numbered
-from ove_codec._reading import Pictures, Places, Ranked, Reads, Scorable, Scored, read_pictures
+from ove_codec._reading import Pictures, Places, Ranked, Reads, Scorable, Scored, read_pictures, scorer_for
 from ove_codec.ops.patches import DTYPES
 
 # Of decoded rows that go up at a time; a picture that needs more gets it.
@@ -98,14 +98,14 @@ class Cuda:
         scorer: _core.Scorer
         if not counted:  # nothing has heat; a picture is read for its size
             picture = next(read_pictures(pictures, [reads[0][0]], params))
-            scorer = _core.Scorer(params, picture.window, picture.rotation)
+            scorer = scorer_for(picture, params)
             zeros = torch.zeros((count, *scorer.valid().shape), dtype=torch.float32, device=self.device)
             scales = torch.zeros(3, dtype=torch.float32, device=self.device) if whole else None
             return Scored(zeros, scales, scorer)
 
         def make(picture: Scorable) -> ClipScorer:
             nonlocal scorer
-            scorer = _core.Scorer(params, picture.window, picture.rotation)
+            scorer = scorer_for(picture, params)
             return ClipScorer(params, scorer, picture.ctb_size, len(counted), len(slots), whole, self.device)
 
         values = torch.empty(0)

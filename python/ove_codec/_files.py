@@ -10,8 +10,11 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], *, nameless: bool = False) -> Iterator[Path]:
     """A file to write, which takes the place of `path` if all goes well and vanishes otherwise.
+
+    With `nameless` it has no name in its folder until it is complete, where the system knows such files: nothing is left
+    even where the process is killed.
 
     It lies in the same folder, so that the disk is the same and a missing folder is told at once. Devices and pipes are
     written directly. A disk that fills up is told as an OSError with the name of `path` and the remedy.
@@ -24,6 +27,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             yield target
         return
     part = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
+    file = _open_nameless(target.parent) if nameless else None
+    if file is not None:
+        try:
+            with _told_of(path):
+                yield Path(f"/proc/self/fd/{file}")
+                os.link(f"/proc/self/fd/{file}", part, src_dir_fd=file, follow_symlinks=True)
+                part.replace(target)
+        finally:
+            os.close(file)
+            part.unlink(missing_ok=True)
+        return
     try:
         try:
             part.open("xb").close()
@@ -34,6 +48,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _open_nameless(folder: Path) -> int | None:
+    """A descriptor of a new file without a name; None where there can be none, or the folder cannot be written to."""
+    if not hasattr(os, "O_TMPFILE") or not os.path.isdir("/proc/self/fd"):
+        return None
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    except OSError:
+        return None
 
 
 @contextmanager

@@ -76,7 +76,7 @@ class VideoPictures:
         window = video.index.window(frame_ids)
         if window is None:
             return None
-        scorer = scorer or _core.Scorer(params, window, video.info["rotation"])
+        scorer = scorer or _core.Scorer(params, window, video.info["rotation"], video.info["mirrored"])
         values = scorer.score_video(
             video.source,
             index=video.index,
@@ -95,8 +95,8 @@ class VideoPictures:
 def _exported(picture: Any) -> PictureArrays:
     """What a ``MotionPicture`` has."""
     return PictureArrays(
-        picture.coded_width, picture.coded_height, picture.window, picture.rotation, picture.type == "I",
-        picture.bit_depth, mv=picture.mv, pred=picture.pred,
+        picture.coded_width, picture.coded_height, picture.window, picture.rotation, picture.mirrored,
+        picture.type == "I", picture.bit_depth, mv=picture.mv, pred=picture.pred,
     )  # fmt: skip
 
 
@@ -120,6 +120,7 @@ class ArrayPictures:
         pts: Any,
         window: tuple[int, int, int, int] | None,
         rotation: int,
+        mirrored: bool,
     ) -> None:
         given = {
             "mv": mv, "residual": residual, "pred": pred, "ref_poc": ref_poc, "poc": poc, "bits": bits, "types": types,
@@ -137,7 +138,7 @@ class ArrayPictures:
         self._bit_depth = bit_depth
         self._ctb_size = ctb_size
         self._window = window
-        self._rotation = rotation
+        self._orientation = rotation, mirrored
 
     def pts(self) -> Array | int:
         return np.asarray(self._arrays["pts"], np.float64) if "pts" in self._arrays else self._count
@@ -200,7 +201,7 @@ class ArrayPictures:
                 width,
                 height,
                 self._window or (0, 0, width, height),
-                self._rotation,
+                *self._orientation,
                 bool(self.intra([i])[0]),
                 self._bit_depth,
                 mv,

@@ -24,7 +24,8 @@ class PictureArrays:
     coded_width: int
     coded_height: int
     window: tuple[int, int, int, int]
-    rotation: int
+    rotation: int  # clockwise degrees, after left and right are exchanged where `mirrored`
+    mirrored: bool
     intra: bool
     bit_depth: int
     mv: Any = None
@@ -37,6 +38,11 @@ class PictureArrays:
 
 
 Scorable: TypeAlias = _core.Picture | PictureArrays
+
+
+def scorer_for(picture: Scorable, params: dict[str, Any]) -> _core.Scorer:
+    """A scorer of the clip that the picture is of."""
+    return _core.Scorer(params, picture.window, picture.rotation, picture.mirrored)
 
 
 @dataclass(frozen=True)
@@ -124,12 +130,13 @@ def read_pictures(pictures: Pictures, frame_ids: Sequence[int], params: dict[str
     count = 0
     for picture in pictures.read(frame_ids, params):
         width, height = picture.coded_width, picture.coded_height
-        layout = layout or (width, height, picture.window, picture.rotation)
-        if layout != (width, height, picture.window, picture.rotation):
+        found = (width, height, picture.window, picture.rotation, picture.mirrored)
+        layout = layout or found
+        if layout != found:
             raise _core.UnsupportedStreamError(
                 f"the picture changes from {layout[0]}x{layout[1]} to {width}x{height} (or its display "
-                f"window or rotation does) at display index {frame_ids[count]}: select from pictures of one size, with "
-                f"frame_ids or start and end"
+                f"window or orientation does) at display index {frame_ids[count]}: select from pictures of one size, "
+                f"with frame_ids or start and end"
             )
         count += 1
         yield picture

@@ -83,6 +83,15 @@ class SourceVideo(ABC):
         """What messages call it."""
         return os.fspath(self.source) if isinstance(self.source, str | os.PathLike) else "<bytes>"
 
+    def _check_unchanged(self, info: dict[str, Any]) -> None:
+        """Raises DecodeError where what the source is now is not what it was when the video was opened."""
+        for fact in ("codec", "width", "height", "pixel_format", "time_base"):
+            if info[fact] != self.info[fact]:
+                raise _core.DecodeError(
+                    f"{self.name}: its {fact} is {info[fact]}, but was {self.info[fact]} when the video was opened: "
+                    "the source has changed; open it anew"
+                )
+
     def has(self, name: str) -> bool:
         """Whether pictures have "motion", "ref_poc", "residual", "qp", "cu_size", "skip", "bits" or "slices", and the
         index their "references": the other pictures that each needs. Raises ValueError for other names."""

@@ -38,6 +38,7 @@ class MotionPicture:
         coded_width, coded_height: in luma samples.
         window: (x, y, width, height) of what is shown.
         rotation: clockwise degrees to turn it by for display.
+        mirrored: whether left and right are exchanged for display, before it is turned.
         bit_depth: of luma.
         mv: (h4, w4, 2, 2) int16, [list, (x, y)] in quarter luma samples, 0 where the list is unused.
         pred: (h4, w4) uint8: 0 intra, 1 list 0, 2 list 1, 3 both.
@@ -55,6 +56,7 @@ class MotionPicture:
     coded_height: int
     window: tuple[int, int, int, int]
     rotation: int
+    mirrored: bool
     bit_depth: int
     mv: npt.NDArray[np.int16]
     pred: npt.NDArray[np.uint8]
@@ -176,6 +178,7 @@ class MotionVideo(SourceVideo):
     def _all(self) -> Iterator[MotionPicture]:
         facts = {
             "rotation": self.info["rotation"],
+            "mirrored": self.info["mirrored"],
             "bit_depth": self.info["bit_depth"],
             "name": self.name,
             "codec": self.info["codec"],

@@ -31,10 +31,11 @@ _SAVED = ("frame_ids", "positions", "scores", "mask", "valid")  # arrays in the 
 class Geometry:
     """How a picture comes onto the patch grid.
 
-    The display window ``window`` = (x, y, width, height) of the coded picture, turned clockwise by ``rotation``
-    degrees, has ``source_width`` x ``source_height`` samples. It is scaled to ``resized_width`` x ``resized_height``
-    (half-pixel centres) and laid on the canvas of ``rows`` x ``columns`` patches with its top left corner at
-    (``offset_x``, ``offset_y``): negative where cropped, positive where padded.
+    The display window ``window`` = (x, y, width, height) of the coded picture, left and right exchanged where
+    ``mirrored``, then turned clockwise by ``rotation`` degrees, has ``source_width`` x ``source_height`` samples. It is
+    scaled to ``resized_width`` x ``resized_height`` (half-pixel centres) and laid on the canvas of ``rows`` x
+    ``columns`` patches with its top left corner at (``offset_x``, ``offset_y``): negative where cropped, positive where
+    padded.
     """
 
     resize: str
@@ -50,6 +51,7 @@ class Geometry:
     offset_y: int
     window: tuple[int, int, int, int]
     rotation: int
+    mirrored: bool = False
 
     @property
     def canvas_width(self) -> int:
@@ -154,7 +156,7 @@ class Selection:
             )
         self.wait()
         reads = readings(self._pictures, self.frame_ids, slots, self.params)
-        scorer = _core.Scorer(self.params, self.geometry.window, self.geometry.rotation)
+        scorer = _core.Scorer(self.params, self.geometry.window, self.geometry.rotation, self.geometry.mirrored)
         yield from self._backend.heats(self._pictures, reads, self.params, scorer, self.scales)
 
     def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
@@ -413,6 +415,7 @@ def select_arrays(
     pts: Any = None,
     window: tuple[int, int, int, int] | None = None,
     rotation: int = 0,
+    mirrored: bool = False,
     preset: str = "paper",
     device: Any = None,
     **params: Any,
@@ -435,6 +438,7 @@ def select_arrays(
         pts: (N,) seconds, for ``start`` and ``end``.
         window: (x, y, width, height) of the display window in the coded picture; None for all of it.
         rotation: clockwise degrees from the coded to the display picture.
+        mirrored: whether left and right are exchanged for display, before the picture is turned.
 
     Any of these may also be a sequence of one array a picture. Everything else is as with ``select``.
     """
@@ -449,6 +453,8 @@ def select_arrays(
     with backend.on(behind_caller=True) if on_gpu else nullcontext():
         pictures = ArrayPictures(
             mv, residual, pred, ref_poc, poc, bits, types,
-            bit_depth=bit_depth, ctb_size=ctb_size, pts=pts, window=window, rotation=rotation,
+            bit_depth=bit_depth, ctb_size=ctb_size, pts=pts, window=window,
+            rotation=rotation,
+            mirrored=mirrored,
         )  # fmt: skip
     return select_pictures(pictures, preset, params, backend)

@@ -151,7 +151,7 @@ def transcode(
         raise ValueError(f"{os.fspath(target)}: the suffix must be one of {', '.join(_CONTAINERS)}")
     _refuse_same_file(source, target)
     damage: _core.DecodeError | None = None
-    with replacing(target) as part:
+    with replacing(target, nameless=True) as part:
         try:
             transcoder = _core.Transcoder(source, part, container=_CONTAINERS[suffix], **options)
             try:

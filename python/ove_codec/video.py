@@ -34,7 +34,12 @@ class Video(SourceVideo):
     """
 
     def _all(self) -> Iterator[_core.Picture]:
-        return iter(_core.PictureIterator(self.source, threads=self.threads, limits=self.limits.as_dict()))
+        return self._pictures()
+
+    def _pictures(self, **options: Any) -> _core.PictureIterator:
+        pictures = _core.PictureIterator(self.source, threads=self.threads, limits=self.limits.as_dict(), **options)
+        self._check_unchanged(pictures.info)
+        return pictures
 
     @cached_property
     def index(self) -> _core.VideoIndex:
@@ -55,16 +60,7 @@ class Video(SourceVideo):
         not in the video.
         """
         wanted = sorted({int(i) for i in frame_ids})
-        return self._backend.pictures(
-            _core.PictureIterator(
-                self.source,
-                threads=self.threads,
-                residual=residual,
-                limits=self.limits.as_dict(),
-                index=self.index,
-                frame_ids=wanted,
-            )
-        )
+        return self._backend.pictures(self._pictures(residual=residual, index=self.index, frame_ids=wanted))
 
     def seek(
         self, *, index: int | None = None, pts: float | None = None, residual: bool = True

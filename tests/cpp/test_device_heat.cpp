@@ -212,7 +212,7 @@ TEST_CASE("the steps of a GPU give the CPU's scores and heat") {
   for (int trial = 0; trial < 500; ++trial) {
     CAPTURE(trial);
     const int width = random(13, 90), height = random(13, 70), ctb_size = random.one_of({16, 32, 64});
-    DisplayWindow window{random(0, 4), random(0, 4), 0, 0, random(0, 3)};
+    DisplayWindow window{random(0, 4), random(0, 4), 0, 0, {random(0, 3), random(0, 1) == 1}};
     window.width = width - window.x - random(0, 2);
     window.height = height - window.y - random(0, 2);
     const HeatParams params = random_params(random);
@@ -293,7 +293,7 @@ TEST_CASE("values add up in the order of the pictures") {
 
 TEST_CASE("a clip takes few operations, however many pictures it has") {
   Random random{std::mt19937(11)};
-  const DisplayWindow window{0, 0, 64, 48, 0};
+  const DisplayWindow window{0, 0, 64, 48, {}};
   const Geometry geometry = make_geometry(64, 48, Resize::kCrop, 32, 8);
   std::vector<Source> pictures;
   for (int i = 0; i < 64; ++i) pictures.push_back(random_picture(random, 64, 48, 8, 16, true, true));
@@ -355,7 +355,7 @@ TEST_CASE("percentiles by digits are those of sorted values") {
 
 TEST_CASE("a plan refuses parameters that make no sense, and pictures that lack arrays") {
   HeatParams params;
-  const DisplayWindow window{0, 0, 64, 32, 0};
+  const DisplayWindow window{0, 0, 64, 32, {}};
   const Geometry geometry = make_geometry(64, 32, Resize::kStretch, 16, 4);
   const cuda::HeatPlan plan(params, window, geometry, 16);
   std::vector<std::byte> memory(static_cast<std::size_t>(plan.most_bytes()));

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bit_writer.h"
@@ -273,5 +275,86 @@ TEST_CASE("H.264 pictures of a plan") {
     a.copy_ref_poc(x.data());
     b.copy_ref_poc(y.data());
     CHECK(x == y);
+  }
+}
+
+TEST_CASE("whatever is thrown ends the decoder, and comes again") {
+  const auto frame = [](std::uint32_t n) { return slice({.slice_type = kP, .frame_num = n, .lsb = 2 * n}, 2); };
+  enum class Where { kHeader, kSliceData, kCallback, kProcess };
+  for (const Where where : {Where::kHeader, Where::kSliceData, Where::kCallback, Where::kProcess}) {
+    for (const int threads : {1, 3}) {
+      CAPTURE(static_cast<int>(where));
+      CAPTURE(threads);
+      codec::DecoderOptions options;
+      options.threads = threads;
+      if (where == Where::kCallback) {
+        options.detail = [](const codec::AccessUnitTag& tag) {
+          if (tag.packet == 3) throw std::logic_error("of the caller");
+          return codec::Detail();
+        };
+      }
+      if (where == Where::kProcess) {
+        options.process = [](CodecPicture& picture) {
+          if (picture.tag.packet == 3) throw std::logic_error("of the caller");
+        };
+      }
+      SyntaxDecoder decoder(options);
+      std::size_t given = 0;
+      std::string error;
+      const auto take = [&] {
+        try {
+          while (decoder.pop()) ++given;
+        } catch (const std::exception& e) {
+          error = e.what();
+        }
+      };
+      codec::Bytes broken = frame(2);
+      broken[3] |= 0x80;  // forbidden_zero_bit
+      const codec::Bytes third = where == Where::kHeader      ? broken
+                                 : where == Where::kSliceData ? slice({.slice_type = kP, .frame_num = 2, .lsb = 4}, 1)
+                                                              : frame(2);
+      codec::AccessUnitTag tag{.packet = -1};
+      for (const codec::Bytes& packet : {parameter_sets(false), kIdr, frame(1), third, frame(3), frame(4)}) {
+        ++tag.packet;
+        decoder.decode(packet, tag, 0);
+        take();
+      }
+      decoder.flush();
+      take();
+      CHECK(given == 2);
+      REQUIRE(!error.empty());
+      for (int again = 0; again < 3; ++again) {
+        const std::string before = std::exchange(error, "");
+        decoder.decode(kIdr, tag, 0);
+        decoder.flush();
+        take();
+        CHECK(error == before);
+      }
+      CHECK(given == 2);
+    }
+  }
+}
+
+TEST_CASE("a packet of many pictures is decoded piece by piece") {
+  constexpr std::uint32_t kPictures = 15;
+  for (const int threads : {1, 3}) {
+    codec::Bytes packet = kIdr;
+    for (std::uint32_t n = 1; n < kPictures; ++n) {
+      const codec::Bytes next = slice({.slice_type = kP, .frame_num = n, .lsb = n}, 2);
+      packet.insert(packet.end(), next.begin(), next.end());
+    }
+    std::size_t seen = 0, given = 0, most = 0;
+    codec::DecoderOptions options = coded_order(false);
+    options.threads = threads;
+    options.observe = [&](const CodecPicture&) { ++seen; };
+    SyntaxDecoder decoder(options);
+    decoder.decode(parameter_sets(false), {}, 0);
+    decoder.decode(packet, {}, 0);
+    packet.assign(packet.size(), 0xFF);  // the decoder's own copy counts
+    for (; decoder.pop(); ++given) most = std::max(most, seen - given);
+    decoder.flush();
+    for (; decoder.pop(); ++given) most = std::max(most, seen - given);
+    CHECK(given == kPictures);
+    if (threads == 1) CHECK(most <= 4);
   }
 }

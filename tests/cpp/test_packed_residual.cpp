@@ -56,7 +56,7 @@ TEST_CASE("scores of a packed residual are those of its plane, to the bit") {
     for (auto& value : pred) value = static_cast<std::uint8_t>(draw(random, 0, 3));
 
     // Now and then all of the picture is shown, so that no square is cut.
-    DisplayWindow window{0, 0, width, height, draw(random, 0, 3)};
+    DisplayWindow window{0, 0, width, height, {draw(random, 0, 3), draw(random, 0, 1) == 1}};
     if (draw(random, 0, 2) > 0) {
       window.x = draw(random, 0, width - 1);
       window.y = draw(random, 0, height - 1);
@@ -101,7 +101,7 @@ TEST_CASE("scores of a packed residual are those of its plane, to the bit") {
 }
 
 TEST_CASE("where the plane is needed, a packed residual is refused") {
-  const DisplayWindow window{0, 0, 32, 32, 0};
+  const DisplayWindow window{0, 0, 32, 32, {}};
   const Geometry geometry = make_geometry(32, 32, Resize::kCrop, 32, 8);
   const std::vector<std::int16_t> samples(16, 5), mv(8 * 8 * 4);
   const std::vector<CodedSquare> squares = {{0, 0, 1}};

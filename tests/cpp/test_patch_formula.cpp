@@ -80,12 +80,13 @@ void compare(std::mt19937& random, Layout layout) {
     clip.planes[k] = {reinterpret_cast<const std::uint8_t*>(data.stored[owner].data() + place), bytes * width * height,
                       bytes * width, bytes};
   }
-  const int turns = length(random, 0, 3), patch = length(random, 1, 9);
-  const DisplayWindow window{0, 0, format.width, format.height, turns};
+  const int patch = length(random, 1, 9);
+  const Orientation orientation{length(random, 0, 3), length(random, 0, 1) == 1};
+  const DisplayWindow window{0, 0, format.width, format.height, orientation};
   const Geometry geometry = make_geometry(window.display_width(), window.display_height(),
                                           static_cast<Resize>(length(random, 0, 2)), length(random, 9, 50), patch);
-  const PatchGather gather(format, turns, geometry, {});
-  clip.formula = make_patch_formula(format, turns, geometry, {});
+  const PatchGather gather(format, orientation, geometry, {});
+  clip.formula = make_patch_formula(format, orientation, geometry, {});
   clip.frames = frames;
   clip.sample_bytes = sizeof(Sample);
   clip.low_bits = low_bits;

@@ -206,7 +206,7 @@ TEST_CASE("residual levels follow the coded squares, or the samples where these 
   const auto draw = [&](int low, int high) { return std::uniform_int_distribution(low, high)(random); };
   for (int round = 0; round < 150; ++round) {
     const int width = 4 * draw(1, 40), height = 4 * draw(1, 30), depth = draw(8, 12);
-    DisplayWindow window{draw(0, width - 1), draw(0, height - 1), 0, 0, 0};
+    DisplayWindow window{draw(0, width - 1), draw(0, height - 1), 0, 0, {}};
     window.width = draw(1, width - window.x);
     window.height = draw(1, height - window.y);
     std::vector<std::int16_t> residual(static_cast<std::size_t>(width) * height);
@@ -375,7 +375,7 @@ TEST_CASE("patch sums of the linear path equal the sums over the rendered canvas
   const auto draw = [&](int low, int high) { return std::uniform_int_distribution(low, high)(random); };
   for (int round = 0; round < 200; ++round) {
     const int width = draw(1, 90), height = draw(1, 90), side = 8 << draw(0, 3);
-    DisplayWindow window{draw(0, width - 1), draw(0, height - 1), 0, 0, draw(0, 3)};
+    DisplayWindow window{draw(0, width - 1), draw(0, height - 1), 0, 0, {draw(0, 3), draw(0, 1) == 1}};
     window.width = draw(1, width - window.x);
     window.height = draw(1, height - window.y);
     const int patch = draw(1, 9), size = draw(patch, 60);

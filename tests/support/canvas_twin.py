@@ -112,13 +112,13 @@ def overlaps(out: int, plane: int, length: int, first: float, step: int) -> Arra
 
 def area_frame(planes: list[Array], options: dict[str, Any], height: int, width: int) -> Array:
     """(height, width, 3) float in 0..255, of planes as ``support.pixels.av_pictures`` gives them."""
-    turns, depth = options["quarter_turns"], options["bit_depth"]
-    luma = turn(planes[0], turns)
+    turns, mirrored, depth = options["quarter_turns"], options["mirrored"], options["bit_depth"]
+    luma = turn(planes[0], turns, mirrored)
     ycc = np.full((3, height, width), 128.0 * 2 ** (depth - 8))
     for k, plane in enumerate(planes):
         shift, site = (options["chroma_shift"], options["chroma_site"]) if k else ((0, 0), (0, 0))
-        turned = turn(plane, turns).astype(np.float64)
-        first_x = first_chroma(planes[0].shape[1], plane.shape[1], shift[0], site[0], turns in (2, 3))
+        turned = turn(plane, turns, mirrored).astype(np.float64)
+        first_x = first_chroma(planes[0].shape[1], plane.shape[1], shift[0], site[0], (turns in (2, 3)) != mirrored)
         first_y = first_chroma(planes[0].shape[0], plane.shape[0], shift[1], site[1], turns in (1, 2))
         step_x, step_y = 1 << shift[0], 1 << shift[1]
         if turns % 2:

@@ -34,11 +34,25 @@ def samples(path: Path) -> list[bytes]:
     return [packet["data"] for packet in _core.Packets(path)]
 
 
-def movie(tracks: Sequence[tuple[bytes, Sequence[bytes]]], rate: int = 25) -> bytes:
-    """One track of the samples of all `tracks`, in order of display, with the sample entry of each; the first sample
-    of each can be decoded by itself. The `moov` box is last."""
+def movie(
+    tracks: Sequence[tuple[bytes, Sequence[bytes]]],
+    rate: int = 25,
+    *,
+    shown_at: Sequence[int] | None = None,
+    edits: Sequence[tuple[int, int]] = (),
+    keys: Sequence[int] | None = None,
+) -> bytes:
+    """One track of the samples of all `tracks`, in order of decoding, with the sample entry of each; the first sample
+    of each can be decoded by itself. The `moov` box is last.
+
+    Where `keys` is given, these samples are marked as key frames, instead of the first of each track.
+
+    Times are in pictures: `shown_at` are those of the samples (their number where None), of an axis that begins with
+    that of the first sample decoded; `edits` (duration, time on that axis) are what is shown, one after the other.
+    """
     data = [sample for _, group in tracks for sample in group]
     firsts = [sum(len(group) for _, group in tracks[:i]) for i in range(len(tracks))]
+    marked = firsts if keys is None else keys
     head = box("ftyp", b"isom", bytes(4), b"isom")
     offsets = [len(head) + 8]
     for sample in data[:-1]:
@@ -48,7 +62,12 @@ def movie(tracks: Sequence[tuple[bytes, Sequence[bytes]]], rate: int = 25) -> by
         "stbl",
         full("stsd", numbers(len(tracks)), *(entry for entry, _ in tracks)),
         full("stts", numbers(1, len(data), 1)),
-        full("stss", numbers(len(firsts), *(first + 1 for first in firsts))),
+        *(
+            [full("ctts", numbers(len(data)), *(struct.pack(">Ii", 1, t - i) for i, t in enumerate(shown_at)))]
+            if shown_at is not None
+            else []
+        ),
+        full("stss", numbers(len(marked), *(key + 1 for key in marked))),
         full("stsc", numbers(len(chunks)), *chunks),
         full("stsz", numbers(0, len(data), *map(len, data))),
         full("stco", numbers(len(data), *offsets)),
@@ -68,4 +87,6 @@ def movie(tracks: Sequence[tuple[bytes, Sequence[bytes]]], rate: int = 25) -> by
     )
     track = box("tkhd", numbers(3, 0, 0, 1, 0, len(data)), bytes(16), MATRIX, shown)
     header = full("mvhd", numbers(0, 0, rate, len(data), 1 << 16), b"\1\0", bytes(10), MATRIX, bytes(24), numbers(2))
-    return head + box("mdat", *data) + box("moov", header, box("trak", track, media))
+    entries = [struct.pack(">Iihh", duration, time, 1, 0) for duration, time in edits]
+    edit_list = [box("edts", full("elst", numbers(len(edits)), *entries))] if edits else []
+    return head + box("mdat", *data) + box("moov", header, box("trak", track, *edit_list, media))

@@ -46,8 +46,8 @@ def canvas_of(width: int, height: int, resize: str, size: int) -> tuple[int, int
     return size, size, w, h, int((size - w) / 2), int((size - h) / 2)
 
 
-def turn(plane: np.ndarray, turns: int) -> np.ndarray:
-    return np.rot90(plane, -turns)
+def turn(plane: np.ndarray, turns: int, mirrored: bool = False) -> np.ndarray:
+    return np.rot90(plane[:, ::-1] if mirrored else plane, -turns)
 
 
 def first_chroma(luma: int, chroma: int, shift: int, site: float, turned_over: bool) -> float:
@@ -90,9 +90,9 @@ def to_rgb(ycc: np.ndarray, matrix: str, depth: int, full: bool) -> np.ndarray:
 
 def twin_canvas(planes: list[np.ndarray], options: dict[str, Any]) -> np.ndarray:
     """The whole normalised canvas (3, H, W), with the arguments of _core.gather_planes."""
-    turns = options.get("quarter_turns", 0)
+    turns, mirrored = options.get("quarter_turns", 0), options.get("mirrored", False)
     shift, site = options.get("chroma_shift", (1, 1)), options.get("chroma_site", (0, 0.5))
-    luma = turn(planes[0], turns)
+    luma = turn(planes[0], turns, mirrored)
     height, width = luma.shape
     canvas_w, canvas_h, w, h, dx, dy = canvas_of(width, height, options["resize"], options["size"])
     x = np.clip((np.arange(canvas_w) - dx + 0.5) * width / w - 0.5, 0, width - 1)
@@ -103,12 +103,12 @@ def twin_canvas(planes: list[np.ndarray], options: dict[str, Any]) -> np.ndarray
     if len(planes) == 1:
         ycc[1:] = 128 * 2.0 ** (depth - 8)
     for k, plane in enumerate(planes[1:], 1):
-        stored_w = first_chroma(planes[0].shape[1], plane.shape[1], shift[0], site[0], turns in (2, 3))
+        stored_w = first_chroma(planes[0].shape[1], plane.shape[1], shift[0], site[0], (turns in (2, 3)) != mirrored)
         stored_h = first_chroma(planes[0].shape[0], plane.shape[0], shift[1], site[1], turns in (1, 2))
         first_x, first_y, step_x, step_y = stored_w, stored_h, 1 << shift[0], 1 << shift[1]
         if turns % 2:
             first_x, first_y, step_x, step_y = first_y, first_x, step_y, step_x
-        ycc[k] = sample(turn(plane, turns), (y - first_y) / step_y, (x - first_x) / step_x)
+        ycc[k] = sample(turn(plane, turns, mirrored), (y - first_y) / step_y, (x - first_x) / step_x)
     rgb = to_rgb(ycc, options.get("matrix", "bt601"), depth, full)
     outside = np.ones((canvas_h, canvas_w), bool)
     outside[max(0, dy) : max(0, dy + h), max(0, dx) : max(0, dx + w)] = False
@@ -169,6 +169,7 @@ def av_pictures(path: Path) -> list[tuple[list[np.ndarray], dict[str, Any]]]:
                 "matrix": "rgb" if rgb else matrices[int(frame.colorspace)],
                 "full_range": frame.format.name == "yuvj420p" or int(frame.color_range) == 2,
                 "quarter_turns": info["rotation"] // 90,
+                "mirrored": info["mirrored"],
             }
             pictures.append((planes, options))
     return pictures

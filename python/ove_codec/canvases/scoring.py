@@ -63,7 +63,10 @@ def scores_of(
     costs: NDArray[np.int32], intra: NDArray[np.bool_], video: Any, size: tuple[int, int], config: CanvasConfig
 ) -> NDArray[np.float32]:
     """Scores (T, blocks) float32 of costs (T, rows, columns), as coded, of frames scaled to `size`."""
-    heat = np.rot90(heat_of(costs, config, intra), -video.info["rotation"] // 90, (1, 2))
+    heat = heat_of(costs, config, intra)
+    if video.info["mirrored"]:
+        heat = heat[:, :, ::-1]
+    heat = np.rot90(heat, -video.info["rotation"] // 90, (1, 2))
     return _core.block_scores(np.ascontiguousarray(heat), *size, config.patch * config.block)
 
 
@@ -93,15 +96,7 @@ def costs_of(
     if not video.has("bits"):
         raise _core.UnsupportedStreamError(lacking(video.name, video.info["codec"], "bits", "take score='motion'"))
     legacy = config.mode == "legacy"
-    pictures = _core.PictureIterator(
-        video.source,
-        threads=video.threads,
-        residual=False,
-        limits=video.limits.as_dict(),
-        index=video.index,
-        frame_ids=frame_ids.tolist(),
-        whole_bytes=legacy,
-    )
+    pictures = video._pictures(residual=False, index=video.index, frame_ids=frame_ids.tolist(), whole_bytes=legacy)
     first, count = None, 0
     for picture in pictures:
         layout = picture.bits.shape, picture.window

@@ -32,7 +32,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "cu_size (T,h4,w4) uint8; skip (T,h4,w4) bool; bits (T,CTU rows,CTU columns) int32. They cover the coded "
         "picture, h4 and w4 being its height and width divided by 4. Always there: frame_ids, pts (seconds), poc, type "
         "('I', 'P', 'B') of (T,); window (x, y, width, height) of what is shown, rotation (clockwise degrees), "
-        "bit_depth and ctb_size. "
+        "mirrored (1: left and right are exchanged before it is turned), bit_depth and ctb_size. "
         "Memory does not grow with T; arrays besides the largest wait in a temporary file beside OUT, uncompressed.",
     )
     parser.add_argument("out", metavar="OUT.npz", help="file to write; replaced only when all is done")
@@ -94,7 +94,10 @@ def write_npz(path: Path, video: Video, frame_ids: Sequence[int], names: Sequenc
             "frame_ids": chosen,
             **{name: getattr(video.index, name)[chosen] for name in ("pts", "poc", "type")},
             "window": np.asarray(first.window, np.int32),
-            **{name: np.asarray(getattr(first, name), np.int32) for name in ("rotation", "bit_depth", "ctb_size")},
+            **{
+                name: np.asarray(getattr(first, name), np.int32)
+                for name in ("rotation", "mirrored", "bit_depth", "ctb_size")
+            },
         }
         for name, array in small.items():
             with out.open(f"{name}.npy", "w") as member:

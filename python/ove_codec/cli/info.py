@@ -45,7 +45,7 @@ def info(args: argparse.Namespace) -> None:
         ("container", f"{facts['container']}, {facts['bytes']} bytes"),
         ("stream", f"{facts['codec']} {facts['profile']}, {facts['pixel_format']}, {facts['bit_depth']} bit"),
         ("size", f"{facts['width']}x{facts['height']} shown, {facts['coded_width']}x{facts['coded_height']} coded"),
-        ("rotation", f"{facts['rotation']} degrees clockwise for display"),
+        ("rotation", f"{facts['rotation']} degrees clockwise for display" + ", mirrored first" * facts["mirrored"]),
         ("colour", ", ".join(color)),
         (
             "CTU",
@@ -83,6 +83,7 @@ def video_facts(file: str, threads: int = 0) -> dict[str, Any]:
         "coded_height": first.coded_height,
         "window": first.window,
         "rotation": first.rotation,
+        "mirrored": first.mirrored,
         "sample_aspect_ratio": stream["sample_aspect_ratio"],
         **{name: stream[name] for name in stream if name.startswith("color_")},
         "chroma_location": stream["chroma_location"],

@@ -35,6 +35,7 @@ class ClipPlanes:
         chroma_shift: log2 of luma samples per chroma sample, (x, y).
         chroma_site: where a chroma sample sits among them, (x, y): 0 at the first, 1/2 midway, 1 at the last.
         quarter_turns: clockwise, for display.
+        mirrored: left and right are exchanged for display, before the turns.
     """
 
     planes: Sequence[Any]
@@ -45,6 +46,7 @@ class ClipPlanes:
     chroma_shift: tuple[int, int] = (1, 1)
     chroma_site: tuple[float, float] = (0.0, 0.5)
     quarter_turns: int = 0
+    mirrored: bool = False
 
 
 def gather_patches(
@@ -88,7 +90,7 @@ def gather_patches(
             raise ValueError(f"matrix must be one of {', '.join(_MATRICES)}, not {matrix!r}")
         planes += components
         formats += [len(components), clip.bit_depth, low_bits, _MATRICES.index(matrix), int(rgb or clip.full_range)]
-        formats += [*((0, 0) if rgb else clip.chroma_shift), clip.quarter_turns]
+        formats += [*((0, 0) if rgb else clip.chroma_shift), clip.quarter_turns, int(clip.mirrored)]
         sites += clip.chroma_site
     rows: Tensor = _gather(
         planes,
@@ -152,9 +154,9 @@ def _checked(
     std: list[float],
     dtype: torch.dtype,
 ) -> _Request:
-    """The operator's arguments, checked; its flat lists have 8 numbers and 2 sites for each clip."""
-    count = len(formats) // 8
-    if count < 1 or len(formats) != 8 * count or len(sites) != 2 * count or sum(formats[::8]) != len(planes):
+    """The operator's arguments, checked; its flat lists have 9 numbers and 2 sites for each clip."""
+    count = len(formats) // 9
+    if count < 1 or len(formats) != 9 * count or len(sites) != 2 * count or sum(formats[::9]) != len(planes):
         raise ValueError("clips must be at least one, and formats and sites as many")
     if positions.dim() != 2 or positions.shape[1] != 3 or positions.dtype != torch.int64:
         raise ValueError(f"positions must be (N, 3) int64, not {tuple(positions.shape)} {positions.dtype}")
@@ -167,7 +169,9 @@ def _checked(
             raise ValueError(f"{name} is on {tensor.device}, positions on {positions.device}; move one of them first")
     clips, first = [], 0
     for i in range(count):
-        components, bit_depth, low_bits, matrix, full_range, shift_x, shift_y, turns = formats[8 * i : 8 * i + 8]
+        components, bit_depth, low_bits, matrix, full_range, shift_x, shift_y, turns, mirrored = formats[
+            9 * i : 9 * i + 9
+        ]
         clip = planes[first : first + components]
         first += components
         if (
@@ -197,6 +201,7 @@ def _checked(
             "chroma_shift": (shift_x, shift_y),
             "chroma_site": (sites[2 * i], sites[2 * i + 1]),
             "quarter_turns": turns,
+            "mirrored": bool(mirrored),
         }
         clips.append(_Clip(clip, low_bits, form))
     canvas = {"resize": resize, "size": size, "patch_size": patch_size, "mean": tuple(mean), "std": tuple(std)}
