@@ -184,6 +184,8 @@ def test_other_codecs_need_transcoding(folder: Path) -> None:
         codec_canvases(path)
     canvases = codec_canvases(path, transcode=True, **SMALL)
     assert canvases.images.any()
+    by_motion = codec_canvases(path, score="motion", **SMALL)  # which libavcodec exports
+    assert_shows(by_motion, frames_of(path, by_motion.plan.size))
 
 
 @pytest.mark.parametrize(
