@@ -1,4 +1,4 @@
-"""Parity of the vision towers of LLaVA-OneVision-2 and Mage-VL with recorded outputs, where they lie beside the repository."""
+"""Parity of the vision towers of LLaVA-OneVision-2 and Mage-VL with recorded outputs, where these are at hand."""
 
 from __future__ import annotations
 

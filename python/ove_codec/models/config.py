@@ -50,8 +50,8 @@ def refuse_successors(values: Mapping[str, Any]) -> None:
         value = values.get(name)
         if isinstance(value, int | float) and value > most:
             raise ValueError(
-                f"{name}={value} is of a later model than the OneVision-Encoder, as LLaVA-OneVision-2 and Mage-VL have: "
-                f"read it with ove_codec.models.load_tower"
+                f"{name}={value} is of a later model than the OneVision-Encoder, such as LLaVA-OneVision-2 or Mage-VL: "
+                f"read its tower with ove_codec.models.load_tower"
             )
 
 

@@ -62,8 +62,8 @@ def packing(cu_seqlens: Any, rows: int, max_seqlen: int | None = None, name: str
     torch.compile traces a tensor.
 
     Raises:
-        ValueError: cu_seqlens, which the message calls `name`, does not rise strictly from 0 to `rows`, or a sequence is
-            longer than max_seqlen.
+        ValueError: cu_seqlens (`name` in the message) does not rise strictly from 0 to `rows`, or a sequence is longer
+            than max_seqlen.
     """
     if max_seqlen is not None and (not isinstance(max_seqlen, int | torch.SymInt) or max_seqlen < 1):
         raise ValueError(f"max_seqlen must be a positive integer, got {max_seqlen!r}")

@@ -1,6 +1,6 @@
 """The vision towers of LLaVA-OneVision-2 and Mage-VL: an `OVEncoder` with attention windows and a merger.
 
-Images, frames and canvases lie one after another in packed rows, in merge-block order: grid row, block row, block column,
+Images, frames and canvases lie one after another in packed rows, in merge-block order: frame, block row, block column,
 row in the block, column in the block.
 """
 
@@ -28,7 +28,7 @@ class OVTowerOutput(NamedTuple):
     Attributes:
         encoder: (N, hidden), of the last block, after the final norm if the tower has a head.
         merged: (N / m^2, out_hidden_size), in the order of the merge blocks; None without a merger.
-        pooled: with a head, (1, hidden) of the whole batch; without a merger (n, hidden), one row a grid row. Else None.
+        pooled: with a head (1, hidden) of the whole batch, or without a merger (n, hidden) of the grid rows; else None.
         hidden_states: on request, layers + 1 tensors (N, hidden): the input of every block, and the output of the last.
     """
 
@@ -99,8 +99,8 @@ class OVTower(PackedTower, nn.Module):
         config: sizes and options.
         attention: the backend, see `ove_codec.models.attention`; may be set again later, as `tower.attention`.
 
-    `torch.compile(tower, fullgraph=True)` works with `grid_thw` as a list of Python integers, for every list of which it
-    compiles anew.
+    `torch.compile(tower, fullgraph=True)` works with `grid_thw` as a list of Python integers, for every list of which
+    it compiles anew.
 
     Raises:
         ValueError: there is no such backend.
@@ -132,8 +132,8 @@ class OVTower(PackedTower, nn.Module):
             grid_thw: (n, 3) integers, frames, patch rows and patch columns of every grid row; their products sum to N,
                 rows and columns are multiples of m. A grid row attends to itself only, in windows of
                 `frame_windows_size` frames.
-            patch_positions: (N, 3) t, h, w of every patch: source frame, patch row, patch column. t is absolute: another
-                start gives another result.
+            patch_positions: (N, 3) t, h, w of every patch: source frame, patch row, patch column. t is absolute: a
+                shift of all t changes results.
             output_hidden_states: also return the hidden states.
         Arrays are tensors or NumPy arrays, moved to the device and the type of the weights.
 

@@ -15,8 +15,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "mage_vit": {},
 }
 # Keys that every configuration of transformers may have, none of which changes what a tower computes.
-_GENERAL = frozenset(
-    """
+_GENERAL = """
     add_cross_attention architectures attn_implementation auto_map bad_words_ids begin_suppress_tokens bos_token_id
     chunk_size_feed_forward cross_attention_hidden_size decoder_start_token_id diversity_penalty do_sample dtype
     early_stopping encoder_no_repeat_ngram_size eos_token_id exponential_decay_length_penalty finetuning_task
@@ -24,10 +23,9 @@ _GENERAL = frozenset(
     min_length model_type no_repeat_ngram_size num_beam_groups num_beams num_return_sequences output_attentions
     output_hidden_states output_scores pad_token_id prefix problem_type pruned_heads remove_invalid_values
     repetition_penalty return_dict return_dict_in_generate sep_token_id suppress_tokens task_specific_params
-    temperature text_hidden_size tf_legacy_loss tie_encoder_decoder tie_word_embeddings tokenizer_class tokens_per_second
-    top_k top_p torch_dtype torchscript transformers_version typical_p use_bfloat16 use_cache
-    """.split()
-)
+    temperature text_hidden_size tf_legacy_loss tie_encoder_decoder tie_word_embeddings tokenizer_class
+    tokens_per_second top_k top_p torch_dtype torchscript transformers_version typical_p use_bfloat16 use_cache
+"""
 # Options that towers do not have, and the values that leave them off.
 _FIXED: dict[str, tuple[Any, ...]] = {
     "temporal_patch_size": (1,),
@@ -42,7 +40,7 @@ class OVTowerConfig(OVEncoderConfig):
     Attributes:
         spatial_merge_size: m; the merger makes one token of m x m patches.
         out_hidden_size: channels of a merged token; None for a tower without merger, such as a OneVision-Encoder.
-        frame_windows_size: a grid row of more frames attends within windows of so many; 0 or less stands for no windows.
+        frame_windows_size: a grid row of more frames attends within windows of so many; 0 or less: no windows.
         use_patch_position_encoding: add a learned vector for the row and one for the column to every merged token.
         max_position_embeddings: rows of each of those two tables.
         fused_qkv: the weights keep queries, keys and values in one matrix.
@@ -124,7 +122,7 @@ class OVTowerConfig(OVEncoderConfig):
 
 def refuse_unknown(values: Mapping[str, Any]) -> None:
     """Raises ValueError where a configuration has a key that is not known and is not off: null, false, 0 or empty."""
-    known = {field.name for field in fields(OVTowerConfig)} | _GENERAL
+    known = {field.name for field in fields(OVTowerConfig)} | set(_GENERAL.split())
     for name, value in values.items():
         if name in _FIXED:
             if value is not None and value not in _FIXED[name]:
