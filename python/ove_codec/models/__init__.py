@@ -11,6 +11,7 @@ from ove_codec.models.inputs import collage_tokens, frame_tokens, image_tokens, 
 from ove_codec.models.pixels import encode_pixels
 from ove_codec.models.tower import OVTower, OVTowerOutput, load_tower
 from ove_codec.models.tower_config import OVTowerConfig
+from ove_codec.models.vision_info import fetch_codec_video, fetch_image, process_video_info
 
 __all__ = [
     "OVEncoder",
@@ -21,9 +22,12 @@ __all__ = [
     "OVTowerOutput",
     "collage_tokens",
     "encode_pixels",
+    "fetch_codec_video",
+    "fetch_image",
     "frame_tokens",
     "image_tokens",
     "load_tower",
     "pack",
+    "process_video_info",
     "temporal_slots",
 ]

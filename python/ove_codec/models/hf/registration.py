@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from transformers import AutoImageProcessor, AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText
+from transformers import (
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+)
 
 # Not `transformers.AutoVideoProcessor`: where torchvision is missing that name stands for an error message.
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.video_processing_auto import AutoVideoProcessor
 
 from ove_codec.models.config import MODEL_TYPES
-from ove_codec.models.hf import vlm_configuration, vlm_modeling
+from ove_codec.models.hf import vlm_configuration, vlm_modeling, vlm_processing
 from ove_codec.models.hf.configuration import OneVisionEncoderConfig
 from ove_codec.models.hf.modeling import OneVisionEncoderModel
 from ove_codec.models.hf.processing import OneVisionEncoderImageProcessor, OneVisionEncoderVideoProcessor
+from ove_codec.models.hf.vlm_images import LlavaOnevision2ImageProcessor
 
 _VLMS = (
     (
         vlm_configuration.LlavaOnevision2Config,
         vlm_modeling.LlavaOnevision2Model,
         vlm_modeling.LlavaOnevision2ForConditionalGeneration,
+        vlm_processing.LlavaOnevision2Processor,
     ),
-    (vlm_configuration.MageVLConfig, vlm_modeling.MageVLModel, vlm_modeling.MageVLForConditionalGeneration),
+    (
+        vlm_configuration.MageVLConfig,
+        vlm_modeling.MageVLModel,
+        vlm_modeling.MageVLForConditionalGeneration,
+        vlm_processing.MageVLProcessor,
+    ),
 )
 
 
@@ -36,13 +49,15 @@ def register() -> None:
         OneVisionEncoderConfig, slow_image_processor_class=OneVisionEncoderImageProcessor, exist_ok=True
     )
     AutoVideoProcessor.register(OneVisionEncoderConfig, OneVisionEncoderVideoProcessor, exist_ok=True)
-    for config, body, whole in _VLMS:
+    for config, body, whole, processor in _VLMS:
         if config.model_type in CONFIG_MAPPING:
             continue
         CONFIG_MAPPING.register(config.model_type, config)
         AutoModel.register(config, body)
         AutoModelForImageTextToText.register(config, whole)
         AutoModelForCausalLM.register(config, whole)
+        AutoImageProcessor.register(config, slow_image_processor_class=LlavaOnevision2ImageProcessor)
+        AutoProcessor.register(config, processor)
     vision = vlm_configuration.MageVLVisionConfig
     if vision.model_type not in CONFIG_MAPPING:
         CONFIG_MAPPING.register(vision.model_type, vision)
