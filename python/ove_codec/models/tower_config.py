@@ -20,11 +20,12 @@ _GENERAL = """
     chunk_size_feed_forward cross_attention_hidden_size decoder_start_token_id diversity_penalty do_sample dtype
     early_stopping encoder_no_repeat_ngram_size eos_token_id exponential_decay_length_penalty finetuning_task
     forced_bos_token_id forced_eos_token_id id2label is_decoder is_encoder_decoder label2id length_penalty max_length
-    min_length model_type no_repeat_ngram_size num_beam_groups num_beams num_return_sequences output_attentions
-    output_hidden_states output_scores pad_token_id prefix problem_type pruned_heads remove_invalid_values
-    repetition_penalty return_dict return_dict_in_generate sep_token_id suppress_tokens task_specific_params
-    temperature text_hidden_size tf_legacy_loss tie_encoder_decoder tie_word_embeddings tokenizer_class
-    tokens_per_second top_k top_p torch_dtype torchscript transformers_version typical_p use_bfloat16 use_cache
+    min_length model_type name_or_path no_repeat_ngram_size num_beam_groups num_beams num_return_sequences
+    output_attentions output_hidden_states output_scores pad_token_id prefix problem_type pruned_heads
+    remove_invalid_values repetition_penalty return_dict return_dict_in_generate sep_token_id suppress_tokens
+    task_specific_params temperature text_hidden_size tf_legacy_loss tie_encoder_decoder tie_word_embeddings
+    tokenizer_class tokens_per_second top_k top_p torch_dtype torchscript transformers_version typical_p use_bfloat16
+    use_cache
 """
 # Options that towers do not have, and the values that leave them off.
 _FIXED: dict[str, tuple[Any, ...]] = {

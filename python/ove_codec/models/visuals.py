@@ -106,15 +106,15 @@ def fitted_size(height: int, width: int, factor: int, min_pixels: int, max_pixel
             f"the sides of an image must be positive and differ by {_LARGEST_RATIO} times at most, got {width} x "
             f"{height}"
         )
-    rows, columns = (max(1, round(side / factor)) for side in (height, width))
+    rows, columns = (round(side / factor) for side in (height, width))
     area = rows * columns * factor**2
     if area > max_pixels:
         shrink = math.sqrt(height * width / max_pixels)
-        rows, columns = (max(1, math.floor(side / shrink / factor)) for side in (height, width))
+        rows, columns = (math.floor(side / shrink / factor) for side in (height, width))
     elif area < min_pixels:
         grow = math.sqrt(min_pixels / (height * width))
         rows, columns = (math.ceil(side * grow / factor) for side in (height, width))
-    return rows * factor, columns * factor
+    return max(1, rows) * factor, max(1, columns) * factor
 
 
 def image_visual(picture: NDArray[np.uint8], form: PatchFormat) -> Visual:
