@@ -20,10 +20,12 @@ pytest.importorskip("transformers", reason="ove_codec[hf] is not installed")
 from transformers import AutoProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil, smart_resize
 
+import ove_codec
 from ove_codec.models import fetch_codec_video, process_video_info
 from ove_codec.models.hf import LlavaOnevision2ImageProcessor, LlavaOnevision2Processor, MageVLProcessor
+from ove_codec.models.hf.vlm_frames import FrameRule
 from ove_codec.models.visuals import fitted_size, merge_order
-from support import vlm
+from support import clips, ffmpeg, vlm
 
 PAD = "<|image_pad|>"
 START, END = "<|vision_start|>", "<|vision_end|>"
@@ -161,6 +163,32 @@ def test_frames(given: str) -> None:
     assert inputs["patch_positions"][:, 0].tolist() == [t for t in range(5) for _ in range(24)]
 
 
+def test_how_many_frames() -> None:
+    assert [len(FrameRule().numbers(n, 10.0)) for n in (50, 99, 100, 299, 300, 5000)] == [8, 8, 16, 16, 300, 384]
+    assert FrameRule(4).numbers(24, 10.0) == [0, 8, 15, 23]  # 7.67, 15.33
+    assert FrameRule(50).numbers(24, 10.0) == list(range(24))
+    assert FrameRule(None, 6, 2.0).numbers(24, 10.0) == [0, 8, 15, 23]  # 2.4 seconds
+    assert len(FrameRule(None, 6, 2.0).numbers(100, 10.0)) == 6
+    with pytest.raises(ValueError, match="target_fps must be positive, got 0"):
+        FrameRule(target_fps=0)
+
+
+@pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 makes the clip")
+def test_frames_of_a_file(stream_folder: Path) -> None:
+    """Twenty at a time, which is more than are decoded together."""
+    clip = clips.moving_clip(stream_folder)
+    wanted = np.linspace(0, 23, 20).round().astype(int).tolist()
+    fps = ove_codec.open(clip).info["frame_rate"]
+    given = list(ove_codec.frames(clip, wanted, resize="native", normalize=False).numpy())
+    p = processor()
+    for source in (clip, clip.read_bytes()):
+        inputs = p(text=vlm.VIDEO, videos=source, video_backend="frames", num_frames=20)
+        images = p(text=vlm.IMAGE * 20, images=given)
+        assert np.array_equal(inputs["pixel_values"], images["pixel_values"])
+        assert inputs["patch_positions"][:: len(inputs["pixel_values"]) // 20, 0].tolist() == wanted
+        assert f"<{wanted[-1] * fps[1] / fps[0]:.1f} seconds>" in text_of(inputs)
+
+
 @pytest.mark.parametrize(
     ("what", "text", "message"),
     [
@@ -268,8 +296,7 @@ def test_images_from_everywhere(tmp_path: Path) -> None:
     data = f"data:image/png;base64,{base64.b64encode(content).decode()}"
     p = processor()
     expected = p(text=vlm.IMAGE, images=image)["pixel_values"]
-    import fsspec
-
+    fsspec = pytest.importorskip("fsspec")
     fsspec.filesystem("memory").pipe("/image.png", content)
     sources = [tmp_path / "image.png", f"file://{tmp_path}/image.png", content, io.BytesIO(content), data]
     for source in (*sources, "memory://image.png", np.asarray(image)):

@@ -173,7 +173,7 @@ def canvas_visual(
             f"patches of patch_size {form.patch_size}, got {positions.dtype} {positions.shape}"
         )
     placed = positions.reshape(len(canvases), h * w, 3)
-    padding = (placed < 0).any(axis=2)
+    padding: NDArray[np.bool_] = np.any(placed < 0, axis=2)
     if (bad := np.flatnonzero(padding.any(axis=1) & ~padding.all(axis=1))).size:
         raise ValueError(f"src_positions has padding (-1) in a part of canvas {bad[0]}; a canvas is padding as a whole")
     used = np.flatnonzero(~padding.any(axis=1))

@@ -88,19 +88,17 @@ class LlavaOnevision2Config(PretrainedConfig):
             vision_config = self.vision_class(**(vision_config or {}))
         if not isinstance(text_config, PretrainedConfig):
             text_config = AutoConfig.for_model(**{"model_type": "qwen3", **(text_config or {})})
-        self.vision_config = vision_config
-        self.text_config: Any = text_config
+        text: Any = text_config
+        self.vision_config, self.text_config = vision_config, text
         self.image_token_id = image_token_id
         self.video_token_id = video_token_id
         self.vision_start_token_id = vision_start_token_id
         self.vision_end_token_id = vision_end_token_id
-        out, hidden = vision_config.out_hidden_size, self.text_config.hidden_size
+        out, hidden = vision_config.out_hidden_size, text.hidden_size
         if given and out != hidden:
             raise ValueError(f"out_hidden_size {out} of vision_config must be hidden_size {hidden} of text_config")
-        if given and not 0 <= image_token_id < self.text_config.vocab_size:
-            raise ValueError(
-                f"image_token_id {image_token_id} is none of the {self.text_config.vocab_size} tokens of text_config"
-            )
+        if given and not 0 <= image_token_id < text.vocab_size:
+            raise ValueError(f"image_token_id {image_token_id} is none of the {text.vocab_size} tokens of text_config")
         super().__init__(tie_word_embeddings=tie_word_embeddings, **kwargs)
 
     def to_diff_dict(self) -> dict[str, Any]:
