@@ -163,12 +163,23 @@ def test_frames(given: str) -> None:
     assert inputs["patch_positions"][:, 0].tolist() == [t for t in range(5) for _ in range(24)]
 
 
+def test_an_image_may_have_its_tokens_already() -> None:
+    image = picture(56, 84)
+    once = processor()(text=vlm.IMAGE, images=image)
+    assert processor()(text=f"{START}{PAD * 6}{END}", images=image)["input_ids"] == once["input_ids"]
+    with pytest.raises(ValueError, match="text has 5 tokens for an image that makes 6"):
+        processor()(text=f"{START}{PAD * 5}{END}", images=image)
+
+
 def test_how_many_frames() -> None:
     assert [len(FrameRule().numbers(n, 10.0)) for n in (50, 99, 100, 299, 300, 5000)] == [8, 8, 16, 16, 300, 384]
     assert FrameRule(4).numbers(24, 10.0) == [0, 8, 15, 23]  # 7.67, 15.33
     assert FrameRule(50).numbers(24, 10.0) == list(range(24))
     assert FrameRule(None, 6, 2.0).numbers(24, 10.0) == [0, 8, 15, 23]  # 2.4 seconds
     assert len(FrameRule(None, 6, 2.0).numbers(100, 10.0)) == 6
+    assert FrameRule(2).numbers(24, 10.0, 0.45, 1.0) == [5, 9]
+    with pytest.raises(ValueError, match=r"seconds lies between start 2\.4 and end None"):
+        FrameRule().numbers(24, 10.0, 2.4)
     with pytest.raises(ValueError, match="target_fps must be positive, got 0"):
         FrameRule(target_fps=0)
 
@@ -187,6 +198,11 @@ def test_frames_of_a_file(stream_folder: Path) -> None:
         assert np.array_equal(inputs["pixel_values"], images["pixel_values"])
         assert inputs["patch_positions"][:: len(inputs["pixel_values"]) // 20, 0].tolist() == wanted
         assert f"<{wanted[-1] * fps[1] / fps[0]:.1f} seconds>" in text_of(inputs)
+    part = {"type": "video", "video": str(clip), "video_start": 0.2, "video_end": 0.6, "fps": 10}
+    message = {"role": "user", "content": [part]}
+    got = p.apply_chat_template([message], tokenize=True, return_dict=True, video_backend="frames")
+    times = np.unique(got["patch_positions"][:, 0]) * fps[1] / fps[0]
+    assert len(times) == 4 and times.min() >= 0.2 and times.max() < 0.6
 
 
 @pytest.mark.parametrize(
@@ -335,6 +351,7 @@ def test_files_survive_a_round_trip(model_type: str, tmp_path: Path, maker: list
 
 def test_canvases_are_whatever_has_their_three_attributes() -> None:
     made = vlm.canvases(2)
+    mapping = {"images": made.images, "src_positions": made.src_positions, "fps": 25, "meta": {}}
     plain = SimpleNamespace(images=[Image.fromarray(i) for i in made.images], src_positions=made.src_positions, fps=25)
-    one, two = (processor()(text=vlm.VIDEO, videos=v) for v in (made, plain))
-    assert np.array_equal(one["pixel_values"], two["pixel_values"])
+    one, *others = (processor()(text=vlm.VIDEO, videos=v) for v in (made, plain, mapping, [mapping]))
+    assert all(np.array_equal(one["pixel_values"], other["pixel_values"]) for other in others)

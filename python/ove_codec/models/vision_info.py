@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -37,9 +38,25 @@ class Canvases(Protocol):
     fps: float
 
 
-def is_canvases(video: Any) -> bool:
-    """Whether it is what `Canvases` describes."""
-    return hasattr(video, "images") and hasattr(video, "src_positions") and hasattr(video, "fps")
+def canvases_of(video: Any) -> Canvases | None:
+    """The video itself where it is what `Canvases` describes, or a mapping of these names; None for others."""
+    names = ("images", "src_positions", "fps")
+    if isinstance(video, Mapping):
+        return (
+            SimpleNamespace(**{name: video[name] for name in names}) if all(name in video for name in names) else None
+        )
+    found: Canvases | None = video if all(hasattr(video, name) for name in names) else None
+    return found
+
+
+def is_source(video: Any) -> bool:
+    """Whether it is to be read: a path, URL, bytes or a file object."""
+    return isinstance(video, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(video, "read")
+
+
+def video_source(element: Mapping[str, Any]) -> Any:
+    """The video of a message's part; ValueError where it has none."""
+    return _named(element, _VIDEO_KEYS, "video")
 
 
 def make_canvases(source: Any, settings: Mapping[str, Any]) -> Canvases:
@@ -71,10 +88,10 @@ def fetch_codec_video(element: Mapping[str, Any] | Any, **codec_config: Any) -> 
     Raises:
         ValueError: the element has no video, or see `ove_codec.canvases.codec_canvases`.
     """
-    if not isinstance(element, Mapping):
+    if not isinstance(element, Mapping) or canvases_of(element) is not None:
         element = {"video": element}
-    source = _named(element, _VIDEO_KEYS, "video")
-    if is_canvases(source):
+    source = video_source(element)
+    if canvases_of(source) is not None:
         return source
     settings = dict(codec_config)
     if element.get("max_pixels") is not None:

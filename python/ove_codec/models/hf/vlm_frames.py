@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -48,8 +49,19 @@ class FrameRule:
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive, got {value!r}")
 
-    def numbers(self, count: int, fps: float) -> list[int]:
-        """The frames taken of `count`, at equal distances from the first to the last; all where there are fewer."""
+    def numbers(self, count: int, fps: float, start: float | None = None, end: float | None = None) -> list[int]:
+        """The frames taken of `count`, at equal distances from the first to the last; all where there are fewer.
+
+        With `start` or `end` they are of the frames at start <= number / fps < end, in seconds.
+
+        Raises:
+            ValueError: no frame lies between start and end.
+        """
+        first = 0 if start is None else max(0, math.ceil(start * fps))
+        last = count if end is None else min(count, math.ceil(end * fps))
+        if first >= last:
+            raise ValueError(f"no frame of {count / fps:.3f} seconds lies between start {start} and end {end}")
+        count = last - first
         duration = count / fps
         if self.target_fps is not None:
             wanted = min(max(1, int(duration * self.target_fps)), self.max_frames)
@@ -58,20 +70,28 @@ class FrameRule:
         else:
             wanted = 8 if duration < 10 else 16 if duration < 30 else self.max_frames
         if wanted >= count:
-            return list(range(count))
-        return [int(number) for number in np.linspace(0, count - 1, wanted).round()]
+            return list(range(first, last))
+        return [first + int(number) for number in np.linspace(0, count - 1, wanted).round()]
 
 
-def read_frames(source: Any, rule: FrameRule) -> SampledFrames:
+def given_frames(pictures: Any, fps: float | None) -> SampledFrames:
+    """Frames that the caller has decoded, numbered from 0; as they are where they are sampled already."""
+    if isinstance(pictures, SampledFrames):
+        return pictures
+    return SampledFrames(iter(pictures), range(len(pictures)), float(fps or DEFAULT_FPS))
+
+
+def read_frames(source: Any, rule: FrameRule, start: float | None = None, end: float | None = None) -> SampledFrames:
     """Frames of a path, URL, bytes or file object, of any codec that libavcodec knows.
 
     Raises:
         ove_codec.Error: the video cannot be read.
+        ValueError: no frame lies between start and end, in seconds.
     """
     video = Video(opened(source))
     numerator, denominator = video.info["frame_rate"]
     fps = numerator / denominator if numerator > 0 and denominator > 0 else DEFAULT_FPS
-    numbers = rule.numbers(len(video.pixel_index), fps)
+    numbers = rule.numbers(len(video.pixel_index), fps, start, end)
 
     def pictures() -> Iterator[NDArray[np.uint8]]:
         for start in range(0, len(numbers), _CHUNK):

@@ -11,11 +11,17 @@ from typing import Any, ClassVar
 from PIL import Image
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 
-from ove_codec.models.hf.vlm_frames import FrameRule, SampledFrames, read_frames
+from ove_codec.models.hf.vlm_frames import FrameRule, SampledFrames, given_frames, read_frames
 from ove_codec.models.hf.vlm_images import LlavaOnevision2ImageProcessor, model_inputs
-from ove_codec.models.vision_info import fetch_codec_video, fetch_image, is_canvases, visual_parts
+from ove_codec.models.vision_info import (
+    canvases_of,
+    fetch_codec_video,
+    fetch_image,
+    is_source,
+    video_source,
+    visual_parts,
+)
 from ove_codec.models.visuals import (
-    DEFAULT_FPS,
     IMAGE_PAD,
     VIDEO_PAD,
     VISION_END,
@@ -29,7 +35,7 @@ BACKENDS = ("codec", "frames")
 _COSTLY_PIXELS = 1_000_000
 _PLACEHOLDER = re.compile(
     f"(?P<video>{re.escape(VISION_START + VIDEO_PAD + VISION_END)}\n?)"
-    f"|(?P<image>{re.escape(VISION_START + IMAGE_PAD + VISION_END)})"
+    f"|(?P<image>{re.escape(VISION_START)}(?:{re.escape(IMAGE_PAD)})+{re.escape(VISION_END)})"
 )
 _STRAY = re.compile(re.escape(IMAGE_PAD) + "|" + re.escape(VIDEO_PAD))
 
@@ -50,8 +56,8 @@ class LlavaOnevision2Processor(ProcessorMixin):
     """Tokenizer and image processor of a `LlavaOnevision2ForConditionalGeneration`.
 
     A prompt has <|vision_start|><|image_pad|><|vision_end|> for an image, and the same with <|video_pad|> for a video,
-    as chat templates write them. In place of a video's block, and of a line break after it, come the times
-    and image tokens of its frames or canvases; the rest of the prompt stays as it is.
+    as chat templates write them. In place of a video's block, and of a line break after it, come the times and image
+    tokens of its frames or canvases; the rest of the prompt stays as it is. An image may have all its tokens already.
 
     Args:
         image_processor: gives patch and merge size, and the bounds on images.
@@ -150,29 +156,32 @@ class LlavaOnevision2Processor(ProcessorMixin):
             if wanted != len(given):
                 raise ValueError(f"text has {wanted} {kind} placeholders, but there are {len(given)} {kind}s")
 
+        def of_image(image: Any) -> Visual:
+            return self.image_processor.visual(fetch_image(image), min_pixels, max_pixels)
+
         def of_video(video: Any) -> Visual:
-            if not is_canvases(video) and _is_source(video) and video_backend == "codec":
+            if is_source(video) and video_backend == "codec":
                 video = fetch_codec_video(video, **self.codec_settings(max_pixels, codec_config))
-            if is_canvases(video):
-                form, joined = self.image_processor.format, self.joins_canvases
-                fps_of = video.fps
-                return canvas_visual(
-                    video.images, video.src_positions, form, fps_of, joined=joined, decimals=timestamp_decimals
-                )
-            frames = read_frames(video, rule) if _is_source(video) else _given_frames(video, fps)
+            form = self.image_processor.format
+            if (made := canvases_of(video)) is not None:
+                canvases = (made.images, made.src_positions, form, made.fps)
+                return canvas_visual(*canvases, joined=self.joins_canvases, decimals=timestamp_decimals)
+            frames = read_frames(video, rule) if is_source(video) else given_frames(video, fps)
             pictures = [self.image_processor.fitted(frame, min_pixels, max_pixels) for frame in frames.pictures]
-            return frames_visual(pictures, self.image_processor.format, frames.numbers, frames.fps, timestamp_decimals)
+            return frames_visual(pictures, form, frames.numbers, frames.fps, timestamp_decimals)
 
         queue = {"image": iter(image_list), "video": iter(video_list)}
         visuals: list[Visual] = []
 
         def replaced(match: re.Match[str]) -> str:
-            item = next(queue[str(match.lastgroup)])
-            if match.lastgroup == "image":
-                visuals.append(self.image_processor.visual(fetch_image(item), min_pixels, max_pixels))
-            else:
-                visuals.append(of_video(item))
-            return visuals[-1].text
+            kind = str(match.lastgroup)
+            visuals.append((of_image if kind == "image" else of_video)(next(queue[kind])))
+            text = visuals[-1].text
+            if kind == "image" and match.group() not in (text, VISION_START + IMAGE_PAD + VISION_END):
+                raise ValueError(
+                    f"text has {match.group().count(IMAGE_PAD)} tokens for an image that makes {text.count(IMAGE_PAD)}"
+                )
+            return text
 
         for one in texts:
             if stray := _STRAY.search(_PLACEHOLDER.sub("", one)):
@@ -196,19 +205,21 @@ class LlavaOnevision2Processor(ProcessorMixin):
             ValueError: `patch` is another than the tower's.
         """
         images = self.image_processor
-        settings = {"patch": images.patch_size, "block": images.merge_size, **self.codec_config, **(codec_config or {})}
+        given = {**self.codec_config, **(codec_config or {})}
+        settings = {"patch": images.patch_size, "block": images.merge_size}
+        settings |= {name: value for name, value in given.items() if value is not None}
         if settings["patch"] != images.patch_size:
             raise ValueError(
                 f"codec_config has patch {settings['patch']}, but the tower's patch_size is {images.patch_size}"
             )
         if max_pixels is not None:
             settings["max_pixels"] = max_pixels
-        if settings.get("max_pixels") is None:
+        if "max_pixels" not in settings:
             settings["max_pixels"] = images.max_pixels
             if images.max_pixels > _COSTLY_PIXELS:
                 warnings.warn(
-                    f"codec videos get canvases of up to {images.max_pixels} samples, max_pixels of its images: "
-                    f"slow, and many tokens; give max_pixels, 150000 for example",
+                    f"codec videos get canvases of up to {images.max_pixels} samples, the bound of images: slow, "
+                    f"and many tokens; give max_pixels, for example 150000",
                     stacklevel=3,
                 )
         return settings
@@ -257,23 +268,29 @@ class LlavaOnevision2Processor(ProcessorMixin):
         ]
         if not tokenize:
             return texts if several else texts[0]
-        codec = given.get("video_backend", BACKENDS[0]) == "codec"
         images, videos = [], []
         for kind, part in visual_parts(conversations):
             if kind == "image":
                 images.append(fetch_image(part))
             else:
-                videos.append(self._video_of(part, codec, given))
+                videos.append(self._video_of(part, given))
         inputs = self(images=images, text=texts, videos=videos, return_tensors=return_tensors, **given)
         return inputs if return_dict else inputs["input_ids"]
 
-    def _video_of(self, part: Mapping[str, Any], codec: bool, given: Mapping[str, Any]) -> Any:
-        source = next((part[key] for key in ("video", "path", "url", "video_url") if part.get(key) is not None), part)
-        source = source["url"] if isinstance(source, Mapping) and "url" in source else source
-        if is_canvases(source) or not _is_source(source) or not codec:
+    def _video_of(self, part: Mapping[str, Any], given: Mapping[str, Any]) -> Any:
+        """A message's video, with the part's own settings taken into account."""
+        source = video_source(part)
+        if canvases_of(source) is not None:
             return source
-        own_bound = part.get("max_pixels", given.get("max_pixels"))
-        return fetch_codec_video(part, **self.codec_settings(own_bound, given.get("codec_config")))
+        fps = part.get("fps")
+        if not is_source(source):
+            return given_frames(source, fps or given.get("fps"))
+        if given.get("video_backend", BACKENDS[0]) == "codec":
+            bound = part.get("max_pixels", given.get("max_pixels"))
+            return fetch_codec_video(part, **self.codec_settings(bound, given.get("codec_config")))
+        sizes = {name: given[name] for name in ("num_frames", "max_frames") if name in given}
+        rule = FrameRule(**sizes, target_fps=fps or given.get("target_fps"))
+        return read_frames(source, rule, part.get("video_start"), part.get("video_end"))
 
     def _template(self) -> str:
         if self.chat_template is not None:
@@ -297,17 +314,6 @@ class MageVLProcessor(LlavaOnevision2Processor):
         super().__init__(image_processor, tokenizer, chat_template, codec_config)
 
 
-def _is_source(video: Any) -> bool:
-    """Whether it must be read: a path, URL, bytes or a file object."""
-    return isinstance(video, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(video, "read")
-
-
-def _given_frames(video: Any, fps: float | None) -> Any:
-    """Frames that the caller has decoded, numbered from 0."""
-    pictures = list(video)
-    return SampledFrames(iter(pictures), range(len(pictures)), float(fps or DEFAULT_FPS))
-
-
 def _flat(images: Any) -> list[Any]:
     """One image, several, or lists of several, as one list."""
     if images is None:
@@ -321,7 +327,7 @@ def _flat_videos(videos: Any) -> list[Any]:
     """One video, several, or lists of several, as one list; a list of pictures is one video."""
     if videos is None:
         return []
-    if is_canvases(videos) or _is_source(videos):
+    if canvases_of(videos) is not None or is_source(videos) or isinstance(videos, SampledFrames):
         return [videos]
     if not isinstance(videos, list | tuple):
         return list(videos) if _ndim(videos) == 5 else [videos]
