@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ove_codec import Video
 from ove_codec.models.vision_info import opened
 from ove_codec.models.visuals import DEFAULT_FPS
 from ove_codec.tokens import frames
+from ove_codec.video import Video
 
 _CHUNK = 16  # frames of full size in memory
 

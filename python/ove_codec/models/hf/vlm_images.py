@@ -26,7 +26,7 @@ class LlavaOnevision2ImageProcessor(BaseImageProcessor):
         patch_size: side of a patch in samples.
         merge_size: side of a merge block in patches.
         temporal_patch_size: frames in a patch; 1.
-        The other arguments are those of transformers' Qwen2VLImageProcessor; images are always made RGB.
+    The other arguments are those of transformers' Qwen2VLImageProcessor; images are always made RGB.
 
     Raises:
         ValueError: a value is not allowed.

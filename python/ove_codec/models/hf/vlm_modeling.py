@@ -218,7 +218,7 @@ class LlavaOnevision2ForConditionalGeneration(_Part, GenerationMixin):
 
         Args:
             logits_to_keep: of the last so many tokens only, or of these places; 0 gives all.
-            The others are those of `LlavaOnevision2Model.forward`.
+        The other arguments are those of `LlavaOnevision2Model.forward`.
         """
         out = self.model(
             input_ids=input_ids,
