@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, ClassVar
 
+import transformers
 from transformers import AutoConfig, PretrainedConfig
 
 from ove_codec.models.tower_config import OVTowerConfig, refuse_unknown
@@ -12,6 +13,12 @@ from ove_codec.models.tower_config import OVTowerConfig, refuse_unknown
 _DEFAULTS = {field.name: field.default for field in fields(OVTowerConfig)}
 _MAGE_ONLY = ("use_patch_position_encoding", "max_position_embeddings")
 _INTERNAL = ("fused_qkv", "rope_layout", "rope_temporal_size")
+
+
+def check_version() -> None:
+    """Raises ImportError before transformers 5, which reads other rotary frequencies from the files' `text_config`."""
+    if int(transformers.__version__.partition(".")[0]) < 5:
+        raise ImportError(f"LLaVA-OneVision-2 and Mage-VL need transformers 5, this is {transformers.__version__}")
 
 
 class LlavaOnevision2VisionConfig(PretrainedConfig):
@@ -66,6 +73,7 @@ class LlavaOnevision2Config(PretrainedConfig):
 
     Raises:
         ValueError: a value is not allowed, or the tower's tokens do not fit the language model.
+        ImportError: transformers is older than 5.
     """
 
     model_type = "llava_onevision2"
@@ -83,6 +91,7 @@ class LlavaOnevision2Config(PretrainedConfig):
         tie_word_embeddings: bool = False,
         **kwargs: Any,
     ) -> None:
+        check_version()
         given = vision_config is not None and text_config is not None
         if not isinstance(vision_config, PretrainedConfig):
             vision_config = self.vision_class(**(vision_config or {}))

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from PIL import Image
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 
+from ove_codec.models.hf.vlm_configuration import check_version
 from ove_codec.models.hf.vlm_frames import FrameRule, SampledFrames, given_frames, read_frames
 from ove_codec.models.hf.vlm_images import LlavaOnevision2ImageProcessor, model_inputs
 from ove_codec.models.vision_info import (
@@ -76,6 +77,7 @@ class LlavaOnevision2Processor(ProcessorMixin):
         chat_template: str | None = None,
         codec_config: Mapping[str, Any] | None = None,
     ) -> None:
+        check_version()
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
         if not isinstance(image_processor, LlavaOnevision2ImageProcessor):
             raise TypeError(
