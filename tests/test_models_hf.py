@@ -354,6 +354,6 @@ def test_towers_of_later_models_are_refused_by_name(key: str, value: object, tmp
 
 
 def test_models_that_need_transformers_5_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transformers, "__version__", "4.57.1")
+    monkeypatch.setattr("ove_codec.models.hf.vlm_configuration.transformers.__version__", "4.57.1")
     with pytest.raises(ImportError, match="need transformers 5, this is 4"):
         LlavaOnevision2Config()
