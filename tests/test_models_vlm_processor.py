@@ -193,7 +193,7 @@ def test_frames_of_a_file(stream_folder: Path) -> None:
     fps = ove_codec.open(clip).info["frame_rate"]
     given = list(ove_codec.frames(clip, wanted, resize="native", normalize=False).numpy())
     p = processor()
-    for source in (clip, clip.read_bytes()):
+    for source in (clip, clip.read_bytes(), ove_codec.open(clip)):
         inputs = p(text=vlm.VIDEO, videos=source, video_backend="frames", num_frames=20)
         images = p(text=vlm.IMAGE * 20, images=given)
         assert np.array_equal(inputs["pixel_values"], images["pixel_values"])
@@ -270,6 +270,22 @@ def test_settings_of_codec_videos(maker: list[tuple[Any, dict[str, Any]]]) -> No
         p(text=vlm.VIDEO, videos="clip.mp4", codec_config={"engine": "dcvc-rt"})
     with pytest.warns(UserWarning, match="up to 4000000 samples"):
         processor(max_pixels=None)(text=vlm.VIDEO, videos="clip.mp4")
+
+
+@pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 makes the clip")
+def test_a_codec_video_of_a_file(stream_folder: Path) -> None:
+    """From wherever it is read, the same as of canvases that the caller makes."""
+    make = pytest.importorskip("ove_codec.canvases").codec_canvases
+    clip = clips.moving_clip(stream_folder)
+    fsspec = pytest.importorskip("fsspec")
+    fsspec.filesystem("memory").pipe("/clip.mp4", clip.read_bytes())
+    p = processor()
+    canvases = make(clip, patch=14, block=2, max_pixels=10192)
+    expected = p(text=vlm.VIDEO, videos=canvases)
+    assert len(canvases.images) >= 4 and len(np.unique(canvases.src_positions[:, 0])) > 4
+    for source in (clip, str(clip), clip.read_bytes(), "memory://clip.mp4", ove_codec.open(clip)):
+        got = p(text=vlm.VIDEO, videos=source, max_pixels=10192)
+        assert all(np.array_equal(got[name], expected[name]) for name in expected)
 
 
 def messages(**video: Any) -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ def canvases_of(video: Any) -> Canvases | None:
 
 
 def is_source(video: Any) -> bool:
-    """Whether it is to be read: a path, URL, bytes or a file object."""
+    """Whether it is to be read: a path, URL, bytes, a file object or an opened Video."""
     return isinstance(video, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(video, "read")
 
 

@@ -82,13 +82,13 @@ def given_frames(pictures: Any, fps: float | None) -> SampledFrames:
 
 
 def read_frames(source: Any, rule: FrameRule, start: float | None = None, end: float | None = None) -> SampledFrames:
-    """Frames of a path, URL, bytes or file object, of any codec that libavcodec knows.
+    """Frames of a path, URL, bytes, file object or opened Video, of any codec that libavcodec knows.
 
     Raises:
         ove_codec.Error: the video cannot be read.
         ValueError: no frame lies between start and end, in seconds.
     """
-    video = Video(opened(source))
+    video = source if isinstance(source, Video) else Video(opened(source))
     numerator, denominator = video.info["frame_rate"]
     fps = numerator / denominator if numerator > 0 and denominator > 0 else DEFAULT_FPS
     numbers = rule.numbers(len(video.pixel_index), fps, start, end)

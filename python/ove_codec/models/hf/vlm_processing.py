@@ -127,7 +127,8 @@ class LlavaOnevision2Processor(ProcessorMixin):
             images: of all prompts, in order: what `fetch_image` takes.
             text: a prompt, or several.
             videos: of all prompts, in order: codec canvases (with `images`, `src_positions` and `fps`); a list of
-                frames or a uint8 array (T, H, W, 3); or a path, URL, bytes or file object, which `video_backend` reads.
+                frames or a uint8 array (T, H, W, 3); or what `video_backend` reads: a path, URL, bytes,
+                file object or opened Video.
             video_backend: "codec" makes canvases; "frames" decodes uniform frames.
             min_pixels, max_pixels: bounds on the area of images and frames; of canvases, `max_pixels` only.
             codec_config: settings of `ove_codec.canvases.codec_canvases` for this call, over those of the processor.
