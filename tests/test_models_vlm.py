@@ -203,6 +203,16 @@ def test_a_tower_is_read_rightly_or_refused_by_the_auto_classes(tmp_path: Path) 
             AutoModel.from_pretrained(folder)
 
 
+@pytest.mark.parametrize("model_type", TYPES)
+def test_a_model_without_all_its_tensors_is_refused(model_type: str, tmp_path: Path) -> None:
+    weights = vlm.write(tmp_path / "model", model_type)
+    for name in ("model.visual.encoder.layers.1.self_attn.qkv.weight", "lm_head.weight"):
+        left = {key: value for key, value in weights.items() if key != name}
+        save_file(left, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(ValueError, match=f"lacks 1 of the model's tensors.*: {name}"):
+            read(tmp_path / "model")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

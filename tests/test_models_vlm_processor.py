@@ -139,7 +139,7 @@ def test_images_are_those_of_transformers() -> None:
 
 
 def test_sizes_are_those_of_transformers() -> None:
-    smart_resize = pytest.importorskip("transformers.models.qwen2_vl.image_processing_qwen2_vl").smart_resize
+    smart_resize = pytest.importorskip("transformers.models.qwen2_vl.image_processing_pil_qwen2_vl").smart_resize
     rng = np.random.default_rng(0)
     for _ in range(2000):
         height, width = rng.integers(1, 3000, 2).tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,22 @@ from transformers import BaseImageProcessor, BatchFeature
 from ove_codec.models.images import to_rgb
 from ove_codec.models.visuals import PatchFormat, Visual, fitted_size, image_visual
 from ove_codec.tokens import CLIP_MEAN, CLIP_STD
+
+
+class _Options(TypedDict, total=False):
+    min_pixels: int
+    max_pixels: int
+    size: dict[str, int]
+    patch_size: int
+    merge_size: int
+    temporal_patch_size: int
+    do_resize: bool
+    resample: int
+    do_rescale: bool
+    rescale_factor: float
+    do_normalize: bool
+    image_mean: list[float]
+    image_std: list[float]
 
 
 class LlavaOnevision2ImageProcessor(BaseImageProcessor):
@@ -32,6 +48,7 @@ class LlavaOnevision2ImageProcessor(BaseImageProcessor):
         ValueError: a value is not allowed.
     """
 
+    valid_kwargs: type = _Options
     model_input_names = ["pixel_values", "image_grid_thw", "patch_positions"]  # noqa: RUF012 (transformers wants a list)
 
     def __init__(

@@ -20,7 +20,27 @@ from ove_codec.models.layers import initial_values
 from ove_codec.models.tower import OVTowerOutput, PackedTower
 
 
-class LlavaOnevision2VisionModel(PackedTower, PreTrainedModel):
+class _Complete(PreTrainedModel):
+    """A model that is read whole, or not at all."""
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As of every model of transformers.
+
+        Raises:
+            ValueError: a tensor is missing, and would stay random.
+        """
+        with_info = kwargs.pop("output_loading_info", False)
+        model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        if missing := sorted(info["missing_keys"]):
+            raise ValueError(
+                f"{pretrained_model_name_or_path} lacks {len(missing)} of the model's tensors, which would be random: "
+                f"{', '.join(missing[:8])}"
+            )
+        return (model, info) if with_info else model
+
+
+class LlavaOnevision2VisionModel(PackedTower, _Complete):
     """The same parameters and results as `ove_codec.models.OVTower`."""
 
     config_class = LlavaOnevision2VisionConfig
@@ -62,7 +82,7 @@ class MageVLVisionModel(LlavaOnevision2VisionModel):
     config_class = MageVLVisionConfig
 
 
-class _Part(PreTrainedModel):
+class _Part(_Complete):
     """What the whole model and the one without language head have in common."""
 
     config_class = LlavaOnevision2Config
