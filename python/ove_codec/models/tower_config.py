@@ -102,7 +102,7 @@ class OVTowerConfig(OVEncoderConfig):
         """
         model_type = values.get("model_type", "onevision_encoder")
         known_types = {*_DEFAULTS, *MODEL_TYPES.values()}
-        if model_type not in known_types:
+        if not isinstance(model_type, str) or model_type not in known_types:
             raise ValueError(
                 f"model_type must be {', '.join(map(repr, sorted(known_types)))} for a tower, got {model_type!r}"
             )

@@ -28,6 +28,8 @@ def load_tower_file(
     """What `ove_codec.models.load_tower` reads; `make` builds the tower from its configuration."""
     root = with_config(directory)
     values = read_json_object(root / CONFIG_FILE)
+    if not isinstance(values.get("model_type", ""), str):
+        raise ValueError(f"{root / CONFIG_FILE}: model_type must be a string, got {values['model_type']!r}")
     whole = "vision_config" in values or values.get("model_type") in WHOLE_MODELS
 
     def name_of(key: str) -> str | None:
