@@ -53,6 +53,16 @@ def assert_shows(canvases: Canvases, frames: list[np.ndarray]) -> None:
         np.testing.assert_allclose(shown, wanted, rtol=0, atol=0.51)
 
 
+def test_frames_are_sampled_from_a_span_of_time(clip: Path) -> None:
+    whole = codec_canvases(clip, **SMALL)
+    part = codec_canvases(clip, **{**SMALL, "num_frames": 12}, start=0.4, end=1.0)
+    assert part.times.min() >= 0.4 and part.times.max() < 1.0 and len(part.frame_ids) == 12
+    np.testing.assert_allclose(part.times, ove_codec.open(clip).index.pts[part.frame_ids])
+    assert_shows(part, frames_of(clip, whole.plan.size))
+    with pytest.raises(ValueError, match="no frame is shown from start=9.0 to end=None"):
+        codec_canvases(clip, start=9.0)
+
+
 def test_canvases_show_what_their_positions_say(clip: Path) -> None:
     canvases = codec_canvases(clip, **SMALL)
     assert canvases.images.dtype == np.uint8 and canvases.src_positions.dtype == np.int32

@@ -47,6 +47,7 @@ class CanvasConfig:
         num_frames: frames to sample; None for ``target_canvas / images_per_group * group_size``.
         sampling: "count": ``num_frames`` at equal distances; "fps": so many a second.
         sample_fps: for ``sampling="fps"``.
+        start, end: seconds from which on, and before which, shown frames may be sampled; None for the whole clip.
         avoid_keyframes: sample a neighbour instead of a key frame, whose bits say little about change.
         mode: "default", or "legacy" to imitate ``codec-video-prep``; see ``codec_canvases``.
     """
@@ -70,6 +71,8 @@ class CanvasConfig:
     num_frames: int | None = None
     sampling: str = "count"
     sample_fps: float = 4.0
+    start: float | None = None
+    end: float | None = None
     avoid_keyframes: bool = True
     mode: str = "default"
 

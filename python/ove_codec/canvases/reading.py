@@ -99,10 +99,8 @@ def codec_canvases(
     draft = plan_blocks(scores, clip.frame_ids, clip.size, config, bits_per_pixel=clip.bits_per_pixel())
     painter = _Painter(PixelSource(pictures.video, threads, limits), clip)
     images, good, final = painter.paint(draft)
-    legacy = config.mode == "legacy"
-    times = clip.frame_ids / clip.fps if legacy else clip.pts[np.minimum(clip.frame_ids, len(clip.pts) - 1)]
     meta = clip.meta(final, good, score)
-    return Canvases(images, final.positions, clip.fps, clip.frame_ids, times, good, final, meta)
+    return Canvases(images, final.positions, clip.fps, clip.frame_ids, clip.times(clip.frame_ids), good, final, meta)
 
 
 class Clip:
@@ -121,11 +119,33 @@ class Clip:
             raise _core.DecodeError(f"{video.name}: there is no picture to show; check that the file is whole")
         self.fps = _rate(self.info)
         self.total = self._legacy_total() if config.mode == "legacy" else len(self.pts)
-        self.keyframes = self._keyframes()
-        self.frame_ids = sampled_frames(self.total, self.keyframes, self.fps, config)
+        span = self._span()
+        keys = np.flatnonzero(np.isin(span, self._keyframes()))
+        self.frame_ids = span[sampled_frames(len(span), keys.tolist(), self.fps, config)]
         self.shown, self.slots = np.unique(np.minimum(self.frame_ids, len(self.pts) - 1), return_inverse=True)
         self.height, self.width = self._frame_size()
         self.size = config.canvas_size(self.height, self.width)
+
+    def times(self, frame_ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(T,) seconds at which these frames are shown."""
+        if self.config.mode == "legacy":
+            return frame_ids / self.fps
+        return self.pts[np.minimum(frame_ids, len(self.pts) - 1)]
+
+    def _span(self) -> NDArray[np.int64]:
+        """Numbers of the frames that may be sampled."""
+        span = np.arange(self.total)
+        start, end = self.config.start, self.config.end
+        if start is None and end is None:
+            return span
+        times = self.times(span)
+        inside = (times >= (-np.inf if start is None else start)) & (times < (np.inf if end is None else end))
+        if not inside.any():
+            raise ValueError(
+                f"{self.video.name}: no frame is shown from start={start} to end={end}: its times are "
+                f"{times.min():.3f}..{times.max():.3f}"
+            )
+        return span[inside]
 
     def _legacy_total(self) -> int:
         if self.info["frame_count"] > 0:

@@ -26,7 +26,7 @@ def sampled_frames(total: int, keyframes: Sequence[int], fps: float, config: Can
         wanted = np.linspace(0, total - 1, count).astype(np.int64)
     if not config.avoid_keyframes:
         return np.unique(wanted)
-    keys = {0, *keyframes}
+    keys = set(keyframes)
     moved = list(dict.fromkeys(_beside(int(frame), keys, total) for frame in wanted))
     return np.array(_refilled(moved, len(wanted), keys, total), np.int64)
 

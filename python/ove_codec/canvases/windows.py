@@ -108,9 +108,8 @@ def _canvases(frames: list[_Frame], clip: Clip) -> Canvases:
     good = np.array([frame.good for frame in frames])
     ids = np.array([frame.number for frame in frames], np.int64)
     plan = plan_blocks(np.stack([frame.scores for frame in frames]), ids, clip.size, clip.config, good)
-    times = ids / clip.fps if clip.config.mode == "legacy" else np.array([frame.time for frame in frames])
     images = _cut(np.stack([frame.samples for frame in frames]), plan)
-    return Canvases(images, plan.positions, clip.fps, ids, times, good, plan, clip.meta(plan, good, "bits"))
+    return Canvases(images, plan.positions, clip.fps, ids, clip.times(ids), good, plan, clip.meta(plan, good, "bits"))
 
 
 def _cut(frames: NDArray[np.uint8], plan: CanvasPlan) -> NDArray[np.uint8]:

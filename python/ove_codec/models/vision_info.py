@@ -72,8 +72,9 @@ def make_canvases(source: Any, settings: Mapping[str, Any]) -> Canvases:
     engine = given.pop("engine", _ENGINES[0])
     if engine not in _ENGINES:
         raise ValueError(f"engine must be {' or '.join(map(repr, _ENGINES))}, got {engine!r}")
-    canvases: Canvases = import_module("ove_codec.canvases").codec_canvases(opened(source), **given)
-    return canvases
+    from ove_codec.canvases import codec_canvases
+
+    return codec_canvases(opened(source), **given)
 
 
 def fetch_codec_video(element: Mapping[str, Any] | Any, **codec_config: Any) -> Any:
