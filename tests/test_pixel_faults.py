@@ -161,9 +161,14 @@ def test_sigterm_leaves_no_unfinished_file(tmp_path: Path) -> None:
     out.parent.mkdir()
     process = subprocess.Popen([sys.executable, "-m", "ove_codec.cli", "transcode", path, out])
     deadline = time.monotonic() + 60
-    while not list(out.parent.iterdir()) and process.poll() is None and time.monotonic() < deadline:
+    descriptors = Path(f"/proc/{process.pid}/fd")
+
+    def writes() -> bool:
+        return any(str(out.parent) in os.readlink(descriptor) for descriptor in descriptors.iterdir())
+
+    while process.poll() is None and not writes() and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert list(out.parent.iterdir())
+    assert writes()
     process.terminate()
     assert process.wait(60) == 143
     assert not list(out.parent.iterdir())

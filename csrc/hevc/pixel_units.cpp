@@ -3,6 +3,7 @@
 #include "bitstream/nal.h"
 #include "codec/limits.h"
 #include "common/error.h"
+#include "hevc/configuration.h"
 #include "hevc/parameter_sets.h"
 
 namespace ove::hevc {
@@ -52,6 +53,29 @@ std::vector<std::uint8_t> for_pixels(std::span<const std::uint8_t> nal_unit) {
 
 std::vector<std::uint8_t> for_pixels_beside(std::span<const std::uint8_t> nal_unit) {
   return (nal_unit[0] >> 1 & 0x3F) == 32 ? std::vector<std::uint8_t>() : for_pixels(nal_unit);
+}
+
+// ISO/IEC 14496-15, 8.3.3.1: an array for each unit
+std::optional<std::vector<std::uint8_t>> record_for_pixels(std::span<const std::uint8_t> record) {
+  Configuration configuration;
+  try {
+    configuration = parse_configuration(record);
+  } catch (const InvalidBitstreamError&) {
+    return std::nullopt;  // the decoder tells what is wrong
+  }
+  constexpr std::size_t kNumArrays = 22, kMostArrays = 255;
+  if (record.size() <= kNumArrays || configuration.nal_units.size() > kMostArrays) return std::nullopt;
+  std::vector<std::uint8_t> kept(record.begin(), record.begin() + kNumArrays + 1);
+  kept[kNumArrays] = 0;
+  for (const NalUnit& unit : configuration.nal_units) {
+    const std::vector<std::uint8_t> other = for_pixels(unit.bytes);
+    if (other.empty()) continue;
+    ++kept[kNumArrays];
+    kept.insert(kept.end(), {static_cast<std::uint8_t>(other[0] >> 1 & 0x3F), 0, 1,
+                             static_cast<std::uint8_t>(other.size() >> 8), static_cast<std::uint8_t>(other.size())});
+    kept.insert(kept.end(), other.begin(), other.end());
+  }
+  return kept;
 }
 
 }  // namespace ove::hevc

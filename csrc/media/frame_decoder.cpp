@@ -39,6 +39,11 @@ void replace_bytes(AVPacket& packet, const std::vector<std::uint8_t>& bytes) {
 
 void filter_for_pixels(const PacketFilter* filter, AVPacket& packet) {
   if (!filter || !packet.data) return;
+  if (const auto changed = side_data(packet, AV_PKT_DATA_NEW_EXTRADATA); !changed.empty()) {
+    if (const auto kept = filter->extradata_for_pixels(changed)) {
+      set_side_data(packet, AV_PKT_DATA_NEW_EXTRADATA, *kept);
+    }
+  }
   if (const auto kept = filter->for_pixels(bytes_of(packet))) replace_bytes(packet, *kept);
 }
 
@@ -50,13 +55,13 @@ void prepend(std::vector<std::uint8_t>& ahead, AVPacket& packet) {
   ahead.clear();
 }
 
-CodecPtr make_decoder(const AVCodecParameters& parameters, const std::string& name, std::int64_t max_luma_samples,
-                      const PacketFilter* filter) {
+CodecPtr make_decoder(const AVCodecParameters& parameters, const StreamInfo& stream, const std::string& name,
+                      std::int64_t max_luma_samples, const PacketFilter* filter) {
   const AVCodec* decoder = avcodec_find_decoder(parameters.codec_id);
   if (!decoder) {
-    throw UnsupportedStreamError(name + ": this libavcodec has no decoder for " +
-                                 avcodec_get_name(parameters.codec_id) +
-                                 "; build ove_codec with an FFmpeg that has one");
+    throw UnsupportedStreamError(name + ": its codec is " + stream.codec +
+                                 ", for which this libavcodec has no decoder; convert it with an FFmpeg that has one: "
+                                 "ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4");
   }
   const std::int64_t samples = std::int64_t{parameters.width} * parameters.height;
   if (samples > max_luma_samples) {
@@ -67,9 +72,8 @@ CodecPtr make_decoder(const AVCodecParameters& parameters, const std::string& na
   CodecPtr codec(avcodec_alloc_context3(decoder));
   if (!codec) throw std::bad_alloc();
   if (avcodec_parameters_to_context(codec.get(), &parameters) < 0) throw std::bad_alloc();
-  // Only start codes begin with a zero; records have a version there.
-  if (filter && codec->extradata_size > 0 && codec->extradata[0] == 0) {
-    const auto kept = filter->for_pixels({codec->extradata, static_cast<std::size_t>(codec->extradata_size)});
+  if (filter && codec->extradata_size > 0) {
+    const auto kept = filter->extradata_for_pixels({codec->extradata, static_cast<std::size_t>(codec->extradata_size)});
     if (kept) {
       auto* bytes = static_cast<std::uint8_t*>(av_mallocz(kept->size() + AV_INPUT_BUFFER_PADDING_SIZE));
       if (!bytes) throw std::bad_alloc();
@@ -97,7 +101,7 @@ FrameDecoder::FrameDecoder(Demuxer demuxer, Wanted wanted, int threads, std::int
                            std::shared_ptr<const PacketFilter> filter)
     : demuxer_(std::move(demuxer)),
       filter_(std::move(filter)),
-      codec_(make_decoder(parameters(), demuxer_.name(), max_luma_samples, filter_.get())),
+      codec_(make_decoder(parameters(), demuxer_.info(), demuxer_.name(), max_luma_samples, filter_.get())),
       frame_rate_(rational(demuxer_.info().frame_rate, kUnknownRate)),
       time_base_(rational(demuxer_.info().time_base, av_inv_q(frame_rate_))) {
   codec_->thread_count = threads;

@@ -103,7 +103,8 @@ PixelDecoder::Impl::Impl(Demuxer source, Options options)
 }
 
 void PixelDecoder::Impl::open(const Options& options) {
-  codec = make_decoder(*demuxer.impl_->stream->codecpar, demuxer.name(), options.max_luma_samples, filter.get());
+  codec = make_decoder(*demuxer.impl_->stream->codecpar, demuxer.info(), demuxer.name(), options.max_luma_samples,
+                       filter.get());
   codec->thread_count = options.threads;
   tolerant = options.incomplete;
   if (tolerant) {
@@ -143,7 +144,9 @@ void PixelDecoder::Impl::begin_section() {
 
 void PixelDecoder::Impl::send(AVPacket* packet) {
   if (packet && std::exchange(extradata_due, false) && side_data(*packet, AV_PKT_DATA_NEW_EXTRADATA).empty()) {
-    set_side_data(*packet, AV_PKT_DATA_NEW_EXTRADATA, extradata ? *extradata : demuxer.info().extradata);
+    const std::vector<std::uint8_t>& bytes = extradata ? *extradata : demuxer.info().extradata;
+    const auto kept = filter ? filter->extradata_for_pixels(bytes) : std::nullopt;
+    set_side_data(*packet, AV_PKT_DATA_NEW_EXTRADATA, kept ? *kept : bytes);
   }
   const int code = avcodec_send_packet(codec.get(), packet);
   if (code < 0 && code != AVERROR_EOF && !(tolerant && code == AVERROR_INVALIDDATA))

@@ -30,9 +30,11 @@ VideoReader::VideoReader(media::Demuxer demuxer, ReaderOptions options)
   if (options_.index) options_.index->check_codec(demuxer_);
   const std::string& codec = demuxer_.info().codec;
   if (!decodes(codec)) {
+    const std::string here =
+        demuxer_.info().has_pixels ? "ove_codec.transcode, ove-codec transcode IN OUT.mp4, or " : "";
     throw UnsupportedStreamError(demuxer_.name() + ": its codec is " + codec +
-                                 ", which ove_codec does not read; convert it to HEVC first: ove_codec.transcode, "
-                                 "ove-codec transcode IN OUT.mp4, or ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4");
+                                 ", which ove_codec does not read; convert it to HEVC first: " + here +
+                                 "ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4");
   }
   decoder_ = make_decoder(codec, decoder_options());
   try {

@@ -23,7 +23,7 @@ from support.hevc.slice_header import CRA
 VPS, SPS, PPS = 32, 33, 34
 
 # How the NAL target frames a seed: flags, then the detail pattern.
-FRAMINGS = [(0, 0xFF), (1, 0xAA), (2, 0xFF), (5, 0x0F), (9, 0xFF), (2 | 4, 0x55), (1 | 16, 0), (8, 0xCC)]
+FRAMINGS = [(0, 0xFF), (1, 0xAA), (2, 0xFF), (5, 0x0F), (33, 0xFF), (2 | 4, 0x55), (1 | 16, 0), (32, 0xCC)]
 # How the file target reads a seed.
 FLAGS = [0, 4, 1, 2, 8 | 1, 36]
 
