@@ -47,8 +47,9 @@ void filter_for_pixels(const PacketFilter* filter, AVPacket& packet) {
   if (const auto kept = filter->for_pixels(bytes_of(packet))) replace_bytes(packet, *kept);
 }
 
-void prepend(std::vector<std::uint8_t>& ahead, AVPacket& packet) {
+void prepend(const PacketFilter* filter, std::vector<std::uint8_t>& ahead, AVPacket& packet) {
   if (ahead.empty()) return;
+  if (auto kept = filter ? filter->for_pixels(ahead) : std::nullopt) ahead = std::move(*kept);
   const auto bytes = bytes_of(packet);
   ahead.insert(ahead.end(), bytes.begin(), bytes.end());
   replace_bytes(packet, ahead);
@@ -154,7 +155,7 @@ void FrameDecoder::feed() {
   p.dts = AV_NOPTS_VALUE;
   filter_for_pixels(filter_.get(), p);
   if (p.size == 0) return;  // the decoder takes an empty packet for the end
-  prepend(ahead_, p);
+  prepend(filter_.get(), ahead_, p);
   const int code = avcodec_send_packet(codec_.get(), &p);
   if (code < 0) fail(name + " is damaged", code);
 }

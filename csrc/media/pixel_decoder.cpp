@@ -203,7 +203,7 @@ void PixelDecoder::Impl::feed() {
   p.dts = AV_NOPTS_VALUE;
   filter_for_pixels(filter.get(), p);
   if (p.size == 0) return;  // the decoder takes an empty packet for the end
-  prepend(ahead, p);
+  prepend(filter.get(), ahead, p);
   send(&p);
 }
 
