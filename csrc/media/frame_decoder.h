@@ -23,8 +23,8 @@ CodecPtr make_decoder(const AVCodecParameters& parameters, const StreamInfo& str
                       std::int64_t max_luma_samples, const PacketFilter* filter);
 // What the filter, which may be null, leaves of a packet, with the packet's side data.
 void filter_for_pixels(const PacketFilter* filter, AVPacket& packet);
-// Moves what the filter leaves of `ahead`, parameter sets in the packet's framing, to its beginning. Decoders may refuse
-// a packet of them alone.
+// Moves what the filter leaves of `ahead`, parameter sets in the packet's framing, to its beginning. Decoders may
+// refuse a packet of them alone.
 void prepend(const PacketFilter* filter, std::vector<std::uint8_t>& ahead, AVPacket& packet);
 // Throws DecodeError.
 void open_decoder(AVCodecContext& codec, const std::string& name);
