@@ -142,8 +142,12 @@ void FrameDecoder::feed() {
   AVPacket& p = *demuxer_.impl_->packet;
   if (!decodable_.empty() && !std::binary_search(decodable_.begin(), decodable_.end(), packet.index)) {
     if (!filter_) return;
-    const std::vector<std::uint8_t> rest = filter_->without_picture(packet.data);
-    ahead_.insert(ahead_.end(), rest.begin(), rest.end());
+    try {
+      const std::vector<std::uint8_t> rest = filter_->without_picture(packet.data);
+      ahead_.insert(ahead_.end(), rest.begin(), rest.end());
+    } catch (const Error& error) {
+      fail(name + " is damaged: " + error.what(), 0);
+    }
     return;
   }
   sent_ = packet.index;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "common/error.h"
+#include "common/named_error.h"
 #include "media/demuxer_impl.h"
 #include "media/ffmpeg.h"
 #include "media/frame_decoder.h"
@@ -81,6 +82,7 @@ struct PixelDecoder::Impl {
   void begin_section();
   void next_section();
   void feed();
+  void send_filtered(const Packet& packet);
   void end();
   void send(AVPacket* packet);
   [[noreturn]] void fail(const std::string& what, int code = 0) const;
@@ -185,6 +187,14 @@ void PixelDecoder::Impl::feed() {
     fail("packet " + std::to_string(packet.index) +
          " is not the one that was there before: the source has changed; open it anew");
   }
+  try {
+    send_filtered(packet);
+  } catch (const Error&) {
+    rethrow_named(demuxer.name());
+  }
+}
+
+void PixelDecoder::Impl::send_filtered(const Packet& packet) {
   if (packet.extradata != extradata) {
     extradata = packet.extradata;
     extradata_due = true;
