@@ -259,8 +259,8 @@ void Demuxer::Impl::describe() {
     info.color_primaries = text(av_color_primaries_name(par.color_primaries));
   }
   if (par.color_trc != AVCOL_TRC_UNSPECIFIED) info.color_transfer = text(av_color_transfer_name(par.color_trc));
-  if (par.chroma_location != AVCHROMA_LOC_UNSPECIFIED) {
-    info.chroma_location = text(av_chroma_location_name(par.chroma_location));
+  if (const AVChromaLocation location = known_location(par.chroma_location); location != AVCHROMA_LOC_UNSPECIFIED) {
+    info.chroma_location = text(av_chroma_location_name(location));
   }
 }
 
