@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import ove_codec
 import saliency_twin as twin
 from ove_codec import _core, _pictures, video
-from ove_codec._reading import Planes
+from ove_codec._reading import Orientation, Planes
 from ove_codec.presets import COMMON, PRESETS, resolve
 from ove_codec.selection import Selection, sample_frames, select, select_arrays, select_pictures
 from saliency_twin import Array, Arrays
@@ -408,7 +408,7 @@ class PicturesOfArrays:
             if i < len(self.pictures):
                 one = dict(self.pictures[i])
                 height, width = one["residual"].shape
-                yield Planes(width, height, (0, 0, width, height), 0, one.pop("intra"), one)
+                yield Planes(width, height, (0, 0, width, height), Orientation(), one.pop("intra"), one)
 
     def score(self, frame_ids: Sequence[int], params: Arrays, scorer: _core.Scorer | None) -> None:
         return None
