@@ -190,7 +190,7 @@ def test_extract_holds_one_picture_at_a_time(tmp_path: Path) -> None:
     most = 0
 
     class Picture:
-        coded_width, coded_height, window, rotation = 16, 8, (0, 0, 16, 8), 0
+        coded_width, coded_height, window, rotation, mirrored = 16, 8, (0, 0, 16, 8), 0, False
         bit_depth, ctb_size = 8, 16
 
         def __init__(self, index: int) -> None:

@@ -23,6 +23,7 @@ struct Rational {
 // kNoTimestamp.
 struct StreamInfo {
   std::string container, codec, profile;  // FFmpeg's short names
+  bool has_pixels = false;                // libavcodec has a decoder for the codec
   int width = 0, height = 0;              // displayed luma samples, before they are turned
   std::vector<std::uint8_t> extradata;    // parameter sets: HEVCDecoderConfigurationRecord, or Annex B, or empty
   Rational time_base, frame_rate, sample_aspect_ratio;

@@ -118,6 +118,15 @@ inline std::span<const std::uint8_t> side_data(const AVPacket& packet, AVPacketS
   return data ? std::span<const std::uint8_t>(data, static_cast<std::size_t>(size)) : std::span<const std::uint8_t>();
 }
 
+// libavcodec stores what a stream says, even a number that the enumeration does not have and that may not be read as
+// one.
+inline AVChromaLocation known_location(const AVChromaLocation& stored) {
+  std::uint32_t number;
+  static_assert(sizeof(number) == sizeof(stored));
+  std::memcpy(&number, &stored, sizeof(number));
+  return number < AVCHROMA_LOC_NB ? static_cast<AVChromaLocation>(number) : AVCHROMA_LOC_UNSPECIFIED;
+}
+
 // Of a type that the packet does not have yet.
 inline void set_side_data(AVPacket& packet, AVPacketSideDataType type, std::span<const std::uint8_t> bytes) {
 #if LIBAVCODEC_VERSION_MAJOR >= 59

@@ -54,7 +54,6 @@ class VideoReader {
   bool decode_in_order(VideoPicture& picture);
   void feed();
   bool give(std::shared_ptr<const codec::CodecPicture> codec, VideoPicture& picture);
-  [[noreturn]] void rethrow_named() const;
 
   media::Demuxer demuxer_;
   ReaderOptions options_;

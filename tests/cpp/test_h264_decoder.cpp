@@ -321,7 +321,8 @@ TEST_CASE("whatever is thrown ends the decoder, and comes again") {
       }
       decoder.flush();
       take();
-      CHECK(given == 2);
+      const std::size_t whole = where == Where::kHeader ? 1 : 2;  // the picture at work is lost
+      CHECK(given == whole);
       REQUIRE(!error.empty());
       for (int again = 0; again < 3; ++again) {
         const std::string before = std::exchange(error, "");
@@ -330,7 +331,7 @@ TEST_CASE("whatever is thrown ends the decoder, and comes again") {
         take();
         CHECK(error == before);
       }
-      CHECK(given == 2);
+      CHECK(given == whole);
     }
   }
 }

@@ -23,7 +23,7 @@ from support.hevc.slice_header import CRA
 VPS, SPS, PPS = 32, 33, 34
 
 # How the NAL target frames a seed: flags, then the detail pattern.
-FRAMINGS = [(0, 0xFF), (1, 0xAA), (2, 0xFF), (5, 0x0F), (9, 0xFF), (2 | 4, 0x55), (1 | 16, 0), (8, 0xCC)]
+FRAMINGS = [(0, 0xFF), (1, 0xAA), (2, 0xFF), (5, 0x0F), (33, 0xFF), (2 | 4, 0x55), (1 | 16, 0), (32, 0xCC)]
 # How the file target reads a seed.
 FLAGS = [0, 4, 1, 2, 8 | 1, 36]
 
@@ -70,7 +70,14 @@ def handmade() -> dict[str, bytes]:
     small.set_sps(Sps(width=24, height=16, log2_ctb=5, temporal_mvp=False))
     small.noise(0)
     small.inter(1, 0)
-    return {"sequences": small.bytes()}
+    streams = {"sequences": small.bytes()}
+    for n, sps in enumerate((Sps(width=16, height=16), Sps(width=16, height=16, log2_ctb=5, temporal_mvp=False))):
+        tiny = Sequence(sps, seed=n)
+        tiny.noise(0)
+        tiny.inter(2, 0)
+        tiny.inter(1, 0, 2)
+        streams[f"tiny_{n}"] = tiny.bytes()
+    return streams
 
 
 def small_clips(all_tools: bool) -> list[Clip]:
@@ -104,9 +111,10 @@ def h264_streams() -> dict[str, bytes]:
     streams = {}
     for n, params in enumerate(X264):
         for fmt in ("yuv420p", "yuv444p") if n < 2 else ("yuv420p",):
-            command = ["-v", "error", "-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=0.6", "-pix_fmt", fmt]
-            command += ["-c:v", "libx264", "-x264-params", f"threads=1:{params}", "-f", "h264", "-"]
-            streams[f"x264_{n}_{fmt}"], _ = ffmpeg.run(command)
+            for size, seconds in (("64x48", 0.6), ("16x32", 0.3)):
+                command = ["-v", "error", "-f", "lavfi", "-i", f"testsrc2=s={size}:r=10:d={seconds}", "-pix_fmt", fmt]
+                command += ["-c:v", "libx264", "-x264-params", f"threads=1:{params}", "-f", "h264", "-"]
+                streams[f"x264_{n}_{fmt}_{size}"], _ = ffmpeg.run(command)
     return streams
 
 
