@@ -13,8 +13,7 @@ void PictureTask::parse() {
   CodecPicture& out = *picture();
   out.buffers = pools_.pictures->take(*out.format);
   if (out.detail.has_residual()) out.residual = pools_.residuals->take(*out.format, out.detail.form);
-  SliceDataParser parser(*sets_->sps, *sets_->pps, sets_->tiles, *out.buffers, out.residual.get(),
-                         out.detail.bits);
+  SliceDataParser parser(*sets_->sps, *sets_->pps, sets_->tiles, *out.buffers, out.residual.get(), out.detail.bits);
   units_.resize(segments_.size());
   for (std::size_t i = 0; i < segments_.size(); ++i) {
     SliceSegment& segment = segments_[i];
