@@ -17,7 +17,7 @@ class Clip:
     frames: int = 7
     pixel_format: str = "yuv420p"
     suffix: str = "h264"
-    scene: dict[str, Any] = field(default_factory=dict)
+    scene: dict[str, Any] = field(default_factory=dict, hash=False)
     lossless: bool = False
 
     @property
@@ -92,9 +92,9 @@ GRID = [
     Clip("high10", f"{B2}", pixel_format="yuv420p10le", frames=5),
     Clip("high10_cavlc", f"cabac=0:{B2}", pixel_format="yuv420p10le", frames=5),
     Clip("gray", f"{B2}", pixel_format="gray", frames=5),
-    Clip("lossless", f"qp=0:bframes=2:{ALL}", frames=4, lossless=True),
-    Clip("lossless_cavlc", f"qp=0:cabac=0:bframes=2:{ALL}", frames=4, lossless=True),
-    Clip("lossless_444", f"qp=0:bframes=1:{ALL}", pixel_format="yuv444p", frames=4, lossless=True),
+    Clip("lossless", f"qp=0:weightp=0:bframes=2:{ALL}", frames=4, lossless=True),
+    Clip("lossless_cavlc", f"qp=0:weightp=0:cabac=0:bframes=2:{ALL}", frames=4, lossless=True),
+    Clip("lossless_444", f"qp=0:weightp=0:bframes=1:{ALL}", pixel_format="yuv444p", frames=4, lossless=True),
     Clip("slices", f"slices=4:{B2}"),
     Clip("slice_per_row", f"slice-max-mbs=7:cabac=0:{B2}"),
     Clip("scaling_jvt", f"cqm=jvt:{B2}"),

@@ -1,14 +1,14 @@
 """The reconstruction oracle over the displayed pictures of an H.264 stream: frames, field pairs and MBAFF frames."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from support.h264.reconstruction import EQUAL, fractional_planes, implicit_weights, interpolate, weighted
+from support.h264.reconstruction import EQUAL, Samples, fractional_planes, implicit_weights, interpolate, weighted
 
 Picture = Any  # ove_codec's Picture
 Luma = NDArray[np.integer]
@@ -65,6 +65,33 @@ def slice_numbers(picture: Picture, mbaff: bool) -> NDArray[np.int64]:
     return np.asarray(np.repeat(number[row_of], 4, axis=1))
 
 
+class Part:
+    """The inter blocks of a picture that belong to its frame, or to one of its fields; positions are those in it."""
+
+    def __init__(self, picture: Picture, field: int) -> None:
+        self.field = field
+        self.rows, self.columns = np.nonzero((picture.pred > 0) & (picture.field == field))
+        self.used = (picture.pred[self.rows, self.columns][:, None] & [1, 2]) > 0
+        self.mv = picture.mv[self.rows, self.columns].astype(np.int64)
+        self.ref_poc = picture.ref_poc[self.rows, self.columns]
+        self.x, self.y = 4 * self.columns, 4 * self.rows
+        if field:  # rows of blocks of both fields lie in turn
+            self.y = 4 * (self.rows // 2)
+            assert not (self.mv[:, :, 1] & 1).any(), "vertical vectors of fields are even in units of frames"
+            self.mv[:, :, 1] >>= 1
+
+    def blocks_of(self, frame: NDArray[np.integer]) -> Samples:
+        """The samples (n, 4, 4) of the blocks in a plane of the frame."""
+        plane = samples_of(frame, self.field)
+        rows = self.y[:, None, None] + np.arange(4)[:, None]
+        return np.asarray(plane[rows, self.x[:, None, None] + np.arange(4)].astype(np.int32))
+
+
+def samples_of(frame: Luma, field: int) -> Luma:
+    """A frame, or one of its fields, as a view."""
+    return frame[field - 1 :: 2] if field else frame
+
+
 class Oracle:
     """The luma of a stream's pictures in display order, and predictions from it."""
 
@@ -72,14 +99,11 @@ class Oracle:
         self.pictures, self.luma, self.known = pictures, luma, known
         self._planes: dict[Place, NDArray[np.int32]] = {}
 
-    def samples(self, place: Place) -> Luma:
-        """The luma of a frame or field, as a view."""
-        number, field = place
-        return self.luma[number][field - 1 :: 2] if field else self.luma[number]
-
     def planes(self, place: Place) -> NDArray[np.int32]:
         if place not in self._planes:
-            self._planes[place] = fractional_planes(self.samples(place), self.pictures[place[0]].bit_depth)
+            self._planes[place] = fractional_planes(
+                samples_of(self.luma[place[0]], place[1]), self.pictures[place[0]].bit_depth
+            )
         return self._planes[place]
 
     def assert_reconstructs(self, implicit: bool = False) -> int:
@@ -88,72 +112,60 @@ class Oracle:
         for n, picture in enumerate(self.pictures):
             assert self.luma[n].shape == picture.residual.shape == (picture.coded_height, picture.coded_width)
             for field in range(3):
-                at = np.argwhere((picture.pred > 0) & (picture.field == field))
-                wrong = at[self._wrong(n, field, at, implicit)]
-                blocks += len(at)
-                if len(wrong):
-                    y, x = wrong[0]
+                part = Part(picture, field)
+                luma, residual = part.blocks_of(self.luma[n]), part.blocks_of(picture.residual)
+                right = np.zeros(len(part.rows), bool)
+                for prediction in self._predictions(n, part, implicit):
+                    expected = np.clip(prediction + residual, 0, (1 << picture.bit_depth) - 1)
+                    right |= (expected == luma).all(axis=(1, 2))
+                blocks += len(right)
+                if not right.all():
+                    first = np.argmin(right)
+                    y, x = part.rows[first], part.columns[first]
                     pocs = picture.ref_poc[y, x].tolist()
                     motion = f"pred {picture.pred[y, x]}, mv {picture.mv[y, x].tolist()}, POC {pocs}"
                     raise AssertionError(
-                        f"POC {picture.poc}: {len(wrong)} of {len(at)} inter blocks of kind {field} differ, "
+                        f"POC {picture.poc}: {(~right).sum()} of {len(right)} inter blocks of kind {field} differ, "
                         f"first at block ({x}, {y}): {motion}"
                     )
         return blocks
 
-    def _wrong(self, n: int, field: int, at: NDArray[np.int64], implicit: bool) -> NDArray[np.bool_]:
-        """Which of the blocks `at` (n, 2) of kind `field` are not what they should be."""
+    def differences(self, n: int, implicit: bool = False) -> Iterator[tuple[Samples, Samples]]:
+        """Of all inter blocks of picture n: the luma less the prediction, and the residual (n, 4, 4)."""
+        for field in range(3):
+            part = Part(self.pictures[n], field)
+            (prediction,) = self._predictions(n, part, implicit)
+            yield part.blocks_of(self.luma[n]) - prediction, part.blocks_of(self.pictures[n].residual)
+
+    def _predictions(self, n: int, part: "Part", implicit: bool) -> Iterator[Samples]:
+        """The predictions (n, 4, 4) that blocks may have: several where a picture is in a list more than once."""
         picture = self.pictures[n]
-        rows, columns = at.T
-        used = (picture.pred[rows, columns][:, None] & [1, 2]) > 0
-        mv = picture.mv[rows, columns].astype(np.int64)
-        x, y = 4 * columns, 4 * rows
-        if field:  # blocks of both fields lie in turn
-            y = 4 * (rows // 2)
-            assert not (mv[:, :, 1] & 1).any(), "vertical vectors of fields are even in units of frames"
-            mv[:, :, 1] >>= 1
-        pocs = picture.ref_poc[rows, columns]
-        samples = np.zeros((2, len(at), 4, 4), np.int32)
+        samples = np.zeros((2, len(part.rows), 4, 4), np.int32)
         for side in (0, 1):
-            for poc in np.unique(pocs[used[:, side], side]):
-                chosen = np.flatnonzero(used[:, side] & (pocs[:, side] == poc))
-                planes = self.planes(self._place(n, field, int(poc)))
-                samples[side, chosen] = interpolate(planes, x[chosen], y[chosen], mv[chosen, side])
-        inside = [y[:, None, None] + np.arange(4)[:, None], x[:, None, None] + np.arange(4)]
-        luma = self.samples((n, field))[tuple(inside)]
-        residual = (picture.residual[field - 1 :: 2] if field else picture.residual)[tuple(inside)].astype(np.int32)
-        wrong = np.ones(len(at), bool)
-        for weights in self._weights(n, field, rows, columns, used, implicit):
-            prediction = weighted(samples, used, weights, picture.bit_depth)
-            expected = np.clip(prediction + residual, 0, (1 << picture.bit_depth) - 1)
-            wrong &= (expected != luma).any(axis=(1, 2))
-        return wrong
+            for poc in np.unique(part.ref_poc[part.used[:, side], side]):
+                chosen = np.flatnonzero(part.used[:, side] & (part.ref_poc[:, side] == poc))
+                planes = self.planes(self._place(n, part.field, int(poc)))
+                samples[side, chosen] = interpolate(planes, part.x[chosen], part.y[chosen], part.mv[chosen, side])
+        for weights in self._weights(n, part, implicit):
+            yield weighted(samples, part.used, weights, picture.bit_depth)
 
     def _place(self, n: int, field: int, poc: int) -> Place:
         known = self.known[n]
         return known.field_references[poc] if field else (known.references[poc], FRAME)
 
-    def _weights(
-        self,
-        n: int,
-        field: int,
-        rows: NDArray[np.int64],
-        columns: NDArray[np.int64],
-        used: NDArray[np.bool_],
-        implicit: bool,
-    ) -> list[NDArray[np.int32]]:
-        """The weights (n, 2, 3) that blocks may have: several where a picture stands in a list more than once."""
+    def _weights(self, n: int, part: "Part", implicit: bool) -> list[NDArray[np.int32]]:
+        """The weights (n, 2, 3) that blocks may have."""
         picture, known = self.pictures[n], self.known[n]
-        pocs = picture.ref_poc[rows, columns]
-        number = slice_numbers(picture, known.mbaff)[rows, columns]
-        weights = np.empty((len(rows), 2, 3), np.int32)
+        field, used, pocs = part.field, part.used, part.ref_poc
+        number = slice_numbers(picture, known.mbaff)[part.rows, part.columns]
+        weights = np.empty((len(pocs), 2, 3), np.int32)
         weights[:] = EQUAL
         # By side and how often the picture stands in the list before: blocks, and their weight
         again: list[dict[int, list[tuple[NDArray[np.bool_], Any]]]] = [{0: []}, {0: []}]
         for i, info in enumerate(picture.slices):
             inside = number == i
             if info.weights is None and implicit and info.type == "B":
-                long_term = np.zeros(len(rows), bool)
+                long_term = np.zeros(len(pocs), bool)
                 for side in (0, 1):
                     for poc, is_long in zip(info.ref_poc[side], info.is_long_term[side], strict=True):
                         long_term |= is_long & (self._of_entry(n, field, poc, pocs[:, side]))
