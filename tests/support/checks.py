@@ -123,7 +123,7 @@ def assert_arrays(picture: Picture) -> None:
         unused = picture.pred >> side & 1 == 0
         assert not picture.mv[unused, side].any()
         assert not picture.ref_poc[unused, side].any()
-        used = picture.ref_poc[~unused, side]
+        used = picture.ref_poc[~unused & (picture.field == 0), side]  # fields have order counts of their own
         assert set(np.unique(used)) <= {poc for info in picture.slices for poc in info.ref_poc[side : side + 1][0]}
     if picture.type == "I":
         assert not picture.pred.any()

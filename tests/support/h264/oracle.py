@@ -22,7 +22,7 @@ class Known:
 
     field_pocs: tuple[int, int]  # of the top and bottom field
     references: Mapping[int, int]  # POC of frames -> number of the picture
-    field_references: Mapping[int, Place]  # POC of fields
+    field_references: Mapping[Place, Place]  # field of a block and POC of a field
     mbaff: bool = True  # what is shown as a pair of fields was coded as a frame
 
 
@@ -36,10 +36,11 @@ def places_by_poc(
     known = []
     for picture, number in zip(pictures, numbers, strict=True):
         frames = {other.poc: i for i, (other, n) in enumerate(zip(pictures, numbers, strict=True)) if n == number}
-        fields: dict[int, Place] = {}
+        fields: dict[Place, Place] = {}
         for poc, i in frames.items():
             top = poc - min(bottom_delta, 0)
-            fields |= {top: (i, 1), top + bottom_delta: (i, 2)} if bottom_delta else {}
+            for own in (1, 2) if bottom_delta else ():
+                fields |= {(own, top): (i, 1), (own, top + bottom_delta): (i, 2)}
         top = picture.poc - min(bottom_delta, 0)
         known.append(Known((top, top + bottom_delta), frames, fields))
     return known
@@ -151,7 +152,7 @@ class Oracle:
 
     def _place(self, n: int, field: int, poc: int) -> Place:
         known = self.known[n]
-        return known.field_references[poc] if field else (known.references[poc], FRAME)
+        return known.field_references[field, poc] if field else (known.references[poc], FRAME)
 
     def _weights(self, n: int, part: "Part", implicit: bool) -> list[NDArray[np.int32]]:
         """The weights (n, 2, 3) that blocks may have."""
@@ -191,4 +192,6 @@ class Oracle:
         if not field or not known.mbaff:
             return pocs == poc
         frame = known.references[poc]
-        return np.isin(pocs, [p for p, place in known.field_references.items() if place[0] == frame])
+        return np.isin(
+            pocs, [p for (own, p), place in known.field_references.items() if own == field and place[0] == frame]
+        )
