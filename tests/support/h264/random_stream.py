@@ -132,12 +132,23 @@ def added(one: Vector, other: Vector) -> Vector:
 
 
 class RandomStream:
-    """The stream of a seed: `data`, and the `frames` in decoding order."""
+    """The stream of a seed: `data`, and the `frames` in decoding order.
+
+    `long_pairs`: both fields of a pair may make themselves long-term references, which libavcodec keeps of the second
+    field alone.
+    """
 
     def __init__(
-        self, seed: int, interlaced: bool, poc_type: int = 0, chroma_format_idc: int = 1, frames: int = 14
+        self,
+        seed: int,
+        interlaced: bool,
+        poc_type: int = 0,
+        chroma_format_idc: int = 1,
+        long_pairs: bool = False,
+        frames: int = 14,
     ) -> None:
         self.rng = rng = np.random.default_rng(seed)
+        self.long_pairs = long_pairs
         self.sps = Sps(
             width_in_mbs=3,
             height_in_mbs=4,
@@ -162,7 +173,7 @@ class RandomStream:
         self.order = OrderWriter(self.sps)
         self.frames: list[Expected] = []
         self.prev_ref_frame_num = self.epoch = self.base = 0
-        self.data = self.sps.nal() + self.pps.nal()
+        self.data = self.primary_data = self.sps.nal() + self.pps.nal()  # with and without redundant pictures
         while len(self.frames) < frames:
             self._group()
 
@@ -204,7 +215,8 @@ class RandomStream:
         expected = Expected(stored, self.epoch, (4 * sps.height_in_mbs, 4 * sps.width_in_mbs), pocs)
         expected.mbaff = sps.mbaff and not fields
         self.frames.append(expected)
-        index = self.pick(0, sps.max_num_ref_frames - 1) if ref and not resets and self.maybe(0.25) else None
+        may_be_long = ref and not resets and (self.long_pairs or not fields)
+        index = self.pick(0, sps.max_num_ref_frames - 1) if may_be_long and self.maybe(0.25) else None
         for structure in (first, 3 - first) if fields else (FRAME,):
             second = fields and structure != first
             header = SliceHeader(
@@ -343,6 +355,10 @@ class RandomStream:
         """One slice for every macroblock or pair, and perhaps the same once more as a redundant picture."""
         sps = self.sps
         pairs = expected.mbaff
+        for entry in (
+            entry for entries in lists for entry in entries if entry.structure == FRAME and entry.stored.exists
+        ):
+            expected.references.setdefault(entry.poc, entry.stored)
         rows = sps.height_in_mbs // (2 if pairs or header.structure != FRAME else 1)
         primary, redundant = b"", b""
         for first_mb in range(rows * sps.width_in_mbs):
@@ -376,6 +392,7 @@ class RandomStream:
                 out.trailing()
                 redundant += nal_unit(part.nal_type, part.ref_idc, out.to_bytes())
         self.data += primary + redundant
+        self.primary_data += primary
 
     def _write(self, writer: MacroblockWriter, macroblocks: list[Macroblock], field_pair: bool | None) -> None:
         """The slice data (7.3.4) of a macroblock, or of a pair of an MBAFF frame."""
