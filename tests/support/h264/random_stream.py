@@ -134,8 +134,9 @@ def added(one: Vector, other: Vector) -> Vector:
 class RandomStream:
     """The stream of a seed: `data`, and the `frames` in decoding order.
 
-    `long_pairs`: both fields of a pair may make themselves long-term references, which libavcodec keeps of the second
-    field alone.
+    `for_libavcodec` leaves out what libavcodec decodes wrongly: both fields of a pair that make themselves long-term
+    references, of which it keeps the second alone, and B pictures that refer to a picture with operation 5, whose order
+    counts it does not reset.
     """
 
     def __init__(
@@ -144,11 +145,11 @@ class RandomStream:
         interlaced: bool,
         poc_type: int = 0,
         chroma_format_idc: int = 1,
-        long_pairs: bool = False,
+        for_libavcodec: bool = True,
         frames: int = 14,
     ) -> None:
         self.rng = rng = np.random.default_rng(seed)
-        self.long_pairs = long_pairs
+        self.for_libavcodec = for_libavcodec
         self.sps = Sps(
             width_in_mbs=3,
             height_in_mbs=4,
@@ -188,11 +189,14 @@ class RandomStream:
         """A picture, and up to two that are shown before it."""
         start = not self.frames or self.maybe(0.08)
         if start:
+            self.after_reset = False
             self.epoch += 1
             self.base = 0
             self._frame(0, idr=True)
-        before = 0 if self.sps.poc_type == 2 or self.sps.gaps_allowed else self.pick(0, 2)
+        only_p = self.sps.poc_type == 2 or self.sps.gaps_allowed or (self.after_reset and self.for_libavcodec)
+        before = 0 if only_p else self.pick(0, 2)
         resets = not start and before == 0 and self.maybe(0.2)
+        self.after_reset |= resets
         last = self.base + 2 * (before + 1)
         self._frame(last, resets=resets)
         for i in map(int, self.rng.permutation(before)):
@@ -215,7 +219,7 @@ class RandomStream:
         expected = Expected(stored, self.epoch, (4 * sps.height_in_mbs, 4 * sps.width_in_mbs), pocs)
         expected.mbaff = sps.mbaff and not fields
         self.frames.append(expected)
-        may_be_long = ref and not resets and (self.long_pairs or not fields)
+        may_be_long = ref and not resets and not (fields and self.for_libavcodec)
         index = self.pick(0, sps.max_num_ref_frames - 1) if may_be_long and self.maybe(0.25) else None
         for structure in (first, 3 - first) if fields else (FRAME,):
             second = fields and structure != first
