@@ -135,8 +135,8 @@ class RandomStream:
     """The stream of a seed: `data`, and the `frames` in decoding order.
 
     `for_libavcodec` leaves out what libavcodec decodes wrongly: both fields of a pair that make themselves long-term
-    references, of which it keeps the second alone, and B pictures that refer to a picture with operation 5, whose order
-    counts it does not reset.
+    references, of which it keeps the second alone; B pictures behind one with operation 5, whose order counts it does
+    not reset; and frames while a single field is a reference, which it takes for the whole frame.
     """
 
     def __init__(
@@ -212,7 +212,8 @@ class RandomStream:
         elif sps.gaps_allowed and self.maybe(0.2):
             frame_num = self._gap(frame_num, self.pick(1, 3))
         stored = Stored(len(self.frames), frame_num)
-        fields = sps.interlaced and self.maybe(0.6)
+        single = any(len(s.marks) == 1 for s in dpb.frames)
+        fields = sps.interlaced and (self.maybe(0.6) or (single and self.for_libavcodec))
         first = self.pick(TOP, BOTTOM) if sps.interlaced else TOP
         wanted = {first: poc, 3 - first: poc + sps.interlaced}
         pocs = self.order.possible(wanted, frame_num, ref, idr)
