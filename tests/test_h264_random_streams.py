@@ -77,6 +77,7 @@ def test_what_was_written_is_found(case: Case) -> None:
     pictures: list[Any] = list(ove_codec.open(made.data, threads=1))
     for picture, frame in zip(pictures, in_display_order(made), strict=True):
         checks.assert_arrays(picture)
+        assert picture.bits.sum() == frame.slice_data_bits
         for name in ("field", "pred", "mv", "ref_poc"):
             np.testing.assert_array_equal(getattr(picture, name), getattr(frame, name), err_msg=f"{picture.poc} {name}")
 

@@ -3,6 +3,7 @@
 Every corruption is read in another process, under a cap on memory and on time.
 """
 
+import functools
 import json
 import re
 import subprocess
@@ -156,6 +157,17 @@ def joined(folder: Path) -> bytes:
     return encoded(folder, "cavlc_p", "h264", h264.GRID) + encoded(folder, "tff", "h264", h264.GRID)
 
 
+ENCODED_H264 = [
+    *[f"{name}.h264" for name in ("baseline", "direct_temporal_cabac", "slice_per_row", "i444_cavlc", "tff_slices")],
+    *["tff_temporal_cavlc.h264", "weightp_b.mp4", "tff.mp4", "open_gop.ts"],
+]
+
+
+def encoded_h264(folder: Path, name: str) -> bytes:
+    stem, suffix = name.split(".")
+    return encoded(folder, stem, suffix, h264.GRID)
+
+
 # How each is made, and how many pictures it has.
 STREAMS: dict[str, tuple[Callable[[Path], bytes], int]] = {
     "handmade.hevc": (lambda folder: handmade(), 5),  # the CRA picture discards one that waits (C.5.2.2)
@@ -166,20 +178,7 @@ STREAMS: dict[str, tuple[Callable[[Path], bytes], int]] = {
     "clip.mp4": (lambda folder: encoded(folder, "mp4", "mp4"), 6),
     "clip.mkv": (lambda folder: encoded(folder, "mkv_open_gop", "mkv"), 6),
     "clip.ts": (lambda folder: encoded(folder, "ts", "ts"), 6),
-    **{
-        f"{name}.{suffix}": (lambda folder, n=name, s=suffix: encoded(folder, n, s, h264.GRID), 6)
-        for name, suffix in {
-            "baseline": "h264",
-            "direct_temporal_cabac": "h264",
-            "slice_per_row": "h264",
-            "i444_cavlc": "h264",
-            "tff_temporal_cavlc": "h264",
-            "tff_slices": "h264",
-            "weightp_b": "mp4",
-            "tff": "mp4",
-            "open_gop": "ts",
-        }.items()
-    },
+    **{name: (functools.partial(encoded_h264, name=name), 6) for name in ENCODED_H264},
     "joined.h264": (joined, 12),
 }
 

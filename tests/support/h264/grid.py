@@ -43,7 +43,7 @@ class Clip:
         path = folder / f"x264_{self.name}.{self.suffix}"
         if path.exists():
             return path
-        options = ("-pix_fmt", self.pixel_format)
+        options: tuple[str, ...] = ("-pix_fmt", self.pixel_format)
         if self.interlaced:
             bottom_first = self.bottom_delta < 0
             raw = scenes.interlaced_scene(self.size, self.frames, self.pixel_format, bottom_first=bottom_first)

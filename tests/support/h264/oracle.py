@@ -51,6 +51,7 @@ def slice_numbers(picture: Picture, mbaff: bool) -> NDArray[np.int64]:
     rows, columns = picture.bits.shape
     row, column = (grid.ravel() for grid in np.indices((rows, columns)))
     pair = picture.structure == "field pair" and not mbaff
+    key: tuple[Any, ...]
     if picture.structure == "frame":
         key = (column, row)
     elif mbaff:

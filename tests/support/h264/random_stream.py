@@ -51,6 +51,7 @@ class Expected:
         self.mbaff = False
         self.pred, self.field = np.zeros(shape, int), np.zeros(shape, int)
         self.mv, self.ref_poc = np.zeros((*shape, 2, 2), int), np.zeros((*shape, 2), int)
+        self.slice_data_bits = 0
         self.coded: list[tuple[int, int]] = []  # (structure or 3 for MBAFF, POC) of its coded pictures
         self.references: dict[int, Stored] = {}  # frames by POC
         self.field_references: dict[tuple[int, int], tuple[Stored, int]] = {}  # by field of the block, and POC
@@ -62,7 +63,7 @@ class Expected:
         rows = 4 * y + np.arange(4)
         if structure != FRAME:
             rows = 2 * rows + structure - 1
-        return np.ix_(rows, 4 * x + np.arange(4))
+        return rows[:, None], 4 * x + np.arange(4)[None]
 
     def add(self, structure: int, x: int, y: int, mb: Macroblock, lists: list[list[Reference]]) -> None:
         """Enters a macroblock. Its vectors are those of `mb`, in units of its frame or field."""
@@ -378,6 +379,7 @@ class RandomStream:
             y, x = divmod(first_mb, sps.width_in_mbs)
             out = BitWriter()
             part.write(out, sps, self.pps)
+            expected.slice_data_bits -= out.length
             writer = MacroblockWriter(out, sps, part.slice_type, part.num_ref_idx)
             if pairs:
                 self._pair(writer, x, y, expected, known)
@@ -386,6 +388,7 @@ class RandomStream:
                 self._write(writer, [mb], None)
                 predict(mb)
                 expected.add(header.structure, x, y, mb, known)
+            expected.slice_data_bits += out.length
             out.trailing()
             primary += nal_unit(part.nal_type, part.ref_idc, out.to_bytes())
             if self.pps.redundant_pic_cnt_present:

@@ -87,4 +87,4 @@ def weighted(samples: Samples, used: NDArray[np.bool_], weights: NDArray[np.int3
     alone = ((single * one_factor + (1 << one_log2 >> 1)) >> one_log2) + one_offset
     total = samples[0] * factor[:, 0] + samples[1] * factor[:, 1] + (1 << log2[:, 0])
     pair = (total >> (log2[:, 0] + 1)) + ((offset[:, 0] + offset[:, 1] + 1) >> 1)
-    return np.clip(np.where(used.all(axis=1)[:, None, None], pair, alone), 0, (1 << depth) - 1)
+    return np.clip(np.where(np.asarray(used.all(axis=1))[:, None, None], pair, alone), 0, (1 << depth) - 1)
