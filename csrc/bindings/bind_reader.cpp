@@ -265,8 +265,9 @@ void bind_picture(py::module_& m) {
           "Whether it is an IRAP picture (IDR, BLA or CRA).")
       .def_property_readonly(
           "structure", [](const Picture& p) { return structure_name(p.codec().structure); },
-          "'frame'; 'mbaff', a frame whose macroblock pairs may be fields; 'field pair', a frame that is shown of two\n"
-          "fields; 'top' or 'bottom', a field as it is stored.")
+          "'frame'; 'field pair', an interlaced frame as it is shown, coded as two fields or as MBAFF. Pictures as "
+          "they\n"
+          "are stored also are 'mbaff', a frame whose macroblock pairs may be fields, 'top' or 'bottom', a field.")
       .def_property_readonly("temporal_id", [](const Picture& p) { return p.codec().temporal_id; })
       .def_property_readonly(
           "width", [](const Picture& p) { return p.codec().format->window.width; },
@@ -297,24 +298,31 @@ void bind_picture(py::module_& m) {
       .def_property_readonly("pred", &Picture::pred, "(h4, w4) uint8: 0 intra, 1 list 0, 2 list 1, 3 both.")
       .def_property_readonly(
           "mv", &Picture::mv,
-          "(h4, w4, 2, 2) int16: [list, (x, y)] in quarter luma samples, 0 where the list is unused\n"
-          "(H.265 8.5.3.2).")
-      .def_property_readonly("ref_poc", &Picture::ref_poc,
-                             "(h4, w4, 2) int32: POC of the referenced picture by list, 0 where the list is unused.")
+          "(h4, w4, 2, 2) int16: [list, (x, y)] in quarter luma samples of the frame, 0 where the list is unused\n"
+          "(H.265 8.5.3.2, H.264 8.4.1). Where `field` is not 0, the vertical part is twice that of the stream.")
+      .def_property_readonly(
+          "ref_poc", &Picture::ref_poc,
+          "(h4, w4, 2) int32: POC of the referenced picture by list, of a field where `field` is not 0; 0 where\n"
+          "the list is unused.")
       .def_property_readonly(
           "residual", &Picture::residual,
           "(H, W) int16: what is added to the luma prediction, before clipping and loop filters, at\n"
-          "the stream's bit depth (H.265 8.6.2). RuntimeError if it was not decoded.")
+          "the stream's bit depth (H.265 8.6.2, H.264 8.5). RuntimeError if it was not decoded.")
       .def_property_readonly("qp", &Picture::qp, "(h4, w4) int8: luma quantisation parameter QpY (8.6.1).")
-      .def_property_readonly("cu_size", &Picture::cu_size, "(h4, w4) uint8: side of the coding block in luma samples.")
+      .def_property_readonly(
+          "cu_size", &Picture::cu_size,
+          "(h4, w4) uint8: side of the coding block in luma samples (H.265); of the smallest partition of the\n"
+          "macroblock, 16, 8 or 4 (H.264).")
       .def_property_readonly("skip", &Picture::skip,
                              "(h4, w4) bool: cu_skip_flag (H.265), a macroblock of type P_Skip or B_Skip (H.264).")
-      .def_property_readonly("field", &Picture::field,
-                             "(h4, w4) uint8: 0 a block of a frame, 1 of the top field, 2 of the bottom field.")
+      .def_property_readonly(
+          "field", &Picture::field,
+          "(h4, w4) uint8: 0 a block of a frame, 1 of the top field, 2 of the bottom field. Rows of blocks of\n"
+          "both fields lie in turn; a block of a field covers every other row of samples.")
       .def_property_readonly(
           "bits", &Picture::bits,
-          "(CTB rows, CTB columns) int32: bits of slice data that each CTU took from the arithmetic\n"
-          "decoder, alignment included with the CTU before it.");
+          "(CTB rows, CTB columns) int32: bits of slice data that each CTU, or macroblock of H.264, took from the\n"
+          "entropy decoder, alignment included with the one before it.");
 }
 
 }  // namespace

@@ -138,6 +138,7 @@ void SyntaxDecoder::decode_slice(const NalUnit& unit, NalHeader nal, const codec
 // 7.4.1.2.4, 3.30: whether a picture that begins is the second field of the one at work.
 bool SyntaxDecoder::is_second_field(const SliceHeader& header) const {
   if (!task_ || !header.is_field() || header.nal.is_idr() || first_field_ || !source_->follows()) return false;
+  if (header.resets_order()) return false;  // such a field is never the second of a complementary pair
   const SliceHeader& first = task_->header();
   const int frame_num = first.resets_order() ? 0 : first.frame_num;
   return first.is_field() && first.structure != header.structure && header.frame_num == frame_num &&
