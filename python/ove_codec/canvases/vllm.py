@@ -33,7 +33,7 @@ def register() -> None:
         return
     seen: dict[str, int] = {}
     host._load_ov2_processor = _loading(load, _recorded(host, seen))
-    processor = getattr(host, "LlavaOnevision2MultiModalProcessor", None)
+    processor: Any = getattr(host, "LlavaOnevision2MultiModalProcessor", None)
     if hasattr(processor, "_rename_codec_outputs_to_video"):  # other versions count in another way
         processor._rename_codec_outputs_to_video = _counted(processor._rename_codec_outputs_to_video, seen)
 
