@@ -241,6 +241,15 @@ def test_vllm_reads_videos_by_ove_codec(host: Any, clip: Path, tmp_path: Path, m
     assert dict.fromkeys(paths, 25.0) == host._CODEC_FPS_CACHE
 
 
+def test_other_versions_of_vllm_are_read_as_far_as_they_are_known(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OVE_CODEC_VLLM", "1")
+    monkeypatch.delattr(_MultiModalProcessor, "_rename_codec_outputs_to_video")
+    vllm.register()
+    assert host._load_ov2_processor("rows").helper is host.helper and hasattr(host.helper, "process_codec_video")
+    monkeypatch.delattr(host, "_load_ov2_processor")
+    vllm.register()
+
+
 def test_without_vllm_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OVE_CODEC_VLLM", "1")
     monkeypatch.setitem(sys.modules, "vllm", None)

@@ -33,8 +33,8 @@ def register() -> None:
         return
     seen: dict[str, int] = {}
     host._load_ov2_processor = _loading(load, _recorded(host, seen))
-    processor = getattr(host, "LlavaOnevision2MultiModalProcessor", None)
-    if processor is not None:
+    processor: Any = getattr(host, "LlavaOnevision2MultiModalProcessor", None)
+    if hasattr(processor, "_rename_codec_outputs_to_video"):  # other versions count in another way
         processor._rename_codec_outputs_to_video = _counted(processor._rename_codec_outputs_to_video, seen)
 
 
@@ -76,8 +76,8 @@ def _counted(rename: Callable[..., Any], seen: dict[str, int]) -> Callable[..., 
 
     @functools.wraps(rename)
     def renamed(self: Any, data: dict[str, Any], paths: list[str], hf_processor: Any) -> dict[str, Any]:
-        rows = len(data["image_grid_thw"])
         out: dict[str, Any] = rename(self, data, paths, hf_processor)
+        rows = len(out["video_grid_thw"])
         counts = [1] * len(paths) if rows == len(paths) else [seen.get(path, 0) for path in paths]
         if len(paths) > 1 and sum(counts) == rows:
             out["video_num_frames"] = out["video_num_frames"].new_tensor(counts)
