@@ -132,3 +132,14 @@ def test_oracle_notices_a_quarter_sample(decoded: Decoded) -> None:
     moved.mv = moved.mv + np.array([1, 0], np.int16) * (moved.pred[:, :, None, None] > 0)
     with pytest.raises(AssertionError, match=f"POC {moved.poc}: .* inter blocks .* differ"):
         replace(decoded, pictures=pictures).oracle().assert_reconstructs(decoded.clip.implicit)
+
+
+def test_cavlc_444_intra_profile(stream_folder: Path) -> None:
+    """The syntax of profile 44 is that of profile 244, under which libx264 writes it."""
+    clip = Clip("intra_444", "cabac=0:8x8dct=1:keyint=1:crf=16", pixel_format="yuv444p", frames=3)
+    data = clip.encode(stream_folder).read_bytes()
+    other = data.replace(b"\0\0\1\x67\xf4", b"\0\0\1\x67\x2c")
+    assert other != data
+    for picture, same in zip(ove_codec.open(data), ove_codec.open(other), strict=True):
+        assert picture.type == "I" and picture.residual.any()
+        checks.assert_same(picture, same)

@@ -54,8 +54,8 @@ changes, so it counts as the median of the others. ``accumulate`` follows the pl
 
 All presets read HEVC and H.264 alike; none has values of its own for either. What they read differs: ``bits_weight``
 goes by coding tree units of up to 64x64 samples or by macroblocks of 16x16, and encoders of H.264 choose other vectors
-and smaller transforms. Of interlaced video, vertical vectors are in units of frames, and bits of both fields' macroblocks
-lie in alternate rows of the frame.
+and smaller transforms. Of interlaced video, vertical vectors are in units of frames, and the bits of both fields lie in
+alternate rows of macroblocks.
 
 Sources: "paper" is the formula block of the OneVision-Encoder page; "llava" and "probe" are what its LLaVA training
 pipeline and its attentive probe select; "bitcost" is the bit-cost map of its successor; "ove" is what

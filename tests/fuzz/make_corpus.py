@@ -15,6 +15,7 @@ if __name__ == "__main__":
 from support import ffmpeg
 from support.annexb import nal_units
 from support.grid import GRID, Clip
+from support.h264 import random_stream as h264
 from support.hevc.parameter_sets import Sps
 from support.hevc.random_stream import RandomStream
 from support.hevc.sequence import Sequence
@@ -132,13 +133,16 @@ def make_corpus(folder: Path, all_tools: bool = True) -> None:
             files[path.stem] = path.read_bytes()
             if path.suffix == ".hevc":
                 streams[path.stem] = path.read_bytes()
-    h264 = h264_streams() if ffmpeg.available() else {}
-    files |= h264
+    avc = h264_streams() if ffmpeg.has_libx264() else {}
+    for seed in range(24 if all_tools else 4):
+        made = h264.RandomStream(seed, interlaced=seed % 2 > 0, poc_type=seed // 2 % 2, for_libavcodec=False, frames=5)
+        avc[f"h264_random_{seed}"] = made.data
+    files |= avc
     for target in ("nal", "h264_nal", "file"):
         (folder / target).mkdir(parents=True, exist_ok=True)
     for n, (name, data) in enumerate(sorted(streams.items())):
         (folder / "nal" / name).write_bytes(nal_input(data, n))
-    for n, (name, data) in enumerate(sorted(h264.items())):
+    for n, (name, data) in enumerate(sorted(avc.items())):
         (folder / "h264_nal" / name).write_bytes(nal_input(data, n, avc_configuration_record))
     for n, (name, data) in enumerate(sorted(files.items())):
         (folder / "file" / name).write_bytes(data + bytes([FLAGS[n % len(FLAGS)]]))

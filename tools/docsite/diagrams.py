@@ -218,8 +218,8 @@ def _fields() -> Drawing:
     drawing.text(x, 18, "residual: rows of samples")
     for row in range(32):
         drawing.rect(x, top + row * height + 0.5, 4 * cell, height - 1, kinds[row % 2])
-    drawing.text(x + 4 * cell + 8, top + cell / 2, "top 0, bottom 0,", "soft")
-    drawing.text(x + 4 * cell + 8, top + cell / 2 + 18, "top 1, bottom 1, ...", "soft")
+    drawing.text(x + 4 * cell + 8, top + cell / 2, "top and bottom", "soft")
+    drawing.text(x + 4 * cell + 8, top + cell / 2 + 18, "in turn", "soft")
     drawing.text(
         0,
         262,

@@ -4,11 +4,12 @@ Frames, MBAFF frames and field pictures with all of the reference marking, list 
 and gaps in frame_num. Pictures start from PCM noise, so that a wrong vector, list or weight shows in samples.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from support.h264.expected import Expected, Reference
 from support.h264.macroblocks import PATTERNS_420, Macroblock, MacroblockWriter, Vector
 from support.h264.order import OrderWriter
 from support.h264.references import LONG, SHORT, Entry, References, Stored
@@ -30,86 +31,6 @@ from support.h264.syntax import (
     nal_unit,
 )
 from support.hevc.bits import BitWriter
-
-
-@dataclass
-class Reference:
-    """An entry of a reference list, with the order counts that it has while a picture is decoded."""
-
-    stored: Stored
-    structure: int
-    poc: int
-    field_pocs: dict[int, int]
-
-
-class Expected:
-    """What is shown of one frame: arrays by 4x4 block, and what the oracle must know."""
-
-    def __init__(self, stored: Stored, epoch: int, shape: tuple[int, int], field_pocs: dict[int, int]) -> None:
-        self.stored, self.epoch, self.field_pocs = stored, epoch, field_pocs  # epoch: grows where order counts restart
-        self.output_poc = min(field_pocs.values())
-        self.mbaff = False
-        self.pred, self.field = np.zeros(shape, int), np.zeros(shape, int)
-        self.mv, self.ref_poc = np.zeros((*shape, 2, 2), int), np.zeros((*shape, 2), int)
-        self.slice_data_bits = 0
-        self.coded: list[tuple[int, int]] = []  # (structure or 3 for MBAFF, POC) of its coded pictures
-        self.references: dict[int, Stored] = {}  # frames by POC
-        self.field_references: dict[tuple[int, int], tuple[Stored, int]] = {}  # by field of the block, and POC
-        self.pcm: list[tuple[int, int, int, NDArray[np.uint8]]] = []  # field, x and y in it, luma
-        self.intra: list[tuple[int, int, int]] = []  # likewise, of macroblocks predicted by the middle of the range
-
-    def place(self, structure: int, x: int, y: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows and columns of the 4x4 blocks of a macroblock, which counts in its frame or field."""
-        rows = 4 * y + np.arange(4)
-        if structure != FRAME:
-            rows = 2 * rows + structure - 1
-        return rows[:, None], 4 * x + np.arange(4)[None]
-
-    def add(self, structure: int, x: int, y: int, mb: Macroblock, lists: list[list[Reference]]) -> None:
-        """Enters a macroblock. Its vectors are those of `mb`, in units of its frame or field."""
-        at = self.place(structure, x, y)
-        self.field[at] = structure
-        if mb.kind == "pcm" and mb.samples is not None:
-            self.pcm.append((structure, 16 * x, 16 * y, mb.samples))
-        elif mb.kind == "intra":
-            self.intra.append((structure, 16 * x, 16 * y))
-        else:
-            for part, inside in enumerate(PARTS.get(mb.kind, PARTS["16x16"])):
-                for side in mb.lists:
-                    self._refer(structure, (at[0][inside[0]], at[1][:, inside[1]]), side, mb, part, lists)
-
-    def _refer(
-        self,
-        structure: int,
-        blocks: tuple[NDArray[np.int64], NDArray[np.int64]],
-        side: int,
-        mb: Macroblock,
-        part: int,
-        lists: list[list[Reference]],
-    ) -> None:
-        index, (x, y) = mb.ref_idx[part][side], mb.mvd[part][side]
-        if structure != FRAME and self.mbaff:
-            entry = lists[side][index // 2]
-            field = 3 - structure if index % 2 else structure
-            poc = entry.field_pocs[field]
-        else:
-            entry = lists[side][index]
-            field, poc = entry.structure, entry.poc
-        if field == FRAME:
-            assert self.references.setdefault(poc, entry.stored) is entry.stored
-        else:
-            assert self.field_references.setdefault((structure, poc), (entry.stored, field)) == (entry.stored, field)
-        self.pred[blocks] |= 1 << side
-        self.mv[(*blocks, side)] = x, y * (1 if structure == FRAME else 2)
-        self.ref_poc[(*blocks, side)] = poc
-
-
-ALL = slice(None)
-PARTS = {
-    "16x16": [(ALL, ALL)],
-    "16x8": [(slice(0, 2), ALL), (slice(2, 4), ALL)],
-    "8x16": [(ALL, slice(0, 2)), (ALL, slice(2, 4))],
-}  # of 4x4 blocks: rows, columns
 
 
 def predict(mb: Macroblock, above: Macroblock | None = None) -> None:
@@ -361,13 +282,17 @@ class RandomStream:
         """One slice for every macroblock or pair, and perhaps the same once more as a redundant picture."""
         sps = self.sps
         pairs = expected.mbaff
-        for entry in (
-            entry for entries in lists for entry in entries if entry.structure == FRAME and entry.stored.exists
-        ):
-            expected.references.setdefault(entry.poc, entry.stored)
+        for entry in (entry for entries in lists for entry in entries if entry.stored.exists):
+            if entry.structure == FRAME:
+                expected.references.setdefault(entry.poc, entry.stored)
+            else:
+                key = header.structure, entry.poc
+                expected.field_references.setdefault(key, (entry.stored, entry.structure))
+        in_rows = header.slice_type == B_SLICE and not pairs and self.for_libavcodec and self.maybe()
+        count = sps.width_in_mbs if in_rows else 1
         rows = sps.height_in_mbs // (2 if pairs or header.structure != FRAME else 1)
         primary, redundant = b"", b""
-        for first_mb in range(rows * sps.width_in_mbs):
+        for first_mb in range(0, rows * sps.width_in_mbs, count):
             part = replace(header, first_mb=first_mb)
             if lists and self.maybe(0.1):
                 part.slice_type = I_SLICE
@@ -383,6 +308,11 @@ class RandomStream:
             writer = MacroblockWriter(out, sps, part.slice_type, part.num_ref_idx)
             if pairs:
                 self._pair(writer, x, y, expected, known)
+            elif in_rows:
+                row = [self._predicted(known) for _ in range(count)]
+                self._write(writer, row, None)
+                for n, mb in enumerate(row):
+                    expected.add_unknown(header.structure, n, y, mb)
             else:
                 mb = self._macroblock(known, header.structure)
                 self._write(writer, [mb], None)
@@ -395,7 +325,7 @@ class RandomStream:
                 out = BitWriter()
                 replace(part, redundant_pic_cnt=1, slice_type=I_SLICE, weights=None).write(out, sps, self.pps)
                 writer = MacroblockWriter(out, sps, I_SLICE, ())
-                noise = [Macroblock("pcm", samples=self._noise()) for _ in range(2 if pairs else 1)]
+                noise = [Macroblock("pcm", samples=self._noise()) for _ in range(2 if pairs else count)]
                 self._write(writer, noise, False if pairs else None)
                 out.trailing()
                 redundant += nal_unit(part.nal_type, part.ref_idc, out.to_bytes())
@@ -457,6 +387,17 @@ class RandomStream:
             mb.pattern = list(PATTERNS_420)[self.pick(0, 9)]
             mb.levels = self.rng.integers(-8, 9, (3, 16)) * self.rng.integers(0, 2, (3, 16))
             mb.positions = self.rng.integers(0, 16, (3, 16))
+        return mb
+
+    def _predicted(self, lists: list[list[Reference]]) -> Macroblock:
+        """A macroblock that its neighbours predict, with vectors so small that those of direct ones may be 0."""
+        if not lists:
+            return Macroblock("pcm", samples=self._noise())
+        if self.maybe():
+            return Macroblock("skip", (0, 1))
+        mb = Macroblock("16x16", ((0,), (1,), (0, 1))[self.pick(0, 2)])
+        mb.ref_idx = [(0, 0) if self.maybe(0.7) else self._references(lists, False)]
+        mb.mvd = [((self.pick(-2, 2), self.pick(-2, 2)), (self.pick(-2, 2), self.pick(-2, 2)))]
         return mb
 
     def _references(self, lists: list[list[Reference]], field_macroblock: bool) -> tuple[int, int]:
