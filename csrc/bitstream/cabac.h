@@ -77,6 +77,18 @@ class Cabac {
     if (value_ >= range_) throw InvalidBitstreamError("an arithmetic codeword begins with 510 or 511");
   }
 
+  // Member by member, so that a copy stays in registers.
+  Cabac(const Cabac& other)
+      : value_(other.value_), range_(other.range_), next_(other.next_), data_(other.data_), size_(other.size_) {}
+  Cabac& operator=(const Cabac& other) {
+    value_ = other.value_;
+    range_ = other.range_;
+    next_ = other.next_;
+    data_ = other.data_;
+    size_ = other.size_;
+    return *this;
+  }
+
   // Bits taken from the data so far, the 9 of ivlOffset included.
   std::size_t position() const { return next_ * 8 - static_cast<std::size_t>(54 - std::countr_zero(value_)); }
 

@@ -9,9 +9,6 @@ namespace ove::h264 {
 
 namespace {
 
-constexpr int width4(SubMbType type) { return type == SubMbType::kSub8x8 || type == SubMbType::kSub8x4 ? 2 : 1; }
-constexpr int height4(SubMbType type) { return type == SubMbType::kSub8x8 || type == SubMbType::kSub4x8 ? 2 : 1; }
-
 // The vectors that the syntax gives for list 0, before those of list 1.
 int count_list0(const InterMacroblock& mb) {
   const auto used = [&](std::size_t quadrant) { return mb.ref_idx[0][quadrant] >= 0 ? 1 : 0; };

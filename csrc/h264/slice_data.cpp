@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "h264/mb_cabac.h"
 #include "h264/neighbours.h"
 
 namespace ove::h264 {
@@ -62,23 +63,25 @@ void SliceDataParser::parse_cabac() {
   if (begin > rbsp.size()) throw InvalidBitstreamError("a slice has no data");
   cabac_data_ = rbsp.subspan(begin);
   cabac_begin_ = 0;
-  cabac_ = Cabac(cabac_data_);
+  Cabac cabac(cabac_data_);
   mb_begin_ = 0;
   const bool intra_slice = header_->type == SliceType::kI;
   init_contexts(header_->type, header_->cabac_init_idc, header_->qp, sps_.chroma_format_idc == 3, contexts_);
   bool previous_skipped = false;
   for (bool more = true; more; next_macroblock()) {
     start_macroblock();
-    const bool skipped = !intra_slice && cabac_mb_skip_flag();
+    const bool skipped = !intra_slice && read_mb_skip_flag(cabac);
     if (skipped) {
       skip_macroblock();
     } else {
-      if (mbaff_ && (!bottom_ || previous_skipped)) set_field(cabac_mb_field_decoding_flag());
-      macroblock_layer<true>();
+      if (mbaff_ && (!bottom_ || previous_skipped)) set_field(read_mb_field_decoding_flag(cabac));
+      cabac_ = cabac;
+      macroblock_layer<Cabac>();
+      cabac = cabac_;
     }
     previous_skipped = skipped;
-    if (!mbaff_ || bottom_) more = cabac_.terminate() == 0;
-    std::size_t position = cabac_position();
+    if (!mbaff_ || bottom_) more = cabac.terminate() == 0;
+    std::size_t position = cabac_begin_ + cabac.position();
     if (!more) --position;  // the last bit taken is rbsp_stop_one_bit
     if (position > cabac_data_.size() * 8) throw InvalidBitstreamError("slice data ends inside a macroblock");
     finish_macroblock(position);
@@ -112,7 +115,7 @@ void SliceDataParser::parse_cavlc() {
     }
     start_macroblock();
     if (mbaff_ && (!bottom_ || previous_skipped)) set_field(cavlc_.flag() != 0);
-    macroblock_layer<false>();
+    macroblock_layer<CavlcReader>();
     finish();
   }
   if (bottom_) throw InvalidBitstreamError("slice data ends inside a macroblock pair");
