@@ -24,7 +24,10 @@ void MotionDerivation::spatial_direct(unsigned quadrants, BlockMotion motion) {
     return;
   }
   const auto is_still_at = [&](int x4, int y4) {
-    if (same_place_) return is_still(same_place_->motion_at(4 * x_ + x4, 4 * y_ + y4));
+    if (same_place_) {
+      const auto at = static_cast<std::size_t>(base_ + y4 * stride_ + x4);
+      return is_still({same_place_->mv[at], same_place_->ref_idx[at]});
+    }
     const CollocatedBlock block = collocated_block(x4, y4);
     return block.picture && is_still(block.picture->motion_at(block.x4, block.y4));
   };

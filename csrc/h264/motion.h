@@ -166,8 +166,8 @@ class MotionDerivation {
   std::array<std::vector<int>, 3> dist_scale_factors_;  // of list 0; kUnscaled where vectors are taken as they are
   static constexpr int kUnscaled = 1 << 16;
   std::size_t nearer_field_ = 0;  // of RefPicList1[0], to frame macroblocks: parity
-  // RefPicList1[0] where its blocks are those at the same place; null elsewhere.
-  const CodecPicture* same_place_ = nullptr;
+  // Motion of RefPicList1[0] where its blocks are those at the same place; null elsewhere.
+  const PictureBuffers* same_place_ = nullptr;
 
   // of the macroblock
   int mb_addr_ = 0;
