@@ -258,7 +258,7 @@ void SliceDataParser::reconstruct_block(int x4, int y4, int size4, std::int32_t*
   } else if (size4 == 1) {
     inverse_transform_4x4(coefficients, out, stride);
   } else {
-    inverse_transform_8x8(coefficients, out, stride);
+    transform_8x8_(coefficients, out, stride);
   }
 }
 

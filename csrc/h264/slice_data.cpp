@@ -49,6 +49,7 @@ void SliceDataParser::parse(const SliceContext& slice, SliceMotion& motion) {
   const MbPosition at = mb_position(mb_addr_, width_in_mbs_, mbaff_);
   mb_x_ = at.x;
   mb_y_ = at.y;
+  start_row();
   if (pps_->entropy_coding_mode) {
     parse_cabac();
   } else {
@@ -220,6 +221,11 @@ void SliceDataParser::set_field(bool field) {
   find_neighbours_mbaff();
 }
 
+// In bands of macroblock pairs, which suit what MBAFF frames leave behind.
+void SliceDataParser::start_row() {
+  if (residual_) residual_->clear_above(8 * (mb_y_ / 2 + 1));
+}
+
 void SliceDataParser::next_macroblock() {
   ++mb_addr_;
   if (mbaff_) {
@@ -230,6 +236,7 @@ void SliceDataParser::next_macroblock() {
   if (++mb_x_ == width_in_mbs_) {
     mb_x_ = 0;
     mb_y_ += mbaff_ ? 2 : 1;
+    start_row();
   }
 }
 

@@ -91,6 +91,7 @@ class SliceDataParser {
   // slice_data.cpp: the order of macroblocks, and what begins and ends each
   void parse_cabac();
   void parse_cavlc();
+  void start_row();
   void start_macroblock();
   void find_neighbours();
   void find_neighbours_mbaff();
@@ -261,6 +262,7 @@ class SliceDataParser {
   std::array<std::array<std::uint8_t, 12>, 2> ref_idx_grid_{};  // 2x2 quadrants, 4 a row, likewise: over 0 or not
   alignas(64) std::array<std::int32_t, 256> coefficients_{};    // all zero between blocks
   std::array<std::int32_t, 16> dc_{};
+  const InverseTransform transform_8x8_ = fastest_transform_8x8();
 };
 
 }  // namespace ove::h264
