@@ -23,46 +23,50 @@ ContextState init_context(int init_value, int slice_qp);
 struct CabacTables {
   // [ContextState]: rangeTabLps << 7 | its renormalisation shift, 16 bits for each qRangeIdx, the first in the highest
   std::array<std::uint64_t, 128> lps;
-  std::array<std::uint16_t, 128> next;  // [ContextState]: after the MPS in the lower byte, after the LPS in the upper
-  std::array<std::uint64_t, 511> reciprocal;  // [range]: 2^40 / range, rounded up
+  std::array<ContextState, 128> after_mps, after_lps;  // [ContextState]
+  std::array<std::uint64_t, 511> reciprocal;           // [range]: 2^40 / range, rounded up
 };
 extern const CabacTables kCabacTables;
 
-// What becomes of the engine with a bin: ivlCurrRange before renormalisation, the shift of that, the context (lowest
-// byte) and the bin (lowest bit).
+// What becomes of the engine with a bin: ivlCurrRange before renormalisation, the shift of that, and the context.
 struct BinOutcome {
   std::uint64_t range, shift;
-  std::uint32_t next, bin;
+  std::uint32_t next;
 };
 
 // Replaces the outcome of the most probable symbol by `lps` where ivlOffset, `value`, reaches the range that the former
-// leaves, which is then taken from it. Bins are hard to foretell: both outcomes are prepared, and no branch is made.
-[[gnu::always_inline]] inline void choose_outcome_plain(std::uint64_t& value, BinOutcome& mps, const BinOutcome& lps) {
+// leaves, which is then taken from it; tells whether it did, in the lowest bit. Bins are hard to foretell: both
+// outcomes are prepared, and no branch is made.
+[[gnu::always_inline]] inline std::uint32_t choose_outcome_plain(std::uint64_t& value, BinOutcome& mps,
+                                                                 const BinOutcome& lps) {
   const std::uint64_t is_lps = -static_cast<std::uint64_t>(value >= mps.range);  // all ones or zero
   value -= mps.range & is_lps;
   const auto choose = [is_lps](auto& a, auto b) { a ^= (a ^ b) & static_cast<decltype(b)>(is_lps); };
   choose(mps.range, lps.range);
   choose(mps.shift, lps.shift);
   choose(mps.next, lps.next);
-  choose(mps.bin, lps.bin);
+  return static_cast<std::uint32_t>(is_lps);
 }
 
-[[gnu::always_inline]] inline void choose_outcome(std::uint64_t& value, BinOutcome& mps, const BinOutcome& lps) {
+[[gnu::always_inline]] inline std::uint32_t choose_outcome(std::uint64_t& value, BinOutcome& mps,
+                                                           const BinOutcome& lps) {
 #if defined(__x86_64__)
   // Compilers turn conditional moves back into branches where the bin is tested next.
   std::uint64_t rest = value;
+  std::uint32_t is_lps;
   asm("sub %[range], %[rest]\n\t"
+      "setae %b[is_lps]\n\t"
       "cmovae %[lps_range], %[range]\n\t"
       "cmovae %[lps_shift], %[shift]\n\t"
       "cmovae %[rest], %[value]\n\t"
-      "cmovae %[lps_next], %[next]\n\t"
-      "cmovae %[lps_bin], %[bin]"
+      "cmovae %[lps_next], %[next]"
       : [value] "+&r"(value), [rest] "+&r"(rest), [range] "+&r"(mps.range), [shift] "+&r"(mps.shift),
-        [next] "+&r"(mps.next), [bin] "+&r"(mps.bin)
-      : [lps_range] "r"(lps.range), [lps_shift] "r"(lps.shift), [lps_next] "r"(lps.next), [lps_bin] "r"(lps.bin)
+        [next] "+&r"(mps.next), [is_lps] "=&r"(is_lps)
+      : [lps_range] "r"(lps.range), [lps_shift] "r"(lps.shift), [lps_next] "r"(lps.next)
       : "cc");
+  return is_lps;
 #else
-  choose_outcome_plain(value, mps, lps);
+  return choose_outcome_plain(value, mps, lps);
 #endif
 }
 
@@ -96,15 +100,15 @@ class Cabac {
   [[gnu::always_inline]] int decision(ContextState& context) {
     const std::uint32_t state = context;
     const std::uint64_t row = kCabacTables.lps[state] << (range_ >> 57 & 48);
-    const std::uint32_t transitions = kCabacTables.next[state];
     const std::uint64_t lps_range = row & std::uint64_t{0xFF} << 55;
     const std::uint64_t mps_range = range_ - lps_range;
-    BinOutcome outcome{mps_range, ~mps_range >> 63, transitions, state};
-    choose_outcome(value_, outcome, {lps_range, row >> 48 & 7, transitions >> 8, ~state});
+    BinOutcome outcome{mps_range, ~mps_range >> 63, kCabacTables.after_mps[state]};
+    const std::uint32_t is_lps =
+        choose_outcome(value_, outcome, {lps_range, row >> 48 & 7, kCabacTables.after_lps[state]});
     range_ = outcome.range << outcome.shift;
     context = static_cast<ContextState>(outcome.next);
     consume(static_cast<int>(outcome.shift));
-    return static_cast<int>(outcome.bin & 1);
+    return static_cast<int>((state ^ is_lps) & 1);
   }
 
   // 9.3.4.3.4

@@ -174,8 +174,8 @@ template <class Reader>
 void SliceDataParser::inter_prediction() {
   InterMacroblock& out = append_macroblock();
   out.sub = mb_.sub;
-  if constexpr (std::is_same_v<Reader, Cabac>) gather_motion();
   if (mb_.type == MbType::kDirect) return;
+  if constexpr (std::is_same_v<Reader, Cabac>) gather_motion();
   switch (mb_.type) {
     case MbType::k16x16:
       return partitions<Reader, 2, 2>(out);
@@ -297,7 +297,7 @@ void SliceDataParser::keep_record() {
       (mb_.transform_8x8 ? MbRecord::kTransform8x8 : 0) | (field_ ? MbRecord::kField : 0) |
       (mb_.chroma_mode ? MbRecord::kChromaMode : 0));
   record.cbp = static_cast<std::uint8_t>(mb_.cbp);
-  if (mb_.intra() || !pps_->entropy_coding_mode) return;
+  if (mb_.intra() || mb_.type == MbType::kDirect || !pps_->entropy_coding_mode) return;
   const std::size_t num_lists = header_->type == SliceType::kB ? 2 : 1;
   const auto& ref_idx = motion_->macroblocks.back().ref_idx;
   for (std::size_t list = 0; list < num_lists; ++list) {

@@ -160,8 +160,8 @@ class SliceDataParser {
   void residual_chroma();
   template <bool kCabac, Category kCategory>
   int residual_block(int plane, int x4, int y4, int first, int count, const Target& target);
-  void gather_coefficients();
-  void keep_coefficients();
+  void gather_coefficients(int first_plane, int end_plane);
+  void keep_coefficients(int first_plane, int end_plane);
   bool has_coded_dc(const MbRecord& record, int plane) const { return (record.coded_dc >> plane & 1) != 0; }
   void reconstruct_16x16();
   void reconstruct_block(int x4, int y4, int size4, std::int32_t* coefficients);
