@@ -49,6 +49,10 @@ void SliceDataParser::parse(const SliceContext& slice, SliceMotion& motion) {
   const MbPosition at = mb_position(mb_addr_, width_in_mbs_, mbaff_);
   mb_x_ = at.x;
   mb_y_ = at.y;
+  if (slice.slice_idx == 0 && header_->type != SliceType::kI) {  // mostly the only slice
+    motion.macroblocks.reserve(static_cast<std::size_t>(size_in_mbs_));
+    motion.mvd.reserve(static_cast<std::size_t>(size_in_mbs_));
+  }
   start_row();
   if (pps_->entropy_coding_mode) {
     parse_cabac();
