@@ -15,6 +15,7 @@
 #include "bindings/gil.h"
 #include "bindings/source.h"
 #include "common/process.h"
+#include "reader/anchors.h"
 #include "reader/codecs.h"
 #include "reader/video_reader.h"
 
@@ -381,6 +382,28 @@ void bind_reader(py::module_& m) {
           },
           py::arg("frame_ids"),
           "Number of pictures that decoding `frame_ids` (display indices) takes: these and all they refer to.")
+      .def(
+          "num_decoded",
+          [](const reader::VideoIndex& index, const std::vector<std::int64_t>& frame_ids) {
+            const auto decoded = index.closure(index.flags(frame_ids), reader::VideoIndex::Edges::kDecoding);
+            return std::count(decoded.begin(), decoded.end(), true);
+          },
+          py::arg("frame_ids"),
+          "Number of coded pictures that the pixel decoder decodes for `frame_ids` (display indices): what they need,\n"
+          "and what cannot be left out of the stream before them.")
+      .def(
+          "anchors",
+          [](const reader::VideoIndex& index, std::vector<std::int64_t> shown, std::vector<std::int64_t> asked,
+             std::optional<double> tolerance, bool intra) {
+            const WithoutGil unlocked;
+            return reader::anchors(index, {std::move(shown), std::move(asked), tolerance, intra});
+          },
+          py::arg("shown"), py::arg("asked"), py::kw_only(), py::arg("tolerance") = py::none(), py::arg("intra") = true,
+          "Positions in `shown` (ascending display indices) of pictures near those `asked` for (ascending positions "
+          "in\n"
+          "`shown`) that take less to decode: ascending, each once, within `tolerance` seconds (None: half the\n"
+          "distance to each neighbour), without I pictures unless `intra`. `num_decoded` of them is at most that of\n"
+          "those asked for, unless I pictures were asked for that may not be taken. ValueError for bad arguments.")
       .def("window", &common_window, py::arg("frame_ids"),
            "The display window (x, y, width, height) of `frame_ids` (display indices); None where they have not all "
            "the\n"

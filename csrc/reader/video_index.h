@@ -31,9 +31,12 @@ struct VideoIndex {
   std::vector<std::int64_t> packet_bytes;         // by index of `decoded`: the size of the packet that it begins in
   std::vector<media::PacketPlace> random_access;  // their packets, ascending
 
-  // Which pictures of `decoded` these need, by all their references or only for the derivation of motion, themselves
-  // included.
-  enum class Edges : std::uint8_t { kReferences, kCollocated };
+  // Which pictures of `decoded` these need, themselves included.
+  enum class Edges : std::uint8_t {
+    kReferences,
+    kCollocated,  // for the derivation of motion
+    kDecoding,    // as references, and what a decoder takes beside them because a stream without it cannot be decoded
+  };
   std::vector<bool> closure(std::vector<bool> wanted, Edges edges) const;
 
   // Flags over `decoded` of these display indices. Throws std::out_of_range.

@@ -18,9 +18,11 @@ from ove_codec.transcoding import Recipe, in_hevc
 
 def check_signals(video: Any, params: dict[str, Any]) -> None:
     """Raises UnsupportedStreamError where `params` need more of a video's pictures than they have."""
+    anchors = params["sampling"] == "anchors" and params["frame_ids"] is None
     needs = (  # signal, what it is called, whether it is needed, what does without it
         ("residual", "residual", params["residual_weight"] > 0, "residual_weight=0"),
         ("bits", "bits", params["bits_weight"] > 0, "bits_weight=0"),
+        ("references", "references of pictures", anchors, "sampling='time'"),
         ("ref_poc", "distance to the referenced picture", params["vector"] == "displacement", "vector='l0_else_l1'"),
     )
     missing = [(what, change) for signal, what, needed, change in needs if needed and not video.has(signal)]
@@ -67,6 +69,11 @@ class VideoPictures:
 
     def sizes(self) -> npt.NDArray[np.int64]:
         return np.asarray(self.video.index.packet_bytes)
+
+    def anchors(self, shown: Array, asked: Array, params: dict[str, Any]) -> Array:
+        intra = params["i_pictures"] != "zero"
+        taken = self.video.index.anchors(shown, asked, tolerance=params["tolerance"], intra=intra)
+        return np.array(taken, np.int64)
 
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
         return np.asarray(self.video.index.type[list(frame_ids)] == "I")
@@ -147,6 +154,12 @@ class ArrayPictures:
         if "bits" not in self._arrays:
             return None
         return np.array([int(self._whole("bits", i, np.int32).sum()) for i in range(self._count)])
+
+    def anchors(self, shown: Array, asked: Array, params: dict[str, Any]) -> Array:
+        raise ValueError(
+            "sampling='anchors' needs to know what each picture refers to, which arrays do not tell: select from the "
+            "video, or set sampling='time'"
+        )
 
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
         return np.array(["types" in self._arrays and str(self._arrays["types"][i]) == "I" for i in frame_ids])
