@@ -65,10 +65,10 @@ class VideoPictures:
         return self
 
     def pts(self) -> Array | int:
-        return np.asarray(self.video.index.pts, np.float64)
+        return np.asarray(self.video._table.pts, np.float64)
 
     def sizes(self) -> npt.NDArray[np.int64]:
-        return np.asarray(self.video.index.packet_bytes)
+        return np.asarray(self.video._table.packet_bytes)
 
     def anchors(self, shown: Array, asked: Array, params: dict[str, Any]) -> Array:
         intra = params["i_pictures"] != "zero"
@@ -76,17 +76,18 @@ class VideoPictures:
         return np.array(taken, np.int64)
 
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
-        return np.asarray(self.video.index.type[list(frame_ids)] == "I")
+        return np.asarray(self.video._index_of(frame_ids).type[list(frame_ids)] == "I")
 
     def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
         video = self.video
-        window = video.index.window(frame_ids)
+        index = video._index_of(frame_ids)
+        window = index.window(frame_ids)
         if window is None:
             return None
         scorer = scorer or _core.Scorer(params, window, video.info["rotation"], video.info["mirrored"])
         values = scorer.score_video(
             video.source,
-            index=video.index,
+            index=index,
             frame_ids=frame_ids,
             threads=video.threads,
             limits=video.limits.as_dict(),

@@ -339,7 +339,9 @@ class ScoredClip:
 def score_clip(pictures: Pictures, params: dict[str, Any], backend: Backend) -> ScoredClip:
     """Scores the sampled pictures on the backend's device, which is current."""
     frame_ids, asked_ids = sampled_frames(pictures, params)
-    intra = pictures.intra(frame_ids.tolist())
+    # With `accumulate` others are asked about too: all of them at once.
+    span = frame_ids if params["accumulate"] == "none" else np.arange(frame_ids[0], frame_ids[-1] + 1)
+    intra = pictures.intra(span.tolist())[np.searchsorted(span, frame_ids)]
     reads = readings(pictures, frame_ids, scored_pictures(intra, params).tolist(), params)
     scored = backend.score(pictures, reads, len(frame_ids), params)
     keep_whole = intra if params["i_pictures"] == "keep" else np.zeros_like(intra)
