@@ -58,8 +58,8 @@ With ``sampling="anchors"`` samples move to where decoding their pixels takes fe
 points, and to pictures of low temporal levels. From the last sample to the first, each takes the picture that adds the
 fewest to what those behind it decode; the nearest one among equals. No picture comes twice, their order stays, and
 never more is decoded than with "time". Where I pictures have no heat (``i_pictures="zero"``) they are taken only if
-nothing else is in reach, and what takes the place of one may cost more than it. The video's index tells all that; arrays
-do not. ``Selection.asked_ids`` has what "time" takes.
+nothing else is in reach, and what takes the place of one may cost more. The video's index tells all that; arrays do
+not. ``Selection.asked_ids`` has what "time" takes.
 
 Sources: "paper" is the formula block of the OneVision-Encoder page; "llava" and "probe" are what its LLaVA training
 pipeline and its attentive probe select; "bitcost" is the bit-cost map of its successor; "ove" is what
@@ -141,8 +141,8 @@ _SWITCHES = {"local_variance": 3, "center_prior": 0.3}  # what True stands for
 _BOOLS = ("keep_first_frame", "quantize", "static_fallback")
 _POSITIVE = ("num_frames", "size", "patch_size", "budget", "static_frames")
 _NUMBERS = (
-    "start", "end", "tolerance", "percentile", "mv_weight", "residual_weight", "bits_weight", "tau", "center_prior", "center_sigma",
-    "static_level", "static_contrast", "first_frame_share",
+    "start", "end", "tolerance", "percentile", "mv_weight", "residual_weight", "bits_weight", "tau", "center_prior",
+    "center_sigma", "static_level", "static_contrast", "first_frame_share",
 )  # fmt: skip
 
 

@@ -66,8 +66,8 @@ class Geometry:
 class Selection:
     """The patches of a clip that are kept, and why. It can be pickled where its source can (see ``Video``).
 
-    Arrays are NumPy's; those of a selection made on a GPU, but for the display indices, are CUDA tensors of the same shapes and
-    dtypes, ready on the stream that was current (or given).
+    Arrays are NumPy's; those of a selection made on a GPU, but for the display indices, are CUDA tensors of the same
+    shapes and dtypes, ready on the stream that was current (or given).
 
     Attributes:
         frame_ids: (T,) int64, display index of each sampled picture, ascending.
@@ -257,7 +257,8 @@ def sample_frames(
 
 def _shown(pts: Array | int, params: dict[str, Any]) -> npt.NDArray[np.int64]:
     """Display indices of the pictures from ``start`` to ``end``: not a range where time stamps go back."""
-    shown = np.arange(pts if isinstance(pts, int) else len(pts))
+    count = pts if isinstance(pts, int) else len(pts)
+    shown = np.arange(count)
     start, end = params["start"], params["end"]
     if start is not None or end is not None:
         if isinstance(pts, int):

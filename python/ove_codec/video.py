@@ -112,10 +112,12 @@ class Video(SourceVideo):
 def open(source: Source, threads: int = 0, limits: Limits | None = None, *, device: Any = None) -> Video:
     """Opens an HEVC or H.264 video: a path, bytes (a uint8 array or tensor too), or a binary file object.
 
-    Of a long MP4 or MOV file only the container's tables and the groups of pictures that are asked for are read, if the
-    tables tell where they lie; ``index`` always reads the whole file. Of a long file object that is neither in memory nor
-    a local file, up to 256 MiB of what was read stay in memory with the video. File objects that cannot seek, and named pipes, which are waited for, are read whole. Several threads may read one
+    File objects that cannot seek, and named pipes, which are waited for, are read whole. Several threads may read one
     file object.
+
+    Of a long MP4 or MOV file only the container's tables and the groups of pictures that are asked for are read, if the
+    tables tell where they lie; ``index`` always reads the whole file. With a long file object that is neither in memory
+    nor a local file, up to 256 MiB of what was read stay in memory as long as the video.
 
     MPEG-4, MPEG-2 and MPEG-1 give a ``MotionVideo``, whose pictures have motion vectors alone; ``has`` tells what
     there is. Type checkers, which cannot know, are told a ``Video``.
