@@ -20,7 +20,8 @@ class KeptBytes {
 
   explicit KeptBytes(std::int64_t most_bytes) : most_blocks_(static_cast<std::size_t>(most_bytes / kBlock)) {}
 
-  // Copies bytes from this offset on, at most up to the end of their block, and returns how many; 0 where none are kept.
+  // Copies bytes from this offset on, at most up to the end of their block, and returns how many; 0 where none are
+  // kept.
   std::size_t copy(std::int64_t offset, std::span<std::uint8_t> out) {
     const auto found = by_number_.find(offset / kBlock);
     if (found == by_number_.end()) return 0;

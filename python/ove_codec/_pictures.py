@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ove_codec import _core, cuda, video
 from ove_codec._reading import Array, PictureArrays, Scorable, Scored
+from ove_codec._source import SourceVideo
 from ove_codec.limits import Limits
 from ove_codec.motion_only import lacking
 from ove_codec.transcoding import Recipe, in_hevc
@@ -46,7 +47,7 @@ class VideoPictures:
         self._source = source
         self._threads = threads
         self._limits = limits
-        self._video: Any = source if hasattr(source, "index") and hasattr(source, "read") else None
+        self._video: Any = source if isinstance(source, SourceVideo) else None
 
     @property
     def path(self) -> str | None:
