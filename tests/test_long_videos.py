@@ -29,7 +29,7 @@ ENCODERS = {
     "hevc-radl": ("libx265", f"{KEYS}:bframes=3:b-adapt=0:open-gop=0:radl=2"),
     "hevc-open": ("libx265", f"{KEYS}:bframes=3:b-adapt=0:open-gop=1"),
 }
-CLOSED = ("h264", "hevc", "hevc-radl")
+CLOSED = ("h264", "hevc")
 
 
 def long_video(folder: Path, kind: str, suffix: str = ".mp4", options: tuple[str, ...] = ()) -> Path:
@@ -133,6 +133,9 @@ def selections(source: Any, path: Path, **params: Any) -> Iterator[tuple[Any, An
         {"frame_ids": [3, 444, 445, 1199]},
         {"preset": "ove", "num_frames": 3, "start": 20.0, "end": 23.5},
         {"preset": "bitcost", "num_frames": 4},
+        {"num_frames": 9, "sampling": "anchors"},
+        {"num_frames": 40, "sampling": "anchors", "tolerance": 0.3},
+        {"num_frames": 12, "sampling": "anchors", "tolerance": 0.1, "start": 3.0, "end": 21.0},
     ],
 )
 def test_selections_are_those_of_the_whole_index(stream_folder: Path, kind: str, params: dict[str, Any]) -> None:
@@ -140,6 +143,25 @@ def test_selections_are_those_of_the_whole_index(stream_folder: Path, kind: str,
     (some, tokens), (all_, others) = selections(path, path, **params)
     assert np.array_equal(some.frame_ids, all_.frame_ids) and np.array_equal(some.scores, all_.scores)
     assert np.array_equal(some.positions, all_.positions) and np.array_equal(tokens.patches, others.patches)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_anchors_are_those_of_the_whole_index(stream_folder: Path, data: st.DataObject) -> None:
+    path = long_video(stream_folder, "h264")
+    asked = sorted(data.draw(st.sets(st.integers(0, FRAMES - 1), min_size=1, max_size=30)))
+    tolerance = data.draw(st.none() | st.sampled_from([0.0, 0.1, 0.5, 3.0]))
+    table = _core.PictureTable.read(path)
+    assert table is not None
+    shown = range(FRAMES)
+    nothing = table.index(path, [])
+    assert nothing is not None
+    some = table.index(path, nothing.unanchored(shown, asked, tolerance=tolerance))
+    assert some is not None
+    taken = some.anchors(shown, asked, tolerance=tolerance)
+    assert taken is None or taken == _whole(path).anchors(shown, asked, tolerance=tolerance)
+    if tolerance is None:
+        assert taken is not None
 
 
 def test_arrays_are_those_of_the_whole_index(stream_folder: Path) -> None:
@@ -211,10 +233,10 @@ def test_where_tables_do_not_tell(stream_folder: Path, tmp_path: Path) -> None:
     assert ove_codec.select(video, num_frames=3, size=56).frame_ids.tolist() == [0, 599, 1199]
 
 
-def test_open_groups_take_the_whole_index(stream_folder: Path) -> None:
-    path = long_video(stream_folder, "hevc-open")
-    table = _core.PictureTable.read(path)
-    assert table is None or table.index(path, [GROUP + 5]) is None
+@pytest.mark.parametrize("kind", ["hevc-open", "hevc-radl"])
+def test_groups_shown_before_they_begin_take_the_whole_index(stream_folder: Path, kind: str) -> None:
+    path = long_video(stream_folder, kind)
+    assert _core.PictureTable.read(path) is None
     (some, _), (whole, _) = _both(path)
     assert np.array_equal(some.scores, whole.scores) and some.frame_ids.tolist() == whole.frame_ids.tolist()
 

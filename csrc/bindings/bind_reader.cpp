@@ -431,7 +431,18 @@ void bind_reader(py::module_& m) {
           "in\n"
           "`shown`) that take less to decode: ascending, each once, within `tolerance` seconds (None: half the\n"
           "distance to each neighbour), without I pictures unless `intra`. `num_decoded` of them is at most that of\n"
-          "those asked for, unless I pictures were asked for that may not be taken. ValueError for bad arguments.")
+          "those asked for, unless I pictures were asked for that may not be taken. None where the index does not "
+          "know\n"
+          "enough of the pictures. ValueError for bad arguments.")
+      .def(
+          "unanchored",
+          [](const reader::VideoIndex& index, std::vector<std::int64_t> shown, std::vector<std::int64_t> asked,
+             std::optional<double> tolerance, bool intra) {
+            const WithoutGil unlocked;
+            return reader::unanchored(index, {std::move(shown), std::move(asked), tolerance, intra});
+          },
+          py::arg("shown"), py::arg("asked"), py::kw_only(), py::arg("tolerance") = py::none(), py::arg("intra") = true,
+          "Display indices that an index of some pictures must know for `anchors`.")
       .def("window", &common_window, py::arg("frame_ids"),
            "The display window (x, y, width, height) of `frame_ids` (display indices); None where they have not all "
            "the\n"

@@ -123,10 +123,11 @@ struct Window {
 class Search {
  public:
   Search(const VideoIndex& index, const AnchorRequest& request)
-      : index_(index), request_(request), decoded_(index), taken_(request.asked) {}
+      : index_(index), request_(request), decoded_(index), taken_(request.asked) {
+    find_windows();
+  }
 
   std::vector<std::int64_t> run() {
-    find_windows();
     for (std::int64_t k = std::ssize(taken_); k-- > 0;) {
       const std::int64_t behind = k + 1 < std::ssize(taken_) ? taken_[at(k + 1)] : std::ssize(request_.shown);
       Window window = windows_[at(k)];
@@ -135,7 +136,19 @@ class Search {
     }
     return taken_;
   }
+
+  std::vector<std::int64_t> unanchored() const {
+    std::vector<std::int64_t> unknown;
+    for (const Window& window : windows_) {
+      bool anchored = false;
+      for (std::int64_t i = window.first; i <= window.last; ++i) anchored |= can_take(i) && may_take(i);
+      for (std::int64_t i = window.first; !anchored && i <= window.last; ++i) unknown.push_back(request_.shown[at(i)]);
+    }
+    return unknown;
+  }
+
   std::int64_t count() const { return decoded_.count(); }
+  bool sure() const { return sure_; }
 
  private:
   struct Candidate {
@@ -149,6 +162,13 @@ class Search {
 
   const IndexedPicture& picture(std::int64_t position) const {
     return index_.pictures[at(request_.shown[at(position)])];
+  }
+  // Whether it is known what it takes.
+  bool can_take(std::int64_t position) const {
+    return index_.knows(picture(position)) || index_.decoded[at(picture(position).decode_index)].random_access;
+  }
+  bool may_take(std::int64_t position) const {
+    return request_.intra || picture(position).type != codec::SliceType::kI;
   }
   double distance(std::int64_t a, std::int64_t b) const { return std::abs(picture(a).pts - picture(b).pts); }
 
@@ -174,9 +194,13 @@ class Search {
   std::int64_t cheapest(const Window& window, std::int64_t asked) {
     std::vector<std::int64_t> allowed;
     for (std::int64_t i = window.first; i <= window.last; ++i) {
-      if (request_.intra || picture(i).type != codec::SliceType::kI) allowed.push_back(i);
+      if (can_take(i) && may_take(i)) allowed.push_back(i);
     }
-    for (std::int64_t i = window.first; allowed.empty() && i <= window.last; ++i) allowed.push_back(i);
+    const bool none = allowed.empty();
+    for (std::int64_t i = window.first; none && i <= window.last; ++i) {
+      allowed.push_back(i);
+      sure_ &= can_take(i);
+    }
     std::int64_t begin = std::ssize(index_.decoded), end = 0;
     for (const std::int64_t i : allowed) {
       begin = std::min(begin, picture(i).decode_index);
@@ -203,24 +227,35 @@ class Search {
   const AnchorRequest& request_;
   Decoded decoded_;
   std::vector<Window> windows_;
+  bool sure_ = true;  // nothing was taken of which it is not known what it takes
   std::vector<std::int64_t> taken_;
 };
 
 }  // namespace
 
-std::vector<std::int64_t> anchors(const VideoIndex& index, const AnchorRequest& request) {
+std::optional<std::vector<std::int64_t>> anchors(const VideoIndex& index, const AnchorRequest& request) {
   check(index, request);
   Search search(index, request);
   std::vector<std::int64_t> taken = search.run();
-  std::vector<std::int64_t> ids;
+  Decoded asked(index);
   bool refused = false;  // an I picture was asked for that may not be taken
+  bool known = true;
   for (const std::int64_t i : request.asked) {
-    ids.push_back(request.shown[at(i)]);
-    refused |= !request.intra && index.pictures[at(ids.back())].type == codec::SliceType::kI;
+    const IndexedPicture& picture = index.pictures[at(request.shown[at(i)])];
+    refused |= !request.intra && picture.type == codec::SliceType::kI;
+    known &= index.knows(picture);
+    asked.added(picture, std::ssize(index.decoded));
+    asked.add();
   }
-  const std::vector<bool> asked = index.closure(index.flags(ids), VideoIndex::Edges::kDecoding);
-  const bool cheaper = search.count() <= std::count(asked.begin(), asked.end(), true);
-  return cheaper || refused ? taken : request.asked;
+  // What is not known of a picture only adds to this.
+  if (search.sure() && (search.count() <= asked.count() || (refused && known))) return taken;
+  if (!search.sure() || !known) return std::nullopt;
+  return request.asked;
+}
+
+std::vector<std::int64_t> unanchored(const VideoIndex& index, const AnchorRequest& request) {
+  check(index, request);
+  return Search(index, request).unanchored();
 }
 
 }  // namespace ove::reader

@@ -24,7 +24,14 @@ struct AnchorRequest {
 // be, `asked` is returned. Without `intra` an I picture is taken only for a sample that nothing else is left for; what
 // takes the place of one that was asked for may then take more.
 //
+// Of an index of some pictures only these are taken and sync samples, which are I pictures that need nothing: the same
+// as by the whole index, if it knows all of unanchored(). Nothing where it cannot tell whether `asked` takes less.
+//
 // Throws std::invalid_argument for a request that is not as described.
-std::vector<std::int64_t> anchors(const VideoIndex& index, const AnchorRequest& request);
+std::optional<std::vector<std::int64_t>> anchors(const VideoIndex& index, const AnchorRequest& request);
+
+// Of an index of some pictures, those (display indices) among which a sample would be moved that has no sync sample
+// near it that it may take.
+std::vector<std::int64_t> unanchored(const VideoIndex& index, const AnchorRequest& request);
 
 }  // namespace ove::reader

@@ -59,10 +59,10 @@ std::optional<PictureTable> PictureTable::read(media::Demuxer& demuxer) {
   std::vector<std::int64_t> order(packets.size());
   std::iota(order.begin(), order.end(), 0);
   const auto pts = [&](std::int64_t packet) { return packets[at(packet)].place.pts; };
-  std::int64_t last_before = std::numeric_limits<std::int64_t>::min(), last = last_before;
+  std::int64_t first = 0, last = std::numeric_limits<std::int64_t>::min();  // pts of a sync sample; the latest one
   for (std::int64_t i = 0; i < std::ssize(packets); ++i) {
-    if (packets[at(i)].key) last_before = last;
-    if (i > 0 && pts(i) <= last_before) return std::nullopt;  // groups that overlap
+    if (packets[at(i)].key ? pts(i) <= last : pts(i) <= first) return std::nullopt;
+    if (packets[at(i)].key) first = pts(i);
     last = std::max(last, pts(i));
   }
   std::sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) { return pts(a) < pts(b); });

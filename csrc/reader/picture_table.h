@@ -12,8 +12,8 @@
 
 namespace ove::reader {
 
-// One packet a picture, in groups that begin at the container's sync samples. All pictures of a group are shown before
-// those of the next one.
+// One packet a picture, in groups that begin at the container's sync samples, which are shown first. All pictures of a
+// group are shown before those of the next one.
 class PictureTable {
  public:
   // Nothing where the tables do not tell that; then nothing more may be read from the demuxer.

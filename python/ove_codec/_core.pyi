@@ -171,6 +171,14 @@ class VideoIndex(metaclass=_Pybind11Type):
         *,
         tolerance: float | None = None,
         intra: bool = True,
+    ) -> list[int] | None: ...
+    def unanchored(
+        self,
+        shown: Sequence[int],
+        asked: Sequence[int],
+        *,
+        tolerance: float | None = None,
+        intra: bool = True,
     ) -> list[int]: ...
     def window(self, frame_ids: Sequence[int]) -> tuple[int, int, int, int] | None: ...
 

@@ -72,9 +72,10 @@ class VideoPictures:
         return np.asarray(self.video._table.packet_bytes)
 
     def anchors(self, shown: Array, asked: Array, params: dict[str, Any]) -> Array:
-        intra = params["i_pictures"] != "zero"
-        taken = self.video.index.anchors(shown, asked, tolerance=params["tolerance"], intra=intra)
-        return np.array(taken, np.int64)
+        options: dict[str, Any] = {"tolerance": params["tolerance"], "intra": params["i_pictures"] != "zero"}
+        needed = self.video._index_of([]).unanchored(shown, asked, **options)
+        taken = self.video._index_of(needed).anchors(shown, asked, **options)
+        return np.array(self.video.index.anchors(shown, asked, **options) if taken is None else taken, np.int64)
 
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
         return np.asarray(self.video._index_of(frame_ids).type[list(frame_ids)] == "I")

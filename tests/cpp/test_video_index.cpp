@@ -107,7 +107,7 @@ TEST_CASE("samples that move decode no more, and what one adds is what the closu
       const auto closure = index.closure(index.flags(ids), VideoIndex::Edges::kDecoding);
       return std::count(closure.begin(), closure.end(), true);
     };
-    const std::vector<std::int64_t> taken = anchors(index, request);
+    const std::vector<std::int64_t> taken = anchors(index, request).value();
     REQUIRE(taken.size() == request.asked.size());
     CHECK(std::adjacent_find(taken.begin(), taken.end(), std::greater_equal<>()) == taken.end());
     CHECK(cost(taken) <= cost(request.asked));
