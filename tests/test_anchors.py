@@ -32,7 +32,7 @@ def encoded(folder: Path, kind: str) -> Path:
     path = folder / f"anchors_{kind}.mp4"
     if not path.exists():
         codec, params = ENCODERS[kind]
-        raw = b"".join(frame.tobytes() for frame in scenes.moving_scene(SIZE, FRAMES, seed=11))
+        raw = scenes.moving_scene(SIZE, FRAMES, seed=11)
         source = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{SIZE[0]}x{SIZE[1]}", "-r", "25", "-i", "-"]
         quiet = "log-level=error:" if codec == "libx265" else ""
         option = "-x265-params" if codec == "libx265" else "-x264-params"

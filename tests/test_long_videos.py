@@ -40,7 +40,7 @@ def long_video(folder: Path, kind: str, suffix: str = ".mp4", options: tuple[str
     short = folder / f"long_{kind}_short.mp4"
     if not short.exists():
         codec, params = ENCODERS[kind]
-        raw = b"".join(frame.tobytes() for frame in scenes.moving_scene(SIZE, 4 * GROUP, seed=3))
+        raw = scenes.moving_scene(SIZE, 4 * GROUP, seed=3)
         source = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{SIZE[0]}x{SIZE[1]}", "-r", "25", "-i", "-"]
         named = ["-x265-params", f"log-level=error:{params}"] if codec == "libx265" else ["-x264-params", params]
         ffmpeg.run(["-v", "error", *source, "-c:v", codec, *named, "-y", short], raw)
