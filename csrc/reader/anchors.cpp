@@ -17,7 +17,11 @@ std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 class Decoded {
  public:
   explicit Decoded(const VideoIndex& index)
-      : index_(index), decoded_(index.decoded.size()), seen_(decoded_.size()), chain_(decoded_.size()) {}
+      : index_(index),
+        decoded_(index.decoded.size()),
+        referenced_(decoded_.size()),
+        seen_(decoded_.size()),
+        chain_(decoded_.size()) {}
 
   // Coded pictures that this one adds; those found up to then where they are more than `most`.
   std::int64_t added(const IndexedPicture& picture, std::int64_t most);
@@ -35,10 +39,11 @@ class Decoded {
 
   const VideoIndex& index_;
   std::vector<bool> decoded_;
+  std::vector<bool> referenced_;  // and so is all that it refers to
   std::int64_t count_ = 0;
-  std::vector<std::uint32_t> seen_;  // the last search that needed it
+  std::vector<std::uint32_t> seen_;  // the last search that found it referenced
   std::uint32_t search_ = 0;
-  std::vector<std::int64_t> found_;
+  std::vector<std::int64_t> found_, found_referenced_;
   std::vector<std::int64_t> chain_;  // pictures up to here, of its group, that are not droppable and not decoded
 };
 
@@ -49,27 +54,32 @@ std::int64_t Decoded::added(const IndexedPicture& picture, std::int64_t most) {
     search_ = 1;
   }
   found_.clear();
+  found_referenced_.clear();
   std::int64_t pending = 0, earliest = std::ssize(decoded_);
   const auto need = [&](std::int64_t i) {
-    if (decoded_[at(i)] || seen_[at(i)] == search_) return;
+    if (referenced_[at(i)] || seen_[at(i)] == search_) return;
     seen_[at(i)] = search_;
     ++pending;
   };
   const std::int64_t last = picture.decode_index + picture.num_coded - 1;
   for (std::int64_t i = picture.decode_index; i <= last; ++i) need(i);
-  bool counted = false;
+  bool counted = false;  // see VideoIndex::closure
   for (std::int64_t i = last; i >= 0 && (pending > 0 || counted || earliest <= i); --i) {
     const bool needed = seen_[at(i)] == search_;
-    if (counted && !needed && decoded_[at(i)] && !droppable(i)) counted = false;  // and so is all that it stands on
-    if (needed || (counted && !decoded_[at(i)] && !droppable(i))) {
-      pending -= needed;
+    if (!decoded_[at(i)] && (needed || (counted && !droppable(i)))) {
       found_.push_back(i);
       if (std::ssize(found_) > most) break;
+    }
+    if (needed) {
+      --pending;
+      found_referenced_.push_back(i);
       for (const std::int64_t other : index_.decoded[at(i)].references) {
         need(other);
         earliest = std::min(earliest, other);
       }
       counted = true;
+    } else if (decoded_[at(i)] && !droppable(i)) {
+      counted = false;  // so are those before it that count
     }
     if (index_.decoded[at(i)].random_access) counted = earliest < i;
   }
@@ -78,6 +88,7 @@ std::int64_t Decoded::added(const IndexedPicture& picture, std::int64_t most) {
 
 void Decoded::add() {
   for (const std::int64_t i : found_) decoded_[at(i)] = true;
+  for (const std::int64_t i : found_referenced_) referenced_[at(i)] = true;
   count_ += std::ssize(found_);
   found_.clear();
 }

@@ -121,7 +121,7 @@ std::vector<std::shared_ptr<const codec::Bytes>> first_parameter_sets(const Vide
   const codec::ParameterSets* before = nullptr;
   for (std::int64_t i = stretch.begin; i < stretch.end; ++i) {
     const codec::ParameterSets* const sets = index.decoded[at(i)].parameter_sets.get();
-    if (sets == std::exchange(before, sets)) continue;
+    if (!sets || sets == std::exchange(before, sets)) continue;  // none are known of pictures that are not decoded
     for (const auto& unit : sets->units) {
       if (seen.insert(unit.slot).second) first.push_back(unit.nal_unit);
     }

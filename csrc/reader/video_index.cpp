@@ -13,20 +13,21 @@ namespace ove::reader {
 
 std::vector<bool> VideoIndex::closure(std::vector<bool> wanted, Edges edges) const {
   std::int64_t earliest = std::ssize(decoded);  // that a picture of the closure refers to
-  bool counted = false;  // in the group that begins at a random access point, or across its start: one of them follows
+  bool counted = false;  // in the group that begins at a random access point, or across its start: one follows
   // What a picture needs precedes it in decoding order.
   for (std::int64_t i = std::ssize(decoded); i-- > 0;) {
     const codec::KnownPicture& d = decoded[static_cast<std::size_t>(i)];
     if (wanted[static_cast<std::size_t>(i)] && !d.format) {
       throw std::logic_error("the headers of packet " + std::to_string(d.packet) + " were not read for this index");
     }
-    const bool beside = edges == Edges::kDecoding && counted && d.dropping != codec::Dropping::kFree;
-    if (wanted[static_cast<std::size_t>(i)] || beside) {
-      wanted[static_cast<std::size_t>(i)] = counted = true;
+    if (wanted[static_cast<std::size_t>(i)]) {
+      counted = true;
       for (const std::int64_t other : edges == Edges::kCollocated ? d.collocated : d.references) {
         wanted[static_cast<std::size_t>(other)] = true;
         earliest = std::min(earliest, other);
       }
+    } else if (edges == Edges::kDecoding && counted) {
+      wanted[static_cast<std::size_t>(i)] = d.dropping != codec::Dropping::kFree;
     }
     if (d.random_access) counted = earliest < i;
   }

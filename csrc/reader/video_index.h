@@ -36,7 +36,7 @@ struct VideoIndex {
   enum class Edges : std::uint8_t {
     kReferences,
     kCollocated,  // for the derivation of motion
-    kDecoding,    // as references, and what a decoder takes beside them because a stream without it cannot be decoded
+    kDecoding,    // as references; and, for its own sake alone, what the stream cannot be decoded without
   };
   std::vector<bool> closure(std::vector<bool> wanted, Edges edges) const;
 

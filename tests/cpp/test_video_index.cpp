@@ -79,10 +79,11 @@ TEST_CASE("what is decoded is what the pixel decoder takes") {
     }
     for (const std::int64_t i : plan.dropped) taken.erase(i);
     CHECK(taken == decoded);
-    // A picture that cannot be left out stays where one of its group, or of a group that refers to its, is decoded.
-    for (const std::int64_t i : decoded) {
-      for (const std::int64_t other : index.decoded[static_cast<std::size_t>(i)].references)
-        CHECK(decoded.count(other));
+    // What cannot be left out stays before each picture that is needed, in its group.
+    const std::vector<bool> needed = index.closure(index.flags(ids), VideoIndex::Edges::kReferences);
+    for (std::int64_t i = 0; i < std::ssize(needed); ++i) {
+      if (!needed[static_cast<std::size_t>(i)]) continue;
+      CHECK(decoded.count(i));
       for (std::int64_t k = i; k >= 0; --k) {
         const codec::KnownPicture& earlier = index.decoded[static_cast<std::size_t>(k)];
         if (earlier.dropping != codec::Dropping::kFree) CHECK(decoded.count(k));
