@@ -84,14 +84,15 @@ def main() -> None:
     parser.add_argument("--measure", nargs=2, metavar=("FILE", "WAY"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
-        print(json.dumps(measure(*args.measure, args.threads)))
+        path, way = args.measure
+        print(json.dumps(measure(path, way, args.threads)))
         return
     for encoder in args.encoder or list(ENCODERS):
-        path = made(args.folder, encoder, args.height, args.minutes)
+        clip = made(args.folder, encoder, args.height, args.minutes)
         for way in WAYS:
-            command = [sys.executable, __file__, "--threads", str(args.threads), "--measure", str(path), way]
+            command = [sys.executable, __file__, "--threads", str(args.threads), "--measure", str(clip), way]
             found = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-            print(json.dumps({"clip": path.name, **json.loads(found)}), flush=True)
+            print(json.dumps({"clip": clip.name, **json.loads(found)}), flush=True)
 
 
 if __name__ == "__main__":

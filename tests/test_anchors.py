@@ -113,7 +113,7 @@ def test_what_is_decoded_covers_what_is_needed(stream_folder: Path, kind: str) -
 def test_selections_move(stream_folder: Path, kind: str) -> None:
     path = encoded(stream_folder, kind)
     video = ove_codec.open(path)
-    grid = {"size": 56, "num_frames": 6, "budget": 40}
+    grid: dict[str, Any] = {"size": 56, "num_frames": 6, "budget": 40}
     time = ove_codec.select(video, **grid)
     moved = ove_codec.select(video, **grid, sampling="anchors")
     assert time.asked_ids is None and moved.asked_ids is not None
@@ -156,7 +156,7 @@ def test_windows_of_time_hold(stream_folder: Path) -> None:
 
 
 def test_what_is_refused(stream_folder: Path, tmp_path: Path) -> None:
-    arrays = {"mv": np.zeros((4, 8, 8, 2), np.int16), "residual": np.zeros((4, 32, 32), np.int16)}
+    arrays: dict[str, Any] = {"mv": np.zeros((4, 8, 8, 2), np.int16), "residual": np.zeros((4, 32, 32), np.int16)}
     with pytest.raises(ValueError, match="sampling='anchors' needs"):
         ove_codec.select_arrays(**arrays, size=28, num_frames=2, sampling="anchors")
     path = encoded(stream_folder, "hevc-open")

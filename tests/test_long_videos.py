@@ -44,7 +44,7 @@ def long_video(folder: Path, kind: str, suffix: str = ".mp4", options: tuple[str
         source = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{SIZE[0]}x{SIZE[1]}", "-r", "25", "-i", "-"]
         named = ["-x265-params", f"log-level=error:{params}"] if codec == "libx265" else ["-x264-params", params]
         ffmpeg.run(["-v", "error", *source, "-c:v", codec, *named, "-y", short], raw)
-    loop = ["-stream_loop", str(LOOPS - 1), "-i", short]
+    loop: list[str | Path] = ["-stream_loop", str(LOOPS - 1), "-i", short]
     ffmpeg.run(["-v", "error", *loop, "-c", "copy", *options, "-y", path])
     return path
 
@@ -189,7 +189,7 @@ def test_few_bytes_are_read(stream_folder: Path) -> None:
         groups = np.unique(table.packet[ids] // GROUP)
         held = int(table.packet_bytes[np.isin(table.packet // GROUP, groups)].sum())
         tables = path.stat().st_size - int(table.packet_bytes.sum())
-        file = Counted(path)
+        file: Any = Counted(path)
         selection = ove_codec.select(file, num_frames=count, size=56, budget=200)
         ove_codec.tokenize(file, selection)
         # Blocks are 64 KiB, and so is what libavformat reads at a time: one more a group, and what it looks at first.

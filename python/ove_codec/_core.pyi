@@ -163,19 +163,19 @@ class VideoIndex(metaclass=_Pybind11Type):
     @property
     def packet_bytes(self) -> NDArray[np.int64]: ...
     def num_needed(self, frame_ids: Sequence[int]) -> int: ...
-    def num_decoded(self, frame_ids: Sequence[int]) -> int: ...
+    def num_decoded(self, frame_ids: Sequence[int] | NDArray[np.int64]) -> int: ...
     def anchors(
         self,
-        shown: Sequence[int],
-        asked: Sequence[int],
+        shown: Sequence[int] | NDArray[np.int64],
+        asked: Sequence[int] | NDArray[np.int64],
         *,
         tolerance: float | None = None,
         intra: bool = True,
     ) -> list[int] | None: ...
     def unanchored(
         self,
-        shown: Sequence[int],
-        asked: Sequence[int],
+        shown: Sequence[int] | NDArray[np.int64],
+        asked: Sequence[int] | NDArray[np.int64],
         *,
         tolerance: float | None = None,
         intra: bool = True,
@@ -188,6 +188,7 @@ class KeptReads(metaclass=_Pybind11Type):
 
 @final
 class PictureTable(metaclass=_Pybind11Type):
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
     @staticmethod
     def read(source: _Source) -> PictureTable | None: ...
     def __len__(self) -> int: ...

@@ -22,10 +22,7 @@ class PixelSource:
     def __init__(self, source: Any, threads: int, limits: Limits | None) -> None:
         self.video: Any = source if isinstance(source, Video | MotionVideo) else Video(source, threads, limits)
         self.threads = threads
-        native = reads_codec(self.video.info["codec"])
-        moving = isinstance(self.video, MotionVideo)
-        pictures = self.video._table if native or moving else self.video.pixel_index
-        self.packets: NDArray[np.int64] = np.asarray(pictures.packet, np.int64)
+        self.packets: NDArray[np.int64] = np.asarray(self.video._table.packet, np.int64)
         numbers, counts = np.unique(self.packets, return_counts=True)
         if np.any(counts > 1):  # pictures are known by their packet
             raise _core.UnsupportedStreamError(

@@ -175,6 +175,7 @@ class Selection:
             "scales": self.scales,
             "source": None if self._pictures is None else self._pictures.path,
         }
+        asked: dict[str, Any] = {} if self.asked_ids is None else {"asked_ids": self.asked_ids}
         with open(file, "wb") if isinstance(file, str | os.PathLike) else nullcontext(file) as out:
             np.savez_compressed(
                 out,
@@ -184,7 +185,7 @@ class Selection:
                 mask=self.mask,
                 valid=self.valid,
                 about=np.array(json.dumps(about)),
-                **({} if self.asked_ids is None else {"asked_ids": self.asked_ids}),
+                **asked,
             )
 
     @classmethod

@@ -53,15 +53,16 @@ class Video(SourceVideo):
     @cached_property
     def _tables(self) -> _core.PictureTable | None:
         """The container's tables of a long video, if they tell its pictures."""
-        if self.info["frame_count"] < _LONG:
+        if self.info["frame_count"] < _LONG or not reads_codec(self.info["codec"]):
             return None
-        if is_fetched(self.source):  # index, arrays and pixels are read one after the other
-            self._kept = _core.KeptReads(self.source, _KEPT)
+        source: Any = self.source
+        if is_fetched(source):  # index, arrays and pixels are read one after the other
+            self._kept = _core.KeptReads(source, _KEPT)
         return _core.PictureTable.read(self.source)
 
     @property
     def _table(self) -> Any:
-        return self.index if "index" in vars(self) or self._tables is None else self._tables
+        return self.pixel_index if "index" in vars(self) or self._tables is None else self._tables
 
     def _index_of(self, frame_ids: Iterable[int]) -> _core.VideoIndex:
         if "index" in vars(self) or self._tables is None:
