@@ -15,7 +15,9 @@
 #include "bindings/gil.h"
 #include "bindings/source.h"
 #include "common/process.h"
+#include "reader/anchors.h"
 #include "reader/codecs.h"
+#include "reader/picture_table.h"
 #include "reader/video_reader.h"
 
 namespace py = pybind11;
@@ -197,10 +199,10 @@ class PictureIterator {
   std::unique_ptr<reader::VideoReader> reader_;
 };
 
-template <class T, class F>
-py::array_t<T> column(const reader::VideoIndex& index, F&& field) {
-  py::array_t<T> out(static_cast<py::ssize_t>(index.pictures.size()));
-  std::transform(index.pictures.begin(), index.pictures.end(), out.mutable_data(), field);
+template <class T, class P, class F>
+py::array_t<T> column(const std::vector<P>& pictures, F&& field) {
+  py::array_t<T> out(static_cast<py::ssize_t>(pictures.size()));
+  std::transform(pictures.begin(), pictures.end(), out.mutable_data(), field);
   return out;
 }
 
@@ -210,11 +212,31 @@ std::shared_ptr<reader::VideoIndex> index_video(py::handle source, const LimitsD
   return std::make_shared<reader::VideoIndex>(reader::index_video(std::move(demuxer), limits_of(limits)));
 }
 
+// Null where the tables do not tell.
+std::unique_ptr<reader::PictureTable> read_table(py::handle source) {
+  media::Demuxer demuxer = open_demuxer(source);
+  const WithoutGil unlocked;
+  auto table = reader::PictureTable::read(demuxer);
+  return table ? std::make_unique<reader::PictureTable>(std::move(*table)) : nullptr;
+}
+
+std::shared_ptr<reader::VideoIndex> index_some(const reader::PictureTable& table, py::handle source,
+                                               const std::vector<std::int64_t>& frame_ids, const LimitsDict& limits) {
+  media::Demuxer demuxer = open_demuxer(source);
+  const codec::Limits checked = limits_of(limits);
+  const WithoutGil unlocked;
+  auto index = table.index(demuxer, checked, frame_ids);
+  return index ? std::make_shared<reader::VideoIndex>(std::move(*index)) : nullptr;
+}
+
 py::object common_window(const reader::VideoIndex& index, const std::vector<std::int64_t>& frame_ids) {
   std::optional<std::array<int, 6>> common;
   for (const std::int64_t id : frame_ids) {
     if (id < 0 || id >= std::ssize(index.pictures)) throw py::index_error("there is no picture " + std::to_string(id));
     const std::int64_t decoded = index.pictures[static_cast<std::size_t>(id)].decode_index;
+    if (!index.knows(index.pictures[static_cast<std::size_t>(id)])) {
+      throw std::invalid_argument("the index was not made for picture " + std::to_string(id));
+    }
     const codec::PictureFormat& format = *index.decoded[static_cast<std::size_t>(decoded)].format;
     const codec::Window& w = format.window;
     const std::array<int, 6> layout{w.x, w.y, w.width, w.height, format.width, format.height};
@@ -359,30 +381,37 @@ void bind_reader(py::module_& m) {
       .def("__len__", [](const reader::VideoIndex& i) { return i.pictures.size(); })
       .def_property_readonly(
           "packet",
-          [](const reader::VideoIndex& i) { return column<std::int64_t>(i, [](auto& p) { return p.packet; }); },
+          [](const reader::VideoIndex& i) {
+            return column<std::int64_t>(i.pictures, [](auto& p) { return p.packet; });
+          },
           "(N,) int64: number of the picture's packet in the video stream.")
       .def_property_readonly(
-          "pts", [](const reader::VideoIndex& i) { return column<double>(i, [](auto& p) { return p.pts; }); },
+          "pts", [](const reader::VideoIndex& i) { return column<double>(i.pictures, [](auto& p) { return p.pts; }); },
           "(N,) float64: presentation time in seconds.")
       .def_property_readonly(
-          "poc", [](const reader::VideoIndex& i) { return column<std::int32_t>(i, [](auto& p) { return p.poc; }); },
+          "poc",
+          [](const reader::VideoIndex& i) { return column<std::int32_t>(i.pictures, [](auto& p) { return p.poc; }); },
           "(N,) int32: PicOrderCntVal.")
       .def_property_readonly(
           "type",
           [](const reader::VideoIndex& i) {
             return py::object(
-                       column<std::uint8_t>(i, [](auto& p) { return static_cast<std::uint8_t>(type_letter(p.type)); })
+                       column<std::uint8_t>(
+                           i.pictures,
+                           [&](auto& p) { return static_cast<std::uint8_t>(i.knows(p) ? type_letter(p.type) : '\0'); })
                            .attr("view")("S1"))
                 .attr("astype")("U1");
           },
-          "(N,) str: 'I', 'P' or 'B'.")
+          "(N,) str: 'I', 'P' or 'B'; '' for pictures that the index was not made for (see PictureTable).")
       .def_property_readonly(
           "random_access",
-          [](const reader::VideoIndex& i) { return column<bool>(i, [](auto& p) { return p.random_access; }); },
+          [](const reader::VideoIndex& i) { return column<bool>(i.pictures, [](auto& p) { return p.random_access; }); },
           "(N,) bool: whether the picture is an IRAP picture.")
       .def_property_readonly(
           "packet_bytes",
-          [](const reader::VideoIndex& i) { return column<std::int64_t>(i, [](auto& p) { return p.packet_bytes; }); },
+          [](const reader::VideoIndex& i) {
+            return column<std::int64_t>(i.pictures, [](auto& p) { return p.packet_bytes; });
+          },
           "(N,) int64: size of the picture's packet.")
       .def(
           "num_needed",
@@ -392,10 +421,78 @@ void bind_reader(py::module_& m) {
           },
           py::arg("frame_ids"),
           "Number of pictures that decoding `frame_ids` (display indices) takes: these and all they refer to.")
+      .def(
+          "num_decoded",
+          [](const reader::VideoIndex& index, const std::vector<std::int64_t>& frame_ids) {
+            const auto decoded = index.closure(index.flags(frame_ids), reader::VideoIndex::Edges::kDecoding);
+            return std::count(decoded.begin(), decoded.end(), true);
+          },
+          py::arg("frame_ids"),
+          "Number of coded pictures that the pixel decoder decodes for `frame_ids` (display indices): what they need,\n"
+          "and what cannot be left out of the stream before them.")
+      .def(
+          "anchors",
+          [](const reader::VideoIndex& index, std::vector<std::int64_t> shown, std::vector<std::int64_t> asked,
+             std::optional<double> tolerance, bool intra) {
+            const WithoutGil unlocked;
+            return reader::anchors(index, {std::move(shown), std::move(asked), tolerance, intra});
+          },
+          py::arg("shown"), py::arg("asked"), py::kw_only(), py::arg("tolerance") = py::none(), py::arg("intra") = true,
+          "Positions in `shown` (ascending display indices) of pictures near those `asked` for (ascending positions "
+          "in\n"
+          "`shown`) that take less to decode: ascending, each once, within `tolerance` seconds (None: half the\n"
+          "distance to each neighbour), without I pictures unless `intra`. `num_decoded` of them is at most that of\n"
+          "those asked for, unless I pictures were asked for that may not be taken. None where the index does not "
+          "know\n"
+          "enough of the pictures. ValueError for bad arguments.")
+      .def(
+          "unanchored",
+          [](const reader::VideoIndex& index, std::vector<std::int64_t> shown, std::vector<std::int64_t> asked,
+             std::optional<double> tolerance, bool intra) {
+            const WithoutGil unlocked;
+            return reader::unanchored(index, {std::move(shown), std::move(asked), tolerance, intra});
+          },
+          py::arg("shown"), py::arg("asked"), py::kw_only(), py::arg("tolerance") = py::none(), py::arg("intra") = true,
+          "Display indices that an index of some pictures must know for `anchors`.")
       .def("window", &common_window, py::arg("frame_ids"),
            "The display window (x, y, width, height) of `frame_ids` (display indices); None where they have not all "
            "the\n"
            "same, or their coded sizes differ.");
+  py::class_<KeptReads>(m, "KeptReads",
+                        "While it lives, what is read of the binary file object `file` stays in memory, up to\n"
+                        "`most_bytes`, for those who read it again. The object must not change.")
+      .def(py::init<py::handle, std::int64_t>(), py::arg("file"), py::arg("most_bytes"));
+  using reader::PictureTable;
+  using Entry = PictureTable::Picture;
+  py::class_<PictureTable>(m, "PictureTable",
+                           "The N pictures of a video in display order, as its container's tables tell them.")
+      .def_static(
+          "read", &read_table, py::arg("source"),
+          "Reads no picture of `source` (path, bytes or binary file object). None where the tables do not tell:\n"
+          "they do in MP4 and MOV files without fragments, whose edit lists cut nothing off, where groups of\n"
+          "pictures follow one another in display order too.")
+      .def("__len__", [](const PictureTable& t) { return t.pictures().size(); })
+      .def_property_readonly(
+          "packet",
+          [](const PictureTable& t) {
+            return column<std::int64_t>(t.pictures(), [](const Entry& p) { return p.packet; });
+          },
+          "(N,) int64: number of the picture's packet in the video stream.")
+      .def_property_readonly(
+          "pts",
+          [](const PictureTable& t) { return column<double>(t.pictures(), [](const Entry& p) { return p.pts; }); },
+          "(N,) float64: presentation time in seconds.")
+      .def_property_readonly(
+          "packet_bytes",
+          [](const PictureTable& t) {
+            return column<std::int64_t>(t.pictures(), [](const Entry& p) { return p.packet_bytes; });
+          },
+          "(N,) int64: size of the picture's packet.")
+      .def("index", &index_some, py::arg("source"), py::arg("frame_ids"), py::kw_only(),
+           py::arg("limits") = LimitsDict(),
+           "An index for `frame_ids` (display indices) alone; what it has of them is what the whole one has. Reads "
+           "their\n"
+           "groups up to them. None where a group needs what precedes it, or the tables are not right.");
   py::class_<PictureIterator>(m, "PictureIterator",
                               "Iterates over the pictures of `source`, in display or decoding order.")
       .def(py::init<py::handle, int, bool, bool, const LimitsDict&, std::shared_ptr<const reader::VideoIndex>,

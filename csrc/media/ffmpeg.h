@@ -94,16 +94,26 @@ inline std::span<const std::uint8_t> side_data(const AVStream& stream, AVPacketS
 #endif
 }
 
-// The samples of a container's index that have bytes.
+// The samples of a container's index.
+inline int num_indexed(const AVStream& stream) {
+#if LIBAVFORMAT_VERSION_MAJOR >= 59
+  return avformat_index_get_entries_count(&stream);
+#else
+  return stream.nb_index_entries;
+#endif
+}
+inline const AVIndexEntry& indexed(const AVStream& stream, int i) {
+#if LIBAVFORMAT_VERSION_MAJOR >= 59
+  return *avformat_index_get_entry(&const_cast<AVStream&>(stream), i);
+#else
+  return stream.index_entries[i];
+#endif
+}
+
+// Those that have bytes.
 inline std::int64_t indexed_samples(const AVStream& stream) {
   std::int64_t samples = 0;
-#if LIBAVFORMAT_VERSION_MAJOR >= 59
-  auto& indexed = const_cast<AVStream&>(stream);
-  const int entries = avformat_index_get_entries_count(&indexed);
-  for (int i = 0; i < entries; ++i) samples += avformat_index_get_entry(&indexed, i)->size > 0;
-#else
-  for (int i = 0; i < stream.nb_index_entries; ++i) samples += stream.index_entries[i].size > 0;
-#endif
+  for (int i = 0; i < num_indexed(stream); ++i) samples += indexed(stream, i).size > 0;
   return samples;
 }
 

@@ -23,6 +23,16 @@ double picture_duration(const codec::CodecPicture& picture, media::Rational fram
 
 }  // namespace
 
+codec::AccessUnitTag tag_of(const media::Packet& packet) {
+  return {.packet = packet.index,
+          .position = packet.position,
+          .size = std::ssize(packet.data),
+          .pts = packet.pts,
+          .dts = packet.dts,
+          .has_pts = packet.pts != media::kNoTimestamp,
+          .discard = packet.discard};
+}
+
 VideoReader::VideoReader(media::Demuxer demuxer, ReaderOptions options)
     : demuxer_(std::move(demuxer)),
       options_(std::move(options)),
@@ -162,15 +172,7 @@ void VideoReader::feed() {
     extradata_ = packet.extradata;
     decoder_->set_extradata(extradata_ ? *extradata_ : demuxer_.info().extradata);
   }
-  decoder_->decode(packet.data,
-                   {.packet = packet.index,
-                    .position = packet.position,
-                    .size = std::ssize(packet.data),
-                    .pts = packet.pts,
-                    .dts = packet.dts,
-                    .has_pts = packet.pts != media::kNoTimestamp,
-                    .discard = packet.discard},
-                   packet.position);
+  decoder_->decode(packet.data, tag_of(packet), packet.position);
 }
 
 }  // namespace ove::reader

@@ -20,6 +20,8 @@ struct VideoPicture {
   double pts = 0;          // seconds
 };
 
+codec::AccessUnitTag tag_of(const media::Packet& packet);
+
 struct ReaderOptions {
   int threads = 1;  // 0: as many as there are cores
   codec::Order order = codec::Order::kDisplay;

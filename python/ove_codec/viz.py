@@ -66,7 +66,7 @@ class Panels:
         self.source = source
         self.selection = selection
         self.threads = threads
-        self.seconds = open_video(source, threads=threads).index.pts[selection.frame_ids]
+        self.seconds = open_video(source, threads=threads)._table.pts[selection.frame_ids]
         geometry = selection.geometry
         longest = max(geometry.canvas_width, geometry.canvas_height)
         # A small canvas is drawn larger from the video's own samples, a large one is reduced.

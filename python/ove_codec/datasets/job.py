@@ -201,7 +201,7 @@ def _finish(fetched: Fetched, job: Job) -> Result:
     }
     arrays: dict[str, Any] = {
         "frame_ids": selection.frame_ids,
-        "pts": np.asarray(video.index.pts, np.float64)[selection.frame_ids],
+        "pts": np.asarray(video._table.pts, np.float64)[selection.frame_ids],
         "positions": selection.positions,
         "scores": selection.scores[t, h, w],
     }
