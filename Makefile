@@ -58,6 +58,8 @@ lint: install
 	$(VENV)/bin/ruff format --check $(SCRIPTS)
 	$(VENV)/bin/mypy --python-executable $(PY) $(SCRIPTS)
 	PYTHONPATH=python $(VENV)/bin/lint-imports --no-cache
+	@test $$(wc -l < README.md) -le 250 || { echo "README.md has more than 250 lines: move tables to docs/"; exit 1; }
+	$(if $(shell command -v actionlint),actionlint,@echo "actionlint is not installed: workflows are not checked")
 	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml ove_codec._core \
 	  $$($(PY) -c 'from importlib.util import find_spec as f; print("ove_codec._cuda" if f("ove_codec._cuda") else "")')
 

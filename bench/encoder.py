@@ -1,4 +1,4 @@
-"""The encoder's speed: `python bench/encoder.py [--device cuda|cpu] [--readme README.md]`.
+"""The encoder's speed: `python bench/encoder.py [--device cuda|cpu] [--readme docs/measurements.md]`.
 
 Forward passes of packed codec tokens: tokens a second, the share of the matrix rate measured in the same run, and peak
 memory; beside the same weights used as a dense model is: all 64 frames of 224x224 samples embedded by the convolution,

@@ -302,7 +302,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", help="default: cuda where there is one and --large, else cpu")
     parser.add_argument("--clips", type=Path, default=Path("build/bench/motion"), help="folder that keeps what is made")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="folder of motion.json and motion.svg")
-    parser.add_argument("--readme", type=Path, help="README in which to replace the table")
+    parser.add_argument("--readme", type=Path, help="page in which to replace the table")
     arguments = parser.parse_args(argv)
     if arguments.readme and not motion_report.has_marks(arguments.readme):
         parser.error(f"{arguments.readme} has no marks {' and '.join(motion_report.MARKS)}")

@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, help="default: 5; with --quick 1")
     parser.add_argument("--clips", type=Path, default=Path("build/bench"), help="folder that keeps the encoded clips")
     parser.add_argument("--results", type=Path, help="folder of cpu.json and cpu.svg; default: bench/results")
-    parser.add_argument("--readme", type=Path, help="README in which to replace the table")
+    parser.add_argument("--readme", type=Path, help="page in which to replace the table")
     arguments = parser.parse_args()
     runs = arguments.runs or (1 if arguments.quick else 5)
     folder = arguments.results or (arguments.clips if arguments.quick else HERE / "results")

@@ -74,6 +74,68 @@ def test_wrong_usage(argv: list[str], capsys: pytest.CaptureFixture[str]) -> Non
     assert "usage:" in capsys.readouterr().err
 
 
+def test_typos_get_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    for argv, meant in (
+        (["slect", "f"], "did you mean select?"),
+        (["select", "f", "--bugdet", "3"], "did you mean --budget?"),
+        (["select", "f", "--preset", "papr"], "did you mean paper?"),
+        (["probe", "tabels", "r"], "did you mean tables?"),
+        (["help", "vis"], "did you mean viz?"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(argv)
+        assert end.value.code == 2
+        assert capsys.readouterr().err.endswith(f"{meant}\n"), argv
+
+
+def test_help_command_and_module(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, "help", "probe", "run")
+    assert text.startswith("usage: ove-codec probe run")
+    assert "COMMAND" in printed(capsys, "help")
+    done = subprocess.run([sys.executable, "-m", "ove_codec", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"ove-codec {ove_codec.__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_a_screen(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    lines = printed(capsys, "help", command).splitlines()
+    assert len(lines) <= 48
+    if command == "select":
+        assert any("(default: 2048, llava 10368)" in line for line in lines)
+        with pytest.raises(SystemExit):
+            main(["select", "--help-all"])
+        everything = capsys.readouterr().out
+        assert all(f"--{name.replace('_', '-')}" in everything for name in COMMON)
+        assert "--static-level" not in "".join(lines)
+
+
+def test_errors_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(tmp_path / "gone.mp4"), "--json"]) == 1
+    out, err = capsys.readouterr()
+    error = json.loads(err)["error"]
+    assert out == "" and error["type"] == "DecodeError" and "gone.mp4" in error["message"]
+    with pytest.raises(SystemExit):
+        main(["select", "f", "--json", "--bugdet", "3"])
+    assert json.loads(capsys.readouterr().err)["error"]["type"] == "UsageError"
+
+
+def test_completion(capsys: pytest.CaptureFixture[str]) -> None:
+    script = printed(capsys, "completion", "bash")
+    for words, expected in (
+        (["sel"], {"select", "select-dataset"}),
+        (["select", "clip.mp4", "--bud"], {"--budget"}),
+        (["probe", "r"], {"run"}),
+        (["probe", "run", "--prot"], {"--protocol"}),
+    ):
+        line = " ".join(f"'{word}'" for word in ["ove-codec", *words])
+        code = f"{script}\nCOMP_WORDS=({line}); COMP_CWORD={len(words)}; _ove_codec; echo ${{COMPREPLY[@]}}"
+        done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
+        assert set(done.stdout.split()) == expected, words
+    assert printed(capsys, "completion", "zsh").endswith(script)
+    assert "-l budget" in printed(capsys, "completion", "fish")
+
+
 # info and framecrc
 
 
@@ -258,6 +320,35 @@ def test_select(preset: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @needs_x265
+@pytest.mark.parametrize("suffix", [".npy", ".json", ".parquet", ".safetensors"])
+def test_select_writes_what_the_suffix_says(
+    suffix: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.numpy import load_file
+
+    out = tmp_path / f"selection{suffix}"
+    printed(capsys, "select", clip, *FEW, "-o", out)
+    expected = ove_codec.select(clip, num_frames=5, size=56, budget=30)
+    t, row, column = expected.positions.T
+    found: dict[str, Any]
+    if suffix == ".npy":
+        np.testing.assert_array_equal(np.load(out), expected.positions)
+        return
+    if suffix == ".json":
+        found = {name: np.array(value) for name, value in json.loads(out.read_text()).items()}
+    elif suffix == ".parquet":
+        table = pytest.importorskip("pyarrow.parquet").read_table(out)
+        assert json.loads(table.schema.metadata[b"ove_codec"])["preset"] == "paper"
+        found = {name: np.array(table[name].to_pylist()) for name in table.column_names}
+    else:
+        found = load_file(out)
+        np.testing.assert_array_equal(found["mask"], expected.mask)
+    np.testing.assert_array_equal(found["positions"], expected.positions)
+    np.testing.assert_allclose(found["patch_scores"], expected.scores[t, row, column])
+    np.testing.assert_array_equal(found["patch_frame_ids"], expected.frame_ids[t])
+
+
+@needs_x265
 def test_select_for_people(clip: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(capsys, "select", clip, *FEW)
     assert "30 of 80 (37.5 %)" in text and "4 x 4 patches of 14 samples" in text
@@ -394,6 +485,19 @@ def test_viz(clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         assert facts["tokens"] == 30
 
 
+@needs_x265
+def test_viz_and_encode_take_every_codec(
+    clip: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.mp4"
+    ffmpeg.run(["-v", "error", "-i", clip, "-c:v", "mpeg4", "-q:v", "3", other])
+    options = [*FEW, "--panels", "motion,blocks", "--steps", "2"]
+    assert "30 of 80" in printed(capsys, "viz", other, "-o", tmp_path / "strip.svg", *options)
+    assert "30 of 80" in printed(capsys, "encode", other, "--model", model, *FEW, "-o", tmp_path / "features.npy")
+    assert np.load(tmp_path / "features.npy").shape == (30, 64)
+    assert "ove-codec transcode" in refused(capsys, "viz", other, "-o", tmp_path / "x.png", "--transcode", "off")
+
+
 # Failures
 
 
@@ -414,6 +518,8 @@ def test_refusals(clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "'mvs'" in refused(capsys, "extract", clip, tmp_path / "x.npz", "--arrays", "mv,mvs")
     assert "nowhere" in refused(capsys, "extract", clip, tmp_path / "nowhere" / "x.npz")
     assert "directory" in refused(capsys, "select", clip, "-o", tmp_path)
+    assert "suffix" in refused(capsys, "select", clip, "-o", tmp_path / "x.txt")
+    assert "suffix" in refused(capsys, "extract", clip, tmp_path / "x.npy")
     assert "suffix" in refused(capsys, "viz", clip, "-o", tmp_path / "x.jpg")
     assert "--steps" in refused(capsys, "viz", clip, "-o", tmp_path / "x.png", "--steps", "0")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.mp4", "text.mp4"]

@@ -145,6 +145,18 @@ def test_unreadable_clips_are_left_out_by_name(table: Path, caplog: pytest.LogCa
     assert len(nothing) == 0 and nothing.cu_seqlens.tolist() == [0] and len(nothing.skipped) == 3
 
 
+def test_skipping_everything_is_an_error(table: Path) -> None:
+    bad = [row for row in broken(table) if row["label"] > 6]
+    clips = ClipDataset(bad, on_error="skip", **FEW)
+    assert isinstance(clips[0], SkippedClip) and isinstance(clips[1], SkippedClip)
+    assert isinstance(clips[1], SkippedClip)  # the same clip again tells nothing new
+    with pytest.raises(DataError, match=r"none of 3 clips can be read; the last one is .*gone\.mp4: DecodeError"):
+        clips[2]
+    some = ClipDataset(broken(table)[1:2] + bad, on_error="skip", **FEW)
+    assert isinstance(some[0], ClipSample)
+    assert all(isinstance(some[n], SkippedClip) for n in (1, 2, 3))
+
+
 def test_tables_with_lines_that_name_no_clip(table: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     lines = [json.dumps({"path": str(table.parent / "c00.mp4")}), "{", json.dumps({"path": 3})]
     (tmp_path / "list.jsonl").write_text("\n".join(lines))

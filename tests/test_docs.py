@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from ove_codec.cli import main, make_parser
+from ove_codec.presets import COMMON, PRESETS
 from support import ffmpeg
 from support.documentation import LANGUAGES, ROOT, Page, check_command
 
@@ -37,7 +38,7 @@ def pages_with(language: str) -> list[Page]:
 
 
 def test_pages() -> None:
-    assert {"index.md", "quick-start.md", "performance.md", "comparison.md"} <= {page.path.name for page in PAGES}
+    assert {"index.md", "quick-start.md", "performance.md", "glossary.md"} <= {page.path.name for page in PAGES}
     for page in PAGES:
         assert {language for language, _ in page.blocks} <= LANGUAGES, page
         for language, code in page.blocks:
@@ -69,6 +70,28 @@ def test_links() -> None:
         for target in page.links():
             path = (page.path.parent / target).resolve()
             assert path.is_file() or GENERATED.fullmatch(str(path.relative_to(DOCS))), f"{page}: {target}"
+
+
+def test_marks_of_the_benchmarks() -> None:
+    """The places where commands in bench/ put their tables."""
+    text = (DOCS / "measurements.md").read_text(encoding="utf-8")
+    for name in ("bench", "dataset", "encoder", "motion-probe"):
+        assert re.search(f"^<!-- {name} -->\n.+^<!-- /{name} -->$", text, re.DOTALL | re.MULTILINE), name
+
+
+def presets_table() -> str:
+    """Parameters in which presets differ, as Markdown."""
+    rows = [["parameter", *(f"`{name}`" for name in PRESETS)], ["---"] * (1 + len(PRESETS))]
+    for name, common in COMMON.items():
+        values = [params.get(name, common) for params in PRESETS.values()]
+        if any(value != values[0] for value in values):
+            rows.append([f"`{name}`", *map(str, values)])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def test_presets() -> None:
+    text = (DOCS / "reference" / "presets.md").read_text(encoding="utf-8")
+    assert f"<!-- presets -->\n{presets_table()}<!-- /presets -->" in text
 
 
 def test_pictures_have_texts() -> None:

@@ -1,4 +1,4 @@
-"""What the README says: its code runs, its commands exist, its table is that of the presets."""
+"""What the README says: its code runs and prints what it shows, its commands exist, its links lead somewhere."""
 
 from __future__ import annotations
 
@@ -8,29 +8,13 @@ from pathlib import Path
 import pytest
 
 from ove_codec.cli import main
-from ove_codec.presets import COMMON, PRESETS
 from support import ffmpeg
 from support.documentation import LANGUAGES, ROOT, Page, check_command
 
 README = Page(ROOT / "README.md")
+LINES = 250
 
 needs_x265 = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 is not installed")
-
-
-def presets_table() -> str:
-    """Parameters in which presets differ, as Markdown."""
-    rows = [["parameter", *(f"`{name}`" for name in PRESETS)], ["---"] * (1 + len(PRESETS))]
-    for name, common in COMMON.items():
-        values = [params.get(name, common) for params in PRESETS.values()]
-        if any(value != values[0] for value in values):
-            rows.append([f"`{name}`", *map(str, values)])
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
-def between(name: str) -> str:
-    match = re.search(f"<!-- {name} -->\n(.*?)<!-- /{name} -->", README.text, re.DOTALL)
-    assert match, f"README.md lacks the marks of {name}"
-    return match[1]
 
 
 def test_languages() -> None:
@@ -38,17 +22,20 @@ def test_languages() -> None:
 
 
 @needs_x265
-@pytest.mark.usefixtures("beside_models")
-def test_python() -> None:
+@pytest.mark.usefixtures("beside_a_clip")
+def test_python(capsys: pytest.CaptureFixture[str]) -> None:
     names, missing = README.run_python()
     assert missing == []
-    assert names["picture"].index == 59
-    n = len(names["sel"].positions)
-    assert n == 2048 and names["tokens"].patches.shape == (n, 3 * 14 * 14)
-    assert len(names["batch"].cu_seqlens) == 5
-    assert names["out"].last_hidden_state.shape == ((1 + 4 + 4) * 256 + n, 64)  # image, frames, collage, tokens
-    assert names["hf_out"].last_hidden_state.shape[-1] == 64
-    assert names["answer"].shape[0] == 1
+    said = next(code for language, code in README.blocks if language == "text")
+    assert capsys.readouterr().out == said + "hevc 60\n"
+    assert names["out"].last_hidden_state.shape == (512, 64)
+    assert names["padded"].patches.shape == (2, 512, 588)
+
+
+def test_length() -> None:
+    """The README can be read in minutes; what is longer has a page in docs/."""
+    assert len(README.text.splitlines()) <= LINES
+    assert len(README.blocks[1][1].splitlines()) <= 10  # the first code
 
 
 @needs_x265
@@ -73,12 +60,6 @@ def test_verbs() -> None:
         check_command(f"make {verb}")
 
 
-def test_presets() -> None:
-    assert between("presets") == presets_table()
-
-
-def test_places() -> None:
-    for name in ("bench", "dataset", "encoder", "motion-probe"):
-        between(name)
+def test_links() -> None:
     for target in README.links():
         assert (ROOT / target).exists(), target

@@ -275,3 +275,56 @@ def test_runs(output: Path, videos: Path) -> None:
     assert (
         page.text.count(" completed ") == 2 and "under way, or killed" in page.text and "ray, all workers" in page.text
     )
+
+
+def entry(name: str, **facts: Any) -> dict[str, Any]:
+    usual = {"patches": 100, "pictures": 50, "width": 320, "height": 180, "codec": "hevc", "seconds": 1.0}
+    return {"name": name, "tokens": 10, "key": name, "statistics": {**usual, **facts}}
+
+
+def test_why_clips_were_slow() -> None:
+    from ove_codec.datasets.report.clip_list import ClipList
+
+    clips = ClipList()
+    for n in range(9):
+        clips.add(entry(f"usual {n}", seconds=1 + n / 100))
+    clips.add(entry("long", seconds=9.0, pictures=500))
+    clips.add(entry("large", seconds=8.0, width=1280, height=720, pictures=120))
+    clips.add(entry("other", seconds=7.0, codec="vp9"))
+    clips.add(entry("busy", seconds=6.0))
+    lines = clips.lines()
+    assert [line.name for line, _ in lines[:5]] == ["long", "large", "other", "busy", "usual 8"]
+    assert [reason for _, reason in lines[:5]] == [
+        "10.0 times the usual pictures",
+        "2.4 times the usual pictures, pictures 16.0 times as large as usual",
+        "vp9 is transcoded first",
+        "more bits than usual, or a busy machine",
+        "",
+    ]
+
+
+def test_the_list_of_clips_keeps_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ove_codec.datasets.report import clip_list
+
+    monkeypatch.setattr(clip_list, "MOST", 3)
+    clips = clip_list.ClipList()
+    for n in range(20):
+        clips.add(entry(f"<{n}>", seconds=float(n)))
+    html = clip_list.clip_list(clips)
+    assert "The 3 slowest of 20 clips" in html and html.count("<tr>") == 4
+    assert "&lt;19&gt;" in html and "<19>" not in html
+
+
+def test_legend_and_posters(output: Path) -> None:
+    write_report(output)
+    page = Parsed(output / "_report.html")
+    assert any("linear-gradient(to right, rgb(6 6 24)" in span.get("style", "") for span in page.all("span"))
+    styles = [canvas["style"] for canvas in page.all("canvas")]
+    assert len(styles) == 3 * 4
+    for style in styles:
+        found = re.fullmatch(r"background-image:url\(data:image/webp;base64,([\w+/=]+)\)", style)
+        assert found
+        with Image.open(io.BytesIO(base64.b64decode(found[1]))) as poster:
+            assert max(poster.size) > 50
+    listed = [cells for cells in page.all("td") if cells.get("data-label") == "why slow"]
+    assert len(listed) == 3

@@ -164,7 +164,7 @@ def test_without_a_mouse(page: browser.Page, path: Path) -> None:
         assert page.value("getComputedStyle(document.activeElement).outlineStyle") == "solid"
         if order[-1] == "Sampled picture":
             break
-    sections = ["Sampled clips", "The data set", "Throughput", "Failures", "Settings"]
+    sections = ["Sampled clips", "The data set", "All clips", "Throughput", "Failures", "Settings"]
     assert order == [*sections, "Play all", "Play", "Sampled picture"]
     assert page.value(AT) == 0
     page.press("ArrowRight", 39)
@@ -192,7 +192,7 @@ def test_what_a_screen_reader_is_told(page: browser.Page, path: Path) -> None:
     panels = [name for name in names("image") if ", panel of " in name]
     assert len(panels) == 12 and f"Heat, panel of {HOSTILE}: motion + residual" in panels
     assert any(name.startswith("Mean heat of each sampled picture, ") for name in names("image"))
-    assert names("navigation") == ["Sections"] and names("searchbox") == ["Search the failures"]
+    assert names("navigation") == ["Sections"] and names("searchbox") == ["Search the clips", "Search the failures"]
     levels = page.value("[...document.querySelectorAll('h1, h2, h3')].map(h => Number(h.tagName[1]))")
     assert levels[0] == 1 and all(b - a <= 1 for a, b in pairwise(levels))
     assert page.value("document.documentElement.lang") == "en" and names("main") and names("banner")
@@ -219,8 +219,18 @@ def test_failures_are_searched_and_sorted(page: browser.Page, stream_folder: Pat
         page.press(letter, ord(letter.upper()), letter)
     found = page.value(visible)
     assert found == ["27.mp4", "24.mp4", "21.mp4", "12.mp4"]
-    assert page.value("document.querySelector('.search output').textContent") == f"{len(found)} of 41"
+    assert page.value("document.querySelector('output[for=filter]').textContent") == f"{len(found)} of 41"
     assert page.complaints == []
+
+
+def test_clips_are_sorted_by_numbers(page: browser.Page, path: Path) -> None:
+    page.open(path, WIDTHS["desk"])
+    press = "[...document.querySelectorAll('#list th button')].find(b => b.textContent === 'seconds')"
+    seconds = "[...document.querySelectorAll('#list tbody tr')].map(row => parseFloat(row.cells[4].textContent))"
+    for direction in (1, -1):
+        page.value(f"{press}.click()")
+        found = page.value(seconds)
+        assert len(found) > 1 and found == sorted(found, reverse=direction < 0)
 
 
 def test_nothing_in_a_name_runs(page: browser.Page, path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import ove_codec
-from ove_codec import viz
+from ove_codec import _drawing, viz
 from support import clips, ffmpeg
 
 pytestmark = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 is not installed")
@@ -101,7 +102,7 @@ def test_panels(clip: Path, params: dict[str, Any]) -> None:
 def test_frames_in_chunks_are_the_same(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     panels = panels_of(clip, SMALL)
     expected = [panel_set.dense for panel_set in panels]
-    monkeypatch.setattr(viz, "_CHUNK", 1)
+    monkeypatch.setattr(viz.panels, "_CHUNK", 1)
     for panel_set, dense in zip(panels, expected, strict=True):
         np.testing.assert_array_equal(panel_set.dense, dense)
 
@@ -142,9 +143,64 @@ def test_strip(clip: Path, tmp_path: Path) -> None:
     assert image.shape == (size[1], size[0], 3)
     expected = list(panels)
     for row in (0, 2):  # dense and heat differ from slot to slot; with this budget, the others equal the first
-        places = [find(image, list(expected[slot])[row]) for slot in (0, 4, 8)] if row == 2 else []
+        slots = viz.busy_slots(panels.selection, 3)
+        places = [find(image, list(expected[slot])[row]) for slot in slots] if row == 2 else []
         assert [x for x, _ in places] == sorted({x for x, _ in places})
         assert len({y for _, y in places}) <= 1
+
+
+def test_columns_are_where_something_happens(clip: Path) -> None:
+    selection = ove_codec.select(clip, **SMALL)
+    heat = selection.scores.sum(axis=(1, 2))
+    slots = viz.busy_slots(selection, 3)
+    assert slots == [start + int(np.argmax(heat[start : start + 3])) for start in (0, 3, 6)]
+    assert viz.busy_slots(selection, 100) == list(range(9))
+
+
+def test_whole_pictures_and_kinds(clip: Path) -> None:
+    selection = ove_codec.select(clip, **SMALL)
+    panels = viz.Panels(clip, selection, kinds=viz.KINDS, whole=True)
+    titles = [title for title, _ in panels.captions()]
+    assert titles == ["Whole", "Dense", "Sampled", "Heat", "Selected", "Motion", "Residual", "Bits", "Blocks"]
+    pictures = list(ove_codec.open(clip))
+    for panel_set in panels.at([1, 5]):
+        picture = pictures[selection.frame_ids[panel_set.t]]
+        assert panel_set["Whole"].shape == (round(panels.width * 104 / 168), panels.width, 3)
+        marked = (panel_set["Whole"] == (255, 196, 0)).all(axis=-1)
+        columns = np.flatnonzero(marked.sum(axis=0) > marked.shape[0] * 0.9) + 0.5
+        expected = [(168 - 104) / 2 / 168 * panels.width, (168 + 104) / 2 / 168 * panels.width]
+        assert columns[[0, -1]] == pytest.approx(expected, abs=2.5)
+        # The middle 104 of 168 columns are the canvas, as of the pixels.
+        drawn = _drawing.draw_picture(picture, "blocks").image[:, 32:136]
+        whole = Image.fromarray(drawn).resize((panels.width, panels.height), Image.Resampling.BOX)
+        assert np.abs(panel_set["Blocks"].astype(int) - np.asarray(whole)).mean() < 6
+        for title in titles[5:]:
+            assert panel_set[title].shape == panel_set.dense.shape
+    assert not viz.Panels(clip, ove_codec.select(clip, **{**SMALL, "resize": "letterbox"}), whole=True).whole
+    with pytest.raises(ValueError, match="unknown panel 'moton'; did you mean motion"):
+        viz.Panels(clip, selection, kinds=["moton"])
+
+
+def test_headings(clip: Path) -> None:
+    panels = panels_of(clip, {**SMALL, "preset": "ove"})
+    assert panels.heading() == (
+        "clip.mp4",
+        "preset ove, size=56, budget=60, 9 of 24 pictures sampled",
+    )
+    tokens = int(panels.selection.mask[3].sum())
+    assert panels.label(3) == f"{panels.seconds[3]:.2f} s, {tokens} token{'s' * (tokens != 1)}"
+
+
+def test_svg(clip: Path, tmp_path: Path) -> None:
+    panels = viz.Panels(clip, ove_codec.select(clip, **SMALL), kinds=["motion"], whole=True)
+    size = viz.save_strip(panels, tmp_path / "strip.svg", 2)
+    root = ElementTree.parse(tmp_path / "strip.svg").getroot()
+    assert (root.get("width"), root.get("height")) == tuple(map(str, size))
+    images = root.findall("{*}image")
+    assert len(images) == 2 * 6 + 1  # two columns of six panels, and the scale
+    assert all(str(image.get("href")).startswith("data:image/png;base64,") for image in images)
+    texts = [text.text for text in root.findall("{*}text")]
+    assert {"clip.mp4", "Whole", "Motion", "motion + residual"} <= set(texts)
 
 
 def test_strip_of_one_picture(clip: Path, tmp_path: Path) -> None:
@@ -175,7 +231,7 @@ def test_mp4(clip: Path, tmp_path: Path) -> None:
     assert len(pictures) == len(panels)
     assert size[0] % 2 == size[1] % 2 == 0
     dense = next(iter(panels)).dense
-    place = pictures[0][64 : 64 + panels.height, 20 : 20 + panels.width]
+    place = pictures[0][108 : 108 + panels.height, 20 : 20 + panels.width]
     assert np.abs(place.astype(int) - dense).mean() < 12
 
 
@@ -183,8 +239,8 @@ def test_outputs_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None
     def absent(name: str) -> None:
         raise ModuleNotFoundError(name)
 
-    monkeypatch.setattr(viz, "import_module", absent)
-    for name in ("a.png", "a.gif", "a.webp", "a.apng"):
+    monkeypatch.setattr(viz.animation, "import_module", absent)
+    for name in ("a.png", "a.svg", "a.gif", "a.webp", "a.apng"):
         viz.check_output(name)
     with pytest.raises(ModuleNotFoundError, match=r"ove_codec\[video\]"):
         viz.check_output("a.mp4")

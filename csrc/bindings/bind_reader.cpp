@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <cstdio>
 #include <functional>
 #include <map>
 #include <memory>
@@ -247,6 +248,15 @@ py::object common_window(const reader::VideoIndex& index, const std::vector<std:
   return py::make_tuple((*common)[0], (*common)[1], (*common)[2], (*common)[3]);
 }
 
+std::string picture_text(const Picture& picture) {
+  const CodecPicture& codec = picture.codec();
+  std::array<char, 32> seconds{};
+  std::snprintf(seconds.data(), seconds.size(), "%.3f s", picture.pts());
+  return "Picture(" + std::to_string(picture.index()) + ": " + type_letter(codec.type) + ", " + seconds.data() + ", " +
+         std::to_string(codec.width()) + "x" + std::to_string(codec.height()) + ", POC " + std::to_string(codec.poc) +
+         ")";
+}
+
 void bind_picture(py::module_& m) {
   py::class_<Slice>(m, "Slice", "What a slice header says that motion refers to.")
       .def_property_readonly(
@@ -344,7 +354,20 @@ void bind_picture(py::module_& m) {
       .def_property_readonly(
           "bits", &Picture::bits,
           "(CTB rows, CTB columns) int32: bits of slice data that each CTU, or macroblock of H.264, took from the\n"
-          "entropy decoder, alignment included with the one before it.");
+          "entropy decoder, alignment included with the one before it.")
+      .def("__repr__", &picture_text)
+      .def(
+          "plot",
+          [](const py::object& picture, const std::string& kind, const py::object& axes) {
+            return py::module_::import("ove_codec.plots").attr("plot_picture")(picture, kind, axes);
+          },
+          py::arg("kind") = "motion", py::kw_only(), py::arg("axes") = py::none(),
+          "Draws the picture's \"motion\", \"residual\", \"bits\" or \"blocks\" with matplotlib, into `axes` or a\n"
+          "figure of its own, and returns the axes; see ove_codec.plots.plot_picture.")
+      .def(
+          "_repr_png_",
+          [](const py::object& picture) { return py::module_::import("ove_codec.plots").attr("picture_png")(picture); },
+          "The motion, which notebooks show.");
 }
 
 }  // namespace

@@ -13,13 +13,14 @@ from ove_codec._core import (
     UnsupportedStreamError,
     VideoIndex,
 )
+from ove_codec._suggest import hint
 from ove_codec.batching import Batch, batches
 from ove_codec.canvases import codec_canvases
 from ove_codec.limits import Limits
 from ove_codec.motion_only import MotionPicture, MotionVideo
 from ove_codec.presets import PRESETS
 from ove_codec.selection import Selection, select, select_arrays
-from ove_codec.tokens import Tokens, frames, tokenize
+from ove_codec.tokens import PaddedTokens, Tokens, frames, tokenize
 from ove_codec.transcoding import RECIPES, Recipe, transcode
 from ove_codec.video import Video, framecrc, open
 
@@ -41,6 +42,7 @@ __all__ = [
     "Limits",
     "MotionPicture",
     "MotionVideo",
+    "PaddedTokens",
     "Picture",
     "Recipe",
     "Selection",
@@ -65,8 +67,15 @@ __all__ = [
 ]
 
 
+_SUBMODULES = ("cli", "data", "datasets", "lmm", "models", "ops", "presets", "probes", "training", "viz")
+
+
 def __getattr__(name: str) -> Any:
-    # PyTorch is imported only by those who use it.
-    if name in ("lmm", "models", "ops"):
+    # Submodules are imported where they are used: PyTorch and the extras only by those who need them.
+    if name in _SUBMODULES:
         return import_module(f"ove_codec.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; {hint(name, __dir__())}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_SUBMODULES, "__version__"})

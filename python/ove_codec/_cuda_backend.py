@@ -47,6 +47,9 @@ class DevicePicture:
             self.__dict__[name] = value
         return value
 
+    def __repr__(self) -> str:
+        return f"{self._picture!r} on {self._backend.device}"
+
     def cpu(self) -> Any:
         """The picture as it was decoded."""
         return self._picture

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ove_codec import _core, cuda, video
+from ove_codec._progress import bar, watched
 from ove_codec._reading import Array, PictureArrays, Scorable, Scored
 from ove_codec._source import SourceVideo
 from ove_codec.limits import Limits
@@ -39,7 +40,12 @@ class VideoPictures:
     """What ``ove_codec.open`` takes, or a video that it opened; transcoded first with the recipe `transcode`."""
 
     def __init__(
-        self, source: Any, threads: int = 0, limits: Limits | None = None, transcode: bool | str | Recipe = False
+        self,
+        source: Any,
+        threads: int = 0,
+        limits: Limits | None = None,
+        transcode: bool | str | Recipe = False,
+        progress: bool | None = False,
     ) -> None:
         source = getattr(source, "on_cpu", source)
         if transcode:
@@ -47,6 +53,7 @@ class VideoPictures:
         self._source = source
         self._threads = threads
         self._limits = limits
+        self._shown = progress
         self._video: Any = source if isinstance(source, SourceVideo) else None
 
     @property
@@ -87,18 +94,20 @@ class VideoPictures:
         if window is None:
             return None
         scorer = scorer or _core.Scorer(params, window, video.info["rotation"], video.info["mirrored"])
-        values = scorer.score_video(
-            video.source,
-            index=index,
-            frame_ids=frame_ids,
-            threads=video.threads,
-            limits=video.limits.as_dict(),
-            progress=video._progress(len(frame_ids)),
-        )
+        with bar(len(frame_ids), self._shown) as progress:
+            values = scorer.score_video(
+                video.source,
+                index=index,
+                frame_ids=frame_ids,
+                threads=video.threads,
+                limits=video.limits.as_dict(),
+                progress=(lambda done: progress.update(done - progress.n)) if self._shown is not False else None,
+            )
         return Scored(values, None, scorer)
 
     def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Scorable]:
         pictures = self.video.read(frame_ids, residual=params["residual_weight"] > 0)
+        pictures = watched(pictures, len(frame_ids), self._shown)
         return (_exported(picture) if picture.motion_only else picture for picture in pictures)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+
+from ove_codec._suggest import hint
 
 try:
     import yaml
@@ -29,9 +30,8 @@ def check_keys(values: Any, known: Iterable[str]) -> Any:
     names = list(known)
     for key in values if isinstance(values, dict) else ():
         if key not in names:
-            near = difflib.get_close_matches(str(key), names, 1)
-            hint = f"is {near[0]} meant?" if near else f"there are {', '.join(names)}"
-            raise PydanticCustomError("unknown_key", "unknown key {key}; {hint}", {"key": str(key), "hint": hint})
+            context = {"key": str(key), "hint": hint(str(key), names)}
+            raise PydanticCustomError("unknown_key", "unknown key {key}; {hint}", context)
     return values
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import io
+import operator
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from html import escape
 from os import PathLike
 from typing import Any, BinaryIO, ClassVar
 
@@ -131,6 +133,50 @@ class SourceVideo(ABC):
     def __iter__(self) -> Iterator[Any]:
         return self._backend.pictures(self._all())
 
+    def __getitem__(self, key: int | slice) -> Any:
+        """`video[i]`: the picture of display index `i`, from the end where it is negative; `video[i:j:k]`: a list.
+
+        Decodes what these pictures need, each time; a list holds all of them in memory. Raises IndexError for an index
+        that is not in the video.
+        """
+        count = len(self)
+        signals = {"residual": self.has("residual")}
+        if isinstance(key, slice):
+            wanted = range(count)[key]
+            pictures = list(self.read(wanted, **signals))
+            return pictures[::-1] if wanted.step < 0 else pictures
+        number = operator.index(key)
+        if not -count <= number < count:
+            raise IndexError(f"picture {number} is not in the video, which has {count} pictures")
+        picture = next(self.read([number % count], **signals), None)
+        if picture is None:
+            raise _core.DecodeError(f"{self.name}: it ended before picture {number % count}")
+        return picture
+
+    def __repr__(self) -> str:
+        info = self.info
+        turned = f" turned by {info['rotation']} degrees" if info["rotation"] else ""
+        if "index" in vars(self):  # what is not read yet is not read for this
+            length = f", {len(self)} pictures"
+        else:
+            length = f", {info['frame_count']} pictures" if info["frame_count"] else ""
+        name = self.name if len(self.name) < 80 else f"...{self.name[-76:]}"
+        return f"{type(self).__name__}({name!r}: {info['codec']} {info['width']}x{info['height']}{turned}{length})"
+
+    def _repr_html_(self) -> str:
+        """A table of facts, which notebooks show."""
+        info = self.info
+        numerator, denominator = info["frame_rate"]
+        facts = {
+            "video": self.name,
+            "codec": f"{info['codec']} {info['profile']}",
+            "size": f"{info['width']} x {info['height']}, {info['pixel_format']}",
+            "rotation": f"{info['rotation']} degrees",
+            "frame rate": f"{numerator / denominator:.3f} /s" if denominator else "unknown",
+            "has": ", ".join(sorted(self._signals)),
+        }
+        return _cells(facts)
+
     @abstractmethod
     def _all(self) -> Iterator[Any]:
         """Every picture in display order, with NumPy arrays."""
@@ -156,9 +202,11 @@ class SourceVideo(ABC):
             )
         return {name: value for name, value in vars(self).items() if name not in _INDICES}
 
-    def _progress(self, total: int) -> Callable[[int], object] | None:
-        """What is told now and then how many of `total` pictures are scored."""
-        return None
+
+def _cells(facts: dict[str, Any]) -> str:
+    """A table of names and values in HTML."""
+    rows = (f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in facts.items())
+    return f"<table>{''.join(rows)}</table>"
 
 
 def position(times: npt.NDArray[np.float64], index: int | None, pts: float | None) -> int:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from typing_extensions import Unpack
 
 from ove_codec._backend import Backend, backend_for
 from ove_codec._colors import CLIP_MEAN, CLIP_STD, Color
 from ove_codec._jobs import Pool, Submit, numbered, together
 from ove_codec._pictures import VideoPictures
 from ove_codec.limits import Limits
-from ove_codec.presets import resolve
+from ove_codec.presets import Parameters, resolve, with_parameters
 from ove_codec.selection import ScoredClip, Selection, rank_clips, score_clip
 from ove_codec.tokens import Tokens, tokenize
 from ove_codec.transcoding import Recipe
@@ -44,6 +45,7 @@ class Batch:
     selections: tuple[Selection, ...]
 
 
+@with_parameters
 def batches(
     sources: Iterable[Any],
     batch_size: int,
@@ -59,7 +61,7 @@ def batches(
     std: Color = CLIP_STD,
     limits: Limits | None = None,
     transcode: bool | str | Recipe = False,
-    **params: Any,
+    **params: Unpack[Parameters],
 ) -> Generator[Batch]:
     """Gives the clips' tokens, selected and packed, `batch_size` clips at a time; the last batch may be smaller.
 
@@ -84,7 +86,7 @@ def batches(
         raise ValueError(
             f"batch_size and workers must be 1 or more and prefetch 0 or more, not {batch_size}, {workers}, {prefetch}"
         )
-    selecting = {"preset": preset, "params": resolve(preset, params), "transcode": transcode}
+    selecting = {"preset": preset, "params": resolve(preset, dict(params)), "transcode": transcode}
     tokenizing = {"decoder": decoder, "dtype": dtype, "mean": mean, "std": std}
     work = _Work(device, workers, selecting, tokenizing, {"threads": threads, "limits": limits})
     return _batches(iter(sources), batch_size, workers, prefetch, work)

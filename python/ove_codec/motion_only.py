@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ove_codec import _core
+from ove_codec._drawing import draw_picture, png
 from ove_codec._source import Source, SourceVideo, position
 from ove_codec.limits import Limits
+from ove_codec.plots import plot_picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +65,17 @@ class MotionPicture:
     codec: str = ""
     motion_only: bool = True
     poc: None = None
+
+    def __repr__(self) -> str:
+        return f"MotionPicture({self.index}: {self.type}, {self.pts:.3f} s, {self.coded_width}x{self.coded_height})"
+
+    def plot(self, kind: str = "motion", *, axes: Any = None) -> Any:
+        """Draws the motion; see ``Picture.plot``."""
+        return plot_picture(self, kind, axes)
+
+    def _repr_png_(self) -> bytes:
+        """The motion, which notebooks show."""
+        return png(draw_picture(self, "motion").image)
 
     @property
     def width(self) -> int:

@@ -3,6 +3,7 @@
 ``COMMON`` names every parameter with the value that a preset has unless it says otherwise:
 
 - ``num_frames``: pictures to sample, every picture once
+- ``fps``: sample so many pictures a second instead, those shown at equal steps of time from the first one on
 - ``sampling``: where they lie: "time": ``numpy.linspace(first, last, num_frames)`` truncated; "bits": evenly along the
   cumulative sizes of the packets; "anchors": as with "time", each moved to a picture near it that is cheap to decode
   (see below)
@@ -73,11 +74,19 @@ pipeline and its attentive probe select; "bitcost" is the bit-cost map of its su
 
 from __future__ import annotations
 
+import functools
+import inspect
 import operator
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypedDict, TypeVar, get_type_hints
+
+from ove_codec._suggest import hint
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 COMMON: dict[str, Any] = {
     "num_frames": 64,
+    "fps": None,
     "sampling": "time",
     "tolerance": None,
     "frame_ids": None,
@@ -114,6 +123,74 @@ COMMON: dict[str, Any] = {
     "static_frames": 4,
 }
 
+
+class Parameters(TypedDict, total=False):
+    """The parameters of a selection, each described above, with their types."""
+
+    num_frames: int | None
+    fps: float | None
+    sampling: Literal["time", "bits"]
+    frame_ids: Sequence[int] | None
+    start: float | None
+    end: float | None
+    size: int
+    patch_size: int
+    resize: Literal["crop", "letterbox", "stretch", "native"]
+    interpolation: Literal["bilinear", "cubic"]
+    percentile: float
+    percentile_scope: Literal["frame", "clip"]
+    compensate: Literal["none", "median", "mean", "similarity", "affine"]
+    vector: Literal["l0", "l0_else_l1", "both", "displacement"]
+    motion_map: Literal["exact", "reference"]
+    intra_blocks: Literal["as_coded", "zero", "median", "max"]
+    i_pictures: Literal["as_coded", "zero", "keep"]
+    accumulate: Literal["none", "sum", "max"]
+    fuse: Literal["weighted", "max", "sum", "geomean"]
+    mv_weight: float
+    residual_weight: float
+    bits_weight: float
+    tau: float | None
+    budget: int | None
+    keep_first_frame: bool
+    first_frame_share: float
+    padding: Literal["exclude", "zero"]
+    local_variance: int | bool
+    center_prior: float | bool
+    center_sigma: float
+    quantize: bool
+    static_fallback: bool
+    static_level: float
+    static_contrast: float
+    static_frames: int
+
+
+class _Default:
+    """What signatures show for the default of a parameter: it depends on the preset."""
+
+    def __repr__(self) -> str:
+        return "<preset>"
+
+
+def with_parameters(function: F) -> F:
+    """Shows the parameters of a selection in the signature of a function that takes them as `**params`.
+
+    Their default is shown as `<preset>`.
+    """
+    signature = inspect.signature(function)
+    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    more = [
+        inspect.Parameter(name, kind, default=_Default(), annotation=type_) for name, type_ in _annotations().items()
+    ]
+    function.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
+    return function
+
+
+@functools.cache
+def _annotations() -> dict[str, Any]:
+    return get_type_hints(Parameters)
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "llava": {
@@ -146,7 +223,7 @@ _SWITCHES = {"local_variance": 3, "center_prior": 0.3}  # what True stands for
 _BOOLS = ("keep_first_frame", "quantize", "static_fallback")
 _POSITIVE = ("num_frames", "size", "patch_size", "budget", "static_frames")
 _NUMBERS = (
-    "start", "end", "tolerance", "percentile", "mv_weight", "residual_weight", "bits_weight", "tau", "center_prior",
+    "fps", "start", "end", "tolerance", "percentile", "mv_weight", "residual_weight", "bits_weight", "tau", "center_prior",
     "center_sigma", "static_level", "static_contrast", "first_frame_share",
 )  # fmt: skip
 
@@ -190,19 +267,21 @@ def resolve(preset: str, overrides: dict[str, Any]) -> dict[str, Any]:
     """All parameters of `preset` with `overrides` applied.
 
     Raises ValueError for an unknown preset, a value of the wrong kind, or parameters that exclude each other (``tau``
-    and ``budget``; ``frame_ids`` and ``num_frames``, ``start``, ``end``), TypeError for an unknown parameter name.
+    and ``budget``; ``num_frames`` and ``fps``; ``frame_ids`` and these, ``start`` or ``end``), TypeError for an unknown
+    parameter name.
     """
     if preset not in PRESETS:
-        raise ValueError(f"unknown preset {preset!r}; there are {', '.join(PRESETS)}")
-    unknown = sorted(set(overrides) - set(COMMON))
-    if unknown:
-        raise TypeError(f"unknown parameter {', '.join(unknown)}; there are {', '.join(COMMON)}")
+        raise ValueError(f"unknown preset {preset!r}; {hint(str(preset), PRESETS)}")
+    for name in sorted(set(overrides) - set(COMMON)):
+        raise TypeError(f"unknown parameter {name}; {hint(name, COMMON)}")
     given = {name for name, value in overrides.items() if value is not None}
     if {"tau", "budget"} <= given:
         raise ValueError("tau and budget exclude each other: give one of them")
-    clash = given & {"num_frames", "start", "end"}
+    clash = given & {"num_frames", "fps", "start", "end"}
     if "frame_ids" in given and clash:
         raise ValueError(f"frame_ids and {', '.join(sorted(clash))} exclude each other")
+    if {"num_frames", "fps"} <= given:
+        raise ValueError("num_frames and fps exclude each other: give one of them")
     params = {**COMMON, **PRESETS[preset], **overrides}
     params = {name: _checked(name, value) for name, value in params.items()}
     if "tau" in given:
@@ -217,6 +296,12 @@ def resolve(preset: str, overrides: dict[str, Any]) -> dict[str, Any]:
         params["num_frames"] = None
         if not params["frame_ids"] or params["frame_ids"][0] < 0:
             raise ValueError("frame_ids must hold one display index or more, none of them negative")
+    elif params["fps"] is not None:
+        params["num_frames"] = None
+        if not 0 < params["fps"] < float("inf"):
+            raise ValueError(f"fps must be a positive number, not {params['fps']}")
+        if params["sampling"] != "time":
+            raise ValueError(f"fps samples by time: leave it out with sampling={params['sampling']!r}")
     elif params["num_frames"] is None:
-        raise ValueError("num_frames is None: give it, or frame_ids")
+        raise ValueError("num_frames is None: give it, or fps, or frame_ids")
     return params

@@ -8,21 +8,28 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.npyio import NpzFile
+from typing_extensions import Unpack
 
 from ove_codec import _core
 from ove_codec._backend import CPU, Backend, backend_for
+from ove_codec._drawing import grid_image, png
 from ove_codec._pictures import ArrayPictures, VideoPictures
+from ove_codec._pixels import PixelSource
 from ove_codec._reading import Array, Pictures, Scored, readings
 from ove_codec.cuda import lies_on_gpu
 from ove_codec.limits import Limits
-from ove_codec.presets import resolve
+from ove_codec.plots import plot_selection
+from ove_codec.presets import Parameters, resolve, with_parameters
 from ove_codec.transcoding import Recipe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SAVED = ("frame_ids", "positions", "scores", "mask", "valid")  # arrays in the file of a selection
 
@@ -103,6 +110,34 @@ class Selection:
     def __len__(self) -> int:
         """The number of kept patches."""
         return len(self.positions)
+
+    def __repr__(self) -> str:
+        frames, rows, columns = self.mask.shape
+        return (
+            f"Selection({self.preset}: {len(self)} of {self.mask.size} patches "
+            f"in {frames} pictures of {rows} x {columns})"
+        )
+
+    def _repr_png_(self) -> bytes:
+        """Scores and kept patches of some pictures, which notebooks show."""
+        selection = self.cpu()
+        return png(grid_image(selection.mask, selection.scores))
+
+    def plot(self, pictures: int = 6) -> Figure:
+        """Draws so many of the sampled pictures above their patch scores with matplotlib, and returns the figure.
+
+        Patches that are dropped are dark. The pixels are decoded from the source; of a selection without a video only
+        the scores are drawn. Raises ModuleNotFoundError without matplotlib: `pip install 'ove_codec[plot]'`.
+        """
+        if pictures < 1:
+            raise ValueError(f"pictures must be 1 or more, not {pictures}")
+        slots = np.unique(np.linspace(0, len(self.frame_ids) - 1, pictures).astype(int))
+        pixels = None
+        if isinstance(self._pictures, VideoPictures):
+            request = PixelSource(self._pictures.video, 0, None).request(self.frame_ids[slots])
+            canvases = _core.gather_byte_frames(**request, resize=self.geometry.resize, size=self.geometry.size)
+            pixels = canvases.transpose(0, 2, 3, 1)[:, : self.geometry.canvas_height, : self.geometry.canvas_width]
+        return plot_selection(self.cpu(), slots.tolist(), pixels)
 
     def wait(self) -> None:
         """Queues what comes next on the current stream behind what makes the tensors; nothing on the CPU."""
@@ -245,6 +280,10 @@ def sample_frames(
             )
         return np.array(params["frame_ids"], np.int64)
     shown = _shown(pts, params)
+    if params.get("fps") is not None:  # selections saved before version 0.2 lack it
+        if isinstance(pts, int):
+            raise ValueError("fps needs the times of the pictures: pass pts")
+        return shown[at_rate(pts[shown], params["fps"])]
     if params["sampling"] in ("time", "anchors"):
         first = int(shown[0])
         places = np.linspace(first, first + len(shown) - 1, params["num_frames"]).astype(np.int64)
@@ -275,6 +314,21 @@ def _shown(pts: Array | int, params: dict[str, Any]) -> npt.NDArray[np.int64]:
             )
         shown = np.flatnonzero(inside)
     return shown
+
+
+def at_rate(pts: Array, fps: float) -> npt.NDArray[np.int64]:
+    """Indices of the pictures shown at equal steps of 1 / `fps` seconds from the first one on, each once.
+
+    `pts` are seconds in display order. A picture is shown until the next one; time stamps that go back count as the
+    latest before them.
+    """
+    times = np.maximum.accumulate(np.nan_to_num(pts))
+    first, last = float(times[0]), float(times[-1])
+    if (last - first) * fps >= len(times) * 64:  # a gap in the time stamps must not ask for endless steps
+        raise ValueError(f"fps={fps} asks for {(last - first) * fps:.0f} samples of {len(times)} pictures: lower it")
+    # Marks get half a millionth of a step more, so that rounding does not put them before the picture that they hit.
+    marks = first + (np.arange(int((last - first) * fps + 1e-6) + 1) + 5e-7) / fps
+    return np.unique(np.searchsorted(times, marks, side="right") - 1)
 
 
 def _along_sizes(sizes: npt.NDArray[np.int64], intra: npt.NDArray[np.bool_], num_frames: int) -> npt.NDArray[np.int64]:
@@ -384,6 +438,7 @@ def select_pictures(pictures: Pictures, preset: str, overrides: dict[str, Any], 
         return rank_clips([score_clip(pictures, params, backend)], preset, params, backend)[0]
 
 
+@with_parameters
 def select(
     source: Any,
     preset: str = "paper",
@@ -392,7 +447,8 @@ def select(
     threads: int = 0,
     limits: Limits | None = None,
     transcode: bool | str | Recipe = False,
-    **params: Any,
+    progress: bool | None = False,
+    **params: Unpack[Parameters],
 ) -> Selection:
     """Selects patches of an HEVC or H.264 video by its motion vectors, residuals or bits.
 
@@ -409,6 +465,8 @@ def select(
         transcode: True to convert to HEVC in memory what is neither HEVC nor H.264, or the name of a recipe (or a
             ``Recipe``) to convert whatever it is; see ``ove_codec.transcode``. The selection is of the converted
             pictures, of which there are as many; where their size is odd they lack the last row or column.
+        progress: whether to show a progress bar over the pictures that are read; None where standard error is a
+            terminal.
         **params: overrides of the preset's parameters (see ``ove_codec.presets``).
 
     Returns:
@@ -422,10 +480,12 @@ def select(
         UnsupportedStreamError: the picture size changes among the sampled pictures; and what ``ove_codec.open`` raises.
     """
     backend = backend_for(device)
-    pictures = VideoPictures(source, threads, limits, transcode).checked(resolve(preset, params))
-    return select_pictures(pictures, preset, params, backend)
+    overrides = dict(params)
+    pictures = VideoPictures(source, threads, limits, transcode, progress).checked(resolve(preset, overrides))
+    return select_pictures(pictures, preset, overrides, backend)
 
 
+@with_parameters
 def select_arrays(
     mv: Any,
     residual: Any,
@@ -443,7 +503,7 @@ def select_arrays(
     mirrored: bool = False,
     preset: str = "paper",
     device: Any = None,
-    **params: Any,
+    **params: Unpack[Parameters],
 ) -> Selection:
     """``select`` on the arrays of N pictures in display order, from wherever they come.
 
@@ -482,4 +542,4 @@ def select_arrays(
             rotation=rotation,
             mirrored=mirrored,
         )  # fmt: skip
-    return select_pictures(pictures, preset, params, backend)
+    return select_pictures(pictures, preset, dict(params), backend)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,21 @@ if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True)
+class PaddedTokens(NamedTuple):
+    """Patches of B clips, each filled up to N rows.
+
+    Attributes:
+        patches: (B, N, 3*p*p) tensor, zeros in rows that are filled up; see ``Tokens``.
+        mask: (B, N) bool tensor, True where a row is a patch.
+        positions: (B, N, 3) int64 tensor: slot of the frame, patch row, patch column.
+    """
+
+    patches: torch.Tensor
+    mask: torch.Tensor
+    positions: torch.Tensor
+
+
+@dataclass(frozen=True, repr=False)
 class Tokens:
     """Patches of one or more clips, packed one clip after the other.
 
@@ -42,6 +56,35 @@ class Tokens:
 
     def __len__(self) -> int:
         return len(self.patches)
+
+    def __repr__(self) -> str:
+        clips, (rows, width) = len(self.cu_seqlens) - 1, self.patches.shape
+        return (
+            f"Tokens({rows} patches of {width} values in {clips} clip{'s' if clips != 1 else ''}, "
+            f"{str(self.patches.dtype).removeprefix('torch.')} on {self.patches.device})"
+        )
+
+    def padded(self, length: int | None = None) -> PaddedTokens:
+        """The tokens with a row a clip, filled up with zeros, for models that take no packed batch.
+
+        Args:
+            length: rows of every clip, N; those of the longest clip where None.
+
+        Raises:
+            ValueError: a clip has more than `length` tokens.
+        """
+        import torch
+
+        counts = self.cu_seqlens.diff()
+        longest = int(counts.max()) if len(counts) else 0
+        length = longest if length is None else length
+        if length < longest:
+            raise ValueError(f"length must be {longest} or more, the tokens of the longest clip, not {length}")
+        mask = torch.arange(length, device=counts.device) < counts[:, None]
+        patches = self.patches.new_zeros(*mask.shape, self.patches.shape[1])
+        positions = self.positions.new_zeros(*mask.shape, 3)
+        patches[mask], positions[mask] = self.patches, self.positions
+        return PaddedTokens(patches, mask, positions)
 
     def to(self, device: Any) -> Tokens:
         """The same tokens on another device."""

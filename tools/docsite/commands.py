@@ -7,9 +7,12 @@ import re
 from collections.abc import Iterator
 from html import escape
 
+from ove_codec.cli.parsing import show_all
+
 
 def reference(parser: argparse.ArgumentParser) -> str:
     """A section for every command, and for every action of a command that has some."""
+    show_all(parser)
     lines = [f"# {parser.prog}", "", _plain(parser.description), ""]
     for command in _commands(parser):
         lines += _section(command, 2)

@@ -17,13 +17,14 @@ Column = tuple[str, Callable[[dict[str, Any]], str]]
 
 
 def table(name: str) -> str:
-    """The table that a page asks for by ``<!-- figures: NAME -->``: one of ``TABLES``, or a part of the README."""
+    """The table that a page asks for by ``<!-- figures: NAME -->``: one of ``TABLES``, or a part of
+    ``docs/measurements.md``."""
     if name in TABLES:
         return TABLES[name]()
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.search(f"<!-- {re.escape(name)} -->\n(.*?)<!-- /{re.escape(name)} -->", readme, re.DOTALL)
+    page = (ROOT / "docs" / "measurements.md").read_text(encoding="utf-8")
+    found = re.search(f"<!-- {re.escape(name)} -->\n(.*?)<!-- /{re.escape(name)} -->", page, re.DOTALL)
     if not found:
-        raise ValueError(f"no figures are called {name!r}: there are {', '.join(TABLES)}, and the marks of README.md")
+        raise ValueError(f"no figures are called {name!r}: there are {', '.join(TABLES)}, and marks of measurements.md")
     # Pictures lie elsewhere in the site, and pages show them by themselves.
     return re.sub(r"^!\[.*?\]\(.*?\)\n+", "", found[1], flags=re.MULTILINE)
 

@@ -61,6 +61,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     import figures
 
     markdown = re.sub(r"<!-- figures: (\S+) -->", lambda found: figures.table(found[1]), markdown)
+    markdown = markdown.replace("](../bench/results/", "](plots/")  # of measurements.md
     markdown = re.sub(r"<!-- members: (\S+) -->", lambda found: members(found[1]), markdown)
     return _DRAWING.sub(lambda found: drawing(found[2], found[1]), markdown)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import warnings
@@ -12,6 +13,7 @@ from typing import TextIO
 import ove_codec
 from ove_codec.cli import (
     cluster,
+    completion,
     encode,
     export,
     extract,
@@ -26,6 +28,7 @@ from ove_codec.cli import (
     viz,
 )
 from ove_codec.cli.common import one_line
+from ove_codec.cli.parsing import Parser, UsageError, find, leaves
 
 # What a stream, a file or an argument can be wrong about; anything else is a defect and shows its traceback.
 _EXPECTED = (ove_codec.Error, OSError, ValueError, ImportError)
@@ -33,29 +36,44 @@ _EXPECTED = (ove_codec.Error, OSError, ValueError, ImportError)
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; the parsed arguments have `run`, a function of themselves."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="ove-codec",
         description="Codec-aligned sparse video tokens: motion and residuals of HEVC and H.264 videos, patches "
         "selected by them, and features of the selected patches.",
-        epilog="Exit status: 0, or 1 after an error in a file or a value, 2 for wrong usage.",
+        epilog="Exit status: 0, or 1 after an error in a file or a value, 2 for wrong usage. With --json an error is a "
+        "JSON object on standard error.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {ove_codec.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in (
         info, extract, transcode, select, select_dataset, report, encode, viz, probe, cluster, pack, train, export,
+        completion,
     ):  # fmt: skip
         module.add_commands(commands)
+    for command in leaves(parser):
+        command.set_defaults(parser=command)
+    helper = commands.add_parser("help", help="show the help of a command")
+    helper.add_argument("command", nargs="*", metavar="COMMAND")
+    helper.set_defaults(run=lambda args: find(parser, args.command).print_help(), parser=helper)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line `argv` (without the program's name; sys.argv by default) and returns the exit status."""
-    args = make_parser().parse_args(argv)
+    """Runs the command line `argv` (without the program's name; sys.argv by default) and returns the exit status.
+
+    Raises SystemExit after wrong usage, and after help.
+    """
+    as_json = "--json" in (sys.argv[1:] if argv is None else argv)
     try:
+        args = make_parser().parse_args(argv)
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             args.run(args)
         sys.stdout.flush()
+    except UsageError as error:
+        usage = "" if as_json else error.parser.format_usage()
+        _show_error(error.message, "UsageError", None, as_json, f"{usage}{error.parser.prog}: error")
+        raise
     except BrokenPipeError:
         # Nobody reads on. What is still buffered must not fail once more when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -64,9 +82,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except _EXPECTED as error:
         sys.stdout.flush()
-        print(f"ove-codec: {one_line(error)}", file=sys.stderr)
+        _show_error(one_line(error), type(error).__name__, getattr(error, "position", None), as_json, "ove-codec")
         return 1
     return 0
+
+
+def _show_error(message: str, kind: str, position: int | None, as_json: bool, prefix: str) -> None:
+    if as_json:
+        print(json.dumps({"error": {"type": kind, "message": message, "position": position}}), file=sys.stderr)
+    else:
+        print(f"{prefix}: {message}", file=sys.stderr)
 
 
 def _show_warning(

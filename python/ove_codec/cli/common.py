@@ -7,18 +7,16 @@ import json
 import os
 import shutil
 import stat
-import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 import ove_codec
 from ove_codec._files import replacing as replacing
+from ove_codec._progress import watched
 from ove_codec.transcoding import in_hevc
-from ove_codec.video import Video
 
 T = TypeVar("T")
 _copies: list[Any] = []  # temporary files in use
@@ -37,7 +35,7 @@ def add_command(
         "file",
         metavar="FILE",
         type=input_file,
-        help=f"{reads}: MP4, MOV, Matroska, MPEG-TS, raw, ...; - is standard input",
+        help=f"{reads} in any container, or raw; - is standard input",
     )
     return parser
 
@@ -72,29 +70,12 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def progress(items: Iterable[T], total: int | None, unit: str = " pictures") -> Iterator[T]:
     """The items, with a bar on standard error if that is a terminal and it takes more than a moment."""
-    return iter(tqdm(items, total=total, unit=unit, delay=0.5, leave=False, disable=None, file=sys.stderr))
-
-
-class WatchedVideo(Video, os.PathLike[str]):
-    """A video file whose pictures move a progress bar as they are read."""
-
-    def __fspath__(self) -> str:
-        return os.fspath(self.source)  # type: ignore[arg-type]
-
-    def read(self, frame_ids: Iterable[int], *, residual: bool = True) -> Iterator[ove_codec.Picture]:
-        wanted = list(frame_ids)
-        return progress(super().read(wanted, residual=residual), len(wanted))
-
-    def _progress(self, total: int) -> Callable[[int], object]:
-        bar = tqdm(total=total, unit=" pictures", delay=0.5, leave=False, disable=None, file=sys.stderr)
-        return lambda done: bar.update(done - bar.n)
+    return watched(items, total, None, unit)
 
 
 def open_video(args: argparse.Namespace, transcode: bool | str = False) -> Any:
     """The video of the arguments, transcoded if so wanted; raises as `ove_codec.open` does."""
-    source = in_hevc(args.file, transcode, args.threads)
-    video = ove_codec.open(source, threads=args.threads)
-    return WatchedVideo(source, threads=args.threads) if type(video) is Video else video
+    return ove_codec.open(in_hevc(args.file, transcode, args.threads), threads=args.threads)
 
 
 def frame_list(text: str, count: int) -> list[int]:

@@ -6,15 +6,16 @@ import argparse
 import os
 import warnings
 from contextlib import ExitStack, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ove_codec.cli import common, select
+from ove_codec.cli.writing import check_suffix, write_arrays
 
 if TYPE_CHECKING:
     from ove_codec.models import OVEncoder, OVEncoderConfig, OVEncoderOutput
+    from ove_codec.selection import Selection
     from ove_codec.tokens import Tokens
 
 
@@ -24,6 +25,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "encode",
         encode,
         "compute features of the selected patches with a 3D-RoPE vision transformer",
+        reads="video",
         description="Selects patches as 'select' does, reads their pixels and encodes them. With -o: last_hidden_state "
         "(N, hidden) and pooler_output (1, hidden) float32, positions (N, 3) t, h, w, frame_ids (T,) display indices.",
     )
@@ -34,8 +36,11 @@ def add_commands(commands: common.Commands[Any]) -> None:
         help="directory of a model (config.json, model.safetensors), or a configuration such as ov-encoder-large, "
         "whose weights are then random",
     )
-    parser.add_argument("-o", "--out", metavar="OUT.npz|OUT.safetensors", help="write the features")
+    parser.add_argument(
+        "-o", "--out", metavar="OUT", help="write the features: .npz, .safetensors, or .npy (last_hidden_state alone)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of random weights (default: %(default)s)")
+    select.add_transcode(parser, default="auto")
     select.add_selection_options(parser)
     common.add_threads(parser)
     common.add_json(parser)
@@ -46,14 +51,13 @@ def encode(args: argparse.Namespace) -> None:
 
     from ove_codec.tokens import tokenize
 
-    if args.out and Path(args.out).suffix not in (".npz", ".safetensors"):
-        raise ValueError(f"{args.out}: features are written as .npz or .safetensors")
+    suffix = check_suffix(args.out, (".npz", ".safetensors", ".npy")) if args.out else ""
     if args.threads > 0:
         torch.set_num_threads(args.threads)
     # What is wrong with the arguments is told before the long work begins.
     config = configuration(args.model)
     with common.replacing(args.out) if args.out else nullcontext() as part:
-        selection = select.selection_of(args)
+        video, selection = select.selection_of(args)
         if selection.geometry.patch_size != config.patch_size:
             raise ValueError(
                 f"the model takes patches of {config.patch_size} samples, the selection's have "
@@ -61,10 +65,10 @@ def encode(args: argparse.Namespace) -> None:
             )
         if len(selection) == 0:
             raise ValueError("no patch is selected: give a lower --tau, or a --budget")
-        tokens = tokenize(args.file, selection, threads=args.threads)
+        tokens = tokenize(video, selection, threads=args.threads)
         output = run(load(args.model, args.seed), tokens)
         if part is not None:
-            write(part, Path(args.out).suffix, output, tokens, selection.frame_ids)
+            write_arrays(part, suffix, arrays_of(output, tokens, selection), {})
     assert output.last_hidden_state is not None
     shape = list(output.last_hidden_state.shape)
     pooled = None if output.pooler_output is None else list(output.pooler_output.shape)
@@ -133,20 +137,14 @@ def run(model: OVEncoder, tokens: Tokens) -> OVEncoderOutput:
     return output
 
 
-def write(path: Path, suffix: str, output: OVEncoderOutput, tokens: Tokens, frame_ids: np.ndarray[Any, Any]) -> None:
-    """Writes the form that `suffix` names; `path`, which may be a device, may have another."""
-    arrays: dict[str, Any] = {
+def arrays_of(output: OVEncoderOutput, tokens: Tokens, selection: Selection) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of the output file, those of the patches first."""
+    assert output.last_hidden_state is not None
+    arrays: dict[str, np.ndarray[Any, Any]] = {
         "last_hidden_state": output.last_hidden_state.numpy(),
         "positions": tokens.positions.numpy().astype(np.int32),
-        "frame_ids": frame_ids,
+        "frame_ids": selection.frame_ids,
     }
     if output.pooler_output is not None:
         arrays["pooler_output"] = output.pooler_output.numpy()
-    if suffix == ".safetensors":
-        from safetensors.numpy import save
-
-        # It takes the memory of an array as it lies; what the disk refuses is an OSError here.
-        path.write_bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
-    else:
-        with path.open("wb") as out:  # to a name NumPy would add .npz
-            np.savez(out, **arrays)
+    return arrays

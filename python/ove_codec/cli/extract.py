@@ -15,6 +15,7 @@ import numpy as np
 
 import ove_codec
 from ove_codec.cli import common
+from ove_codec.cli.writing import check_suffix
 from ove_codec.video import Video
 
 ARRAYS = ("pred", "mv", "ref_poc", "residual", "qp", "cu_size", "skip", "bits")
@@ -47,6 +48,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
 
 
 def extract(args: argparse.Namespace) -> None:
+    check_suffix(args.out, (".npz",))
     names = list(dict.fromkeys(name.strip() for name in args.arrays.split(",")))
     unknown = [name for name in names if name not in ARRAYS]
     if unknown:
@@ -68,7 +70,7 @@ def write_npz(path: Path, video: Video, frame_ids: Sequence[int], names: Sequenc
 
     Raises UnsupportedStreamError where the size of the pictures changes.
     """
-    pictures = video.read(frame_ids, residual="residual" in names)
+    pictures = common.progress(video.read(frame_ids, residual="residual" in names), len(frame_ids))
     first = next(pictures)
     sizes = {name: getattr(first, name).nbytes for name in names}
     largest = max(sizes, key=sizes.__getitem__)
@@ -121,7 +123,7 @@ def _of_one_size(
     for picture in others:
         if (picture.coded_width, picture.coded_height, picture.window, picture.bit_depth, picture.ctb_size) != layout:
             raise ove_codec.UnsupportedStreamError(
-                f"{video.source!s}: picture {picture.index} is {picture.coded_width}x{picture.coded_height}, "
+                f"{video.name}: picture {picture.index} is {picture.coded_width}x{picture.coded_height}, "
                 f"{picture.bit_depth} bit, those before it are {first.coded_width}x{first.coded_height}, "
                 f"{first.bit_depth} bit (or the display window or CTU size differs); extract pictures of one size at a "
                 f"time with --frames"
@@ -129,4 +131,4 @@ def _of_one_size(
         count += 1
         yield picture
     if count < len(frame_ids):
-        raise ove_codec.DecodeError(f"{video.source!s}: it ended before picture {frame_ids[count]}")
+        raise ove_codec.DecodeError(f"{video.name}: it ended before picture {frame_ids[count]}")

@@ -7,16 +7,33 @@ import re
 import typing
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ove_codec import presets
 from ove_codec.cli import common
+from ove_codec.cli.parsing import add_brief, add_help_all
+from ove_codec.cli.writing import check_suffix, write_arrays
 from ove_codec.selection import Selection
 from ove_codec.selection import select as select_patches
 from ove_codec.transcoding import RECIPES
 
+_SUFFIXES = (".npz", ".json", ".parquet", ".safetensors", ".npy")
+_USUAL = {  # what `--help` says of the options that it shows
+    "num_frames": "pictures to sample",
+    "fps": "pictures to sample a second, instead",
+    "sampling": "what is spaced evenly: time or bits",
+    "frame_ids": "display indices to take, instead: 0,5,10:20:2",
+    "start": "sample from this time on, seconds",
+    "end": "sample what is shown before, seconds",
+    "size": "side of the square canvas, samples",
+    "patch_size": "side of a patch, samples",
+    "resize": "onto the canvas: crop, letterbox, stretch, native",
+    "budget": "patches to keep of the clip",
+    "tau": "mean heat of patches to keep, instead of --budget",
+}
 _PREFIX = "selection_"  # of the parameters among the parsed arguments
 
 
@@ -29,19 +46,35 @@ def add_commands(commands: common.Commands[Any]) -> None:
         description="Samples pictures, scores their patches by what the codec spent on them, and keeps the best. "
         "Prints what is kept; writes it with -o for ove_codec.Selection.load.",
     )
-    parser.add_argument("-o", "--out", metavar="OUT.npz", help="write the selection: positions, scores, mask, ...")
     parser.add_argument(
-        "--transcode",
-        nargs="?",
-        const=True,
-        default=False,
-        metavar="RECIPE",
-        help="convert to HEVC in memory first what is neither HEVC nor H.264; with the name of a recipe "
-        f"({', '.join(RECIPES)}), whatever it is",
+        "-o",
+        "--out",
+        metavar="OUT",
+        help="write .npz (for Selection.load), .json, .parquet, .safetensors or .npy (positions)",
     )
+    add_transcode(parser, default="off")
     add_selection_options(parser)
     common.add_threads(parser)
     common.add_json(parser)
+
+
+def add_transcode(parser: argparse.ArgumentParser, default: str) -> None:
+    """`--transcode`; `opened` reads it."""
+    parser.add_argument(
+        "--transcode",
+        nargs="?",
+        const="auto",
+        default=default,
+        metavar="RECIPE",
+        help="convert to HEVC in memory first. auto: other codecs than HEVC and H.264; "
+        f"{' or '.join(RECIPES)}: everything; off (default: {default}, without value: auto)",
+    )
+
+
+def transcoding(value: str) -> bool | str:
+    """What `ove_codec.select` calls the value of `--transcode`."""
+    known: dict[str, bool | str] = {"auto": True, "off": False}
+    return known.get(value, value)
 
 
 def parameter_help() -> dict[str, str]:
@@ -63,7 +96,8 @@ def add_selection_options(
     parser: argparse.ArgumentParser, *, preset: str = "paper", without: Collection[str] = ()
 ) -> None:
     """`--preset`, and an option for every parameter of the presets but some; `selection_of` reads them."""
-    group = parser.add_argument_group("selection", "Values that are not given are the preset's.")
+    add_help_all(parser)
+    group = parser.add_argument_group("selection", "--help-all shows every parameter.")
     group.add_argument(
         "--preset",
         choices=list(presets.PRESETS),
@@ -75,7 +109,7 @@ def add_selection_options(
         if name in without:
             continue
         options: dict[str, Any] = {"dest": _PREFIX + name, "default": argparse.SUPPRESS}
-        options["help"] = texts.get(name, "").replace("%", "%%")
+        options["help"] = (texts.get(name, "") + _default(name)).replace("%", "%%")
         if isinstance(default, bool):
             options["action"] = argparse.BooleanOptionalAction
         elif name == "frame_ids":
@@ -83,7 +117,16 @@ def add_selection_options(
         else:
             kind: Callable[[str], Any] = float if default is None else type(default)
             options |= {"type": kind, "metavar": {float: "X", int: "N"}.get(typing.cast(type, kind), "NAME")}
-        group.add_argument(_option(name), **options)
+        brief = f"{_USUAL[name]}{_default(name)}" if name in _USUAL else None
+        add_brief(group, brief, _option(name), **options)
+
+
+def _default(name: str) -> str:
+    """The default of a parameter, and of the presets where it differs, for the end of its help."""
+    default = presets.COMMON[name]
+    others = [f"{preset} {changes[name]}" for preset, changes in presets.PRESETS.items() if name in changes]
+    known = [str(default)] if default is not None else []
+    return f" (default: {', '.join([*known, *others])})" if known or others else ""
 
 
 def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -92,14 +135,14 @@ def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
     return {name.removeprefix(_PREFIX): value for name, value in given if name.startswith(_PREFIX)}
 
 
-def selection_of(args: argparse.Namespace) -> Selection:
-    """Selects from the file as the arguments say; raises as `ove_codec.select` does."""
+def selection_of(args: argparse.Namespace) -> tuple[Any, Selection]:
+    """The video of the arguments, transcoded as they say, and what is selected of it; raises as `ove_codec.select`."""
     overrides = overrides_of(args)
     presets.resolve(args.preset, overrides | ({"frame_ids": [0]} if "frame_ids" in overrides else {}))
-    video = common.open_video(args, getattr(args, "transcode", False))
+    video = common.open_video(args, transcoding(args.transcode))
     if "frame_ids" in overrides:
         overrides["frame_ids"] = common.frame_list(overrides["frame_ids"], len(video))
-    return select_patches(video, args.preset, **overrides)
+    return video, select_patches(video, args.preset, threads=args.threads, progress=None, **overrides)
 
 
 def selection_facts(selection: Selection) -> dict[str, Any]:
@@ -134,10 +177,30 @@ def selection_lines(selection: Selection) -> list[tuple[str, Any]]:
 
 
 def select(args: argparse.Namespace) -> None:
+    suffix = check_suffix(args.out, _SUFFIXES) if args.out else ""
     with common.replacing(args.out) if args.out else nullcontext() as part:
-        selection = selection_of(args)
+        _, selection = selection_of(args)
+        facts = {"file": args.file, "out": args.out, **selection_facts(selection), "params": selection.params}
         if part is not None:
-            selection.save(part)
-    facts = {"file": args.file, "out": args.out, **selection_facts(selection), "params": selection.params}
+            write(part, suffix, selection, facts)
     lines = selection_lines(selection)
     common.print_facts(facts, args.json, [*lines, ("file", args.out)] if args.out else lines)
+
+
+def write(path: Path, suffix: str, selection: Selection, facts: dict[str, Any]) -> None:
+    """Writes a selection as `suffix` says: .npz for ``Selection.load``, the others as ``write_arrays`` does, with the
+    positions first and the score and the display index of each."""
+    if suffix == ".npz":
+        selection.save(path)
+        return
+    positions = selection.positions
+    t, row, column = positions.T
+    arrays = {
+        "positions": positions,
+        "patch_scores": selection.scores[t, row, column],
+        "patch_frame_ids": selection.frame_ids[t],
+        "frame_ids": selection.frame_ids,
+    }
+    if suffix == ".safetensors":
+        arrays |= {"scores": selection.scores, "mask": selection.mask}
+    write_arrays(path, suffix, arrays, facts)

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError("--score and --set are for --format canvases")
     if "frame_ids" in overrides:
         raise ValueError("--frame-ids: clips of a data set differ in length; sample them with --num-frames")
-    transcode = {"auto": True, "off": False}.get(args.transcode, args.transcode)
+    transcode = select.transcoding(args.transcode)
     before = signal.signal(signal.SIGTERM, _interrupt)  # what is done is kept, as with Ctrl-C
     try:
         summary = select_dataset(

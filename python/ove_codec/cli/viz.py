@@ -14,14 +14,20 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "viz",
         viz,
         "draw the video dense, uniformly sampled, as heat and as the selected patches",
+        reads="video",
         description="Draws four panels of one selection: all sampled pictures (dense); whole pictures worth the same "
-        "number of tokens, frozen in between (sampled); the fused heat; the patches that are kept (selected). A PNG is "
-        "a strip of several times; MP4 (needs PyAV: pip install 'ove_codec[video]'), GIF, WebP and APNG move.",
+        "number of tokens, frozen in between (sampled); the fused heat; the patches that are kept (selected). PNG and "
+        "SVG show several times, those with most heat; MP4 (needs PyAV: pip install 'ove_codec[video]'), GIF, WebP and "
+        "APNG move.",
     )
     parser.add_argument(
-        "-o", "--out", required=True, metavar="OUT.png|.mp4|.gif|.webp|.apng", help="file to write, by its suffix"
+        "-o", "--out", required=True, metavar="OUT", help="file to write: .png, .svg, .mp4, .gif, .webp or .apng"
     )
-    parser.add_argument("--steps", type=int, default=6, metavar="N", help="times in a PNG (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=6, metavar="N", help="times in a still (default: %(default)s)")
+    parser.add_argument(
+        "--panels", default="", metavar="LIST", help="further panels: motion, residual, blocks, bits, with commas"
+    )
+    select.add_transcode(parser, default="auto")
     select.add_selection_options(parser)
     common.add_threads(parser)
     common.add_json(parser)
@@ -33,10 +39,11 @@ def viz(args: argparse.Namespace) -> None:
     drawing.check_output(args.out)
     if args.steps < 1:
         raise ValueError(f"--steps must be 1 or more, not {args.steps}")
+    kinds = [kind.strip() for kind in args.panels.split(",") if kind.strip()]
     with common.replacing(args.out) as part:
-        selection = select.selection_of(args)
-        panels = drawing.Panels(args.file, selection, threads=args.threads)
-        if part.suffix == ".png":
+        video, selection = select.selection_of(args)
+        panels = drawing.Panels(video, selection, threads=args.threads, kinds=kinds, whole=True)
+        if part.suffix in drawing.STILL:
             size = drawing.save_strip(panels, part, args.steps)
         else:
             size = drawing.save_animation(common.progress(panels, len(panels)), part, panels)

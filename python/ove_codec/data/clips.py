@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from typing_extensions import Unpack
 
 import ove_codec
 from ove_codec.data.batch import BatchIndices, ClipSample, SkippedClip
@@ -21,11 +22,12 @@ from ove_codec.data.shards import DataError
 from ove_codec.datasets import places
 from ove_codec.datasets.clips import COLUMNS, NAMES, Clip, list_clips
 from ove_codec.limits import Limits
-from ove_codec.presets import resolve
+from ove_codec.presets import Parameters, resolve, with_parameters
 from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color, Tokens
 from ove_codec.transcoding import Recipe, in_hevc
 
 ON_ERROR = ("raise", "skip")
+_MOST_LOST = 100  # clips that are skipped before any is read
 logger = logging.getLogger("ove_codec.data")
 
 
@@ -73,6 +75,7 @@ class TokenDataset(torch.utils.data.Dataset["ClipSample | SkippedClip"], ABC):
         self.counts, self.lengths, self.on_error = counts, lengths, on_error
         self._label, self._transform = label, transform
         self._starts = np.cumsum(counts) - counts
+        self._lost: set[int] | None = set()  # clips skipped in this process; None once one was read
 
     def __len__(self) -> int:
         return int(self.counts.sum())
@@ -82,8 +85,8 @@ class TokenDataset(torch.utils.data.Dataset["ClipSample | SkippedClip"], ABC):
 
         Raises:
             IndexError: there is no such clip.
-            DataError: the clip cannot be read and `on_error` is "raise", its label cannot be had, or a
-                shard is damaged.
+            DataError: the clip cannot be read and `on_error` is "raise", its label cannot be had, a shard is damaged,
+                or with "skip" none of the first 100 clips (of all, where there are fewer) can be read in this process.
         """
         number = int(index)
         if not -len(self) <= number < len(self):
@@ -103,9 +106,21 @@ class TokenDataset(torch.utils.data.Dataset["ClipSample | SkippedClip"], ABC):
             if self.on_error == "raise":
                 raise DataError(f"{name} cannot be read: {reason_of(error)}; on_error='skip' leaves it out") from error
             logger.warning("%s is skipped: %s", name, reason_of(error))
+            self._count_lost(number, name, reason_of(error))
             return SkippedClip(name, reason_of(error))
+        self._lost = None
         sample = ClipSample(name, tokens, self._label_of(entry), entry.row)
         return sample if self._transform is None else self._transform(sample)
+
+    def _count_lost(self, number: int, name: str, reason: str) -> None:
+        if self._lost is None:
+            return
+        self._lost.add(number)
+        if len(self._lost) == min(len(self), _MOST_LOST):
+            raise DataError(
+                f"none of {len(self._lost)} clips can be read; the last one is {name}: {reason}. Where on_error='skip' "
+                f"skips everything, something else is wrong than single clips"
+            )
 
     def __getitems__(self, indices: Sequence[int]) -> list[ClipSample | SkippedClip]:
         """The clips of a batch, which know its number where `indices` are of a ``ClipSampler``."""
@@ -158,7 +173,7 @@ class ClipDataset(TokenDataset):
         transform: applied to every ``ClipSample`` in the end.
         on_error: what becomes of a clip that cannot be read. "raise": a DataError that names it. "skip": it is left
             out of its batch, listed in ``ClipBatch.skipped``, and logged by name (logger "ove_codec.data"); no other
-            clip takes its place.
+            clip takes its place. Where nothing can be read at all, a DataError ends the iteration.
 
     Attributes:
         failures: ``ove_codec.datasets.Failure`` of lines of tables, and of shards, that name no clip; empty but with
@@ -169,6 +184,7 @@ class ClipDataset(TokenDataset):
         DataError: a line of a table names no clip, and `on_error` is "raise".
     """
 
+    @with_parameters
     def __init__(
         self,
         source: str | os.PathLike[str] | Iterable[Any],
@@ -184,10 +200,11 @@ class ClipDataset(TokenDataset):
         label: str | Callable[[dict[str, Any]], Any] | None = "label",
         transform: Callable[[ClipSample], ClipSample] | None = None,
         on_error: str = "raise",
-        **params: Any,
+        **params: Unpack[Parameters],
     ) -> None:
-        budget = resolve(preset, params)["budget"]
-        self.preset, self.params, self.transcode = preset, params, transcode
+        self.preset, self.transcode = preset, transcode
+        self.params: dict[str, Any] = dict(params)
+        budget = resolve(preset, self.params)["budget"]
         self._opening: dict[str, Any] = {"threads": threads, "limits": limits}
         self._pixels: dict[str, Any] = {"threads": threads, "dtype": dtype, "mean": mean, "std": std}
         self._column = column

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from ove_codec.tokens import PaddedTokens, Tokens
+
 _P = TypeVar("_P", bound="Packed")
 
 
@@ -27,6 +29,10 @@ class Packed:
     cu_seqlens: Tensor
     names: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
+
+    def padded(self, length: int | None = None) -> PaddedTokens:
+        """The tokens with a row a clip, for models that take no packed batch; see ``ove_codec.Tokens.padded``."""
+        return Tokens(self.patches, self.positions, self.cu_seqlens).padded(length)
 
     def pin_memory(self: _P) -> _P:
         """The same in memory from which a GPU copies asynchronously; a DataLoader with `pin_memory=True` calls it."""

@@ -20,6 +20,7 @@ from ove_codec.datasets.job import Job, Result
 from ove_codec.datasets.layout import FAILURES, MANIFEST, MANIFESTS, OLD_FAILURES, RUNS, SETTINGS, SUFFIX
 from ove_codec.datasets.shard_files import write_parquet, write_tar
 from ove_codec.datasets.tables import failure_table
+from ove_codec.presets import COMMON
 
 _FACTS = ("codec", "pictures", "width", "height")
 
@@ -61,6 +62,7 @@ class Output:
         existing = self.folder.names()
         if MANIFESTS in existing and "job.json" in self.folder.names(MANIFESTS):
             before = json.loads(self.folder.read(SETTINGS))
+            before["params"] = {**COMMON, **before.get("params", {})}  # parameters that are newer than the folder
             if before != json.loads(json.dumps(self._settings)):
                 changed = sorted(
                     name

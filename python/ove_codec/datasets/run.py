@@ -12,12 +12,15 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from typing_extensions import Unpack
+
 import ove_codec
 from ove_codec.datasets import places
 from ove_codec.datasets.clips import Clip, Failure, list_clips
 from ove_codec.datasets.job import Job, Result, Unchanged
 from ove_codec.datasets.output import Output
 from ove_codec.datasets.pool import Outcome, Task
+from ove_codec.presets import Parameters, with_parameters
 
 ENGINES = ("local", "ray")
 _NAMED = 8  # sources that a run's record names
@@ -64,6 +67,7 @@ class Summary:
         }
 
 
+@with_parameters
 def select_dataset(
     source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     output: str | os.PathLike[str],
@@ -84,7 +88,7 @@ def select_dataset(
     timeout: float | None = None,
     progress: bool = False,
     on_outcome: Callable[[Result | Unchanged | Failure], Any] | None = None,
-    **params: Any,
+    **params: Unpack[Parameters],
 ) -> Summary:
     """Selects from every clip of a data set.
 
@@ -138,7 +142,7 @@ def select_dataset(
     if not isinstance(source, str | os.PathLike):
         source = list(source)
     preset = preset or ("bits" if format == "canvases" else "paper")
-    job = Job(format, preset, params, transcode, tokens, video, device)
+    job = Job(format, preset, dict(params), transcode, tokens, video, device)
     began = time.monotonic()
     listing = list_clips(source, column)
     summary = Summary(clips=len(listing.clips) + len(listing.failures), repeated=listing.repeated)

@@ -56,11 +56,11 @@ def write_report(
     """Writes an HTML page about the output of ``select_dataset``, that needs nothing beside itself.
 
     It shows the four panels of ``ove_codec.viz`` of some clips over time, their heat and tokens per frame, budget
-    curves, what share of patches and of heat is kept, clips and tokens a second, and the failures with their reasons.
-    Figures of the whole data set come from the manifests, of which one at a time is in memory, with 32 bytes a clip;
-    shards are read for the sampled clips, and of the others only whether they are whole. Sampled clips are also read
-    from where they were selected from; where that cannot be, the page says why, and shows what the shards and manifests
-    tell.
+    curves, what share of patches and of heat is kept, clips and tokens a second, a list of the clips with why some were
+    slow, and the failures with their reasons. Figures of the whole data set come from the manifests, of which one at a
+    time is in memory, with 48 bytes a clip and the thousand slowest; shards are read for the sampled clips, and of the
+    others only whether they are whole. Sampled clips are also read from where they were selected from; where that
+    cannot be, the page says why, and shows what the shards and manifests tell.
 
     Args:
         output: folder, or URL of one, that ``select_dataset`` wrote. A run may be at work in it.

@@ -54,6 +54,7 @@ def _player(film: Film, name: str, index: int) -> str:
         label = f"{title}, panel of {plain(name, 80)}: {about}"
         panels.append(
             f'<figure class=panel><canvas data-kind="{kind}" width="{film.width}" height="{film.height}" role="img" '
+            f'style="background-image:url({film.posters[kind]})" '
             f'aria-label="{escape(label)}"></canvas><figcaption><b>{escape(title)}</b> {escape(about)}</figcaption>'
             "</figure>"
         )

@@ -105,27 +105,31 @@ for (const box of document.querySelectorAll(".scroll")) {
   if (box.scrollWidth > box.clientWidth) box.tabIndex = 0; // for the arrow keys
 }
 
-// The failures: sorted by a click on a title, and searched.
-const failed = document.getElementById("failed");
-if (failed) {
-  const body = failed.tBodies[0];
+// Lists: sorted by a click on a title, and searched.
+for (const list of document.querySelectorAll("table.sorted")) {
+  const body = list.tBodies[0];
   const rows = [...body.rows];
   const order = new Intl.Collator(undefined, { numeric: true });
-  failed.querySelectorAll("th").forEach((title, column) => {
+  const titles = list.querySelectorAll("th");
+  titles.forEach((title, column) => {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = title.textContent;
     title.replaceChildren(button);
     button.addEventListener("click", () => {
       const down = title.getAttribute("aria-sort") === "ascending";
-      failed.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
+      titles.forEach((other) => other.removeAttribute("aria-sort"));
       title.setAttribute("aria-sort", down ? "descending" : "ascending");
       const text = (row) => row.cells[column].textContent;
-      rows.sort((a, b) => (down ? -1 : 1) * order.compare(text(a), text(b)));
+      const compare = (a, b) => {
+        const whole = [a, b].every((row) => /^[\d.]+ ?%?$/.test(text(row)));
+        return whole ? parseFloat(text(a)) - parseFloat(text(b)) : order.compare(text(a), text(b));
+      };
+      rows.sort((a, b) => (down ? -1 : 1) * compare(a, b));
       body.append(...rows);
     });
   });
-  const filter = document.getElementById("filter");
+  const filter = document.getElementById(list.dataset.search);
   const told = filter.parentElement.querySelector("output");
   filter.addEventListener("input", () => {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);

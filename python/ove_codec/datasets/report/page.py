@@ -9,9 +9,13 @@ from datetime import datetime, timezone
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
+
 import ove_codec
+from ove_codec._drawing import colors
 from ove_codec.datasets.layout import FAILURES
 from ove_codec.datasets.report import sections
+from ove_codec.datasets.report.clip_list import clip_list
 from ove_codec.datasets.report.clip_section import clip_section
 from ove_codec.datasets.report.folder import Failures, Results
 from ove_codec.datasets.report.samples import Shown
@@ -41,6 +45,7 @@ def page(
     parts = [
         ("clips", "Sampled clips", _clips(totals, sampled, seed)),
         ("set", "The data set", sections.data_set(totals, sampled)),
+        ("list", "All clips", clip_list(totals.listed)),
         ("throughput", "Throughput", sections.throughput(totals, runs)),
         ("failures", "Failures", sections.failures_section(failures, FAILURES)),
         ("settings", "Settings", sections.settings_section(results.settings)),
@@ -66,7 +71,7 @@ def page(
 <p class=where><bdi>{escape(results.shown)}</bdi></p>
 {sections.tiles(totals, failures)}
 <nav aria-label="Sections"><ul>{links}</ul></nav>
-<noscript><p class=warning>Panels play, and failures can be searched, where JavaScript is on.</p></noscript>
+<noscript><p class=warning>Panels play, and lists can be sorted and searched, where JavaScript is on.</p></noscript>
 </header>
 <main>{body}</main>
 <footer>Made {made} by ove_codec {escape(ove_codec.__version__)}.</footer>
@@ -83,7 +88,16 @@ def _clips(totals: Totals, sampled: Sequence[Shown], seed: int) -> str:
         return f"<p>None of the {totals.clips} clips was asked for.</p>"
     clips = "".join(clip_section(shown, index) for index, shown in enumerate(sampled))
     about = f"{len(sampled)} of {totals.clips} clips, by chance (seed {seed})."
-    return f"<p>{about} <button type=button id=all hidden>Pause all</button></p><p class=note>{_PANELS}</p>{clips}"
+    return (
+        f"<p>{about} <button type=button id=all hidden>Pause all</button></p><p class=note>{_PANELS}</p>"
+        f"<p class=legend>{_legend()}</p>{clips}"
+    )
+
+
+def _legend() -> str:
+    """What the colours of the heat mean."""
+    stops = ", ".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in colors(np.linspace(0, 1, 7)))
+    return f'heat 0 <span class=ramp style="background: linear-gradient(to right, {stops})"></span> 1'
 
 
 def _asset(name: str) -> str:

@@ -32,6 +32,7 @@ _LADDER = ((1.0, 70, 1), (1.0, 45, 1), (0.75, 45, 1), (0.75, 40, 2), (0.5, 35, 2
 class Film:
     """The pictures of the panels over time, for the page's player.
 
+    posters: data URIs of the first picture of each panel, which is shown before the sheets are.
     sheets: data URIs of WebP images, each all the pictures of one panel, in rows of `columns`. width, height: of a
         picture, in pixels. Heat and selected have one for each of `slots`, the sampled pictures that are played; dense
         is picture `cells[i]` of its sheet, and sampled, which holds whole pictures for a while, is `held[i]` of it.
@@ -39,6 +40,7 @@ class Film:
     captions: title and a line about each panel.
     """
 
+    posters: dict[str, str]
     sheets: dict[str, str]
     columns: int
     width: int
@@ -53,7 +55,7 @@ class Film:
 
     @property
     def num_bytes(self) -> int:
-        return sum(map(len, self.sheets.values()))
+        return sum(map(len, [*self.sheets.values(), *self.posters.values()]))
 
 
 @dataclass
@@ -190,11 +192,15 @@ def film(panels: viz.Panels, max_bytes: int) -> Film | None:
             "heat": _sheet([heat[t] for t in chosen], columns, size, quality),
             "selected": _sheet([selected[t] for t in chosen], columns, size, quality),
         }
-        if sum(map(len, sheets.values())) > max_bytes:
+        first = {"dense": dense[chosen[0]], "sampled": dense[anchors[chosen[0]]], "heat": heat[chosen[0]]}
+        first["selected"] = selected[chosen[0]]
+        posters = {kind: _sheet([pixels], 1, size, quality) for kind, pixels in first.items()}
+        if sum(map(len, [*sheets.values(), *posters.values()])) > max_bytes:
             continue
         lasting = [sum(durations[t:end]) for t, end in zip(chosen, [*chosen[1:], len(panels)], strict=True)]
         speed = max(1.0, sum(lasting) / _LONGEST_LOOP)
         return Film(
+            posters,
             sheets,
             columns,
             *size,

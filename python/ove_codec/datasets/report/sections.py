@@ -238,7 +238,7 @@ def failures_section(failures: Failures, file: str) -> str:
     ]
     left = failures.count - len(failures.rows)
     about = f"<p class=note>{left} more are in <bdi>{escape(file)}</bdi>.</p>" if left else ""
-    listed = table(head, rows, "Failures", 'id=failed class="cards titled"')
+    listed = table(head, rows, "Failures", 'id=failed class="cards titled sorted" data-search=filter')
     return (
         f"<ul class=kinds>{kinds}</ul>"
         + (f"<p class=note>and {others} other kinds</p>" if others > 0 else "")

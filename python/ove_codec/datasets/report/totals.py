@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ove_codec.datasets.report.clip_list import ClipList
 from ove_codec.datasets.statistics import BUDGETS
 
 _LEVELS = 1000  # of shares, as far as their distribution over the clips is known
@@ -38,7 +39,7 @@ class Span:
 
 
 class Totals:
-    """Adds up the lines of manifests; 32 bytes a clip are kept, whatever their lengths."""
+    """Adds up the lines of manifests; 48 bytes a clip are kept, whatever their lengths."""
 
     def __init__(self) -> None:
         self.clips = self.tokens = self.patches = self.pictures = self.without_heat = self.unknown = 0
@@ -48,6 +49,7 @@ class Totals:
         self.shares = array("d")  # kept heat over all
         self.workers: dict[str, Work] = {}
         self.spans: dict[float, Span] = {}
+        self.listed = ClipList()
         self._levels = np.zeros((len(BUDGETS), _LEVELS + 1), np.int64)
         self._calm: list[tuple[float, str]] = []
         self._busy: list[tuple[float, str]] = []
@@ -60,6 +62,7 @@ class Totals:
         if facts.get("patches") is None:  # written before clips were measured
             self.unknown += 1
             return
+        self.listed.add(entry)
         patches = int(facts["patches"])
         self.patches += patches
         self.pictures += int(facts.get("pictures") or 0)
