@@ -223,8 +223,8 @@ _SWITCHES = {"local_variance": 3, "center_prior": 0.3}  # what True stands for
 _BOOLS = ("keep_first_frame", "quantize", "static_fallback")
 _POSITIVE = ("num_frames", "size", "patch_size", "budget", "static_frames")
 _NUMBERS = (
-    "fps", "start", "end", "tolerance", "percentile", "mv_weight", "residual_weight", "bits_weight", "tau", "center_prior",
-    "center_sigma", "static_level", "static_contrast", "first_frame_share",
+    "fps", "start", "end", "tolerance", "percentile", "mv_weight", "residual_weight", "bits_weight", "tau",
+    "center_prior", "center_sigma", "static_level", "static_contrast", "first_frame_share",
 )  # fmt: skip
 
 
