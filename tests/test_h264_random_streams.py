@@ -93,6 +93,18 @@ def test_coded_pictures(case: Case) -> None:
     assert found == [(STRUCTURES[kind], poc) for frame in made.frames for kind, poc in frame.coded]
 
 
+@cases
+@pytest.mark.threads
+def test_chosen_pictures_equal_all(case: Case) -> None:
+    """A picture read alone, with only what it depends on, is the one that reading all gives."""
+    data = stream(case).data
+    pictures: list[Any] = list(ove_codec.open(data, threads=3))
+    video = ove_codec.open(data, threads=2)
+    for index in (len(pictures) - 1, len(pictures) // 2, 1):
+        (picture,) = video.read([index])
+        checks.assert_same(picture, pictures[index])
+
+
 @decoded_alike
 def test_samples(case: Case, stream_folder: Path) -> None:
     """libavcodec's luma is the PCM samples, and elsewhere the prediction and the residual."""

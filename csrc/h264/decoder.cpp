@@ -49,7 +49,10 @@ void SyntaxDecoder::show_due() {
 
 // Types of extensions (14, 15, 20, 21), auxiliary pictures (19) and what tells nothing of pictures are skipped.
 void SyntaxDecoder::decode_nal(const NalUnit& unit, const codec::AccessUnitTag& tag, std::int64_t position) {
-  if (unit.bytes[0] & 0x80) throw InvalidBitstreamError("forbidden_zero_bit is set: this is no NAL unit header");
+  if (unit.bytes[0] & 0x80) {
+    finish_picture();  // which may be complete
+    throw InvalidBitstreamError("forbidden_zero_bit is set: this is no NAL unit header");
+  }
   const NalHeader nal{static_cast<NalUnitType>(unit.bytes[0] & 31), unit.bytes[0] >> 5 & 3};
   switch (nal.type) {
     case NalUnitType::kSlice:
