@@ -81,7 +81,7 @@ def test_selections(device: str, clips: dict[str, Path], clip: str, preset: str,
 
 @pytest.mark.parametrize("scope", ["frame", "clip"])
 @pytest.mark.parametrize("preset", ["paper", "probe", "ove"])
-def test_heat(device: str, clips: dict[str, Path], preset: str, scope: str) -> None:
+def test_heat(device: str, clips: dict[str, Path], preset: str, scope: Any) -> None:
     there = ove_codec.select(clips["b"], preset, device=device, num_frames=6, budget=50, percentile_scope=scope)
     here = there.cpu()
     here = ove_codec.select(clips["b"], preset, num_frames=6, budget=50, percentile_scope=scope)
@@ -486,7 +486,7 @@ def test_batches_tell_which_clip_is_at_fault(device: str, where: str, clips: dic
     with pytest.raises(ValueError, match="batch_size and workers"):
         ove_codec.batches([], 0)
     with pytest.raises(TypeError, match="unknown parameter"):
-        list(ove_codec.batches([clips["odd"]], 1, device=on, budgets=3))
+        list(ove_codec.batches([clips["odd"]], 1, device=on, budgets=3))  # type: ignore[call-arg]
 
 
 def test_urgent_jobs_come_first() -> None:

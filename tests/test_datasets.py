@@ -503,7 +503,7 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=message):
             select_dataset(folder, tmp_path / "out", **settings)
     with pytest.raises(TypeError, match="bugdet"):
-        select_dataset(folder, tmp_path / "out", bugdet=3)
+        select_dataset(folder, tmp_path / "out", bugdet=3)  # type: ignore[call-arg]
     assert not (tmp_path / "out").exists()
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from ove_codec.cli import main, make_parser
 from ove_codec.presets import COMMON, PRESETS
-from support import ffmpeg
+from support import browser, ffmpeg
 from support.documentation import LANGUAGES, ROOT, Page, check_command
 
 DOCS = ROOT / "docs"
@@ -75,7 +75,7 @@ def test_links() -> None:
 def test_marks_of_the_benchmarks() -> None:
     """The places where commands in bench/ put their tables."""
     text = (DOCS / "measurements.md").read_text(encoding="utf-8")
-    for name in ("bench", "dataset", "encoder", "motion-probe"):
+    for name in ("bench", "dataset", "encoder", "motion-probe", "routes"):
         assert re.search(f"^<!-- {name} -->\n.+^<!-- /{name} -->$", text, re.DOTALL | re.MULTILINE), name
 
 
@@ -146,6 +146,23 @@ def test_site_fetches_nothing_from_elsewhere(site: Path) -> None:
         assert found.silent == [], path
     for path in site.rglob("*.css"):
         assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", path.read_text(encoding="utf-8")), path
+
+
+@needs_mkdocs
+@needs_x265
+@pytest.mark.skipif(browser.executable() is None, reason="chromium is not installed")
+@pytest.mark.parametrize("page", ["index.html", "reference/selections.html"])
+def test_search_works_from_a_folder(site: Path, page: str, tmp_path: Path) -> None:
+    with browser.browser(tmp_path) as opened:
+        opened.open(site / page, 1280)
+        opened.value(
+            "(() => { const box = document.querySelector('.md-search__input'); box.focus(); box.value = 'residual';"
+            "box.dispatchEvent(new Event('input', {bubbles: true}));"
+            "box.dispatchEvent(new KeyboardEvent('keyup', {bubbles: true})); return true })()"
+        )
+        opened.until("document.querySelectorAll('.md-search-result__item').length > 3")
+        assert [address for address in opened.requests if not address.startswith("file:")] == []
+        assert opened.complaints == []
 
 
 @needs_mkdocs

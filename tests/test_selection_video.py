@@ -59,7 +59,7 @@ def counted_pictures(selection: ove_codec.Selection, pictures: list[Any]) -> lis
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le"])
 @pytest.mark.parametrize("preset", ove_codec.PRESETS)
 @pytest.mark.parametrize("vector", ["l0_else_l1", "displacement"])
-def test_scores_are_those_of_the_pictures(stream_folder: Path, pixel_format: str, preset: str, vector: str) -> None:
+def test_scores_are_those_of_the_pictures(stream_folder: Path, pixel_format: str, preset: str, vector: Any) -> None:
     path = encoded(stream_folder, f"selection_{pixel_format}.mp4", pixel_format=pixel_format)
     selection = ove_codec.select(path, preset=preset, num_frames=6, budget=50, vector=vector)
     assert selection.frame_ids.tolist() == np.linspace(0, 12, 6).astype(int).tolist()
@@ -181,7 +181,7 @@ def test_what_moves_is_kept(stream_folder: Path) -> None:
 @pytest.mark.parametrize("scope", ["frame", "clip"])
 @pytest.mark.parametrize("preset", ove_codec.PRESETS)
 def test_scores_of_the_decoders_threads_are_those_of_one_picture_after_the_other(
-    stream_folder: Path, preset: str, scope: str, threads: int
+    stream_folder: Path, preset: str, scope: Any, threads: int
 ) -> None:
     path = encoded(stream_folder, "selection_yuv420p.mp4")
     video = ove_codec.open(path, threads=threads)

@@ -16,7 +16,7 @@ from support import clips, ffmpeg
 
 pytestmark = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 is not installed")
 
-SMALL = {"num_frames": 9, "size": 56, "patch_size": 14, "budget": 60}
+SMALL: dict[str, Any] = {"num_frames": 9, "size": 56, "patch_size": 14, "budget": 60}
 CHOICES: list[dict[str, Any]] = [
     SMALL,
     {**SMALL, "tau": 0.2, "budget": None, "keep_first_frame": False},
@@ -41,7 +41,7 @@ def expected_picture(panels: viz.Panels, slot: int) -> np.ndarray:
     geometry = panels.selection.geometry
     k = max(1, 200 // max(geometry.canvas_width, geometry.canvas_height)) if geometry.resize != "native" else 1
     frame = ove_codec.frames(
-        panels.source,
+        panels.video,
         [int(panels.selection.frame_ids[slot])],
         size=k * geometry.size,
         resize=geometry.resize,

@@ -77,7 +77,7 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypedDict, TypeVar, get_type_hints
 
 from ove_codec._suggest import hint
@@ -130,7 +130,7 @@ class Parameters(TypedDict, total=False):
     num_frames: int | None
     fps: float | None
     sampling: Literal["time", "bits"]
-    frame_ids: Sequence[int] | None
+    frame_ids: Iterable[int] | None
     start: float | None
     end: float | None
     size: int

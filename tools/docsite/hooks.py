@@ -66,6 +66,13 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return _DRAWING.sub(lambda found: drawing(found[2], found[1]), markdown)
 
 
+def on_post_build(config: MkDocsConfig) -> None:
+    """Writes the search index as a script too, which pages opened from a folder can load."""
+    folder = Path(config.site_dir, "search")
+    index = (folder / "search_index.json").read_text(encoding="utf-8")
+    (folder / "search_index.js").write_text(f"var __index = {index}\n", encoding="utf-8")
+
+
 def drawn() -> Path:
     """The folder of the pictures, drawn anew where the library or what draws has changed."""
     sources = [*sorted(HERE.glob("*.py")), HERE.parent / "demo.py", *sorted(PACKAGE.rglob("*.py"))]

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from collections.abc import Collection, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,8 @@ def _write_parquet(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], about
 
 def _parquet() -> tuple[Any, Any]:
     try:
-        import pyarrow
-        import pyarrow.parquet
+        return import_module("pyarrow"), import_module("pyarrow.parquet")
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
             "Parquet is written with pyarrow, which is not installed: pip install 'ove_codec[dataset]', or write .npz"
         ) from None
-    return pyarrow, pyarrow.parquet

@@ -44,7 +44,8 @@ class PanelSet:
 
     def __getitem__(self, title: str) -> Pixels:
         """The panel of this title, as in ``Panels.captions``."""
-        return self.further[title] if title in self.further else getattr(self, title.lower())  # type: ignore[no-any-return]
+        panels = {"Dense": self.dense, "Sampled": self.sampled, "Heat": self.heat, "Selected": self.selected}
+        return {**panels, **self.further}[title]
 
     def __iter__(self) -> Iterator[Pixels]:
         return iter((self.dense, self.sampled, self.heat, self.selected))
@@ -90,8 +91,8 @@ class Panels:
         scale = min(_LONGEST, longest * self._enlarge) / longest
         self.width = max(1, round(geometry.canvas_width * scale))
         self.height = max(1, round(geometry.canvas_height * scale))
-        whole = max(1, int(np.count_nonzero(selection.valid)))
-        count = min(len(self), max(1, len(selection) // whole))
+        patches = max(1, int(np.count_nonzero(selection.valid)))
+        count = min(len(self), max(1, len(selection) // patches))
         #: Slots of the pictures that uniform sampling shows: whole ones, worth as many tokens as are selected.
         self.sampled_slots = (np.arange(count) * len(self) // count).tolist()
 
