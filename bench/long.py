@@ -57,7 +57,8 @@ def measure(path: str, way: str, threads: int) -> dict[str, Any]:
     if way.endswith("whole index"):
         len(video.index)
     indexed = time.perf_counter()
-    selection = ove_codec.select(video, num_frames=FRAMES, budget=TOKENS, sampling=way.partition(",")[0])
+    sampling: Any = way.partition(",")[0]
+    selection = ove_codec.select(video, num_frames=FRAMES, budget=TOKENS, sampling=sampling)
     selected = time.perf_counter()
     tokens = ove_codec.tokenize(video, selection, threads=threads)
     done = time.perf_counter()

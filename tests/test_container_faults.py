@@ -33,8 +33,8 @@ def same(path: Path, plain: Path) -> None:
     expected = ove_codec.frames(plain, **options)
     assert np.array_equal(ove_codec.frames(path, **options), expected)
     assert np.array_equal(ove_codec.frames(path, [6], **options), expected[[6]])
-    tokens = [ove_codec.tokenize(p, ove_codec.select(p, num_frames=4, budget=20)).patches for p in (path, plain)]
-    assert np.array_equal(*tokens)
+    found, wanted = (ove_codec.tokenize(p, ove_codec.select(p, num_frames=4, budget=20)).patches for p in (path, plain))
+    assert np.array_equal(found, wanted)
     assert ove_codec.transcode(path, path.with_suffix(".out.mp4"), "saliency")["pictures"] == PICTURES
 
 

@@ -148,7 +148,7 @@ def test_plots(clip: Path, picture: ove_codec.Picture) -> None:
         with pytest.raises(ValueError, match="unknown kind 'moton'; did you mean motion"):
             picture.plot("moton")
         figure = ove_codec.select(clip, **FEW).plot(3)
-        shown = [np.shape(axis.images[0].get_array()) for axis in figure.axes if axis.images]
+        shown = [np.asarray(axis.images[0].get_array()).shape for axis in figure.axes if axis.images]
         assert shown == [(56, 56, 3)] * 3 + [(4, 4)] * 3
         arrays = ove_codec.select_arrays(np.ones((2, 14, 14, 2), np.int16), None, residual_weight=0, size=56)
         assert len([axis for axis in arrays.plot().axes if axis.images]) == 2

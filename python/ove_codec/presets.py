@@ -129,7 +129,8 @@ class Parameters(TypedDict, total=False):
 
     num_frames: int | None
     fps: float | None
-    sampling: Literal["time", "bits"]
+    sampling: Literal["time", "bits", "anchors"]
+    tolerance: float | None
     frame_ids: Iterable[int] | None
     start: float | None
     end: float | None

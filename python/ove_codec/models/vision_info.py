@@ -33,9 +33,12 @@ class Canvases(Protocol):
         fps: frames a second of the source.
     """
 
-    images: Any
-    src_positions: Any
-    fps: float
+    @property
+    def images(self) -> Any: ...
+    @property
+    def src_positions(self) -> Any: ...
+    @property
+    def fps(self) -> float: ...
 
 
 def canvases_of(video: Any) -> Canvases | None:
