@@ -260,6 +260,48 @@ def test_tables_that_claim_too_much(stream_folder: Path) -> None:
     assert _core.PictureTable.read(bytes(data)) is None
 
 
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_tables(stream_folder: Path, data: st.DataObject) -> None:
+    long_video(stream_folder, "h264")
+    file = bytearray((stream_folder / "long_h264_short.mp4").read_bytes())
+    moov = file.index(b"moov")
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(moov, len(file) - 1))
+        file[at] = data.draw(st.sampled_from([0, 1, 0x7F, 0x80, 0xFF]) | st.integers(0, 255))
+    ids = sorted(data.draw(st.sets(st.integers(0, 4 * GROUP - 1), min_size=1, max_size=6)))
+    try:
+        table = _core.PictureTable.read(bytes(file))
+        if table is None or len(table) <= ids[-1]:
+            return
+        index = table.index(bytes(file), ids)
+        if index is not None:
+            given = [picture.index for picture in _core.PictureIterator(bytes(file), index=index, frame_ids=ids)]
+            assert given == ids
+    except ove_codec.Error:
+        pass
+
+
+@pytest.mark.parametrize("most", [0, 1 << 17, 1 << 30])
+def test_kept_reads(stream_folder: Path, most: int) -> None:
+    path = long_video(stream_folder, "h264")
+    size = path.stat().st_size
+    file: Any = Counted(path)
+    whole = [packet["data"] for packet in _core.Packets(path)]
+    first = [packet["data"] for packet in _core.Packets(file)]
+    unkept = file.fetched
+    kept = _core.KeptReads(file, most)
+    for _ in range(2):
+        assert [packet["data"] for packet in _core.Packets(file)] == first == whole
+    fetched = file.fetched - unkept
+    assert fetched == size if most > size else fetched > size
+    del kept
+    assert [packet["data"] for packet in _core.Packets(file)] == whole
+    assert file.fetched == 2 * unkept + fetched
+    with pytest.raises(ValueError, match="most_bytes"):
+        _core.KeptReads(file, -1)
+
+
 def test_damage_outside_of_what_is_read_is_not_seen(stream_folder: Path) -> None:
     path = long_video(stream_folder, "h264")
     table = _core.PictureTable.read(path)

@@ -13,7 +13,8 @@
 namespace ove::reader {
 
 // One packet a picture, in groups that begin at the container's sync samples, which are shown first. All pictures of a
-// group are shown before those of the next one.
+// group are shown before those of the next one. A group is taken to bring the parameter sets that are not in the sample
+// description, as ISO/IEC 14496-15 has it for sync samples.
 class PictureTable {
  public:
   // Nothing where the tables do not tell that; then nothing more may be read from the demuxer.
