@@ -1,4 +1,4 @@
-"""The clips of the benchmark, encoded with the system's ffmpeg and libx265 into a folder that keeps them."""
+"""The clips of the benchmark, encoded with the system's ffmpeg, libx265 and libx264 into a folder that keeps them."""
 
 import subprocess
 import sys
@@ -21,26 +21,47 @@ RATES = {
 
 @dataclass(frozen=True)
 class Clip:
-    """One slice a picture; without wavefronts (WPP), nothing inside a picture can be parsed in parallel."""
+    """One slice a picture; without wavefronts (WPP), nothing inside a picture of HEVC can be parsed in parallel."""
 
     size: str
     rate: str
     b_frames: bool = True
     wpp: bool = False
     seconds: int = SECONDS
+    codec: str = "HEVC"  # or H.264
+    cavlc: bool = False
 
     @property
     def name(self) -> str:
-        length = f", {self.seconds} s" if self.seconds != SECONDS else ""
-        return f"{self.size} {self.rate}, {'B' if self.b_frames else 'no B'}{', WPP' if self.wpp else ''}{length}"
+        tools = [f"{self.size} {self.rate}", "B" if self.b_frames else "no B"]
+        tools += ["WPP"] * self.wpp + ["CAVLC"] * self.cavlc
+        tools += [f"{self.seconds} s"] * (self.seconds != SECONDS)
+        return f"{'H.264 ' if self.codec == 'H.264' else ''}{', '.join(tools)}"
 
     def path(self, folder: Path) -> Path:
-        kind = f"{self.size}-{self.rate.replace(' ', '-')}-{'b' if self.b_frames else 'p'}{'-wpp' if self.wpp else ''}"
-        return folder / f"{kind}-{self.seconds}s.mp4"
+        kind = ["h264"] * (self.codec == "H.264") + [self.size, self.rate.replace(" ", "-")]
+        kind += ["b" if self.b_frames else "p"] + ["wpp"] * self.wpp + ["cavlc"] * self.cavlc
+        return folder / f"{'-'.join(kind)}-{self.seconds}s.mp4"
+
+    def encoder(self) -> list[str]:
+        """Options of ffmpeg. Threads change the stream; their number is fixed, so that every machine makes the same."""
+        params = f"log-level=error:bitrate={RATES[self.size][self.rate]}:keyint=60"
+        params += "" if self.b_frames else ":bframes=0"
+        if self.codec == "H.264":
+            return [
+                "-c:v",
+                "libx264",
+                "-preset",
+                "medium",
+                "-x264-params",
+                f"{params}:threads=2:cabac={1 - self.cavlc}",
+            ]
+        params += f":frame-threads=2:wpp={int(self.wpp)}"
+        return ["-c:v", "libx265", "-preset", "medium", "-x265-params", params]
 
 
 # At 10 s, as data sets mostly have it, 64 frames are a fifth of the pictures; at 4 s they are more than half of them.
-ALL = (
+HEVC = (
     Clip("360p", "medium"),
     Clip("360p", "medium", seconds=10),
     Clip("720p", "medium"),
@@ -53,7 +74,19 @@ ALL = (
     Clip("1080p", "medium", b_frames=False),
     Clip("1080p", "high"),
 )
-LONG = Clip("1080p", "medium")
+H264 = (
+    *(Clip("360p", rate, codec="H.264") for rate in ("low", "medium", "high")),
+    *(Clip("720p", rate, seconds=10, codec="H.264") for rate in ("low", "medium", "high")),
+    Clip("720p", "medium", b_frames=False, seconds=10, codec="H.264"),
+    Clip("720p", "medium", seconds=10, codec="H.264", cavlc=True),
+    Clip("720p", "very high", codec="H.264"),
+    Clip("1080p", "low", codec="H.264"),
+    Clip("1080p", "medium", seconds=10, codec="H.264"),
+    Clip("1080p", "medium", b_frames=False, codec="H.264"),
+    Clip("1080p", "high", codec="H.264"),
+)
+ALL = HEVC + H264
+LONG = Clip("1080p", "medium"), Clip("1080p", "medium", codec="H.264")
 QUICK = Clip("360p", "low", seconds=1)
 
 
@@ -76,15 +109,9 @@ def encode(clips: Iterable[Clip], folder: Path) -> None:
 
 def encode_one(clip: Clip, raw: Path, path: Path) -> None:
     width, height = SIZES[clip.size]
-    # Frame threads change the stream; their number is fixed, so that every machine makes the same one.
-    params = f"log-level=error:bitrate={RATES[clip.size][clip.rate]}:keyint=60:frame-threads=2:wpp={int(clip.wpp)}"
-    params += "" if clip.b_frames else ":bframes=0"
     source = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-r", str(FRAME_RATE), "-i", str(raw)]
     part = path.with_suffix(".part.mp4")
-    subprocess.run(
-        ["ffmpeg", "-v", "error", "-y", *source, "-c:v", "libx265", "-preset", "medium", "-x265-params", params, part],
-        check=True,
-    )
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *source, *clip.encoder(), part], check=True)
     part.rename(path)
 
 

@@ -104,6 +104,7 @@ def describe(name: str, path: Path) -> dict[str, Any]:
     uniform = [round(i * (pictures - 1) / (jobs.FRAMES - 1)) for i in range(jobs.FRAMES)]
     return {
         "clip": name,
+        "codec": video.info["codec"],
         "width": video.info["width"],
         "height": video.info["height"],
         "pictures": pictures,
@@ -153,7 +154,9 @@ def machine() -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", type=Path, help="HEVC files to measure after the benchmark's own clips")
+    parser.add_argument(
+        "files", nargs="*", type=Path, help="HEVC and H.264 files to measure after the benchmark's own clips"
+    )
     parser.add_argument("--quick", action="store_true", help="one run on one short clip")
     parser.add_argument(
         "--only", default="", metavar="REGEX", help="of the benchmark's own clips, those of such a name"
@@ -192,10 +195,8 @@ def main() -> None:
     for worker in workers.values():
         worker.close()
     print("memory and import", file=sys.stderr, flush=True)
-    if arguments.quick:
-        result["memory"] = memory(clips.QUICK, arguments.clips, (2, 4))
-    else:
-        result["memory"] = memory(clips.LONG, arguments.clips, (15, 150))
+    long, times = ([clips.QUICK], (2, 4)) if arguments.quick else (clips.LONG, (15, 150))
+    result["memory"] = [memory(clip, arguments.clips, times) for clip in long]
     result["import"] = imports(runs)
     report.finish(result, folder, arguments.readme)
 

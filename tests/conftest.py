@@ -63,7 +63,7 @@ def beside_a_clip(stream_folder: Path, tmp_path: Path, monkeypatch: pytest.Monke
 def beside_models(beside_a_clip: Path) -> Path:
     """The same folder with the directories of models that pages name."""
     pytest.importorskip("transformers", reason="the extra 'hf' is not installed")
-    from support import lmm
+    from support import lmm, vlm
 
     ove_codec.models.OVEncoder.from_config("ov-encoder-large").save_pretrained("onevision-encoder-large")
     model = lmm.model()
@@ -71,4 +71,5 @@ def beside_models(beside_a_clip: Path) -> Path:
     lmm.processor(model.config).save_pretrained("my-lmm")
     model.language_model.save_pretrained("language-model")
     lmm.tokenizer().save_pretrained("language-model")
+    vlm.write(Path("llava-onevision-2"), "llava_onevision2")
     return beside_a_clip

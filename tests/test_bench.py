@@ -28,7 +28,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return run
 
 
-def fake_result(**changes: float) -> dict[str, Any]:
+def fake_result(codec: str = "hevc", **changes: float) -> dict[str, Any]:
     seconds = {
         **{"pyav decode 1": 1.0, "pyav decode 2": 0.5, "libavcodec decode 1": 1.1, "ove read 1": 0.25},
         **{
@@ -41,7 +41,7 @@ def fake_result(**changes: float) -> dict[str, Any]:
     }
     seconds |= changes
     clip = {
-        **{"clip": "720p, B", "width": 1280, "height": 720, "pictures": 60, "video_seconds": 2.0},
+        **{"clip": "720p, B", "codec": codec, "width": 1280, "height": 720, "pictures": 60, "video_seconds": 2.0},
         **{"kbit_per_second": 2500.0, "b_pictures": 40, "pictures_that_64_need": 50},
         # The whole machine was slow in the second turn.
         **{"seconds": seconds, "turns": {key: [value, 3 * value, value] for key, value in seconds.items()}},
@@ -52,7 +52,7 @@ def fake_result(**changes: float) -> dict[str, Any]:
     return {
         "machine": {"cpu": "A CPU", "cores": 2, "system": "Linux", "python": "3"},
         **{"runs": 5, "versions": {"ove": "1", "pyav": "2"}, "missing": {"torchcodec": "ImportError: not here"}},
-        **{"clips": [clip], "memory": {"clip": "long", "video_seconds": [60, 600], "peak_mb": peaks}},
+        **{"clips": [clip], "memory": [{"clip": "long", "video_seconds": [60, 600], "peak_mb": peaks}]},
         "import": {"seconds": 0.2, "numpy_seconds": 0.1, "torch": False},
     }
 
@@ -124,19 +124,27 @@ def test_report(bench: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("key", "seconds", "shown"),
+    ("codec", "key", "seconds", "shown"),
     [
-        ("ove read 1", 0.5, "**2.00x**"),
-        ("ove read 2", 0.2, "**1.25x**"),
-        ("ove select 1", 0.3, "**1.20**"),
-        ("ove tokens 1", 1.2, "**1.20**"),
-        ("torchcodec uniform_torch 1", 0.9, "**1.00x**"),
+        ("hevc", "ove read 1", 0.5, "**2.00x**"),
+        ("h264", "ove read 1", 0.37, "**2.70x**"),
+        ("hevc", "ove read 2", 0.2, "**1.25x**"),
+        ("hevc", "ove select 1", 0.3, "**1.20**"),
+        ("h264", "ove select 1", 0.45, "0.45 | 720p, B | **missed**"),
+        ("hevc", "ove tokens 1", 1.2, "**1.20**"),
+        ("hevc", "torchcodec uniform_torch 1", 0.9, "**1.00x**"),
     ],
 )
 def test_missed_targets_show(
-    bench: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, seconds: float, shown: str
+    bench: ModuleType,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    codec: str,
+    key: str,
+    seconds: float,
+    shown: str,
 ) -> None:
-    bench.report.finish(fake_result(**{key: seconds}), tmp_path, None)
+    bench.report.finish(fake_result(codec, **{key: seconds}), tmp_path, None)
     text = capsys.readouterr().out
     assert shown in text and "**missed**" in text
 

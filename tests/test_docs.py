@@ -25,7 +25,7 @@ from support.documentation import LANGUAGES, ROOT, Page, check_command
 DOCS = ROOT / "docs"
 PAGES = [Page(path) for path in sorted(DOCS.rglob("*.md"))]
 GENERATED = re.compile(r"(pictures/[\w-]+\.(webp|svg)|plots/[\w-]+\.svg|reference/command-line\.md)")  # by the build
-PACKAGES = ("", ".data", ".datasets", ".lmm", ".models", ".models.hf", ".ops", ".probes", ".training")
+PACKAGES = ("", ".canvases", ".data", ".datasets", ".lmm", ".models", ".models.hf", ".ops", ".probes", ".training")
 
 needs_x265 = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 is not installed")
 needs_mkdocs = pytest.mark.skipif(
@@ -172,7 +172,9 @@ def test_site_has_every_public_name(site: Path) -> None:
     for package in PACKAGES:
         module = f"ove_codec{package}"
         for name in exported(module):
-            assert f"{module}.{name}" in names or (not package and name in ("cuda", "lmm", "models", "ops")), name
+            assert f"{module}.{name}" in names or (
+                not package and name in ("canvases", "cuda", "lmm", "models", "ops")
+            ), name
 
 
 @needs_mkdocs

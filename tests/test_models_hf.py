@@ -21,6 +21,7 @@ from support.published import SIZES, write, write_weights
 transformers = pytest.importorskip("transformers", reason="the extra 'hf' is not installed")
 
 from ove_codec.models.hf import (  # noqa: E402
+    LlavaOnevision2Config,
     OneVisionEncoderConfig,
     OneVisionEncoderModel,
 )
@@ -350,3 +351,9 @@ def test_towers_of_later_models_are_refused_by_name(key: str, value: object, tmp
     for read in (OVEncoderConfig.from_file, transformers.AutoConfig.from_pretrained):
         with pytest.raises(ValueError, match=f"{key}={value} is of a later model"):
             read(tmp_path)
+
+
+def test_models_that_need_transformers_5_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ove_codec.models.hf.vlm_configuration.transformers.__version__", "4.57.1")
+    with pytest.raises(ImportError, match="need transformers 5, this is 4"):
+        LlavaOnevision2Config()

@@ -55,7 +55,8 @@ def twin(path: Path) -> list[dict[str, Any]]:
                             )
                             pred[y // 4, x // 4] |= 1 << past
             kind = "?IPB"[int(frame.pict_type)]
-            pictures.append({"mv": mv, "pred": pred, "type": kind, "pts": float(frame.pts * stream.time_base)})
+            pts = float("nan") if frame.pts is None else float(frame.pts * stream.time_base)  # raw streams have none
+            pictures.append({"mv": mv, "pred": pred, "type": kind, "pts": pts})
     return pictures
 
 

@@ -1,13 +1,14 @@
-"""Streams corrupted in every way that transmission and storage know: pictures and a clear error, or all pictures.
+"""Streams of both codecs, corrupted as transmission and storage do it: pictures and a clear error, or all pictures.
 
 Every corruption is read in another process, under a cap on memory and on time.
 """
 
+import functools
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ import pytest
 from support import ffmpeg
 from support.annexb import nal_units
 from support.grid import GRID, Clip
+from support.h264 import grid as h264
 from support.hevc.parameter_sets import Sps
 from support.hevc.random_stream import RandomStream
-from support.hevc.sequence import Sequence
+from support.hevc.sequence import Sequence as HandMade
 from support.hevc.slice_header import CRA
 
 needs_x265 = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 is not installed")
+needs_x264 = pytest.mark.skipif(not ffmpeg.has_libx264(), reason="ffmpeg with libx264 is not installed")
 
 CORRUPTIONS = 36  # of every stream
 MEMORY = 1 << 30  # bytes that reading may take
@@ -129,7 +132,7 @@ ON_NAL_UNITS: list[Corruption] = [dropped_unit, truncated_unit, duplicated_unit,
 
 def handmade() -> bytes:
     """Two sequences of different sizes, one after an end of sequence, and parameter sets in between."""
-    sequence = Sequence(Sps(width=32, height=32, num_reorder=1))
+    sequence = HandMade(Sps(width=32, height=32, num_reorder=1))
     sequence.noise(0)
     sequence.inter(2, 0)
     sequence.inter(1, 0, 2)
@@ -142,11 +145,27 @@ def handmade() -> bytes:
     return sequence.bytes()
 
 
-def encoded(folder: Path, name: str, suffix: str) -> bytes:
-    """A clip of the grid in small pictures, in a container."""
-    (clip,) = (clip for clip in GRID if clip.name == name)
-    small: Clip = replace(clip, name=f"mutated_{name}", size=(64, 48), frames=6, suffix=suffix)
+def encoded(folder: Path, name: str, suffix: str, grid: Sequence[Clip | h264.Clip] = GRID) -> bytes:
+    """A clip of a grid in small pictures, in a container."""
+    (clip,) = (clip for clip in grid if clip.name == name)
+    small: Clip | h264.Clip = replace(clip, name=f"mutated_{name}", size=(64, 48), frames=6, suffix=suffix)
     return small.encode(folder).read_bytes()
+
+
+def joined(folder: Path) -> bytes:
+    """Two H.264 streams with other parameter sets under the same ids, one after the other."""
+    return encoded(folder, "cavlc_p", "h264", h264.GRID) + encoded(folder, "tff", "h264", h264.GRID)
+
+
+ENCODED_H264 = [
+    *[f"{name}.h264" for name in ("baseline", "direct_temporal_cabac", "slice_per_row", "i444_cavlc", "tff_slices")],
+    *["tff_temporal_cavlc.h264", "weightp_b.mp4", "tff.mp4", "open_gop.ts"],
+]
+
+
+def encoded_h264(folder: Path, name: str) -> bytes:
+    stem, suffix = name.split(".")
+    return encoded(folder, stem, suffix, h264.GRID)
 
 
 # How each is made, and how many pictures it has.
@@ -159,6 +178,8 @@ STREAMS: dict[str, tuple[Callable[[Path], bytes], int]] = {
     "clip.mp4": (lambda folder: encoded(folder, "mp4", "mp4"), 6),
     "clip.mkv": (lambda folder: encoded(folder, "mkv_open_gop", "mkv"), 6),
     "clip.ts": (lambda folder: encoded(folder, "ts", "ts"), 6),
+    **{name: (functools.partial(encoded_h264, name=name), 6) for name in ENCODED_H264},
+    "joined.h264": (joined, 12),
 }
 
 
@@ -174,13 +195,14 @@ def read_all(folder: Path) -> Iterator[Any]:
 
 @pytest.mark.threads
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in list(STREAMS)[:3] else needs_x265) for name in STREAMS]
+    "name",
+    [pytest.param(name, marks=() if i < 3 else needs_x265 if i < 8 else needs_x264) for i, name in enumerate(STREAMS)],
 )
 def test_corrupted(name: str, stream_folder: Path, tmp_path: Path) -> None:
     make, pictures = STREAMS[name]
     data = make(stream_folder)
     suffix = Path(name).suffix
-    kinds = ON_FILES + (ON_NAL_UNITS if suffix == ".hevc" else [])
+    kinds = ON_FILES + (ON_NAL_UNITS if suffix in (".hevc", ".h264") else [])
     (tmp_path / f"sound{suffix}").write_bytes(data)
     for n in range(CORRUPTIONS):
         corrupt = kinds[n % len(kinds)]

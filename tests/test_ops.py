@@ -85,7 +85,7 @@ def flat_arguments(device: str = "cpu") -> tuple[Any, ...]:
     planes = [numbers(2 * h * w, 256, seed=h).reshape(2, h, w).to(device, torch.uint8) for h, w in ((24, 32), (12, 16))]
     positions = torch.tensor([(0, 0, 1), (1, 1, 0)], device=device)
     bounds = torch.tensor([0, 2], dtype=torch.int32, device=device)
-    formats = [3, 8, 0, 1, 0, 1, 1, 0]
+    formats = [3, 8, 0, 1, 0, 1, 1, 0, 0]
     return (
         [planes[0], planes[1], planes[1].clone()],
         formats,

@@ -161,9 +161,32 @@ def test_sigterm_leaves_no_unfinished_file(tmp_path: Path) -> None:
     out.parent.mkdir()
     process = subprocess.Popen([sys.executable, "-m", "ove_codec.cli", "transcode", path, out])
     deadline = time.monotonic() + 60
-    while not list(out.parent.iterdir()) and process.poll() is None and time.monotonic() < deadline:
+    descriptors = Path(f"/proc/{process.pid}/fd")
+
+    def writes() -> bool:
+        return any(str(out.parent) in os.readlink(descriptor) for descriptor in descriptors.iterdir())
+
+    while process.poll() is None and not writes() and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert list(out.parent.iterdir())
+    assert writes()
     process.terminate()
     assert process.wait(60) == 143
     assert not list(out.parent.iterdir())
+
+
+def test_byte_frames_take_little_more_memory_than_they_fill(tmp_path: Path) -> None:
+    """Beside the result, the decoder's pictures and nothing that grows with their number."""
+    path = _made(tmp_path / "a.mp4", "-c:v", "libx264", "-preset", "ultrafast", size="640x360", frames=240)
+    script = (
+        "import resource, sys, ove_codec\n"
+        "peak = lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "options = {'resize': 'native', 'normalize': False, 'threads': 2}\n"
+        "ove_codec.frames(sys.argv[1], list(range(20)), **options)\n"
+        "before = peak()\n"
+        "frames = ove_codec.frames(sys.argv[1], **options)\n"
+        "print(frames.numel(), peak() - before)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, check=True)
+    size, grown = map(int, run.stdout.split())
+    assert size == 240 * 3 * 640 * 360
+    assert grown < size + (16 << 20)

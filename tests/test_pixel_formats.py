@@ -30,6 +30,7 @@ def formats() -> list[str]:
 def written(folder: Path, name: str) -> Path | None:
     """Raw pictures in the first container that gives them back in the same format."""
     av = pytest.importorskip("av")
+    assert FFMPEG
     for suffix in ("nut", "avi", "mkv", "mov"):
         path = folder / f"{name}.{suffix}"
         options = ["-c:v", "rawvideo", "-pix_fmt", name, "-y", str(path)]

@@ -408,6 +408,9 @@ class PicturesOfArrays:
                 height, width = one["residual"].shape
                 yield PictureArrays(width, height, (0, 0, width, height), 0, False, **one)
 
+    def anchors(self, shown: Array, asked: Array, params: Arrays) -> Array:
+        raise NotImplementedError
+
     def score(self, frame_ids: Sequence[int], params: Arrays, scorer: _core.Scorer | None) -> None:
         return None
 

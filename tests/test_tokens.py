@@ -362,3 +362,13 @@ def test_selections_that_do_not_fit(tmp_path: Path) -> None:
 )
 def test_real_clips(name: str) -> None:
     check_clip(CLIPS / name, "crop", 112, 14)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.ts", "clip.h264"])
+def test_h264_pictures_behind_a_later_key_frame(tmp_path: Path, name: str) -> None:
+    """Reading begins at their key frame. libavcodec takes parameter sets of H.264 with a picture only."""
+    path = encode(tmp_path / name, "-g", "10", "-pix_fmt", "yuv420p", "-bsf:v", "dump_extra=k", codec="libx264")
+    whole = frames(path, size=64, normalize=False)
+    for chosen in ([10], [17], [29], [3, 25]):
+        assert torch.equal(frames(path, chosen, size=64, normalize=False), whole[chosen])

@@ -16,7 +16,9 @@
 #include "bindings/gil.h"
 #include "bindings/source.h"
 #include "common/process.h"
+#include "reader/anchors.h"
 #include "reader/codecs.h"
+#include "reader/picture_table.h"
 #include "reader/video_reader.h"
 
 namespace py = pybind11;
@@ -155,17 +157,20 @@ LimitsDict default_limits() {
 class PictureIterator {
  public:
   PictureIterator(py::handle source, int threads, bool decoding_order, bool residual, const LimitsDict& limits,
-                  std::shared_ptr<const reader::VideoIndex> index, std::vector<std::int64_t> frame_ids)
+                  std::shared_ptr<const reader::VideoIndex> index, std::vector<std::int64_t> frame_ids,
+                  bool whole_bytes)
       : reader_(std::make_unique<reader::VideoReader>(
             open_demuxer(source),
-            reader::ReaderOptions{.threads = threads,
-                                  .order = decoding_order ? codec::Order::kDecoding : codec::Order::kDisplay,
-                                  .as_coded = decoding_order,
-                                  .detail = {.amount = residual ? codec::Amount::kResidual : codec::Amount::kMotion},
-                                  .limits = limits_of(limits),
-                                  .observe = {},
-                                  .index = std::move(index),
-                                  .frame_ids = std::move(frame_ids)})) {}
+            reader::ReaderOptions{
+                .threads = threads,
+                .order = decoding_order ? codec::Order::kDecoding : codec::Order::kDisplay,
+                .as_coded = decoding_order,
+                .detail = {.amount = residual ? codec::Amount::kResidual : codec::Amount::kMotion,
+                           .bits = whole_bytes ? codec::BitsRule::kWholeBytes : codec::BitsRule::kExact},
+                .limits = limits_of(limits),
+                .observe = {},
+                .index = std::move(index),
+                .frame_ids = std::move(frame_ids)})) {}
   // In a forked process there is no thread to wait for, and no lock may be touched: the reader stays as it is.
   ~PictureIterator() {
     if (!home_.is_here()) static_cast<void>(reader_.release());
@@ -195,10 +200,10 @@ class PictureIterator {
   std::unique_ptr<reader::VideoReader> reader_;
 };
 
-template <class T, class F>
-py::array_t<T> column(const reader::VideoIndex& index, F&& field) {
-  py::array_t<T> out(static_cast<py::ssize_t>(index.pictures.size()));
-  std::transform(index.pictures.begin(), index.pictures.end(), out.mutable_data(), field);
+template <class T, class P, class F>
+py::array_t<T> column(const std::vector<P>& pictures, F&& field) {
+  py::array_t<T> out(static_cast<py::ssize_t>(pictures.size()));
+  std::transform(pictures.begin(), pictures.end(), out.mutable_data(), field);
   return out;
 }
 
@@ -208,11 +213,31 @@ std::shared_ptr<reader::VideoIndex> index_video(py::handle source, const LimitsD
   return std::make_shared<reader::VideoIndex>(reader::index_video(std::move(demuxer), limits_of(limits)));
 }
 
+// Null where the tables do not tell.
+std::unique_ptr<reader::PictureTable> read_table(py::handle source) {
+  media::Demuxer demuxer = open_demuxer(source);
+  const WithoutGil unlocked;
+  auto table = reader::PictureTable::read(demuxer);
+  return table ? std::make_unique<reader::PictureTable>(std::move(*table)) : nullptr;
+}
+
+std::shared_ptr<reader::VideoIndex> index_some(const reader::PictureTable& table, py::handle source,
+                                               const std::vector<std::int64_t>& frame_ids, const LimitsDict& limits) {
+  media::Demuxer demuxer = open_demuxer(source);
+  const codec::Limits checked = limits_of(limits);
+  const WithoutGil unlocked;
+  auto index = table.index(demuxer, checked, frame_ids);
+  return index ? std::make_shared<reader::VideoIndex>(std::move(*index)) : nullptr;
+}
+
 py::object common_window(const reader::VideoIndex& index, const std::vector<std::int64_t>& frame_ids) {
   std::optional<std::array<int, 6>> common;
   for (const std::int64_t id : frame_ids) {
     if (id < 0 || id >= std::ssize(index.pictures)) throw py::index_error("there is no picture " + std::to_string(id));
     const std::int64_t decoded = index.pictures[static_cast<std::size_t>(id)].decode_index;
+    if (!index.knows(index.pictures[static_cast<std::size_t>(id)])) {
+      throw std::invalid_argument("the index was not made for picture " + std::to_string(id));
+    }
     const codec::PictureFormat& format = *index.decoded[static_cast<std::size_t>(decoded)].format;
     const codec::Window& w = format.window;
     const std::array<int, 6> layout{w.x, w.y, w.width, w.height, format.width, format.height};
@@ -272,8 +297,9 @@ void bind_picture(py::module_& m) {
           "Whether it is an IRAP picture (IDR, BLA or CRA).")
       .def_property_readonly(
           "structure", [](const Picture& p) { return structure_name(p.codec().structure); },
-          "'frame'; 'mbaff', a frame whose macroblock pairs may be fields; 'field pair', a frame that is shown of two\n"
-          "fields; 'top' or 'bottom', a field as it is stored.")
+          "'frame'; 'field pair', an interlaced frame as it is shown, coded as two fields or as MBAFF. Pictures as "
+          "they\n"
+          "are stored also are 'mbaff', a frame whose macroblock pairs may be fields, 'top' or 'bottom', a field.")
       .def_property_readonly("temporal_id", [](const Picture& p) { return p.codec().temporal_id; })
       .def_property_readonly(
           "width", [](const Picture& p) { return p.codec().format->window.width; },
@@ -304,24 +330,31 @@ void bind_picture(py::module_& m) {
       .def_property_readonly("pred", &Picture::pred, "(h4, w4) uint8: 0 intra, 1 list 0, 2 list 1, 3 both.")
       .def_property_readonly(
           "mv", &Picture::mv,
-          "(h4, w4, 2, 2) int16: [list, (x, y)] in quarter luma samples, 0 where the list is unused\n"
-          "(H.265 8.5.3.2).")
-      .def_property_readonly("ref_poc", &Picture::ref_poc,
-                             "(h4, w4, 2) int32: POC of the referenced picture by list, 0 where the list is unused.")
+          "(h4, w4, 2, 2) int16: [list, (x, y)] in quarter luma samples of the frame, 0 where the list is unused\n"
+          "(H.265 8.5.3.2, H.264 8.4.1). Where `field` is not 0, the vertical part is twice that of the stream.")
+      .def_property_readonly(
+          "ref_poc", &Picture::ref_poc,
+          "(h4, w4, 2) int32: POC of the referenced picture by list, of a field where `field` is not 0; 0 where\n"
+          "the list is unused.")
       .def_property_readonly(
           "residual", &Picture::residual,
           "(H, W) int16: what is added to the luma prediction, before clipping and loop filters, at\n"
-          "the stream's bit depth (H.265 8.6.2). RuntimeError if it was not decoded.")
+          "the stream's bit depth (H.265 8.6.2, H.264 8.5). RuntimeError if it was not decoded.")
       .def_property_readonly("qp", &Picture::qp, "(h4, w4) int8: luma quantisation parameter QpY (8.6.1).")
-      .def_property_readonly("cu_size", &Picture::cu_size, "(h4, w4) uint8: side of the coding block in luma samples.")
+      .def_property_readonly(
+          "cu_size", &Picture::cu_size,
+          "(h4, w4) uint8: side of the coding block in luma samples (H.265); of the smallest partition of the\n"
+          "macroblock, 16, 8 or 4 (H.264).")
       .def_property_readonly("skip", &Picture::skip,
                              "(h4, w4) bool: cu_skip_flag (H.265), a macroblock of type P_Skip or B_Skip (H.264).")
-      .def_property_readonly("field", &Picture::field,
-                             "(h4, w4) uint8: 0 a block of a frame, 1 of the top field, 2 of the bottom field.")
+      .def_property_readonly(
+          "field", &Picture::field,
+          "(h4, w4) uint8: 0 a block of a frame, 1 of the top field, 2 of the bottom field. Rows of blocks of\n"
+          "both fields lie in turn; a block of a field covers every other row of samples.")
       .def_property_readonly(
           "bits", &Picture::bits,
-          "(CTB rows, CTB columns) int32: bits of slice data that each CTU took from the arithmetic\n"
-          "decoder, alignment included with the CTU before it.")
+          "(CTB rows, CTB columns) int32: bits of slice data that each CTU, or macroblock of H.264, took from the\n"
+          "entropy decoder, alignment included with the one before it.")
       .def("__repr__", &picture_text)
       .def(
           "plot",
@@ -371,30 +404,37 @@ void bind_reader(py::module_& m) {
       .def("__len__", [](const reader::VideoIndex& i) { return i.pictures.size(); })
       .def_property_readonly(
           "packet",
-          [](const reader::VideoIndex& i) { return column<std::int64_t>(i, [](auto& p) { return p.packet; }); },
+          [](const reader::VideoIndex& i) {
+            return column<std::int64_t>(i.pictures, [](auto& p) { return p.packet; });
+          },
           "(N,) int64: number of the picture's packet in the video stream.")
       .def_property_readonly(
-          "pts", [](const reader::VideoIndex& i) { return column<double>(i, [](auto& p) { return p.pts; }); },
+          "pts", [](const reader::VideoIndex& i) { return column<double>(i.pictures, [](auto& p) { return p.pts; }); },
           "(N,) float64: presentation time in seconds.")
       .def_property_readonly(
-          "poc", [](const reader::VideoIndex& i) { return column<std::int32_t>(i, [](auto& p) { return p.poc; }); },
+          "poc",
+          [](const reader::VideoIndex& i) { return column<std::int32_t>(i.pictures, [](auto& p) { return p.poc; }); },
           "(N,) int32: PicOrderCntVal.")
       .def_property_readonly(
           "type",
           [](const reader::VideoIndex& i) {
             return py::object(
-                       column<std::uint8_t>(i, [](auto& p) { return static_cast<std::uint8_t>(type_letter(p.type)); })
+                       column<std::uint8_t>(
+                           i.pictures,
+                           [&](auto& p) { return static_cast<std::uint8_t>(i.knows(p) ? type_letter(p.type) : '\0'); })
                            .attr("view")("S1"))
                 .attr("astype")("U1");
           },
-          "(N,) str: 'I', 'P' or 'B'.")
+          "(N,) str: 'I', 'P' or 'B'; '' for pictures that the index was not made for (see PictureTable).")
       .def_property_readonly(
           "random_access",
-          [](const reader::VideoIndex& i) { return column<bool>(i, [](auto& p) { return p.random_access; }); },
+          [](const reader::VideoIndex& i) { return column<bool>(i.pictures, [](auto& p) { return p.random_access; }); },
           "(N,) bool: whether the picture is an IRAP picture.")
       .def_property_readonly(
           "packet_bytes",
-          [](const reader::VideoIndex& i) { return column<std::int64_t>(i, [](auto& p) { return p.packet_bytes; }); },
+          [](const reader::VideoIndex& i) {
+            return column<std::int64_t>(i.pictures, [](auto& p) { return p.packet_bytes; });
+          },
           "(N,) int64: size of the picture's packet.")
       .def(
           "num_needed",
@@ -404,17 +444,86 @@ void bind_reader(py::module_& m) {
           },
           py::arg("frame_ids"),
           "Number of pictures that decoding `frame_ids` (display indices) takes: these and all they refer to.")
+      .def(
+          "num_decoded",
+          [](const reader::VideoIndex& index, const std::vector<std::int64_t>& frame_ids) {
+            const auto decoded = index.closure(index.flags(frame_ids), reader::VideoIndex::Edges::kDecoding);
+            return std::count(decoded.begin(), decoded.end(), true);
+          },
+          py::arg("frame_ids"),
+          "Number of coded pictures that the pixel decoder decodes for `frame_ids` (display indices): what they need,\n"
+          "and what cannot be left out of the stream before them.")
+      .def(
+          "anchors",
+          [](const reader::VideoIndex& index, std::vector<std::int64_t> shown, std::vector<std::int64_t> asked,
+             std::optional<double> tolerance, bool intra) {
+            const WithoutGil unlocked;
+            return reader::anchors(index, {std::move(shown), std::move(asked), tolerance, intra});
+          },
+          py::arg("shown"), py::arg("asked"), py::kw_only(), py::arg("tolerance") = py::none(), py::arg("intra") = true,
+          "Positions in `shown` (ascending display indices) of pictures near those `asked` for (ascending positions "
+          "in\n"
+          "`shown`) that take less to decode: ascending, each once, within `tolerance` seconds (None: half the\n"
+          "distance to each neighbour), without I pictures unless `intra`. `num_decoded` of them is at most that of\n"
+          "those asked for, unless I pictures were asked for that may not be taken. None where the index does not "
+          "know\n"
+          "enough of the pictures. ValueError for bad arguments.")
+      .def(
+          "unanchored",
+          [](const reader::VideoIndex& index, std::vector<std::int64_t> shown, std::vector<std::int64_t> asked,
+             std::optional<double> tolerance, bool intra) {
+            const WithoutGil unlocked;
+            return reader::unanchored(index, {std::move(shown), std::move(asked), tolerance, intra});
+          },
+          py::arg("shown"), py::arg("asked"), py::kw_only(), py::arg("tolerance") = py::none(), py::arg("intra") = true,
+          "Display indices that an index of some pictures must know for `anchors`.")
       .def("window", &common_window, py::arg("frame_ids"),
            "The display window (x, y, width, height) of `frame_ids` (display indices); None where they have not all "
            "the\n"
            "same, or their coded sizes differ.");
+  py::class_<KeptReads>(m, "KeptReads",
+                        "While it lives, what is read of the binary file object `file` stays in memory, up to\n"
+                        "`most_bytes`, for those who read it again. The object must not change.")
+      .def(py::init<py::handle, std::int64_t>(), py::arg("file"), py::arg("most_bytes"));
+  using reader::PictureTable;
+  using Entry = PictureTable::Picture;
+  py::class_<PictureTable>(m, "PictureTable",
+                           "The N pictures of a video in display order, as its container's tables tell them.")
+      .def_static(
+          "read", &read_table, py::arg("source"),
+          "Reads no picture of `source` (path, bytes or binary file object). None where the tables do not tell:\n"
+          "they do in MP4 and MOV files without fragments, whose edit lists cut nothing off, where groups of\n"
+          "pictures follow one another in display order too.")
+      .def("__len__", [](const PictureTable& t) { return t.pictures().size(); })
+      .def_property_readonly(
+          "packet",
+          [](const PictureTable& t) {
+            return column<std::int64_t>(t.pictures(), [](const Entry& p) { return p.packet; });
+          },
+          "(N,) int64: number of the picture's packet in the video stream.")
+      .def_property_readonly(
+          "pts",
+          [](const PictureTable& t) { return column<double>(t.pictures(), [](const Entry& p) { return p.pts; }); },
+          "(N,) float64: presentation time in seconds.")
+      .def_property_readonly(
+          "packet_bytes",
+          [](const PictureTable& t) {
+            return column<std::int64_t>(t.pictures(), [](const Entry& p) { return p.packet_bytes; });
+          },
+          "(N,) int64: size of the picture's packet.")
+      .def("index", &index_some, py::arg("source"), py::arg("frame_ids"), py::kw_only(),
+           py::arg("limits") = LimitsDict(),
+           "An index for `frame_ids` (display indices) alone; what it has of them is what the whole one has. Reads "
+           "their\n"
+           "groups up to them. None where a group needs what precedes it, or the tables are not right.");
   py::class_<PictureIterator>(m, "PictureIterator",
                               "Iterates over the pictures of `source`, in display or decoding order.")
       .def(py::init<py::handle, int, bool, bool, const LimitsDict&, std::shared_ptr<const reader::VideoIndex>,
-                    std::vector<std::int64_t>>(),
+                    std::vector<std::int64_t>, bool>(),
            py::arg("source"), py::kw_only(), py::arg("threads") = 0, py::arg("decoding_order") = false,
            py::arg("residual") = true, py::arg("limits") = LimitsDict(), py::arg("index") = py::none(),
-           py::arg("frame_ids") = std::vector<std::int64_t>())
+           py::arg("frame_ids") = std::vector<std::int64_t>(), py::arg("whole_bytes") = false,
+           "With `whole_bytes`, `bits` of the pictures are those of codec::BitsRule::kWholeBytes.")
       .def("__iter__", [](py::object self) { return self; })
       .def("__next__", &PictureIterator::next)
       .def_property_readonly("info", &PictureIterator::info, "The stream_info of the source.");

@@ -16,6 +16,7 @@
 #include "bindings/gil.h"
 #include "bindings/source.h"
 #include "common/error.h"
+#include "common/named_error.h"
 #include "media/byte_sink.h"
 #include "media/motion_decoder.h"
 #include "media/transcoder.h"
@@ -29,7 +30,11 @@ namespace ove::bindings {
 namespace {
 
 std::shared_ptr<const media::PacketFilter> filter_of(const media::Demuxer& demuxer) {
-  return reader::make_packet_filter(demuxer.info().codec, demuxer.info().extradata);
+  try {
+    return reader::make_packet_filter(demuxer.info().codec, demuxer.info().extradata);
+  } catch (const Error&) {
+    rethrow_named(demuxer.name());
+  }
 }
 
 // The packets of the pictures that can be decoded from what the stream has, ascending; none where the headers are

@@ -19,6 +19,7 @@ namespace ove::bindings {
 template <class T>
 using Array = pybind11::array_t<T, pybind11::array::c_style | pybind11::array::forcecast>;
 
+void bind_canvases(pybind11::module_& m);
 void bind_heat_plan(pybind11::module_& m);
 void bind_media(pybind11::module_& m);
 void bind_planes(pybind11::module_& m);

@@ -118,6 +118,11 @@ RankingParams ranking_params(const py::dict& p) {
 }
 
 Geometry geometry_of(const py::dict& p, const DisplayWindow& window) {
+  if (py::isinstance<py::tuple>(p["size"])) {
+    const auto [height, width] = p["size"].cast<std::pair<int, int>>();
+    return make_stretched_geometry(window.display_width(), window.display_height(), width, height,
+                                   p["patch_size"].cast<int>());
+  }
   const auto resize = choice<Resize>("resize", p["resize"].cast<std::string>(),
                                      {{"crop", Resize::kCrop},
                                       {"letterbox", Resize::kLetterbox},

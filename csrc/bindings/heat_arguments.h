@@ -19,6 +19,7 @@ namespace ove::bindings {
 // All throw std::invalid_argument, naming the parameter and what it may be.
 saliency::HeatParams heat_params(const pybind11::dict& params);
 saliency::RankingParams ranking_params(const pybind11::dict& params);
+// A tuple as size is the height and width of a canvas over which pictures are stretched.
 Geometry geometry_of(const pybind11::dict& params, const DisplayWindow& window);
 // `rotation` in clockwise degrees.
 DisplayWindow window_of(const std::array<int, 4>& window, int rotation, bool mirrored);

@@ -54,6 +54,7 @@ PYBIND11_MODULE(_core, m) {
   ove::bindings::bind_saliency(m);
   ove::bindings::bind_heat_plan(m);
   ove::bindings::bind_tokens(m);
+  ove::bindings::bind_canvases(m);
   ove::bindings::bind_planes(m);
   ove::bindings::bind_transcoding(m);
 }

@@ -2,15 +2,19 @@
 
 #include <pybind11/numpy.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "bindings/gil.h"
+#include "media/kept_bytes.h"
 #include "reader/codecs.h"
 
 namespace py = pybind11;
@@ -28,39 +32,43 @@ std::shared_ptr<T> with_gil(T&& object) {
           }};
 }
 
-// One lock a file object, whose position all that read it share. The map is guarded by the GIL, and has a key only as
-// long as a reader keeps the object.
-std::shared_ptr<std::mutex> lock_of(py::handle file) {
-  static std::map<const PyObject*, std::weak_ptr<std::mutex>> locks;
-  std::erase_if(locks, [](const auto& entry) { return entry.second.expired(); });
-  if (auto lock = locks[file.ptr()].lock()) return lock;
-  auto lock = std::make_shared<std::mutex>();
-  locks[file.ptr()] = lock;
-  return lock;
+// What all that read a file object share.
+struct FileState {
+  std::mutex position;                   // of the object; guards `kept`
+  std::weak_ptr<media::KeptBytes> kept;  // as long as a KeptReads wants it
+};
+
+// The map is guarded by the GIL, and has a key only as long as somebody keeps the object.
+std::shared_ptr<FileState> state_of(py::handle file) {
+  static std::map<const PyObject*, std::weak_ptr<FileState>> states;
+  std::erase_if(states, [](const auto& entry) { return entry.second.expired(); });
+  if (auto state = states[file.ptr()].lock()) return state;
+  auto state = std::make_shared<FileState>();
+  states[file.ptr()] = state;
+  return state;
+}
+
+// Who waits for the lock does not hold the GIL, which its holder needs.
+std::unique_lock<std::mutex> lock_position(FileState& state) {
+  if (!PyGILState_Check()) return std::unique_lock(state.position);
+  const WithoutGil unlocked;
+  return std::unique_lock(state.position);
 }
 
 // Its own position: several iterators, on several threads, may read one file object.
 class FileObject final : public media::ByteSource {
  public:
   explicit FileObject(py::handle file)
-      : file_(with_gil(py::reinterpret_borrow<py::object>(file))), lock_(lock_of(file)) {
+      : file_(with_gil(py::reinterpret_borrow<py::object>(file))), state_(state_of(file)) {
     read_ = with_gil(py::object(file.attr("read")));
-    const std::unique_lock held = lock_position();
+    const std::unique_lock held = lock_position(*state_);
     size_ = size_of(file);
   }
 
   std::size_t read(std::span<std::uint8_t> buffer) override {
-    const std::unique_lock held = lock_position();
-    py::gil_scoped_acquire gil;
-    if (seekable()) file_->attr("seek")(position_, SEEK_SET);
-    const py::object chunk = (*read_)(buffer.size());
-    if (chunk.is_none()) throw py::value_error("the file object does not block: read() returned None");
-    if (!PyObject_CheckBuffer(chunk.ptr()))
-      throw py::type_error("the file object is not binary: open it with mode 'rb'");
-    const py::buffer_info bytes = py::reinterpret_borrow<py::buffer>(chunk).request();
-    const std::size_t n = static_cast<std::size_t>(bytes.size * bytes.itemsize);
-    if (n > buffer.size()) throw py::value_error("the file object's read() returned more than it was asked for");
-    std::memcpy(buffer.data(), bytes.ptr, n);
+    const std::unique_lock held = lock_position(*state_);
+    const auto kept = state_->kept.lock();
+    const std::size_t n = kept && seekable() ? read_kept(*kept, buffer) : read_at(position_, buffer);
     position_ += static_cast<std::int64_t>(n);
     return n;
   }
@@ -72,6 +80,36 @@ class FileObject final : public media::ByteSource {
   std::int64_t size() const override { return size_; }
 
  private:
+  std::size_t read_at(std::int64_t offset, std::span<std::uint8_t> buffer) {
+    py::gil_scoped_acquire gil;
+    if (seekable()) file_->attr("seek")(offset, SEEK_SET);
+    const py::object chunk = (*read_)(buffer.size());
+    if (chunk.is_none()) throw py::value_error("the file object does not block: read() returned None");
+    if (!PyObject_CheckBuffer(chunk.ptr()))
+      throw py::type_error("the file object is not binary: open it with mode 'rb'");
+    const py::buffer_info bytes = py::reinterpret_borrow<py::buffer>(chunk).request();
+    const std::size_t n = static_cast<std::size_t>(bytes.size * bytes.itemsize);
+    if (n > buffer.size()) throw py::value_error("the file object's read() returned more than it was asked for");
+    std::memcpy(buffer.data(), bytes.ptr, n);
+    return n;
+  }
+
+  std::size_t read_kept(media::KeptBytes& kept, std::span<std::uint8_t> buffer) {
+    if (position_ >= size_ || buffer.empty()) return 0;
+    if (const std::size_t n = kept.copy(position_, buffer); n > 0) return n;
+    const std::int64_t number = position_ / media::KeptBytes::kBlock, begin = number * media::KeptBytes::kBlock;
+    std::vector<std::uint8_t> block(static_cast<std::size_t>(std::min(media::KeptBytes::kBlock, size_ - begin)));
+    std::size_t filled = 0;
+    while (filled < block.size()) {
+      const std::size_t n = read_at(begin + static_cast<std::int64_t>(filled), std::span(block).subspan(filled));
+      if (n == 0) break;
+      filled += n;
+    }
+    block.resize(filled);
+    kept.keep(number, std::move(block));
+    return kept.copy(position_, buffer);
+  }
+
   // -1 where it cannot seek.
   static std::int64_t size_of(py::handle file) {
     const bool tells = py::hasattr(file, "seekable");
@@ -85,15 +123,8 @@ class FileObject final : public media::ByteSource {
     }
   }
 
-  // Who waits for the lock does not hold the GIL, which its holder needs.
-  std::unique_lock<std::mutex> lock_position() {
-    if (!PyGILState_Check()) return std::unique_lock(*lock_);
-    const WithoutGil unlocked;
-    return std::unique_lock(*lock_);
-  }
-
   std::shared_ptr<py::object> file_, read_;
-  std::shared_ptr<std::mutex> lock_;
+  std::shared_ptr<FileState> state_;
   std::int64_t size_ = -1, position_ = 0;
 };
 
@@ -110,6 +141,22 @@ std::string name_of(py::handle file) {
 }
 
 }  // namespace
+
+struct KeptReads::Held {
+  std::shared_ptr<py::object> file;
+  std::shared_ptr<FileState> state;
+  std::shared_ptr<media::KeptBytes> kept;
+};
+
+KeptReads::KeptReads(py::handle file, std::int64_t most_bytes)
+    : held_(new Held{with_gil(py::reinterpret_borrow<py::object>(file)), state_of(file), nullptr}) {
+  if (most_bytes < 0) throw std::invalid_argument("most_bytes must not be negative");
+  const std::unique_lock held = lock_position(*held_->state);
+  held_->kept = held_->state->kept.lock();
+  if (!held_->kept) held_->state->kept = held_->kept = std::make_shared<media::KeptBytes>(most_bytes);
+}
+
+KeptReads::~KeptReads() = default;
 
 media::Demuxer open_demuxer(py::handle source) {
   if (py::isinstance<py::str>(source) || py::hasattr(source, "__fspath__")) {

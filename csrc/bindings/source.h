@@ -3,6 +3,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include <cstdint>
+#include <memory>
 #include <string>
 
 #include "media/demuxer.h"
@@ -14,6 +16,19 @@ namespace ove::bindings {
 // kept alive by the Demuxer, and a file object is read from its first byte where it can seek, from where it stands
 // otherwise. While the Demuxer works the GIL may be free. Throws TypeError (as py::type_error) for anything else.
 media::Demuxer open_demuxer(pybind11::handle source);
+
+// While it lives, what is read of this file object stays in memory, up to a bound, for those who read it again.
+class KeptReads {
+ public:
+  KeptReads(pybind11::handle file, std::int64_t most_bytes);
+  ~KeptReads();
+  KeptReads(const KeptReads&) = delete;
+  KeptReads& operator=(const KeptReads&) = delete;
+
+ private:
+  struct Held;
+  std::unique_ptr<Held> held_;
+};
 
 // What _core.stream_info tells.
 pybind11::dict stream_info(const media::StreamInfo& info);

@@ -41,7 +41,8 @@ constexpr CabacTables make_tables() {
       const int after_mps = std::min(p + 1, 62) << 1 | mps;
       const int after_lps = kTransIdxLps[p] << 1 | (p == 0 ? 1 - mps : mps);
       // The last state, which serves end_of_slice_segment_flag and the like, stays.
-      t.next[state] = static_cast<std::uint16_t>(p == 63 ? state << 8 | state : after_lps << 8 | after_mps);
+      t.after_mps[state] = static_cast<ContextState>(p == 63 ? state : after_mps);
+      t.after_lps[state] = static_cast<ContextState>(p == 63 ? state : after_lps);
     }
   }
   for (std::uint64_t range = 1; range < 511; ++range)

@@ -70,6 +70,12 @@ std::vector<NalUnit> NalFraming::split(std::span<const std::uint8_t> packet, std
   return units;
 }
 
+bool NalFraming::is_tight(std::span<const std::uint8_t> packet, std::span<const NalUnit> units) const {
+  std::size_t size = 0;
+  for (const NalUnit& unit : units) size += static_cast<std::size_t>(length_size_) + unit.bytes.size();
+  return length_size_ == 0 || size == packet.size();
+}
+
 void NalFraming::append(std::span<const std::uint8_t> nal_unit, std::vector<std::uint8_t>& packet) const {
   if (length_size_ == 0) packet.insert(packet.end(), {0, 0, 1});
   if (length_size_ > 0 && length_size_ < 4 && nal_unit.size() >> 8 * length_size_ != 0) {

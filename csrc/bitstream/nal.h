@@ -26,6 +26,10 @@ class NalFraming {
   // behind a length mark units too. Throws InvalidBitstreamError where a length overruns.
   std::vector<NalUnit> split(std::span<const std::uint8_t> packet, std::size_t most = SIZE_MAX) const;
 
+  // Whether a packet that was split into these units holds nothing else: padding, or start codes behind a length. What
+  // lies around start codes does not count.
+  bool is_tight(std::span<const std::uint8_t> packet, std::span<const NalUnit> units) const;
+
   // Appends a NAL unit to a packet. Throws UnsupportedStreamError where its length does not fit.
   void append(std::span<const std::uint8_t> nal_unit, std::vector<std::uint8_t>& packet) const;
 

@@ -51,14 +51,24 @@ void ResidualBuffer::prepare(const PictureFormat& format, Slabs& slabs, Residual
     memory_ = slabs.take(count * sizeof(std::int16_t));
     samples = {reinterpret_cast<std::int16_t*>(memory_.get()), count};
     width = format.width;
+    stale_.clear();
   } else if (form == ResidualForm::kPlane) {
-    for (const CodedBlock& b : coded) {
-      const int size = b.size4 * 4;
-      std::int16_t* at = samples.data() + static_cast<std::ptrdiff_t>(b.y4) * 4 * format.width + b.x4 * 4;
-      fill_block(at, format.width, size, size, std::int16_t{0});
-    }
+    clear_above();  // the picture before may have been given up
+    stale_.swap(coded);
+  } else {
+    stale_.clear();
   }
+  num_cleared_ = 0;
   coded.clear();
+}
+
+void ResidualBuffer::clear_above(int y4) {
+  for (; num_cleared_ < stale_.size() && stale_[num_cleared_].y4 < y4; ++num_cleared_) {
+    const CodedBlock& b = stale_[num_cleared_];
+    const int size = b.size4 * 4;
+    fill_block(samples.data() + static_cast<std::ptrdiff_t>(b.y4) * 4 * width + b.x4 * 4, width, size, size,
+               std::int16_t{0});
+  }
 }
 
 }  // namespace ove::codec

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -83,8 +84,8 @@ struct PictureBuffers {
 // The residual is most of a picture's storage, and no other picture needs it: it comes back sooner, still in the cache.
 struct ResidualBuffer {
   ResidualForm form = ResidualForm::kPlane;
-  // By luma sample, zero outside `coded`; or, packed, only the first `packed` samples: of one coded block behind the
-  // other, each row by row.
+  // By luma sample, zero outside `coded` once clear_above() has been there; or, packed, only the first `packed`
+  // samples: of one coded block behind the other, each row by row.
   std::span<std::int16_t> samples;
   int width = 0;
   std::size_t packed = 0;
@@ -96,7 +97,14 @@ struct ResidualBuffer {
 
   void prepare(const PictureFormat& format, Slabs& slabs, ResidualForm wanted);
 
+  // Clears what the picture before left above this row of 4x4 blocks: shortly before it is written, while it stays in
+  // the cache. Everything without argument. Rows come in order, if the blocks of that picture lay in bands that end
+  // with one of them.
+  void clear_above(int y4 = std::numeric_limits<int>::max());
+
  private:
+  std::vector<CodedBlock> stale_;      // of the picture before, in decoding order
+  std::size_t num_cleared_ = 0;        // of those
   std::shared_ptr<std::byte> memory_;  // of `samples`
 };
 

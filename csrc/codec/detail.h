@@ -10,9 +10,15 @@ enum class Amount : std::uint8_t { kHeaders, kMotion, kResidual };  // each with
 // kPacked: the samples of coded blocks alone, without the plane that they lie in.
 enum class ResidualForm : std::uint8_t { kPlane, kPacked };
 
+// kWholeBytes, as codec-video-prep has them: how many bytes the arithmetic decoder went on while it read the coding
+// quadtree of a CTU and end_of_slice_segment_flag, or a macroblock without end_of_slice_flag. With CAVLC they are
+// exact.
+enum class BitsRule : std::uint8_t { kExact, kWholeBytes };
+
 struct Detail {
   Amount amount = Amount::kResidual;
   ResidualForm form = ResidualForm::kPlane;  // of the residual, where it is wanted
+  BitsRule bits = BitsRule::kExact;
 
   bool has_arrays() const { return amount != Amount::kHeaders; }
   bool has_residual() const { return amount == Amount::kResidual; }

@@ -53,4 +53,7 @@ struct Geometry {
 // no whole patch fits.
 Geometry make_geometry(int source_width, int source_height, Resize resize, int size, int patch);
 
+// On a canvas of these sides, over which the picture is stretched. Throws as make_geometry() does.
+Geometry make_stretched_geometry(int source_width, int source_height, int canvas_width, int canvas_height, int patch);
+
 }  // namespace ove

@@ -16,6 +16,8 @@ void MotionDerivation::start_collocated() {
   check(c.frame.get(), frame_height);
   for (const auto& field : c.fields) check(field.get(), frame_height / 2);
   const auto distance = [&](int poc) { return std::abs(std::int64_t{poc} - picture_.poc); };
+  const bool frames = !mbaff_ && !field_picture_ && c.structure == Structure::kFrame;
+  same_place_ = frames && c.frame ? c.frame->buffers.get() : nullptr;
   nearer_field_ = distance(c.field_poc[0]) < distance(c.field_poc[1]) ? 0 : 1;
 }
 

@@ -49,7 +49,10 @@ void SyntaxDecoder::show_due() {
 
 // Types of extensions (14, 15, 20, 21), auxiliary pictures (19) and what tells nothing of pictures are skipped.
 void SyntaxDecoder::decode_nal(const NalUnit& unit, const codec::AccessUnitTag& tag, std::int64_t position) {
-  if (unit.bytes[0] & 0x80) throw InvalidBitstreamError("forbidden_zero_bit is set: this is no NAL unit header");
+  if (unit.bytes[0] & 0x80) {
+    finish_picture();  // which may be complete
+    throw InvalidBitstreamError("forbidden_zero_bit is set: this is no NAL unit header");
+  }
   const NalHeader nal{static_cast<NalUnitType>(unit.bytes[0] & 31), unit.bytes[0] >> 5 & 3};
   switch (nal.type) {
     case NalUnitType::kSlice:
@@ -138,6 +141,7 @@ void SyntaxDecoder::decode_slice(const NalUnit& unit, NalHeader nal, const codec
 // 7.4.1.2.4, 3.30: whether a picture that begins is the second field of the one at work.
 bool SyntaxDecoder::is_second_field(const SliceHeader& header) const {
   if (!task_ || !header.is_field() || header.nal.is_idr() || first_field_ || !source_->follows()) return false;
+  if (header.resets_order()) return false;  // such a field is never the second of a complementary pair
   const SliceHeader& first = task_->header();
   const int frame_num = first.resets_order() ? 0 : first.frame_num;
   return first.is_field() && first.structure != header.structure && header.frame_num == frame_num &&

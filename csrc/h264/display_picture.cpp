@@ -177,6 +177,7 @@ void fill_shown_frame(CodedPicture& first, CodedPicture* second, const codec::Bu
   }
   if (!shown.detail.has_residual()) return;
   const auto plane = pools.residuals->take(*shown.format, ResidualForm::kPlane);
+  plane->clear_above();
   std::vector<bool> touched(static_cast<std::size_t>(shown.width4()) * static_cast<std::size_t>(shown.height4()));
   place_residual(first, *plane, touched);
   if (second) place_residual(*second, *plane, touched);

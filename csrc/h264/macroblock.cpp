@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "h264/mb_cabac.h"
 #include "h264/scan.h"
 #include "h264/slice_data.h"
 
@@ -31,44 +32,50 @@ std::uint8_t magnitude(int mvd) { return static_cast<std::uint8_t>(std::min(std:
 
 }  // namespace
 
-template <bool kCabac>
+template <class Reader>
 void SliceDataParser::macroblock_layer() {
+  Reader reader = this->reader<Reader>();
   mb_.reset();
-  set_type(kCabac ? cabac_mb_type() : cavlc_mb_type());
+  set_type(read_mb_type(reader));
   if (!intra_modes_.empty()) {
     std::fill_n(intra_modes_.begin() + static_cast<std::ptrdiff_t>(mb_index_ * 16), 16,
                 static_cast<std::int8_t>(mb_.intra() ? 2 : -1));
   }
-  if (mb_.type == MbType::kPcm) return pcm_samples<kCabac>();
+  if (mb_.type == MbType::kPcm) {
+    this->reader<Reader>() = reader;
+    return pcm_samples<std::is_same_v<Reader, Cabac>>();
+  }
 
   const bool transform_8x8_mode = pps_->transform_8x8_mode;
   if (mb_.intra()) {
     if (mb_.type == MbType::kIntra4x4 && transform_8x8_mode) {
-      mb_.transform_8x8 = kCabac ? cabac_transform_size_8x8_flag() : cavlc_.flag() != 0;
+      mb_.transform_8x8 = read_transform_size_8x8_flag(reader);
       if (mb_.transform_8x8) mb_.type = MbType::kIntra8x8;
     }
-    intra_prediction<kCabac>();
+    intra_prediction(reader);
   } else {
-    if (mb_.type == MbType::k8x8) sub_mb_types<kCabac>();
-    inter_prediction<kCabac>();
+    if (mb_.type == MbType::k8x8) sub_mb_types(reader);
+    this->reader<Reader>() = reader;
+    inter_prediction<Reader>();
+    reader = this->reader<Reader>();
   }
   if (mb_.type != MbType::kIntra16x16) {
-    mb_.cbp = kCabac ? cabac_coded_block_pattern() : cavlc_coded_block_pattern();
+    mb_.cbp = read_coded_block_pattern(reader);
     if ((mb_.cbp & 15) && transform_8x8_mode && !mb_.intra() && may_be_transform_8x8()) {
-      mb_.transform_8x8 = kCabac ? cabac_transform_size_8x8_flag() : cavlc_.flag() != 0;
+      mb_.transform_8x8 = read_transform_size_8x8_flag(reader);
     }
   }
   if (!mb_.intra()) motion_->macroblocks.back().transform_8x8 = mb_.transform_8x8;
   keep_record();
-  if (mb_.cbp != 0 || mb_.type == MbType::kIntra16x16) {
-    mb_qp_delta<kCabac>();
-    residual<kCabac>();
-  } else {
-    last_qp_delta_ = 0;
-  }
+  const bool has_residual = mb_.cbp != 0 || mb_.type == MbType::kIntra16x16;
+  last_qp_delta_ = has_residual ? read_mb_qp_delta(reader) : 0;
+  this->reader<Reader>() = reader;
+  if (!has_residual) return;
+  if (last_qp_delta_ != 0) change_qp(last_qp_delta_);
+  residual<std::is_same_v<Reader, Cabac>>();
 }
-template void SliceDataParser::macroblock_layer<false>();
-template void SliceDataParser::macroblock_layer<true>();
+template void SliceDataParser::macroblock_layer<CavlcReader>();
+template void SliceDataParser::macroblock_layer<Cabac>();
 
 void SliceDataParser::set_type(CodedType coded) {
   if (!coded.intra) return set_inter_type(coded.value);
@@ -120,7 +127,7 @@ void SliceDataParser::pcm_samples() {
   const std::size_t bits = static_cast<std::size_t>(256 * sps_.bit_depth_luma) +
                            static_cast<std::size_t>(2 * kChromaSamples[sps_.chroma_format_idc] * sps_.bit_depth_chroma);
   if constexpr (kCabac) {
-    const std::size_t begin = (cabac_position() + 7) / 8 + bits / 8;
+    const std::size_t begin = (cabac_begin_ + cabac_.position() + 7) / 8 + bits / 8;
     if (begin > cabac_data_.size()) throw InvalidBitstreamError("slice data ends inside an I_PCM macroblock");
     cabac_ = Cabac(cabac_data_.subspan(begin));
     cabac_begin_ = begin * 8;
@@ -138,24 +145,24 @@ void SliceDataParser::pcm_samples() {
   }
 }
 
-template <bool kCabac>
-void SliceDataParser::intra_prediction() {
+template <class Reader>
+[[gnu::always_inline]] inline void SliceDataParser::intra_prediction(Reader& reader) {
   if (mb_.type != MbType::kIntra16x16) {
     const int size4 = mb_.type == MbType::kIntra8x8 ? 2 : 1;
     for (int block = 0; block < 16 / (size4 * size4); ++block) {
-      const int mode = kCabac ? cabac_intra_pred_mode() : cavlc_intra_pred_mode();
+      const int mode = read_intra_pred_mode(reader);
       if (!intra_modes_.empty()) derive_intra_mode(block, size4, mode);
     }
   }
   if (sps_.chroma_format_idc == 1 || sps_.chroma_format_idc == 2) {
-    mb_.chroma_mode = (kCabac ? cabac_intra_chroma_pred_mode() : cavlc_intra_chroma_pred_mode()) != 0;
+    mb_.chroma_mode = read_intra_chroma_pred_mode(reader) != 0;
   }
 }
 
-template <bool kCabac>
-void SliceDataParser::sub_mb_types() {
+template <class Reader>
+[[gnu::always_inline]] inline void SliceDataParser::sub_mb_types(Reader& reader) {
   for (std::size_t i = 0; i < 4; ++i) {
-    const int type = kCabac ? cabac_sub_mb_type() : cavlc_sub_mb_type();
+    const int type = read_sub_mb_type(reader);
     const SubMb& sub = header_->type == SliceType::kP ? kSubMbP[type] : kSubMbB[type];
     mb_.sub[i] = sub.type;
     mb_.lists[i] = sub.lists;
@@ -163,68 +170,68 @@ void SliceDataParser::sub_mb_types() {
 }
 
 // ref_idx and mvd of all partitions
-template <bool kCabac>
+template <class Reader>
 void SliceDataParser::inter_prediction() {
   InterMacroblock& out = append_macroblock();
   out.sub = mb_.sub;
-  if constexpr (kCabac) gather_motion();
   if (mb_.type == MbType::kDirect) return;
+  if constexpr (std::is_same_v<Reader, Cabac>) gather_motion();
   switch (mb_.type) {
     case MbType::k16x16:
-      return partitions<kCabac, 2, 2>(out);
+      return partitions<Reader, 2, 2>(out);
     case MbType::k16x8:
-      return partitions<kCabac, 2, 1>(out);
+      return partitions<Reader, 2, 1>(out);
     case MbType::k8x16:
-      return partitions<kCabac, 1, 2>(out);
+      return partitions<Reader, 1, 2>(out);
     default:
-      return partitions<kCabac, 1, 1>(out);
+      return partitions<Reader, 1, 1>(out);
   }
 }
 
 // Of partitions of kWidth x kHeight quadrants
-template <bool kCabac, int kWidth, int kHeight>
+template <class Reader, int kWidth, int kHeight>
 void SliceDataParser::partitions(InterMacroblock& out) {
+  constexpr bool kCabac = std::is_same_v<Reader, Cabac>;
+  Reader reader = this->reader<Reader>();
   const int num_lists = header_->type == SliceType::kB ? 2 : 1;
-  const auto each = [&](int list, auto parse) {
-    for (int y = 0; y < 2; y += kHeight) {
-      for (int x = 0; x < 2; x += kWidth) {
-        if (mb_.lists[static_cast<std::size_t>(y * 2 + x)] >> list & 1) parse(x, y);
-      }
-    }
-  };
   for (int list = 0; list < num_lists; ++list) {
     const auto l = static_cast<std::size_t>(list);
     const int count = num_ref_idx(l);
     const bool coded = count > 1 && !mb_.ref_idx_is_0;
-    each(list, [&](int x, int y) {
-      int ref_idx = 0;
-      if (coded) ref_idx = kCabac ? cabac_ref_idx(list, y * 2 + x, count) : cavlc_ref_idx(count);
-      codec::fill_block(&out.ref_idx[l][static_cast<std::size_t>(y * 2 + x)], 2, kWidth, kHeight,
+    for (int quadrant = 0; quadrant < 4; quadrant += (kWidth == 2 ? 2 * kHeight : 1)) {
+      if (kHeight == 2 && quadrant >= 2) break;
+      const int x = quadrant & 1, y = quadrant >> 1;
+      if (!(mb_.lists[static_cast<std::size_t>(quadrant)] >> list & 1)) continue;
+      const int ref_idx = coded ? read_ref_idx(reader, list, quadrant, count) : 0;
+      codec::fill_block(&out.ref_idx[l][static_cast<std::size_t>(quadrant)], 2, kWidth, kHeight,
                         static_cast<std::int8_t>(ref_idx));
-      if (ref_idx > 0) {
+      if (kCabac && ref_idx > 0) {
         codec::fill_block(&ref_idx_grid_[l][static_cast<std::size_t>(y * 4 + x + 5)], 4, kWidth, kHeight,
                           std::uint8_t{1});
       }
-    });
+    }
   }
   for (int list = 0; list < num_lists; ++list) {
-    const auto vector = [&](int x4, int y4, int width4, int height4) {
-      const Mv mvd = kCabac ? cabac_mvd(list, x4, y4) : cavlc_mvd();
-      motion_->mvd.push_back(mvd);
-      if constexpr (kCabac) {
-        codec::fill_block(mvd_grid_[static_cast<std::size_t>(list)].data() + grid_at(x4, y4), kGridRow, width4, height4,
-                          MbRecord::AbsMvd{magnitude(mvd.x), magnitude(mvd.y)});
+    for (int quadrant = 0; quadrant < 4; quadrant += (kWidth == 2 ? 2 * kHeight : 1)) {
+      if (kHeight == 2 && quadrant >= 2) break;
+      if (!(mb_.lists[static_cast<std::size_t>(quadrant)] >> list & 1)) continue;
+      const SubMbType sub = mb_.sub[static_cast<std::size_t>(quadrant)];
+      const int width = kWidth * kHeight > 1 ? 2 * kWidth : width4(sub);
+      const int height = kWidth * kHeight > 1 ? 2 * kHeight : height4(sub);
+      const int x0 = (quadrant & 1) * 2, y0 = quadrant & 2;
+      for (int y4 = y0; y4 < y0 + 2 * kHeight; y4 += height) {
+        for (int x4 = x0; x4 < x0 + 2 * kWidth; x4 += width) {
+          const Mv mvd = read_mvd(reader, list, x4, y4);
+          motion_->mvd.push_back(mvd);
+          if constexpr (kCabac) {
+            codec::fill_block(mvd_grid_[static_cast<std::size_t>(list)].data() + grid_at(x4, y4), kGridRow, width,
+                              height, MbRecord::AbsMvd{magnitude(mvd.x), magnitude(mvd.y)});
+          }
+        }
       }
-    };
-    each(list, [&](int x, int y) {
-      const SubMbType sub = mb_.sub[static_cast<std::size_t>(y * 2 + x)];
-      if (kWidth * kHeight > 1 || sub == SubMbType::kSub8x8) return vector(2 * x, 2 * y, 2 * kWidth, 2 * kHeight);
-      const int w = sub == SubMbType::kSub8x4 ? 2 : 1, h = sub == SubMbType::kSub4x8 ? 2 : 1;
-      for (int v = 0; v < 2; v += h) {
-        for (int u = 0; u < 2; u += w) vector(2 * x + u, 2 * y + v, w, h);
-      }
-    });
+    }
   }
+  this->reader<Reader>() = reader;
 }
 
 // Contexts of ref_idx and mvd: what the neighbours have, and nothing yet in the macroblock itself (9.3.3.1.1.6 and
@@ -263,12 +270,10 @@ void SliceDataParser::gather_motion() {
   }
 }
 
-template <bool kCabac>
-void SliceDataParser::mb_qp_delta() {
-  const int delta = kCabac ? cabac_mb_qp_delta() : cavlc_mb_qp_delta();
+// By mb_qp_delta
+void SliceDataParser::change_qp(int delta) {
   const int half = 26 + qp_bd_offset_ / 2;
   if (delta < -half || delta >= half) throw InvalidBitstreamError("mb_qp_delta is out of range");
-  last_qp_delta_ = delta;
   const int range = 52 + qp_bd_offset_;
   qp_ = (qp_ + delta + qp_bd_offset_ + range) % range - qp_bd_offset_;
 }
@@ -292,7 +297,7 @@ void SliceDataParser::keep_record() {
       (mb_.transform_8x8 ? MbRecord::kTransform8x8 : 0) | (field_ ? MbRecord::kField : 0) |
       (mb_.chroma_mode ? MbRecord::kChromaMode : 0));
   record.cbp = static_cast<std::uint8_t>(mb_.cbp);
-  if (mb_.intra() || !pps_->entropy_coding_mode) return;
+  if (mb_.intra() || mb_.type == MbType::kDirect || !pps_->entropy_coding_mode) return;
   const std::size_t num_lists = header_->type == SliceType::kB ? 2 : 1;
   const auto& ref_idx = motion_->macroblocks.back().ref_idx;
   for (std::size_t list = 0; list < num_lists; ++list) {

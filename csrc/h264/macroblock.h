@@ -28,6 +28,10 @@ constexpr bool is_intra(MbType type) { return type <= MbType::kPcm; }
 // Tables 7-17 and 7-18, likewise
 enum class SubMbType : std::uint8_t { kSub8x8, kSub8x4, kSub4x8, kSub4x4, kSubDirect };
 
+// Of a sub-macroblock partition, in 4x4 blocks
+constexpr int width4(SubMbType type) { return type == SubMbType::kSub8x8 || type == SubMbType::kSub8x4 ? 2 : 1; }
+constexpr int height4(SubMbType type) { return type == SubMbType::kSub8x8 || type == SubMbType::kSub4x8 ? 2 : 1; }
+
 constexpr int num_sub_mb_parts(SubMbType type) {
   if (type == SubMbType::kSub8x8) return 1;
   return type == SubMbType::kSub8x4 || type == SubMbType::kSub4x8 ? 2 : 4;

@@ -32,34 +32,42 @@ std::int16_t mvd_component(CavlcReader& r) {
 
 }  // namespace
 
-SliceDataParser::CodedType SliceDataParser::cavlc_mb_type() {
+SliceDataParser::CodedType SliceDataParser::read_mb_type(CavlcReader& reader) {
   const int inter_types = header_->type == SliceType::kI   ? 0
                           : header_->type == SliceType::kP ? kInterTypesP
                                                            : kInterTypesB;
-  const int value = checked(cavlc_.ue(), inter_types + kIntraTypes, "mb_type");
+  const int value = checked(reader.ue(), inter_types + kIntraTypes, "mb_type");
   return value < inter_types ? CodedType{value, false} : CodedType{value - inter_types, true};
 }
 
-int SliceDataParser::cavlc_sub_mb_type() {
-  return checked(cavlc_.ue(), header_->type == SliceType::kP ? kSubTypesP : kSubTypesB, "sub_mb_type");
+int SliceDataParser::read_sub_mb_type(CavlcReader& reader) {
+  return checked(reader.ue(), header_->type == SliceType::kP ? kSubTypesP : kSubTypesB, "sub_mb_type");
 }
 
-int SliceDataParser::cavlc_coded_block_pattern() {
+int SliceDataParser::read_coded_block_pattern(CavlcReader& reader) {
   const bool has_chroma = sps_.chroma_format_idc == 1 || sps_.chroma_format_idc == 2;
-  return cavlc_.coded_block_pattern(has_chroma, !mb_.intra());
+  return reader.coded_block_pattern(has_chroma, !mb_.intra());
 }
 
-int SliceDataParser::cavlc_mb_qp_delta() { return cavlc_.se(); }
+bool SliceDataParser::read_transform_size_8x8_flag(CavlcReader& reader) { return reader.flag(); }
 
-int SliceDataParser::cavlc_intra_pred_mode() { return cavlc_.flag() ? -1 : static_cast<int>(cavlc_.u(3)); }
+int SliceDataParser::read_mb_qp_delta(CavlcReader& reader) { return reader.se(); }
 
-int SliceDataParser::cavlc_intra_chroma_pred_mode() { return checked(cavlc_.ue(), 4, "intra_chroma_pred_mode"); }
+int SliceDataParser::read_intra_pred_mode(CavlcReader& reader) {
+  return reader.flag() ? -1 : static_cast<int>(reader.u(3));
+}
 
-int SliceDataParser::cavlc_ref_idx(int count) { return checked(cavlc_.te(count - 1), count, "ref_idx"); }
+int SliceDataParser::read_intra_chroma_pred_mode(CavlcReader& reader) {
+  return checked(reader.ue(), 4, "intra_chroma_pred_mode");
+}
 
-Mv SliceDataParser::cavlc_mvd() {
-  const std::int16_t x = mvd_component(cavlc_);
-  return {x, mvd_component(cavlc_)};
+int SliceDataParser::read_ref_idx(CavlcReader& reader, int /*list*/, int /*quadrant*/, int count) {
+  return checked(reader.te(count - 1), count, "ref_idx");
+}
+
+Mv SliceDataParser::read_mvd(CavlcReader& reader, int /*list*/, int /*x4*/, int /*y4*/) {
+  const std::int16_t x = mvd_component(reader);
+  return {x, mvd_component(reader)};
 }
 
 }  // namespace ove::h264

@@ -9,9 +9,6 @@ namespace ove::h264 {
 
 namespace {
 
-constexpr int width4(SubMbType type) { return type == SubMbType::kSub8x8 || type == SubMbType::kSub8x4 ? 2 : 1; }
-constexpr int height4(SubMbType type) { return type == SubMbType::kSub8x8 || type == SubMbType::kSub4x8 ? 2 : 1; }
-
 // The vectors that the syntax gives for list 0, before those of list 1.
 int count_list0(const InterMacroblock& mb) {
   const auto used = [&](std::size_t quadrant) { return mb.ref_idx[0][quadrant] >= 0 ? 1 : 0; };
@@ -53,6 +50,7 @@ void MotionDerivation::derive(const SliceContext& slice, const SliceMotion& moti
 }
 
 void MotionDerivation::start_slice(const SliceContext& slice) {
+  mb_addr_ = x_ = y_ = 0;
   const Slice& lists = picture_.slices[slice.slice_idx];
   lists_ = {&lists.ref_list, &lists.field_ref_list[0], &lists.field_ref_list[1]};
   type_ = slice.header.type;
@@ -83,9 +81,15 @@ void MotionDerivation::derive_macroblocks(const SliceMotion& motion) {
 
 template <bool kMbaff>
 void MotionDerivation::enter(const InterMacroblock& mb) {
-  const MbPosition at = mb_position(static_cast<int>(mb.mb_addr), width_in_mbs_, kMbaff);
-  x_ = at.x;
-  y_ = at.y;
+  const auto mb_addr = static_cast<int>(mb.mb_addr);
+  if constexpr (kMbaff) {
+    const MbPosition at = mb_position(mb_addr, width_in_mbs_, true);
+    x_ = at.x;
+    y_ = at.y;
+  } else {  // mostly the next one: no division
+    for (x_ += mb_addr - mb_addr_; x_ >= width_in_mbs_; ++y_) x_ -= width_in_mbs_;
+  }
+  mb_addr_ = mb_addr;
   base_ = std::ptrdiff_t{4} * y_ * stride_ + 4 * x_;
   if constexpr (kMbaff) {
     bottom_ = y_ & 1;
@@ -98,12 +102,13 @@ void MotionDerivation::enter(const InterMacroblock& mb) {
 template <bool kMbaff, MbType kShape>
 void MotionDerivation::derive_part(const InterMacroblock& mb, Part part, std::size_t quadrant, Differences& mvd) {
   if constexpr (kShape == MbType::k16x16) part = kWhole;
+  const Cells cells = neighbours<kMbaff>(part);
   BlockMotion motion;
   for (std::size_t list = 0; list < 2; ++list) {
     const int ref_idx = mb.ref_idx[list][quadrant];
     if (ref_idx < 0) continue;
     reference(list, ref_idx);
-    const Mv predictor = predict<kMbaff, kShape>(part, static_cast<int>(list), ref_idx);
+    const Mv predictor = predict<kMbaff, kShape>(part, cells, static_cast<int>(list), ref_idx);
     const Mv difference = *mvd[list]++;
     // modulo 2^16
     motion.mv[list] = {static_cast<std::int16_t>(predictor.x + difference.x),

@@ -36,6 +36,11 @@ class MotionDerivation {
     Scale scale = Scale::kNone;
   };
 
+  // The neighbours A, B and C (D where C is not available) of a partition.
+  struct Cells {
+    Cell a, b, c;
+  };
+
   // Motion of a neighbour in one list.
   struct Neighbour {
     bool available = false;
@@ -82,11 +87,17 @@ class MotionDerivation {
   }
   template <int kWidth4>
   void fill_rows(const Part& part, const BlockMotion& motion) {
+    using Pair [[gnu::vector_size(16)]] = std::uint64_t;  // two blocks a store
     std::ptrdiff_t at = base_ + part.y4 * stride_ + part.x4;
-    const auto mv = std::bit_cast<std::uint64_t>(motion.mv);  // whole words make wide stores
+    const auto mv = std::bit_cast<std::uint64_t>(motion.mv);
+    const Pair pair{mv, mv};
+    const std::uint64_t ref_idx = std::bit_cast<std::uint16_t>(motion.ref_idx) * std::uint64_t{0x0001000100010001};
     for (int y4 = 0; y4 < part.height4; ++y4, at += stride_) {
-      for (int i = 0; i < kWidth4; ++i) std::memcpy(static_cast<void*>(mv_ + at + i), &mv, sizeof(mv));
-      std::fill_n(ref_idx_ + at, kWidth4, motion.ref_idx);
+      void* const row = mv_ + at;
+      if constexpr (kWidth4 == 1) std::memcpy(row, &mv, sizeof(mv));
+      if constexpr (kWidth4 >= 2) std::memcpy(row, &pair, sizeof(pair));
+      if constexpr (kWidth4 == 4) std::memcpy(static_cast<Pair*>(row) + 1, &pair, sizeof(pair));
+      std::memcpy(static_cast<void*>(ref_idx_ + at), &ref_idx, 2 * kWidth4);
     }
   }
   void fill_quadrants(unsigned quadrants, const BlockMotion& motion);
@@ -95,20 +106,26 @@ class MotionDerivation {
   template <bool kMbaff>
   Mv p_skip_vector() const;
   template <bool kMbaff, MbType kShape>
-  Mv predict(const Part& part, int list, int ref_idx) const;
+  Mv predict(const Part& part, const Cells& cells, int list, int ref_idx) const;
   template <bool kMbaff>
   BlockMotion spatial_prediction() const;
   static Mv median(const Neighbour& a, const Neighbour& b, const Neighbour& c, int ref_idx);
   template <bool kMbaff>
-  Neighbour neighbour(int x4, int y, int list) const;
+  Cell cell(int x4, int y) const;
   template <bool kMbaff>
-  Neighbour above_right(const Part& part, int list) const;
+  Cell above_right(const Part& part) const;
+  template <bool kMbaff>
+  Cells neighbours(const Part& part) const {
+    return {cell<kMbaff>(part.x4 - 1, part.y4 * 4), cell<kMbaff>(part.x4, part.y4 * 4 - 1), above_right<kMbaff>(part)};
+  }
+  template <bool kMbaff>
+  Neighbour motion_of(const Cell& cell, int list) const;
   // mbaff_neighbours.cpp
   Cell mbaff_outer_cell(int x4, int y) const;
 
   // direct_spatial.cpp
   void spatial_direct(unsigned quadrants, BlockMotion motion);
-  bool is_still(const CollocatedBlock& block) const;
+  static bool is_still(const BlockMotion& collocated);
 
   // direct_temporal.cpp
   void start_temporal();
@@ -126,7 +143,8 @@ class MotionDerivation {
   const RefEntry& reference(std::size_t list, int ref_idx) const {
     const auto& entries = lists()[list];
     const auto i = static_cast<std::size_t>(ref_idx);
-    if (i >= entries.size() || (entries[i].decode_index < 0 && !may_miss_references_)) refuse(list, ref_idx);
+    if (i >= entries.size() || (entries[i].decode_index < 0 && !may_miss_references_)) [[unlikely]]
+      refuse(list, ref_idx);
     return entries[i];
   }
   [[noreturn]] void refuse(std::size_t list, int ref_idx) const;
@@ -148,8 +166,11 @@ class MotionDerivation {
   std::array<std::vector<int>, 3> dist_scale_factors_;  // of list 0; kUnscaled where vectors are taken as they are
   static constexpr int kUnscaled = 1 << 16;
   std::size_t nearer_field_ = 0;  // of RefPicList1[0], to frame macroblocks: parity
+  // Motion of RefPicList1[0] where its blocks are those at the same place; null elsewhere.
+  const PictureBuffers* same_place_ = nullptr;
 
   // of the macroblock
+  int mb_addr_ = 0;
   int x_ = 0, y_ = 0;        // in macroblocks, as stored
   std::ptrdiff_t base_ = 0;  // index of its first 4x4 block
   bool field_ = false;       // a field macroblock of an MBAFF frame

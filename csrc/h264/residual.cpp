@@ -22,21 +22,25 @@ void SliceDataParser::prepare_scaling() {
 
 template <bool kCabac>
 void SliceDataParser::residual() {
-  gather_coefficients();
-  residual_luma<kCabac>(0);
-  if (sps_.chroma_format_idc == 3) {
+  const bool chroma_as_luma = sps_.chroma_format_idc == 3;
+  const bool luma = (mb_.cbp & 15) != 0 || mb_.type == MbType::kIntra16x16;
+  const int first_plane = luma ? 0 : 1, end_plane = (chroma_as_luma && luma) || (mb_.cbp & 0x20) ? 3 : 1;
+  gather_coefficients(first_plane, end_plane);
+  if (luma) residual_luma<kCabac>(0);
+  if (chroma_as_luma && luma) {
     residual_luma<kCabac>(1);
     residual_luma<kCabac>(2);
-  } else if (sps_.chroma_format_idc != 0) {
+  } else {
     residual_chroma<kCabac>();
   }
-  keep_coefficients();
+  keep_coefficients(first_plane, end_plane);
 }
 template void SliceDataParser::residual<false>();
 template void SliceDataParser::residual<true>();
 
-// The blocks above and to the left of the macroblock. Those of the macroblock itself are not coded yet.
-void SliceDataParser::gather_coefficients() {
+// The blocks above and to the left of the macroblock, of the planes whose blocks have a place in a grid. Those of the
+// macroblock itself are not coded yet.
+void SliceDataParser::gather_coefficients(int first_plane, int end_plane) {
   const bool cabac = pps_->entropy_coding_mode;
   const std::uint8_t none = cabac ? mb_.intra() : kNotAvailable;  // 9.3.3.1.1.9, 9.2.1
   for (MbRecord::Coefficients& plane : none_.coefficients) {
@@ -51,8 +55,7 @@ void SliceDataParser::gather_coefficients() {
   const int others = MbRecord::kTransform8x8 | (x264 ? 0 : MbRecord::kPcm);
   const std::uint8_t other = x264 && mb_.intra();
   const auto counts = [&](const MbRecord& record) { return !only_8x8 || &record == &none_ || (record.flags & others); };
-  const int planes = sps_.chroma_format_idc == 0 ? 1 : 3;
-  for (int plane = 0; plane < planes; ++plane) {
+  for (int plane = first_plane; plane < end_plane; ++plane) {
     const auto p = static_cast<std::size_t>(plane);
     Grid<std::uint8_t>& grid = coefficient_grid_[p];
     std::memset(&grid[kGridRow], 0, 4 * kGridRow);
@@ -79,9 +82,8 @@ void SliceDataParser::gather_coefficients() {
   }
 }
 
-void SliceDataParser::keep_coefficients() {
-  const int planes = sps_.chroma_format_idc == 0 ? 1 : 3;
-  for (int plane = 0; plane < planes; ++plane) {
+void SliceDataParser::keep_coefficients(int first_plane, int end_plane) {
+  for (int plane = first_plane; plane < end_plane; ++plane) {
     const Grid<std::uint8_t>& grid = coefficient_grid_[static_cast<std::size_t>(plane)];
     MbRecord::Coefficients& out = record_->coefficients[static_cast<std::size_t>(plane)];
     std::copy_n(grid.begin() + grid_at(0, 3), 4, out.bottom.begin());
@@ -258,7 +260,7 @@ void SliceDataParser::reconstruct_block(int x4, int y4, int size4, std::int32_t*
   } else if (size4 == 1) {
     inverse_transform_4x4(coefficients, out, stride);
   } else {
-    inverse_transform_8x8(coefficients, out, stride);
+    transform_8x8_(coefficients, out, stride);
   }
 }
 

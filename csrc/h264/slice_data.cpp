@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "h264/mb_cabac.h"
 #include "h264/neighbours.h"
 
 namespace ove::h264 {
@@ -48,10 +49,123 @@ void SliceDataParser::parse(const SliceContext& slice, SliceMotion& motion) {
   const MbPosition at = mb_position(mb_addr_, width_in_mbs_, mbaff_);
   mb_x_ = at.x;
   mb_y_ = at.y;
+  if (slice.slice_idx == 0 && header_->type != SliceType::kI) {  // mostly the only slice
+    motion.macroblocks.reserve(static_cast<std::size_t>(size_in_mbs_));
+    motion.mvd.reserve(static_cast<std::size_t>(size_in_mbs_));
+  }
+  start_row();
   if (pps_->entropy_coding_mode) {
     parse_cabac();
   } else {
     parse_cavlc();
+  }
+}
+
+// 6.4.9: the neighbours of a macroblock of a frame or field
+[[gnu::always_inline]] inline void SliceDataParser::find_neighbours() {
+  const auto width = static_cast<std::size_t>(width_in_mbs_), x = static_cast<std::size_t>(mb_x_);
+  record_ = &records_[(mb_y_ & 1 ? width : 0) + x];
+  const bool has_left = mb_x_ > 0 && out_.slice_idx[mb_index_ - 1] == slice_->slice_idx;
+  const bool has_above = mb_y_ > 0 && out_.slice_idx[mb_index_ - width] == slice_->slice_idx;
+  left_.fill(has_left ? record_ - 1 : &none_);
+  above_ = has_above ? &records_[(mb_y_ & 1 ? 0 : width) + x] : &none_;
+  if (!intra_modes_.empty()) {
+    left_index_.fill(has_left ? static_cast<std::ptrdiff_t>(mb_index_) - 1 : -1);
+    above_index_ = has_above ? static_cast<std::ptrdiff_t>(mb_index_ - width) : -1;
+  }
+}
+
+// mb_x_ and mb_y_ are set, bottom_ as well.
+[[gnu::always_inline]] inline void SliceDataParser::start_macroblock() {
+  if (mb_addr_ >= size_in_mbs_)
+    throw InvalidBitstreamError("slice data goes on after the last macroblock of the picture");
+  mb_index_ =
+      static_cast<std::size_t>(mb_y_) * static_cast<std::size_t>(width_in_mbs_) + static_cast<std::size_t>(mb_x_);
+  if (mbaff_) {
+    if (!bottom_) start_pair();
+    find_neighbours_mbaff();
+    return;
+  }
+  std::uint16_t& slice_idx = out_.slice_idx[mb_index_];
+  if (slice_idx != PictureBuffers::kNoSlice) throw InvalidBitstreamError("two slices hold the same macroblock");
+  slice_idx = slice_->slice_idx;
+  ++parsed_;
+  find_neighbours();
+}
+
+// In bands of macroblock pairs, which suit what MBAFF frames leave behind.
+void SliceDataParser::start_row() {
+  if (residual_) residual_->clear_above(8 * (mb_y_ / 2 + 1));
+}
+
+[[gnu::always_inline]] inline void SliceDataParser::next_macroblock() {
+  ++mb_addr_;
+  if (mbaff_) {
+    bottom_ = !bottom_;
+    mb_y_ += bottom_ ? 1 : -1;
+    if (bottom_) return;
+  }
+  if (++mb_x_ == width_in_mbs_) {
+    mb_x_ = 0;
+    mb_y_ += mbaff_ ? 2 : 1;
+    start_row();
+  }
+}
+
+// In place, because a copy would wait for the parts that it is made of.
+InterMacroblock& SliceDataParser::append_macroblock() {
+  InterMacroblock& out = motion_->macroblocks.emplace_back();
+  out.mb_addr = static_cast<std::uint32_t>(mb_addr_);
+  out.type = mb_.type;
+  out.field = field_;
+  out.ref_idx = {{{-1, -1, -1, -1}, {-1, -1, -1, -1}}};
+  return out;
+}
+
+[[gnu::always_inline]] inline void SliceDataParser::skip_macroblock() {
+  mb_.type = MbType::kSkip;
+  mb_.transform_8x8 = false;
+  last_qp_delta_ = 0;
+  *record_ = MbRecord{};
+  record_->flags = field_ ? MbRecord::kField : 0;
+  append_macroblock();
+}
+
+// `position`: the bit behind the macroblock
+[[gnu::always_inline]] inline void SliceDataParser::finish_macroblock(std::size_t position) {
+  const std::size_t at = mb_index_;
+  picture_.mb_types[at] = static_cast<std::uint8_t>(static_cast<int>(mb_.type) | (mb_.transform_8x8 ? 0x80 : 0));
+  out_.qp[at] = static_cast<std::int8_t>(mb_.type == MbType::kPcm ? 0 : qp_);
+  std::uint8_t log2_size = 4;
+  switch (mb_.type) {
+    case MbType::kIntra4x4:
+      log2_size = 2;
+      break;
+    case MbType::kIntra8x8:
+    case MbType::k16x8:
+    case MbType::k8x16:
+      log2_size = 3;
+      break;
+    case MbType::k8x8:
+      log2_size = 3;
+      for (const SubMbType sub : mb_.sub) {
+        if (sub != SubMbType::kSub8x8 && sub != SubMbType::kSubDirect) log2_size = 2;
+      }
+      break;
+    default:
+      break;
+  }
+  out_.log2_size[at] = log2_size;
+  out_.skip[at] = mb_.type == MbType::kSkip;
+  if (!out_.field.empty()) {
+    out_.field[at] = static_cast<std::uint8_t>(mbaff_ && field_ ? (bottom_ ? 2 : 1) : field_kind_);
+  }
+  out_.bits[at] = static_cast<std::int32_t>(position - mb_begin_);
+  mb_begin_ = position;
+  if (mb_.intra()) {
+    const std::ptrdiff_t stride = std::ptrdiff_t{width_in_mbs_} * 4;
+    auto* mv = out_.mv.data() + mb_y_ * 4 * stride + mb_x_ * 4;
+    for (int y = 0; y < 4; ++y, mv += stride) std::fill_n(mv, 4, std::array<Mv, 2>{});
   }
 }
 
@@ -62,26 +176,33 @@ void SliceDataParser::parse_cabac() {
   if (begin > rbsp.size()) throw InvalidBitstreamError("a slice has no data");
   cabac_data_ = rbsp.subspan(begin);
   cabac_begin_ = 0;
-  cabac_ = Cabac(cabac_data_);
+  Cabac cabac(cabac_data_);
   mb_begin_ = 0;
   const bool intra_slice = header_->type == SliceType::kI;
   init_contexts(header_->type, header_->cabac_init_idc, header_->qp, sps_.chroma_format_idc == 3, contexts_);
   bool previous_skipped = false;
+  const bool whole_bytes = picture_.detail.bits == codec::BitsRule::kWholeBytes;
+  const auto byte_position = [&] { return cabac_begin_ / 8 + cabac.bytes_behind_offset(); };
   for (bool more = true; more; next_macroblock()) {
     start_macroblock();
-    const bool skipped = !intra_slice && cabac_mb_skip_flag();
+    const std::size_t byte_begin = whole_bytes ? byte_position() : 0;
+    const bool skipped = !intra_slice && read_mb_skip_flag(cabac);
     if (skipped) {
       skip_macroblock();
     } else {
-      if (mbaff_ && (!bottom_ || previous_skipped)) set_field(cabac_mb_field_decoding_flag());
-      macroblock_layer<true>();
+      if (mbaff_ && (!bottom_ || previous_skipped)) set_field(read_mb_field_decoding_flag(cabac));
+      cabac_ = cabac;
+      macroblock_layer<Cabac>();
+      cabac = cabac_;
     }
     previous_skipped = skipped;
-    if (!mbaff_ || bottom_) more = cabac_.terminate() == 0;
-    std::size_t position = cabac_position();
+    const std::size_t byte_end = whole_bytes ? byte_position() : 0;
+    if (!mbaff_ || bottom_) more = cabac.terminate() == 0;
+    std::size_t position = cabac_begin_ + cabac.position();
     if (!more) --position;  // the last bit taken is rbsp_stop_one_bit
     if (position > cabac_data_.size() * 8) throw InvalidBitstreamError("slice data ends inside a macroblock");
     finish_macroblock(position);
+    if (whole_bytes) out_.bits[mb_index_] = static_cast<std::int32_t>(8 * (byte_end - byte_begin));
   }
   finish_slice(mb_begin_);
 }
@@ -112,7 +233,7 @@ void SliceDataParser::parse_cavlc() {
     }
     start_macroblock();
     if (mbaff_ && (!bottom_ || previous_skipped)) set_field(cavlc_.flag() != 0);
-    macroblock_layer<false>();
+    macroblock_layer<CavlcReader>();
     finish();
   }
   if (bottom_) throw InvalidBitstreamError("slice data ends inside a macroblock pair");
@@ -121,38 +242,6 @@ void SliceDataParser::parse_cavlc() {
 
 void SliceDataParser::finish_slice(std::size_t bits) {
   picture_.slices[slice_->slice_idx].data_bits = static_cast<std::int64_t>(bits);
-}
-
-// mb_x_ and mb_y_ are set, bottom_ as well.
-void SliceDataParser::start_macroblock() {
-  if (mb_addr_ >= size_in_mbs_)
-    throw InvalidBitstreamError("slice data goes on after the last macroblock of the picture");
-  mb_index_ =
-      static_cast<std::size_t>(mb_y_) * static_cast<std::size_t>(width_in_mbs_) + static_cast<std::size_t>(mb_x_);
-  if (mbaff_) {
-    if (!bottom_) start_pair();
-    find_neighbours_mbaff();
-    return;
-  }
-  std::uint16_t& slice_idx = out_.slice_idx[mb_index_];
-  if (slice_idx != PictureBuffers::kNoSlice) throw InvalidBitstreamError("two slices hold the same macroblock");
-  slice_idx = slice_->slice_idx;
-  ++parsed_;
-  find_neighbours();
-}
-
-// 6.4.9: the neighbours of a macroblock of a frame or field
-void SliceDataParser::find_neighbours() {
-  const auto width = static_cast<std::size_t>(width_in_mbs_), x = static_cast<std::size_t>(mb_x_);
-  record_ = &records_[(mb_y_ & 1 ? width : 0) + x];
-  const bool has_left = mb_x_ > 0 && out_.slice_idx[mb_index_ - 1] == slice_->slice_idx;
-  const bool has_above = mb_y_ > 0 && out_.slice_idx[mb_index_ - width] == slice_->slice_idx;
-  left_.fill(has_left ? record_ - 1 : &none_);
-  above_ = has_above ? &records_[(mb_y_ & 1 ? 0 : width) + x] : &none_;
-  if (!intra_modes_.empty()) {
-    left_index_.fill(has_left ? static_cast<std::ptrdiff_t>(mb_index_) - 1 : -1);
-    above_index_ = has_above ? static_cast<std::ptrdiff_t>(mb_index_ - width) : -1;
-  }
 }
 
 // 7.4.4: a pair whose mb_field_decoding_flag does not come, or not yet, is of the kind of its neighbour.
@@ -215,76 +304,6 @@ void SliceDataParser::set_field(bool field) {
   field_ = field;
   field_scan_ = field;
   find_neighbours_mbaff();
-}
-
-void SliceDataParser::next_macroblock() {
-  ++mb_addr_;
-  if (mbaff_) {
-    bottom_ = !bottom_;
-    mb_y_ += bottom_ ? 1 : -1;
-    if (bottom_) return;
-  }
-  if (++mb_x_ == width_in_mbs_) {
-    mb_x_ = 0;
-    mb_y_ += mbaff_ ? 2 : 1;
-  }
-}
-
-// In place, because a copy would wait for the parts that it is made of.
-InterMacroblock& SliceDataParser::append_macroblock() {
-  InterMacroblock& out = motion_->macroblocks.emplace_back();
-  out.mb_addr = static_cast<std::uint32_t>(mb_addr_);
-  out.type = mb_.type;
-  out.field = field_;
-  out.ref_idx = {{{-1, -1, -1, -1}, {-1, -1, -1, -1}}};
-  return out;
-}
-
-void SliceDataParser::skip_macroblock() {
-  mb_.type = MbType::kSkip;
-  mb_.transform_8x8 = false;
-  last_qp_delta_ = 0;
-  *record_ = MbRecord{};
-  record_->flags = field_ ? MbRecord::kField : 0;
-  append_macroblock();
-}
-
-// `position`: the bit behind the macroblock
-void SliceDataParser::finish_macroblock(std::size_t position) {
-  const std::size_t at = mb_index_;
-  picture_.mb_types[at] = static_cast<std::uint8_t>(static_cast<int>(mb_.type) | (mb_.transform_8x8 ? 0x80 : 0));
-  out_.qp[at] = static_cast<std::int8_t>(mb_.type == MbType::kPcm ? 0 : qp_);
-  std::uint8_t log2_size = 4;
-  switch (mb_.type) {
-    case MbType::kIntra4x4:
-      log2_size = 2;
-      break;
-    case MbType::kIntra8x8:
-    case MbType::k16x8:
-    case MbType::k8x16:
-      log2_size = 3;
-      break;
-    case MbType::k8x8:
-      log2_size = 3;
-      for (const SubMbType sub : mb_.sub) {
-        if (sub != SubMbType::kSub8x8 && sub != SubMbType::kSubDirect) log2_size = 2;
-      }
-      break;
-    default:
-      break;
-  }
-  out_.log2_size[at] = log2_size;
-  out_.skip[at] = mb_.type == MbType::kSkip;
-  if (!out_.field.empty()) {
-    out_.field[at] = static_cast<std::uint8_t>(mbaff_ && field_ ? (bottom_ ? 2 : 1) : field_kind_);
-  }
-  out_.bits[at] = static_cast<std::int32_t>(position - mb_begin_);
-  mb_begin_ = position;
-  if (mb_.intra()) {
-    const std::ptrdiff_t stride = std::ptrdiff_t{width_in_mbs_} * 4;
-    auto* mv = out_.mv.data() + mb_y_ * 4 * stride + mb_x_ * 4;
-    for (int y = 0; y < 4; ++y, mv += stride) std::fill_n(mv, 4, std::array<Mv, 2>{});
-  }
 }
 
 }  // namespace ove::h264

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "bitstream/cabac.h"
@@ -90,6 +91,7 @@ class SliceDataParser {
   // slice_data.cpp: the order of macroblocks, and what begins and ends each
   void parse_cabac();
   void parse_cavlc();
+  void start_row();
   void start_macroblock();
   void find_neighbours();
   void find_neighbours_mbaff();
@@ -101,23 +103,22 @@ class SliceDataParser {
   void finish_slice(std::size_t bits);
 
   // macroblock.cpp: 7.3.5
-  template <bool kCabac>
+  template <class Reader>
   void macroblock_layer();
   void set_type(CodedType coded);
   void set_inter_type(int value);
   template <bool kCabac>
   void pcm_samples();
-  template <bool kCabac>
-  void intra_prediction();
-  template <bool kCabac>
-  void sub_mb_types();
-  template <bool kCabac>
+  template <class Reader>
+  void intra_prediction(Reader& reader);
+  template <class Reader>
+  void sub_mb_types(Reader& reader);
+  template <class Reader>
   void inter_prediction();
-  template <bool kCabac, int kWidth, int kHeight>
+  template <class Reader, int kWidth, int kHeight>
   void partitions(InterMacroblock& out);
   InterMacroblock& append_macroblock();
-  template <bool kCabac>
-  void mb_qp_delta();
+  void change_qp(int delta);
   bool may_be_transform_8x8() const;
   void keep_record();
   void gather_motion();
@@ -159,37 +160,36 @@ class SliceDataParser {
   void residual_chroma();
   template <bool kCabac, Category kCategory>
   int residual_block(int plane, int x4, int y4, int first, int count, const Target& target);
-  void gather_coefficients();
-  void keep_coefficients();
+  void gather_coefficients(int first_plane, int end_plane);
+  void keep_coefficients(int first_plane, int end_plane);
   bool has_coded_dc(const MbRecord& record, int plane) const { return (record.coded_dc >> plane & 1) != 0; }
   void reconstruct_16x16();
   void reconstruct_block(int x4, int y4, int size4, std::int32_t* coefficients);
   void prepare_scaling();
 
-  // mb_cabac.cpp: the syntax elements in CABAC (9.3.2, 9.3.3)
-  bool cabac_mb_skip_flag();
-  bool cabac_mb_field_decoding_flag();
-  CodedType cabac_mb_type();
-  int cabac_mb_type_intra(int context, bool intra_slice);
-  int cabac_sub_mb_type();
-  bool cabac_transform_size_8x8_flag();
-  int cabac_coded_block_pattern();
-  int cabac_mb_qp_delta();
-  int cabac_intra_pred_mode();  // -1: the predicted one, else rem_intra_pred_mode
-  int cabac_intra_chroma_pred_mode();
-  int cabac_ref_idx(int list, int quadrant, int count);
-  Mv cabac_mvd(int list, int x4, int y4);
-  int cabac_mvd_component(Cabac& cabac, int context, int sum);
-
-  // mb_cavlc.cpp: the same in CAVLC (9.1, 9.2)
-  CodedType cavlc_mb_type();
-  int cavlc_sub_mb_type();
-  int cavlc_coded_block_pattern();
-  int cavlc_mb_qp_delta();
-  int cavlc_intra_pred_mode();
-  int cavlc_intra_chroma_pred_mode();
-  int cavlc_ref_idx(int count);
-  Mv cavlc_mvd();
+  // The syntax elements, from either entropy decoder: mb_cabac.h (9.3.2, 9.3.3) and mb_cavlc.cpp (9.1, 9.2)
+  bool read_mb_skip_flag(Cabac& cabac);
+  bool read_mb_field_decoding_flag(Cabac& cabac);
+  CodedType read_mb_type(Cabac& cabac);
+  CodedType read_mb_type(CavlcReader& reader);
+  int read_mb_type_intra(Cabac& cabac, int context);
+  int read_sub_mb_type(Cabac& cabac);
+  int read_sub_mb_type(CavlcReader& reader);
+  bool read_transform_size_8x8_flag(Cabac& cabac);
+  bool read_transform_size_8x8_flag(CavlcReader& reader);
+  int read_coded_block_pattern(Cabac& cabac);
+  int read_coded_block_pattern(CavlcReader& reader);
+  int read_mb_qp_delta(Cabac& cabac);
+  int read_mb_qp_delta(CavlcReader& reader);
+  int read_intra_pred_mode(Cabac& cabac);  // -1: the predicted one, else rem_intra_pred_mode
+  int read_intra_pred_mode(CavlcReader& reader);
+  int read_intra_chroma_pred_mode(Cabac& cabac);
+  int read_intra_chroma_pred_mode(CavlcReader& reader);
+  int read_ref_idx(Cabac& cabac, int list, int quadrant, int count);
+  int read_ref_idx(CavlcReader& reader, int list, int quadrant, int count);
+  Mv read_mvd(Cabac& cabac, int list, int x4, int y4);
+  Mv read_mvd(CavlcReader& reader, int list, int x4, int y4);
+  int read_mvd_component(Cabac& cabac, int context, int sum);
 
   // residual_cabac.cpp, residual_cavlc.cpp: one block; returns the number of coefficients (CAVLC) or whether there are
   // any. `first` and `count`: index in the scan of the first coefficient, number of coefficients. `coded_increment`: of
@@ -199,8 +199,18 @@ class SliceDataParser {
   int cavlc_residual_block(int nc, int first, int count, const Target& target);
   int cavlc_nc(int plane, int x4, int y4) const;  // 9.2.1: of a block of the grid
 
-  int decision(int context) { return cabac_.decision(contexts_[static_cast<std::size_t>(context)]); }
-  std::size_t cabac_position() const { return cabac_begin_ + cabac_.position(); }
+  [[gnu::always_inline]] int decision(Cabac& cabac, int context) {
+    return cabac.decision(contexts_[static_cast<std::size_t>(context)]);
+  }
+  // The entropy decoder between functions, each of which works on a copy, so that it stays in registers.
+  template <class Reader>
+  Reader& reader() {
+    if constexpr (std::is_same_v<Reader, Cabac>) {
+      return cabac_;
+    } else {
+      return cavlc_;
+    }
+  }
   int num_ref_idx(std::size_t list) const { return header_->num_ref_idx_active[list] << (mbaff_ && field_ ? 1 : 0); }
   bool lossless() const { return sps_.qpprime_y_zero_transform_bypass && qp_ + qp_bd_offset_ == 0; }
 
@@ -252,6 +262,7 @@ class SliceDataParser {
   std::array<std::array<std::uint8_t, 12>, 2> ref_idx_grid_{};  // 2x2 quadrants, 4 a row, likewise: over 0 or not
   alignas(64) std::array<std::int32_t, 256> coefficients_{};    // all zero between blocks
   std::array<std::int32_t, 16> dc_{};
+  const InverseTransform transform_8x8_ = fastest_transform_8x8();
 };
 
 }  // namespace ove::h264

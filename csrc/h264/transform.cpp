@@ -7,6 +7,9 @@
 #include <emmintrin.h>
 #endif
 
+#include "common/cpu.h"
+#include "h264/transform_formula.h"
+
 namespace ove::h264 {
 
 namespace {
@@ -59,23 +62,6 @@ inline void transform4(Vector4* x) {
   x[1] = f + g;
   x[2] = f - g;
   x[3] = e - h;
-}
-
-// One dimension of 8.5.13.2, likewise
-inline void transform8(Vector4* x) {
-  const Vector4 a0 = x[0] + x[4], a2 = x[0] - x[4], a4 = (x[2] >> 1) - x[6], a6 = x[2] + (x[6] >> 1);
-  const Vector4 b0 = a0 + a6, b2 = a2 + a4, b4 = a2 - a4, b6 = a0 - a6;
-  const Vector4 a1 = x[5] - x[3] - x[7] - (x[7] >> 1), a3 = x[1] + x[7] - x[3] - (x[3] >> 1);
-  const Vector4 a5 = x[7] - x[1] + x[5] + (x[5] >> 1), a7 = x[3] + x[5] + x[1] + (x[1] >> 1);
-  const Vector4 b1 = a1 + (a7 >> 2), b7 = a7 - (a1 >> 2), b3 = a3 + (a5 >> 2), b5 = (a3 >> 2) - a5;
-  x[0] = b0 + b7;
-  x[1] = b2 + b5;
-  x[2] = b4 + b3;
-  x[3] = b6 + b1;
-  x[4] = b6 - b1;
-  x[5] = b4 - b3;
-  x[6] = b2 - b5;
-  x[7] = b0 - b7;
 }
 
 // Four samples of the residual from their sums
@@ -161,6 +147,13 @@ void inverse_transform_8x8(std::int32_t* coefficients, std::int16_t* out, std::p
     store4(rows[0][y], out);
     store4(rows[1][y], out + 4);
   }
+}
+
+InverseTransform fastest_transform_8x8() {
+#if OVE_X86_V3
+  if (cpu_is_v3()) return inverse_transform_8x8_avx2;
+#endif
+  return inverse_transform_8x8;
 }
 
 void bypass_transform(std::int32_t* coefficients, int size, BypassMode mode, std::int16_t* out, std::ptrdiff_t stride) {

@@ -30,6 +30,13 @@ void inverse_luma_dc(std::array<std::int32_t, 16>& dc, std::int32_t scale, int q
 void inverse_transform_4x4(std::int32_t* coefficients, std::int16_t* out, std::ptrdiff_t stride);
 void inverse_transform_8x8(std::int32_t* coefficients, std::int16_t* out, std::ptrdiff_t stride);
 
+// 8x8 blocks with AVX2, where OVE_X86_V3 is set, for processors with cpu_is_v3()
+void inverse_transform_8x8_avx2(std::int32_t* coefficients, std::int16_t* out, std::ptrdiff_t stride);
+
+// The one to use on this processor
+using InverseTransform = void (*)(std::int32_t* coefficients, std::int16_t* out, std::ptrdiff_t stride);
+InverseTransform fastest_transform_8x8();
+
 // 8.5.15: the prediction of lossless intra blocks that makes each sample add to the next
 enum class BypassMode : std::uint8_t { kNone, kVertical, kHorizontal };
 

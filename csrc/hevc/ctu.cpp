@@ -5,12 +5,13 @@
 namespace ove::hevc {
 
 SliceDataParser::SliceDataParser(const Sps& sps, const Pps& pps, const TileLayout& tiles, PictureBuffers& buffers,
-                                 ResidualBuffer* residual)
+                                 ResidualBuffer* residual, codec::BitsRule bits_rule)
     : sps_(sps),
       pps_(pps),
       tiles_(tiles),
       out_(buffers),
       residual_(residual),
+      bits_rule_(bits_rule),
       min_cb_stride_(sps.width >> sps.log2_min_cb),
       log2_min_cu_qp_delta_size_(sps.log2_ctb - pps.diff_cu_qp_delta_depth),
       log2_min_cu_chroma_qp_offset_size_(sps.log2_ctb - pps.diff_cu_chroma_qp_offset_depth),
@@ -36,6 +37,7 @@ void SliceDataParser::parse(const SliceHeader& header, std::uint16_t slice_idx, 
     slice_address_[static_cast<std::size_t>(rs)] = header.slice_address;
     start_ctu(rs, first);
     if (header.sao_luma || header.sao_chroma) parse_sao();
+    if (bits_rule_ == codec::BitsRule::kWholeBytes) byte_begin_ = byte_position();
     coding_quadtree(ctb_x_, ctb_y_, sps_.log2_ctb, 0);
     ++ctbs_parsed_;
     if (finish_ctu(rs)) break;
@@ -99,6 +101,8 @@ bool SliceDataParser::finish_ctu(int rs) {
     wpp_state_ctb_ = rs;
   }
   const bool end_of_segment = cabac_.terminate();
+  const bool whole_bytes = bits_rule_ == codec::BitsRule::kWholeBytes;
+  const std::size_t byte_end = whole_bytes ? byte_position() : 0;
   std::size_t position = substream_begin_ * 8 + cabac_.position();
   if (position > data_.size() * 8) throw InvalidBitstreamError("slice data ends inside a CTU");
   if (end_of_segment) {
@@ -120,7 +124,8 @@ bool SliceDataParser::finish_ctu(int rs) {
       if (substream_begin_ > data_.size()) throw InvalidBitstreamError("slice data ends before its last substream");
     }
   }
-  out_.bits[static_cast<std::size_t>(rs)] = static_cast<std::int32_t>(position - ctu_begin_);
+  const std::size_t bits = whole_bytes ? 8 * (byte_end - byte_begin_) : position - ctu_begin_;
+  out_.bits[static_cast<std::size_t>(rs)] = static_cast<std::int32_t>(bits);
   ctu_begin_ = position;
   return end_of_segment;
 }

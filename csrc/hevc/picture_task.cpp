@@ -12,8 +12,11 @@ namespace ove::hevc {
 void PictureTask::parse() {
   CodecPicture& out = *picture();
   out.buffers = pools_.pictures->take(*out.format);
-  if (out.detail.has_residual()) out.residual = pools_.residuals->take(*out.format, out.detail.form);
-  SliceDataParser parser(*sets_->sps, *sets_->pps, sets_->tiles, *out.buffers, out.residual.get());
+  if (out.detail.has_residual()) {
+    out.residual = pools_.residuals->take(*out.format, out.detail.form);
+    out.residual->clear_above();  // coding tree blocks of tiles come in any order
+  }
+  SliceDataParser parser(*sets_->sps, *sets_->pps, sets_->tiles, *out.buffers, out.residual.get(), out.detail.bits);
   units_.resize(segments_.size());
   for (std::size_t i = 0; i < segments_.size(); ++i) {
     SliceSegment& segment = segments_[i];

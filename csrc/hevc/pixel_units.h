@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -15,5 +16,8 @@ bool is_supplementary(std::span<const std::uint8_t> nal_unit);
 std::vector<std::uint8_t> for_pixels(std::span<const std::uint8_t> nal_unit);
 // Where parameter sets lie beside the packets (hvcC): those stay, and a VPS in a packet adds nothing.
 std::vector<std::uint8_t> for_pixels_beside(std::span<const std::uint8_t> nal_unit);
+
+// A record (hvcC) of such units; none where it cannot be taken apart.
+std::optional<std::vector<std::uint8_t>> record_for_pixels(std::span<const std::uint8_t> record);
 
 }  // namespace ove::hevc

@@ -20,7 +20,7 @@ class SliceDataParser {
  public:
   // `buffers` receives everything but motion and the residual, which goes to `residual` unless that is null.
   SliceDataParser(const Sps& sps, const Pps& pps, const TileLayout& tiles, PictureBuffers& buffers,
-                  ResidualBuffer* residual);
+                  ResidualBuffer* residual, codec::BitsRule bits_rule = codec::BitsRule::kExact);
 
   // Appends the segment's prediction blocks to `units` in decoding order. `data` is the RBSP from the first byte after
   // the slice segment header. Throws InvalidBitstreamError.
@@ -52,6 +52,7 @@ class SliceDataParser {
   // ctu.cpp: the order of CTUs, entropy synchronisation and SAO syntax
   void start_ctu(int rs, bool first_in_segment);
   bool finish_ctu(int rs);
+  std::size_t byte_position() const { return substream_begin_ + cabac_.bytes_behind_offset(); }
   bool same_slice_and_tile(int rs, int other) const;
   void parse_sao();
   void parse_sao_component(int c_idx);
@@ -103,6 +104,7 @@ class SliceDataParser {
   const TileLayout& tiles_;
   PictureBuffers& out_;
   ResidualBuffer* const residual_;
+  const codec::BitsRule bits_rule_;
   const int min_cb_stride_;
   const int log2_min_cu_qp_delta_size_, log2_min_cu_chroma_qp_offset_size_;
   const InverseTransforms& transforms_ = inverse_transforms();
@@ -116,6 +118,7 @@ class SliceDataParser {
   EntropyState state_;
   std::size_t substream_begin_ = 0;  // byte of data_ where cabac_ started
   std::size_t ctu_begin_ = 0;        // bit of data_
+  std::size_t byte_begin_ = 0;       // with BitsRule::kWholeBytes: where the coding quadtree begins
 
   // of the picture
   std::vector<int> slice_address_;  // by CTB, -1 where nothing was parsed

@@ -13,11 +13,14 @@
 #include "media/demuxer_impl.h"
 #include "media/iso_boxes.h"
 #include "media/matroska.h"
+#include "media/transport_stream.h"
 
 namespace ove::media {
 
 namespace {
 
+constexpr const char* kEncrypted = ": is encrypted (DRM); decrypt it first, or give a copy that is not";
+constexpr int kScrambledHead = 1 << 18;  // bytes of a transport stream that tell whether it is scrambled
 constexpr const char* kCutShort = "; it was cut short, copy it again";
 constexpr int kIoBuffer = 1 << 16;
 constexpr int kSniffed = 1 << 14;  // below kIoBuffer, so that stepping back needs no seekable source
@@ -185,8 +188,10 @@ void Demuxer::Impl::find_stream() {
   const int code = avformat_find_stream_info(input.get(), options.data());
   for (AVDictionary*& o : options) av_dict_free(&o);
   rethrow();
-  if (code < 0) fail("its streams cannot be read", code);
-
+  if (code < 0) {
+    check_encryption();
+    fail("its streams cannot be read", code);
+  }
   const int found = av_find_best_stream(input.get(), AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
   const bool picture = found >= 0 && (input->streams[found]->disposition & AV_DISPOSITION_ATTACHED_PIC);
   if (found < 0 || picture) {
@@ -194,12 +199,30 @@ void Demuxer::Impl::find_stream() {
     for (unsigned i = 0; i < input->nb_streams; ++i) {
       audio |= input->streams[i]->codecpar->codec_type == AVMEDIA_TYPE_AUDIO;
     }
+    check_encryption();
     fail(audio ? "has sound only; give a file with a video stream" : "has no video stream");
   }
   stream = input->streams[found];
+  check_encryption();
   for (unsigned i = 0; i < input->nb_streams; ++i) {
     if (static_cast<int>(i) != found) input->streams[i]->discard = AVDISCARD_ALL;
   }
+}
+
+// Throws where what was found of the streams, or was not, comes of encryption.
+void Demuxer::Impl::check_encryption() {
+  // Matroska: ContentEncKeyID (RFC 9559, 5.1.4.1.31.10)
+  bool encrypted = stream && av_dict_get(stream->metadata, "enc_key_id", nullptr, 0);
+  if (text(input->iformat->name) == "mpegts" && (!stream || stream->codecpar->width == 0)) {
+    std::vector<std::uint8_t> head(kScrambledHead);
+    const std::int64_t at = avio_tell(io());
+    if (avio_seek(io(), 0, SEEK_SET) >= 0) {
+      head.resize(static_cast<std::size_t>(std::max(0, avio_read(io(), head.data(), kScrambledHead))));
+      encrypted = is_scrambled(head);
+      avio_seek(io(), at, SEEK_SET);
+    }
+  }
+  if (encrypted) throw UnsupportedStreamError(name + kEncrypted);
 }
 
 void Demuxer::Impl::describe() {
@@ -209,6 +232,7 @@ void Demuxer::Impl::describe() {
   // FFmpeg before 6.1 does not know VVC in MP4.
   const bool vvc = par.codec_tag == MKTAG('v', 'v', 'c', '1') || par.codec_tag == MKTAG('v', 'v', 'i', '1');
   if (par.codec_id == AV_CODEC_ID_NONE && vvc) info.codec = "vvc";
+  info.has_pixels = avcodec_find_decoder(par.codec_id) != nullptr;
   info.profile = text(avcodec_profile_name(par.codec_id, par.profile));
   info.width = par.width;
   info.height = par.height;
@@ -235,8 +259,8 @@ void Demuxer::Impl::describe() {
     info.color_primaries = text(av_color_primaries_name(par.color_primaries));
   }
   if (par.color_trc != AVCOL_TRC_UNSPECIFIED) info.color_transfer = text(av_color_transfer_name(par.color_trc));
-  if (par.chroma_location != AVCHROMA_LOC_UNSPECIFIED) {
-    info.chroma_location = text(av_chroma_location_name(par.chroma_location));
+  if (const AVChromaLocation location = known_location(par.chroma_location); location != AVCHROMA_LOC_UNSPECIFIED) {
+    info.chroma_location = text(av_chroma_location_name(location));
   }
 }
 
@@ -294,8 +318,7 @@ bool Demuxer::Impl::next_packet() {
       extradata = std::make_shared<const std::vector<std::uint8_t>>(changed.begin(), changed.end());
     }
     if (!side_data(*packet, AV_PKT_DATA_ENCRYPTION_INFO).empty()) {
-      throw UnsupportedStreamError(name + ": is encrypted (DRM); decrypt it first, or give a copy that is not",
-                                   packet->pos);
+      throw UnsupportedStreamError(name + kEncrypted, packet->pos);
     }
     if (packet->size > 0) return true;
   }

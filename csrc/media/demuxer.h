@@ -23,6 +23,7 @@ struct Rational {
 // kNoTimestamp.
 struct StreamInfo {
   std::string container, codec, profile;  // FFmpeg's short names
+  bool has_pixels = false;                // libavcodec has a decoder for the codec
   int width = 0, height = 0;              // displayed luma samples, before they are turned
   std::vector<std::uint8_t> extradata;    // parameter sets: HEVCDecoderConfigurationRecord, or Annex B, or empty
   Rational time_base, frame_rate, sample_aspect_ratio;
@@ -56,6 +57,12 @@ struct PacketPlace {
   std::int64_t position = -1, size = 0;
 };
 
+// A packet that the container's tables tell of.
+struct TabledPacket {
+  PacketPlace place;
+  bool key = false;
+};
+
 // Not for use from several threads at a time. Reads one file only: nothing that the file refers to, nothing from a
 // network. Every call may throw DecodeError, with the byte offset in the file,
 // UnsupportedStreamError where it is encrypted, and what a ByteSource throws.
@@ -82,6 +89,11 @@ class Demuxer {
   // them. Throws where it lies behind and the source cannot seek.
   void seek(const PacketPlace& place);
   bool seekable() const;
+
+  // All packets, as read() would give them, without reading them; none where the container does not tell all of them,
+  // or that some are not shown, or decoded otherwise than info() says. Then nothing may be read any more, else only
+  // after seek().
+  std::vector<TabledPacket> table();
 
   struct Impl;
 

@@ -41,6 +41,7 @@ struct Demuxer::Impl {
   void find_stream();
   void describe();
   void check_end();
+  void check_encryption();
   bool next_packet();
   void forget_ahead();
   AVIOContext* io() const { return callback_io ? callback_io.get() : file_io.get(); }

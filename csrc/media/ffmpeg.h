@@ -94,16 +94,26 @@ inline std::span<const std::uint8_t> side_data(const AVStream& stream, AVPacketS
 #endif
 }
 
-// The samples of a container's index that have bytes.
+// The samples of a container's index.
+inline int num_indexed(const AVStream& stream) {
+#if LIBAVFORMAT_VERSION_MAJOR >= 59
+  return avformat_index_get_entries_count(&stream);
+#else
+  return stream.nb_index_entries;
+#endif
+}
+inline const AVIndexEntry& indexed(const AVStream& stream, int i) {
+#if LIBAVFORMAT_VERSION_MAJOR >= 59
+  return *avformat_index_get_entry(&const_cast<AVStream&>(stream), i);
+#else
+  return stream.index_entries[i];
+#endif
+}
+
+// Those that have bytes.
 inline std::int64_t indexed_samples(const AVStream& stream) {
   std::int64_t samples = 0;
-#if LIBAVFORMAT_VERSION_MAJOR >= 59
-  auto& indexed = const_cast<AVStream&>(stream);
-  const int entries = avformat_index_get_entries_count(&indexed);
-  for (int i = 0; i < entries; ++i) samples += avformat_index_get_entry(&indexed, i)->size > 0;
-#else
-  for (int i = 0; i < stream.nb_index_entries; ++i) samples += stream.index_entries[i].size > 0;
-#endif
+  for (int i = 0; i < num_indexed(stream); ++i) samples += indexed(stream, i).size > 0;
   return samples;
 }
 
@@ -116,6 +126,15 @@ inline std::span<const std::uint8_t> side_data(const AVPacket& packet, AVPacketS
 #endif
   const std::uint8_t* data = av_packet_get_side_data(&packet, type, &size);
   return data ? std::span<const std::uint8_t>(data, static_cast<std::size_t>(size)) : std::span<const std::uint8_t>();
+}
+
+// libavcodec stores what a stream says, even a number that the enumeration does not have and that may not be read as
+// one.
+inline AVChromaLocation known_location(const AVChromaLocation& stored) {
+  std::uint32_t number;
+  static_assert(sizeof(number) == sizeof(stored));
+  std::memcpy(&number, &stored, sizeof(number));
+  return number < AVCHROMA_LOC_NB ? static_cast<AVChromaLocation>(number) : AVCHROMA_LOC_UNSPECIFIED;
 }
 
 // Of a type that the packet does not have yet.

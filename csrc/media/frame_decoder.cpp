@@ -39,24 +39,30 @@ void replace_bytes(AVPacket& packet, const std::vector<std::uint8_t>& bytes) {
 
 void filter_for_pixels(const PacketFilter* filter, AVPacket& packet) {
   if (!filter || !packet.data) return;
+  if (const auto changed = side_data(packet, AV_PKT_DATA_NEW_EXTRADATA); !changed.empty()) {
+    if (const auto kept = filter->extradata_for_pixels(changed)) {
+      set_side_data(packet, AV_PKT_DATA_NEW_EXTRADATA, *kept);
+    }
+  }
   if (const auto kept = filter->for_pixels(bytes_of(packet))) replace_bytes(packet, *kept);
 }
 
-void prepend(std::vector<std::uint8_t>& ahead, AVPacket& packet) {
+void prepend(const PacketFilter* filter, std::vector<std::uint8_t>& ahead, AVPacket& packet) {
   if (ahead.empty()) return;
+  if (auto kept = filter ? filter->for_pixels(ahead) : std::nullopt) ahead = std::move(*kept);
   const auto bytes = bytes_of(packet);
   ahead.insert(ahead.end(), bytes.begin(), bytes.end());
   replace_bytes(packet, ahead);
   ahead.clear();
 }
 
-CodecPtr make_decoder(const AVCodecParameters& parameters, const std::string& name, std::int64_t max_luma_samples,
-                      const PacketFilter* filter) {
+CodecPtr make_decoder(const AVCodecParameters& parameters, const StreamInfo& stream, const std::string& name,
+                      std::int64_t max_luma_samples, const PacketFilter* filter) {
   const AVCodec* decoder = avcodec_find_decoder(parameters.codec_id);
   if (!decoder) {
-    throw UnsupportedStreamError(name + ": this libavcodec has no decoder for " +
-                                 avcodec_get_name(parameters.codec_id) +
-                                 "; build ove_codec with an FFmpeg that has one");
+    throw UnsupportedStreamError(name + ": its codec is " + stream.codec +
+                                 ", for which this libavcodec has no decoder; convert it with an FFmpeg that has one: "
+                                 "ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4");
   }
   const std::int64_t samples = std::int64_t{parameters.width} * parameters.height;
   if (samples > max_luma_samples) {
@@ -67,9 +73,8 @@ CodecPtr make_decoder(const AVCodecParameters& parameters, const std::string& na
   CodecPtr codec(avcodec_alloc_context3(decoder));
   if (!codec) throw std::bad_alloc();
   if (avcodec_parameters_to_context(codec.get(), &parameters) < 0) throw std::bad_alloc();
-  // Only start codes begin with a zero; records have a version there.
-  if (filter && codec->extradata_size > 0 && codec->extradata[0] == 0) {
-    const auto kept = filter->for_pixels({codec->extradata, static_cast<std::size_t>(codec->extradata_size)});
+  if (filter && codec->extradata_size > 0) {
+    const auto kept = filter->extradata_for_pixels({codec->extradata, static_cast<std::size_t>(codec->extradata_size)});
     if (kept) {
       auto* bytes = static_cast<std::uint8_t*>(av_mallocz(kept->size() + AV_INPUT_BUFFER_PADDING_SIZE));
       if (!bytes) throw std::bad_alloc();
@@ -97,7 +102,7 @@ FrameDecoder::FrameDecoder(Demuxer demuxer, Wanted wanted, int threads, std::int
                            std::shared_ptr<const PacketFilter> filter)
     : demuxer_(std::move(demuxer)),
       filter_(std::move(filter)),
-      codec_(make_decoder(parameters(), demuxer_.name(), max_luma_samples, filter_.get())),
+      codec_(make_decoder(parameters(), demuxer_.info(), demuxer_.name(), max_luma_samples, filter_.get())),
       frame_rate_(rational(demuxer_.info().frame_rate, kUnknownRate)),
       time_base_(rational(demuxer_.info().time_base, av_inv_q(frame_rate_))) {
   codec_->thread_count = threads;
@@ -137,8 +142,12 @@ void FrameDecoder::feed() {
   AVPacket& p = *demuxer_.impl_->packet;
   if (!decodable_.empty() && !std::binary_search(decodable_.begin(), decodable_.end(), packet.index)) {
     if (!filter_) return;
-    const std::vector<std::uint8_t> rest = filter_->without_picture(packet.data);
-    ahead_.insert(ahead_.end(), rest.begin(), rest.end());
+    try {
+      const std::vector<std::uint8_t> rest = filter_->without_picture(packet.data);
+      ahead_.insert(ahead_.end(), rest.begin(), rest.end());
+    } catch (const Error& error) {
+      fail(name + " is damaged: " + error.what(), 0);
+    }
     return;
   }
   sent_ = packet.index;
@@ -150,7 +159,7 @@ void FrameDecoder::feed() {
   p.dts = AV_NOPTS_VALUE;
   filter_for_pixels(filter_.get(), p);
   if (p.size == 0) return;  // the decoder takes an empty packet for the end
-  prepend(ahead_, p);
+  prepend(filter_.get(), ahead_, p);
   const int code = avcodec_send_packet(codec_.get(), &p);
   if (code < 0) fail(name + " is damaged", code);
 }

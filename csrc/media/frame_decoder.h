@@ -18,13 +18,14 @@ namespace ove::media {
 // A decoder, not yet opened: to the sample, without concealment, in one thread, without a word. Throws
 // UnsupportedStreamError, with the `name` of the video, where libavcodec has none, and where pictures have more samples
 // than allowed.
-// The filter, which may be null, goes over parameter sets beside the packets (Annex B).
-CodecPtr make_decoder(const AVCodecParameters& parameters, const std::string& name, std::int64_t max_luma_samples,
-                      const PacketFilter* filter);
+// The filter, which may be null, goes over parameter sets beside the packets.
+CodecPtr make_decoder(const AVCodecParameters& parameters, const StreamInfo& stream, const std::string& name,
+                      std::int64_t max_luma_samples, const PacketFilter* filter);
 // What the filter, which may be null, leaves of a packet, with the packet's side data.
 void filter_for_pixels(const PacketFilter* filter, AVPacket& packet);
-// Moves `ahead`, parameter sets in the packet's framing, to its beginning. Decoders may refuse a packet of them alone.
-void prepend(std::vector<std::uint8_t>& ahead, AVPacket& packet);
+// Moves what the filter leaves of `ahead`, parameter sets in the packet's framing, to its beginning. Decoders may
+// refuse a packet of them alone.
+void prepend(const PacketFilter* filter, std::vector<std::uint8_t>& ahead, AVPacket& packet);
 // Throws DecodeError.
 void open_decoder(AVCodecContext& codec, const std::string& name);
 

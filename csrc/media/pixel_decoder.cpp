@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "common/error.h"
+#include "common/named_error.h"
 #include "media/demuxer_impl.h"
 #include "media/ffmpeg.h"
 #include "media/frame_decoder.h"
@@ -81,6 +82,7 @@ struct PixelDecoder::Impl {
   void begin_section();
   void next_section();
   void feed();
+  void send_filtered(const Packet& packet);
   void end();
   void send(AVPacket* packet);
   [[noreturn]] void fail(const std::string& what, int code = 0) const;
@@ -103,7 +105,8 @@ PixelDecoder::Impl::Impl(Demuxer source, Options options)
 }
 
 void PixelDecoder::Impl::open(const Options& options) {
-  codec = make_decoder(*demuxer.impl_->stream->codecpar, demuxer.name(), options.max_luma_samples, filter.get());
+  codec = make_decoder(*demuxer.impl_->stream->codecpar, demuxer.info(), demuxer.name(), options.max_luma_samples,
+                       filter.get());
   codec->thread_count = options.threads;
   tolerant = options.incomplete;
   if (tolerant) {
@@ -143,7 +146,9 @@ void PixelDecoder::Impl::begin_section() {
 
 void PixelDecoder::Impl::send(AVPacket* packet) {
   if (packet && std::exchange(extradata_due, false) && side_data(*packet, AV_PKT_DATA_NEW_EXTRADATA).empty()) {
-    set_side_data(*packet, AV_PKT_DATA_NEW_EXTRADATA, extradata ? *extradata : demuxer.info().extradata);
+    const std::vector<std::uint8_t>& bytes = extradata ? *extradata : demuxer.info().extradata;
+    const auto kept = filter ? filter->extradata_for_pixels(bytes) : std::nullopt;
+    set_side_data(*packet, AV_PKT_DATA_NEW_EXTRADATA, kept ? *kept : bytes);
   }
   const int code = avcodec_send_packet(codec.get(), packet);
   if (code < 0 && code != AVERROR_EOF && !(tolerant && code == AVERROR_INVALIDDATA))
@@ -182,6 +187,14 @@ void PixelDecoder::Impl::feed() {
     fail("packet " + std::to_string(packet.index) +
          " is not the one that was there before: the source has changed; open it anew");
   }
+  try {
+    send_filtered(packet);
+  } catch (const Error&) {
+    rethrow_named(demuxer.name());
+  }
+}
+
+void PixelDecoder::Impl::send_filtered(const Packet& packet) {
   if (packet.extradata != extradata) {
     extradata = packet.extradata;
     extradata_due = true;
@@ -200,7 +213,7 @@ void PixelDecoder::Impl::feed() {
   p.dts = AV_NOPTS_VALUE;
   filter_for_pixels(filter.get(), p);
   if (p.size == 0) return;  // the decoder takes an empty packet for the end
-  prepend(ahead, p);
+  prepend(filter.get(), ahead, p);
   send(&p);
 }
 

@@ -182,7 +182,7 @@ YuvPicture view(const AVFrame& frame, const std::string& name) {
   f.components = d->nb_components;
   f.chroma_shift_x = d->nb_components > 1 ? d->log2_chroma_w : 0;
   f.chroma_shift_y = d->nb_components > 1 ? d->log2_chroma_h : 0;
-  place_chroma(frame.chroma_location, f);
+  place_chroma(known_location(frame.chroma_location), f);
   if (!matrix_of(frame.colorspace, is_rgb(*d), f.matrix)) {
     const char* matrix = av_color_space_name(frame.colorspace);
     throw UnsupportedStreamError(name + ": the colour matrix " + (matrix ? matrix : "unknown") +

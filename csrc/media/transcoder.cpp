@@ -123,7 +123,7 @@ void Transcoder::Impl::open_encoder(const AVFrame& first) {
   e.color_range = recolored ? AVCOL_RANGE_MPEG : source != without_range(source) ? AVCOL_RANGE_JPEG : first.color_range;
   e.color_primaries = first.color_primaries;
   e.color_trc = first.color_trc;
-  e.chroma_sample_location = first.chroma_location;
+  e.chroma_sample_location = known_location(first.chroma_location);
   e.flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
   const int threads =
       options.threads ? options.threads : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "common/error.h"
+#include "common/named_error.h"
 #include "reader/codecs.h"
 #include "reader/reading_plan.h"
 
@@ -25,8 +26,12 @@ ChosenPictures::ChosenPictures(media::Demuxer demuxer, std::span<const std::int6
   }
   media::PixelDecoder::Options options;
   if (decoding.index) decoding.index->check_codec(demuxer);
-  if (decoding.index) options = reader::pixel_plan(*decoding.index, needed, demuxer.info());
-  if (!options.filter) options.filter = reader::make_packet_filter(demuxer.info().codec, demuxer.info().extradata);
+  try {
+    if (decoding.index) options = reader::pixel_plan(*decoding.index, needed, demuxer.info());
+    if (!options.filter) options.filter = reader::make_packet_filter(demuxer.info().codec, demuxer.info().extradata);
+  } catch (const Error&) {
+    rethrow_named(demuxer.name());
+  }
   options.wanted = std::move(needed);
   options.threads = decoding.threads;
   options.max_luma_samples = decoding.max_luma_samples;

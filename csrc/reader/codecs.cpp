@@ -51,8 +51,11 @@ std::unique_ptr<codec::Decoder> make_decoder(const std::string& codec, codec::De
 std::shared_ptr<media::PacketFilter> make_packet_filter(const std::string& codec,
                                                         std::span<const std::uint8_t> extradata) {
   std::shared_ptr<NalFilter> filter;
-  if (codec == "hevc") filter = std::make_shared<NalFilter>(rules_hevc, hevc::outlasts_picture, hevc::is_supplementary);
-  if (codec == "h264") filter = std::make_shared<NalFilter>(rules_h264, h264::outlasts_picture, h264::is_supplementary);
+  if (codec == "hevc")
+    filter = std::make_shared<NalFilter>(rules_hevc, hevc::outlasts_picture, hevc::is_supplementary,
+                                         hevc::record_for_pixels);
+  if (codec == "h264")
+    filter = std::make_shared<NalFilter>(rules_h264, h264::outlasts_picture, h264::is_supplementary, nullptr);
   if (filter) filter->set_extradata(extradata);
   return filter;
 }

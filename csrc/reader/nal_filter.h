@@ -18,6 +18,8 @@ using NalBytes = std::span<const std::uint8_t>;
 using Marks = bool (*)(NalBytes nal_unit);
 // What the pixel decoder is given for a NAL unit: the unit itself, another one, or nothing where it is empty.
 using Replace = std::vector<std::uint8_t> (*)(NalBytes nal_unit);
+// What it is given for a configuration record; none where that may stay as it is.
+using ReplaceRecord = std::optional<std::vector<std::uint8_t>> (*)(NalBytes record);
 
 class NalFilter final : public media::PacketFilter {
  public:
@@ -28,9 +30,9 @@ class NalFilter final : public media::PacketFilter {
   };
   using RulesOf = Rules (*)(NalBytes extradata);
 
-  // `replaced` marks the NAL units that are replaced.
-  NalFilter(RulesOf rules_of, Marks outlasts_picture, Marks replaced)
-      : rules_of_(rules_of), outlasts_picture_(outlasts_picture), replaced_(replaced) {}
+  // `replaced` marks the NAL units that are replaced; `record` may be null.
+  NalFilter(RulesOf rules_of, Marks outlasts_picture, Marks replaced, ReplaceRecord record)
+      : rules_of_(rules_of), outlasts_picture_(outlasts_picture), replaced_(replaced), record_(record) {}
 
   void set_extradata(NalBytes extradata) override { rules_ = rules_of_(extradata); }
 
@@ -42,7 +44,9 @@ class NalFilter final : public media::PacketFilter {
       return std::nullopt;  // the decoder tells what is wrong
     }
     const auto replaced = [&](const NalUnit& unit) { return replaced_(unit.bytes); };
-    if (std::none_of(units.begin(), units.end(), replaced)) return std::nullopt;
+    if (std::none_of(units.begin(), units.end(), replaced) && rules_.framing.is_tight(packet, units)) {
+      return std::nullopt;
+    }
     std::vector<std::uint8_t> kept;
     for (const NalUnit& unit : units) {
       if (!replaced(unit)) {
@@ -52,6 +56,11 @@ class NalFilter final : public media::PacketFilter {
       }
     }
     return kept;
+  }
+
+  std::optional<std::vector<std::uint8_t>> extradata_for_pixels(NalBytes extradata) const override {
+    if (begins_with_start_code(extradata)) return for_pixels(extradata);
+    return record_ && !extradata.empty() ? record_(extradata) : std::nullopt;
   }
 
   std::vector<std::uint8_t> without_picture(std::span<const std::uint8_t> packet) const override {
@@ -73,6 +82,7 @@ class NalFilter final : public media::PacketFilter {
   RulesOf rules_of_;
   Rules rules_{};
   Marks outlasts_picture_, replaced_;
+  ReplaceRecord record_;
 };
 
 }  // namespace ove::reader

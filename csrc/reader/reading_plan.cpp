@@ -121,7 +121,7 @@ std::vector<std::shared_ptr<const codec::Bytes>> first_parameter_sets(const Vide
   const codec::ParameterSets* before = nullptr;
   for (std::int64_t i = stretch.begin; i < stretch.end; ++i) {
     const codec::ParameterSets* const sets = index.decoded[at(i)].parameter_sets.get();
-    if (sets == std::exchange(before, sets)) continue;
+    if (!sets || sets == std::exchange(before, sets)) continue;  // none are known of pictures that are not decoded
     for (const auto& unit : sets->units) {
       if (seen.insert(unit.slot).second) first.push_back(unit.nal_unit);
     }
@@ -141,6 +141,7 @@ media::PixelDecoder::Options pixel_plan(const VideoIndex& index, const std::vect
     }
   }
   const std::vector<bool> needed = index.closure(wanted, VideoIndex::Edges::kReferences);
+  const std::vector<bool> taken = index.closure(wanted, VideoIndex::Edges::kDecoding);
   media::PixelDecoder::Options plan;
   plan.wanted = packets;
   for (std::size_t i = 0; i < needed.size(); ++i) {
@@ -157,15 +158,10 @@ media::PixelDecoder::Options pixel_plan(const VideoIndex& index, const std::vect
     const codec::KnownPicture& first = index.decoded[at(stretch.begin)];
     const bool starts_inside = !first.resets_order || first.starts_anew;
     plan.incomplete |= starts_inside && names_what_precedes(stream.codec);
-    bool counted_from = false;  // order counts of needed pictures are counted from here on
-    for (std::int64_t i = stretch.end; i-- > stretch.begin;) {
+    for (std::int64_t i = stretch.begin; i < stretch.end; ++i) {
       const codec::KnownPicture& d = index.decoded[at(i)];
-      counted_from |= needed[at(i)];
-      const bool kept = needed[at(i)] || d.dropping == codec::Dropping::kNever ||
-                        (d.dropping == codec::Dropping::kUnlessCounted && counted_from);
-      if (!kept) plan.dropped.push_back(d.packet);
+      if (!taken[at(i)]) plan.dropped.push_back(d.packet);
       plan.incomplete |= !d.complete;
-      if (d.resets_order) counted_from = false;
     }
   }
   return plan;

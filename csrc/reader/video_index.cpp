@@ -12,14 +12,64 @@
 namespace ove::reader {
 
 std::vector<bool> VideoIndex::closure(std::vector<bool> wanted, Edges edges) const {
+  std::int64_t earliest = std::ssize(decoded);  // that a picture of the closure refers to
+  bool counted = false;  // in the group that begins at a random access point, or across its start: one follows
   // What a picture needs precedes it in decoding order.
-  for (std::size_t i = decoded.size(); i-- > 0;) {
-    if (!wanted[i]) continue;
-    for (const std::int64_t other : edges == Edges::kReferences ? decoded[i].references : decoded[i].collocated) {
-      wanted[static_cast<std::size_t>(other)] = true;
+  for (std::int64_t i = std::ssize(decoded); i-- > 0;) {
+    const codec::KnownPicture& d = decoded[static_cast<std::size_t>(i)];
+    if (wanted[static_cast<std::size_t>(i)] && !d.format) {
+      throw std::logic_error("the headers of packet " + std::to_string(d.packet) + " were not read for this index");
     }
+    if (wanted[static_cast<std::size_t>(i)]) {
+      counted = true;
+      for (const std::int64_t other : edges == Edges::kCollocated ? d.collocated : d.references) {
+        wanted[static_cast<std::size_t>(other)] = true;
+        earliest = std::min(earliest, other);
+      }
+    } else if (edges == Edges::kDecoding && counted) {
+      wanted[static_cast<std::size_t>(i)] = d.dropping != codec::Dropping::kFree;
+    }
+    if (d.random_access) counted = earliest < i;
   }
   return wanted;
+}
+
+void VideoIndex::add(const codec::CodecPicture& picture) {
+  const codec::AccessUnitTag& tag = picture.tag;
+  codec::KnownPicture& known = decoded.emplace_back();
+  static_cast<codec::PictureHeaders&>(known) = picture;
+  known.packet = tag.packet;
+  packet_bytes.push_back(tag.size);
+  for (const codec::Slice& slice : picture.slices) known.ref_lists.push_back(slice.ref_list);
+  if (!picture.random_access && decoded.size() > 1) return;  // nothing is read from before the first
+  if (!random_access.empty() && random_access.back().index == tag.packet) return;
+  random_access.push_back({tag.packet, tag.has_pts ? tag.pts : media::kNoTimestamp, tag.dts, tag.position, tag.size});
+}
+
+void VideoIndex::append(VideoIndex part) {
+  const std::int64_t before = std::ssize(decoded);
+  for (codec::KnownPicture& picture : part.decoded) {
+    picture.decode_index += before;
+    for (std::int64_t& other : picture.references) other += before;
+    for (std::int64_t& other : picture.collocated) other += before;
+    for (codec::RefLists& lists : picture.ref_lists) {
+      for (auto& list : lists) {
+        for (codec::RefEntry& entry : list) entry.decode_index += entry.decode_index < 0 ? 0 : before;
+      }
+    }
+    decoded.push_back(std::move(picture));
+  }
+  packet_bytes.insert(packet_bytes.end(), part.packet_bytes.begin(), part.packet_bytes.end());
+  random_access.insert(random_access.end(), part.random_access.begin(), part.random_access.end());
+}
+
+void VideoIndex::add_unknown(const media::PacketPlace& place, bool sync) {
+  codec::KnownPicture& unknown = decoded.emplace_back();
+  unknown.packet = place.index;
+  unknown.decode_index = std::ssize(decoded) - 1;
+  unknown.random_access = sync;
+  packet_bytes.push_back(place.size);
+  if (sync) random_access.push_back(place);
 }
 
 std::vector<bool> VideoIndex::flags(const std::vector<std::int64_t>& frame_ids) const {
@@ -72,17 +122,7 @@ VideoIndex index_video(media::Demuxer demuxer, const codec::Limits& limits) {
   ReaderOptions options;
   options.detail = {.amount = codec::Amount::kHeaders};
   options.limits = limits;
-  options.observe = [&](const codec::CodecPicture& p) {
-    codec::KnownPicture& known = index.decoded.emplace_back();
-    static_cast<codec::PictureHeaders&>(known) = p;
-    known.packet = p.tag.packet;
-    index.packet_bytes.push_back(p.tag.size);
-    for (const codec::Slice& slice : p.slices) known.ref_lists.push_back(slice.ref_list);
-    if (!p.random_access && index.decoded.size() > 1) return;  // nothing is read from before the first
-    if (!index.random_access.empty() && index.random_access.back().index == p.tag.packet) return;
-    index.random_access.push_back(
-        {p.tag.packet, p.tag.has_pts ? p.tag.pts : media::kNoTimestamp, p.tag.dts, p.tag.position, p.tag.size});
-  };
+  options.observe = [&](const codec::CodecPicture& p) { index.add(p); };
   VideoReader reader(std::move(demuxer), std::move(options));
   for (VideoPicture picture; reader.next(picture);) {
     const codec::CodecPicture& p = *picture.codec;

@@ -1,5 +1,6 @@
 // What the headers alone tell of a video: its pictures in display order, which picture needs which, and what a decoder
-// must know to begin at any of them.
+// must know to begin at any of them. Of an index of some pictures (see PictureTable) the headers of the others were not
+// read: nothing can be asked about these but where they are.
 #pragma once
 
 #include <cstdint>
@@ -31,10 +32,23 @@ struct VideoIndex {
   std::vector<std::int64_t> packet_bytes;         // by index of `decoded`: the size of the packet that it begins in
   std::vector<media::PacketPlace> random_access;  // their packets, ascending
 
-  // Which pictures of `decoded` these need, by all their references or only for the derivation of motion, themselves
-  // included.
-  enum class Edges : std::uint8_t { kReferences, kCollocated };
+  // Which pictures of `decoded` these need, themselves included. Throws std::logic_error for unknown pictures.
+  enum class Edges : std::uint8_t {
+    kReferences,
+    kCollocated,  // for the derivation of motion
+    kDecoding,    // as references; and, for its own sake alone, what the stream cannot be decoded without
+  };
   std::vector<bool> closure(std::vector<bool> wanted, Edges edges) const;
+
+  // Appends a coded picture as its headers are, the next in decoding order.
+  void add(const codec::CodecPicture& picture);
+  // Appends all coded pictures of an index of the packets that follow, which refer to none here.
+  void append(VideoIndex part);
+  // Appends a picture that was not looked at: decoding can begin there where it is a `sync` sample.
+  void add_unknown(const media::PacketPlace& place, bool sync);
+  bool knows(const IndexedPicture& picture) const {
+    return decoded[static_cast<std::size_t>(picture.decode_index)].format != nullptr;
+  }
 
   // Flags over `decoded` of these display indices. Throws std::out_of_range.
   std::vector<bool> flags(const std::vector<std::int64_t>& frame_ids) const;

@@ -4,6 +4,7 @@
 #include <string>
 #include <thread>
 
+#include "common/named_error.h"
 #include "reader/codecs.h"
 
 namespace ove::reader {
@@ -22,6 +23,16 @@ double picture_duration(const codec::CodecPicture& picture, media::Rational fram
 
 }  // namespace
 
+codec::AccessUnitTag tag_of(const media::Packet& packet) {
+  return {.packet = packet.index,
+          .position = packet.position,
+          .size = std::ssize(packet.data),
+          .pts = packet.pts,
+          .dts = packet.dts,
+          .has_pts = packet.pts != media::kNoTimestamp,
+          .discard = packet.discard};
+}
+
 VideoReader::VideoReader(media::Demuxer demuxer, ReaderOptions options)
     : demuxer_(std::move(demuxer)),
       options_(std::move(options)),
@@ -30,15 +41,17 @@ VideoReader::VideoReader(media::Demuxer demuxer, ReaderOptions options)
   if (options_.index) options_.index->check_codec(demuxer_);
   const std::string& codec = demuxer_.info().codec;
   if (!decodes(codec)) {
+    const std::string here =
+        demuxer_.info().has_pixels ? "ove_codec.transcode, ove-codec transcode IN OUT.mp4, or " : "";
     throw UnsupportedStreamError(demuxer_.name() + ": its codec is " + codec +
-                                 ", which ove_codec does not read; convert it to HEVC first: ove_codec.transcode, "
-                                 "ove-codec transcode IN OUT.mp4, or ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4");
+                                 ", which ove_codec does not read; convert it to HEVC first: " + here +
+                                 "ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4");
   }
   decoder_ = make_decoder(codec, decoder_options());
   try {
     decoder_->set_extradata(demuxer_.info().extradata);
   } catch (const Error&) {
-    rethrow_named();
+    rethrow_named(demuxer_.name());
   }
 }
 
@@ -83,7 +96,7 @@ bool VideoReader::decode(VideoPicture& picture) {
     return false;
   } catch (const Error&) {
     done_ = true;
-    rethrow_named();
+    rethrow_named(demuxer_.name());
   } catch (...) {
     done_ = true;
     throw;
@@ -159,34 +172,7 @@ void VideoReader::feed() {
     extradata_ = packet.extradata;
     decoder_->set_extradata(extradata_ ? *extradata_ : demuxer_.info().extradata);
   }
-  decoder_->decode(packet.data,
-                   {.packet = packet.index,
-                    .position = packet.position,
-                    .size = std::ssize(packet.data),
-                    .pts = packet.pts,
-                    .dts = packet.dts,
-                    .has_pts = packet.pts != media::kNoTimestamp,
-                    .discard = packet.discard},
-                   packet.position);
-}
-
-// The exception at work, with the name of the source before its message.
-void VideoReader::rethrow_named() const {
-  const std::string prefix = demuxer_.name() + ": ";
-  const auto named = [&](const Error& e) {
-    const std::string message = e.what();
-    if (message.find(demuxer_.name()) != std::string::npos) return message;
-    return prefix + message + (e.position() >= 0 ? " (near byte " + std::to_string(e.position()) + ")" : "");
-  };
-  try {
-    throw;
-  } catch (const InvalidBitstreamError& e) {
-    throw InvalidBitstreamError(named(e), e.position());
-  } catch (const UnsupportedStreamError& e) {
-    throw UnsupportedStreamError(named(e), e.position());
-  } catch (const DecodeError& e) {
-    throw DecodeError(named(e), e.position());
-  }
+  decoder_->decode(packet.data, tag_of(packet), packet.position);
 }
 
 }  // namespace ove::reader

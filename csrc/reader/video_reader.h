@@ -20,6 +20,8 @@ struct VideoPicture {
   double pts = 0;          // seconds
 };
 
+codec::AccessUnitTag tag_of(const media::Packet& packet);
+
 struct ReaderOptions {
   int threads = 1;  // 0: as many as there are cores
   codec::Order order = codec::Order::kDisplay;
@@ -54,7 +56,6 @@ class VideoReader {
   bool decode_in_order(VideoPicture& picture);
   void feed();
   bool give(std::shared_ptr<const codec::CodecPicture> codec, VideoPicture& picture);
-  [[noreturn]] void rethrow_named() const;
 
   media::Demuxer demuxer_;
   ReaderOptions options_;

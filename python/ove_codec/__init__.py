@@ -4,7 +4,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from ove_codec import cuda
+from ove_codec import canvases, cuda
 from ove_codec._core import (
     DecodeError,
     Error,
@@ -15,6 +15,7 @@ from ove_codec._core import (
 )
 from ove_codec._suggest import hint
 from ove_codec.batching import Batch, batches
+from ove_codec.canvases import codec_canvases
 from ove_codec.limits import Limits
 from ove_codec.motion_only import MotionPicture, MotionVideo
 from ove_codec.presets import PRESETS
@@ -50,6 +51,8 @@ __all__ = [
     "Video",
     "VideoIndex",
     "batches",
+    "canvases",
+    "codec_canvases",
     "cuda",
     "framecrc",
     "frames",

@@ -165,7 +165,44 @@ class VideoIndex(metaclass=_Pybind11Type):
     @property
     def packet_bytes(self) -> NDArray[np.int64]: ...
     def num_needed(self, frame_ids: Sequence[int]) -> int: ...
+    def num_decoded(self, frame_ids: Sequence[int] | NDArray[np.int64]) -> int: ...
+    def anchors(
+        self,
+        shown: Sequence[int] | NDArray[np.int64],
+        asked: Sequence[int] | NDArray[np.int64],
+        *,
+        tolerance: float | None = None,
+        intra: bool = True,
+    ) -> list[int] | None: ...
+    def unanchored(
+        self,
+        shown: Sequence[int] | NDArray[np.int64],
+        asked: Sequence[int] | NDArray[np.int64],
+        *,
+        tolerance: float | None = None,
+        intra: bool = True,
+    ) -> list[int]: ...
     def window(self, frame_ids: Sequence[int]) -> tuple[int, int, int, int] | None: ...
+
+@final
+class KeptReads(metaclass=_Pybind11Type):
+    def __init__(self, file: BinaryIO, most_bytes: int) -> None: ...
+
+@final
+class PictureTable(metaclass=_Pybind11Type):
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
+    @staticmethod
+    def read(source: _Source) -> PictureTable | None: ...
+    def __len__(self) -> int: ...
+    @property
+    def packet(self) -> NDArray[np.int64]: ...
+    @property
+    def pts(self) -> NDArray[np.float64]: ...
+    @property
+    def packet_bytes(self) -> NDArray[np.int64]: ...
+    def index(
+        self, source: _Source, frame_ids: Sequence[int], *, limits: dict[str, int] = ...
+    ) -> VideoIndex | None: ...
 
 @final
 class PictureIterator(metaclass=_Pybind11Type):
@@ -179,6 +216,7 @@ class PictureIterator(metaclass=_Pybind11Type):
         limits: dict[str, int] = ...,
         index: VideoIndex | None = None,
         frame_ids: Sequence[int] = ...,
+        whole_bytes: bool = False,
     ) -> None: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> Picture: ...
@@ -224,6 +262,56 @@ class HeatPlan(metaclass=_Pybind11Type):
     def most_bytes(self) -> int: ...
     def pack(self, memory: int, there: int, sampled: int, picture: Any) -> tuple[int, int, bytes]: ...
     def in_place(self, sampled: int, picture: Any) -> bytes: ...
+
+def cell_heat(costs: NDArray[np.float32], percentile: float) -> NDArray[np.float32]: ...
+def block_scores(heat: NDArray[np.float32], height: int, width: int, side: int) -> NDArray[np.float32]: ...
+
+@final
+class RankedBlocks(metaclass=_Pybind11Type):
+    def __init__(self, scores: NDArray[np.float32], budget: int) -> None: ...
+    def mean_chunk_sum(self, group_size: int) -> float: ...
+    def groups(
+        self,
+        threshold: float,
+        *,
+        min_frames: int,
+        max_frames: int,
+        coverage_bins: int,
+        min_coverage: int,
+        delta_ratio: float,
+    ) -> list[tuple[int, int, str]]: ...
+    def choose(self, start: int, end: int, anchor: int, good: NDArray[np.bool_] | None = None) -> NDArray[np.int32]: ...
+
+def place_blocks(
+    source: _Source,
+    packets: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    placements: NDArray[np.int32],
+    images: NDArray[np.uint8],
+    *,
+    side: int,
+    facts_step: int = 0,
+    threads: int = 0,
+    index: VideoIndex | None = None,
+    max_luma_samples: int = ...,
+) -> NDArray[np.float64]: ...
+
+@final
+class FrameIterator(metaclass=_Pybind11Type):
+    def __init__(
+        self,
+        source: _Source,
+        packets: NDArray[np.int64],
+        height: int,
+        width: int,
+        *,
+        facts_step: int = 1,
+        threads: int = 0,
+        index: VideoIndex | None = None,
+        max_luma_samples: int = ...,
+    ) -> None: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> tuple[int, NDArray[np.uint8], NDArray[np.float64]]: ...
 
 def ranking_plan(
     valid: NDArray[np.bool_], keep_whole: NDArray[np.bool_], params: dict[str, Any]

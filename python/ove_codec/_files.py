@@ -13,8 +13,8 @@ from pathlib import Path
 def replacing(path: str | os.PathLike[str], *, nameless: bool = False) -> Iterator[Path]:
     """A file to write, which takes the place of `path` if all goes well and vanishes otherwise.
 
-    With `nameless` it has no name in its folder until it is complete, where the system knows such files: nothing is left
-    even where the process is killed.
+    With `nameless` it has no name in its folder until it is complete, where the system knows such files: nothing is
+    left even where the process is killed.
 
     It lies in the same folder, so that the disk is the same and a missing folder is told at once. Devices and pipes are
     written directly. A disk that fills up is told as an OSError with the name of `path` and the remedy.

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ove_codec import _core, cuda, video
 from ove_codec._progress import bar, watched
 from ove_codec._reading import Array, PictureArrays, Scorable, Scored
+from ove_codec._source import SourceVideo
 from ove_codec.limits import Limits
 from ove_codec.motion_only import lacking
 from ove_codec.transcoding import Recipe, in_hevc
@@ -19,9 +20,11 @@ from ove_codec.transcoding import Recipe, in_hevc
 
 def check_signals(video: Any, params: dict[str, Any]) -> None:
     """Raises UnsupportedStreamError where `params` need more of a video's pictures than they have."""
+    anchors = params["sampling"] == "anchors" and params["frame_ids"] is None
     needs = (  # signal, what it is called, whether it is needed, what does without it
         ("residual", "residual", params["residual_weight"] > 0, "residual_weight=0"),
         ("bits", "bits", params["bits_weight"] > 0, "bits_weight=0"),
+        ("references", "references of pictures", anchors, "sampling='time'"),
         ("ref_poc", "distance to the referenced picture", params["vector"] == "displacement", "vector='l0_else_l1'"),
     )
     missing = [(what, change) for signal, what, needed, change in needs if needed and not video.has(signal)]
@@ -51,7 +54,7 @@ class VideoPictures:
         self._threads = threads
         self._limits = limits
         self._shown = progress
-        self._video: Any = source if hasattr(source, "index") and hasattr(source, "read") else None
+        self._video: Any = source if isinstance(source, SourceVideo) else None
 
     @property
     def path(self) -> str | None:
@@ -70,24 +73,31 @@ class VideoPictures:
         return self
 
     def pts(self) -> Array | int:
-        return np.asarray(self.video.index.pts, np.float64)
+        return np.asarray(self.video._table.pts, np.float64)
 
     def sizes(self) -> npt.NDArray[np.int64]:
-        return np.asarray(self.video.index.packet_bytes)
+        return np.asarray(self.video._table.packet_bytes)
+
+    def anchors(self, shown: Array, asked: Array, params: dict[str, Any]) -> Array:
+        options: dict[str, Any] = {"tolerance": params["tolerance"], "intra": params["i_pictures"] != "zero"}
+        needed = self.video._index_of([]).unanchored(shown, asked, **options)
+        taken = self.video._index_of(needed).anchors(shown, asked, **options)
+        return np.array(self.video.index.anchors(shown, asked, **options) if taken is None else taken, np.int64)
 
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
-        return np.asarray(self.video.index.type[list(frame_ids)] == "I")
+        return np.asarray(self.video._index_of(frame_ids).type[list(frame_ids)] == "I")
 
     def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
         video = self.video
-        window = video.index.window(frame_ids)
+        index = video._index_of(frame_ids)
+        window = index.window(frame_ids)
         if window is None:
             return None
         scorer = scorer or _core.Scorer(params, window, video.info["rotation"], video.info["mirrored"])
         with bar(len(frame_ids), self._shown) as progress:
             values = scorer.score_video(
                 video.source,
-                index=video.index,
+                index=index,
                 frame_ids=frame_ids,
                 threads=video.threads,
                 limits=video.limits.as_dict(),
@@ -156,6 +166,12 @@ class ArrayPictures:
         if "bits" not in self._arrays:
             return None
         return np.array([int(self._whole("bits", i, np.int32).sum()) for i in range(self._count)])
+
+    def anchors(self, shown: Array, asked: Array, params: dict[str, Any]) -> Array:
+        raise ValueError(
+            "sampling='anchors' needs to know what each picture refers to, which arrays do not tell: select from the "
+            "video, or set sampling='time'"
+        )
 
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
         return np.array(["types" in self._arrays and str(self._arrays["types"][i]) == "I" for i in frame_ids])

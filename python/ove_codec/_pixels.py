@@ -22,8 +22,7 @@ class PixelSource:
     def __init__(self, source: Any, threads: int, limits: Limits | None) -> None:
         self.video: Any = source if isinstance(source, Video | MotionVideo) else Video(source, threads, limits)
         self.threads = threads
-        index = self.video.index if isinstance(self.video, MotionVideo) else self.video.pixel_index
-        self.packets: NDArray[np.int64] = np.asarray(index.packet, np.int64)
+        self.packets: NDArray[np.int64] = np.asarray(self.video._table.packet, np.int64)
         numbers, counts = np.unique(self.packets, return_counts=True)
         if np.any(counts > 1):  # pictures are known by their packet
             raise _core.UnsupportedStreamError(
@@ -37,6 +36,6 @@ class PixelSource:
             "source": self.video.source,
             "packets": self.packets[frame_ids],
             "threads": self.threads,
-            "index": self.video.index if reads_codec(self.video.info["codec"]) else None,
+            "index": self.video._index_of(frame_ids) if reads_codec(self.video.info["codec"]) else None,
             "max_luma_samples": self.video.limits.max_luma_samples,
         }

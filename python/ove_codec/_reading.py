@@ -82,6 +82,10 @@ class Pictures(Protocol):
     def sizes(self) -> npt.NDArray[np.int64] | None:
         """Bytes or bits of every picture, None where they are not known."""
 
+    def anchors(self, shown: Array, asked: Array, params: dict[str, Any]) -> Array:
+        """Of the pictures `shown` (ascending indices), positions of those near `asked` (positions) that are cheap to
+        decode; raises where that is not known."""
+
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
         """Which of these pictures are I pictures."""
 

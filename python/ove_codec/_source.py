@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import operator
 import os
 import stat
@@ -52,6 +53,17 @@ def _seekable(file: Any) -> bool:
     return True
 
 
+def is_fetched(source: Any) -> bool:
+    """Whether this is a file object whose bytes are neither in memory nor in a local file."""
+    if not hasattr(source, "read") or isinstance(source, io.BytesIO):
+        return False
+    try:
+        source.fileno()
+    except (AttributeError, OSError):
+        return True
+    return False
+
+
 def _read_all(file: Any) -> bytes:
     chunks = []
     while chunk := file.read(_CHUNK):
@@ -61,6 +73,9 @@ def _read_all(file: Any) -> bytes:
     if chunk is None:
         raise ValueError("the file object does not block: read() returned None")
     return b"".join(chunks)
+
+
+_INDICES = ("index", "pixel_index", "_tables", "_known")  # attributes that are read again where they are needed
 
 
 class SourceVideo(ABC):
@@ -113,7 +128,7 @@ class SourceVideo(ABC):
         return video
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self._table)
 
     def __iter__(self) -> Iterator[Any]:
         return self._backend.pictures(self._all())
@@ -170,13 +185,22 @@ class SourceVideo(ABC):
     def read(self, frame_ids: Iterable[int], *, residual: bool = True) -> Iterator[Any]:
         """Gives the pictures of some display indices, each once, in ascending order."""
 
+    @property
+    def _table(self) -> Any:
+        """Its pts, packet and packet_bytes are those of ``index``, whatever tells them."""
+        return self.index
+
+    def _index_of(self, frame_ids: Iterable[int]) -> Any:
+        """An index that knows these pictures; ``index`` is one."""
+        return self.index
+
     def __getstate__(self) -> dict[str, Any]:
         if not isinstance(self.source, str | PathLike | bytes | bytearray):
             raise TypeError(
                 f"a video whose source is a {type(self.source).__name__} cannot be pickled: open it by its path, or "
                 f"from bytes"
             )
-        return {name: value for name, value in vars(self).items() if name not in ("index", "pixel_index")}
+        return {name: value for name, value in vars(self).items() if name not in _INDICES}
 
 
 def _cells(facts: dict[str, Any]) -> str:

@@ -1,9 +1,8 @@
-"""Videos of H.264, MPEG-4, MPEG-2 and MPEG-1: motion vectors without transcoding, as libavcodec exports them.
+"""Videos of MPEG-4, MPEG-2 and MPEG-1: motion vectors without transcoding, as libavcodec exports them.
 
 Vectors are in quarter luma samples; list 0 is the past, list 1 the future. What libavcodec does not export is not
 there: residuals, quantisers, bits, and which picture a vector refers to, so that how far it reaches in time is unknown.
-Blocks of H.264 below 8x8 samples have the vector of the first of the four; of interlaced video, vectors of fields count
-as if they were of frames.
+Of interlaced video, vectors of fields count as if they were of frames.
 """
 
 from __future__ import annotations

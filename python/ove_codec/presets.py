@@ -5,7 +5,9 @@
 - ``num_frames``: pictures to sample, every picture once
 - ``fps``: sample so many pictures a second instead, those shown at equal steps of time from the first one on
 - ``sampling``: where they lie: "time": ``numpy.linspace(first, last, num_frames)`` truncated; "bits": evenly along the
-  cumulative sizes of the packets (see below)
+  cumulative sizes of the packets; "anchors": as with "time", each moved to a picture near it that is cheap to decode
+  (see below)
+- ``tolerance``: seconds by which "anchors" moves a picture at most; ``None``: half the distance to each neighbour
 - ``frame_ids``: display indices to take instead, ``None`` to sample; sorted, every picture once
 - ``start``, ``end``: seconds on the time axis of ``picture.pts``; samples lie in ``start <= pts < end``
 - ``size``: side of the square canvas in samples (not for ``resize="native"``)
@@ -53,6 +55,18 @@ display order. No picture comes twice, and none is decoded for it. An I picture 
 changes, so it counts as the median of the others. ``accumulate`` follows the place, not the object; with
 ``vector="displacement"`` its sum is the way that was moved there, the camera's taken off picture by picture.
 
+All presets read HEVC and H.264 alike; none has values of its own for either. What they read differs: ``bits_weight``
+goes by coding tree units of up to 64x64 samples or by macroblocks of 16x16, and encoders of H.264 choose other vectors
+and smaller transforms. Of interlaced video, vertical vectors are in units of frames, and the bits of both fields lie in
+alternate rows of macroblocks.
+
+With ``sampling="anchors"`` samples move to where decoding their pixels takes few other pictures: near random access
+points, and to pictures of low temporal levels. From the last sample to the first, each takes the picture that adds the
+fewest to what those behind it decode; the nearest one among equals. No picture comes twice, their order stays, and
+never more is decoded than with "time". Where I pictures have no heat (``i_pictures="zero"``) they are taken only if
+nothing else is in reach, and what takes the place of one may cost more. The video's index tells all that; arrays do
+not. ``Selection.asked_ids`` has what "time" takes.
+
 Sources: "paper" is the formula block of the OneVision-Encoder page; "llava" and "probe" are what its LLaVA training
 pipeline and its attentive probe select; "bitcost" is the bit-cost map of its successor; "ove" is what
 ``bench/motion_probe.py`` found better than "paper".
@@ -74,6 +88,7 @@ COMMON: dict[str, Any] = {
     "num_frames": 64,
     "fps": None,
     "sampling": "time",
+    "tolerance": None,
     "frame_ids": None,
     "start": None,
     "end": None,
@@ -114,7 +129,8 @@ class Parameters(TypedDict, total=False):
 
     num_frames: int | None
     fps: float | None
-    sampling: Literal["time", "bits"]
+    sampling: Literal["time", "bits", "anchors"]
+    tolerance: float | None
     frame_ids: Iterable[int] | None
     start: float | None
     end: float | None
@@ -208,8 +224,8 @@ _SWITCHES = {"local_variance": 3, "center_prior": 0.3}  # what True stands for
 _BOOLS = ("keep_first_frame", "quantize", "static_fallback")
 _POSITIVE = ("num_frames", "size", "patch_size", "budget", "static_frames")
 _NUMBERS = (
-    "fps", "start", "end", "percentile", "mv_weight", "residual_weight", "bits_weight", "tau", "center_prior",
-    "center_sigma", "static_level", "static_contrast", "first_frame_share",
+    "fps", "start", "end", "tolerance", "percentile", "mv_weight", "residual_weight", "bits_weight", "tau",
+    "center_prior", "center_sigma", "static_level", "static_contrast", "first_frame_share",
 )  # fmt: skip
 
 
@@ -273,6 +289,8 @@ def resolve(preset: str, overrides: dict[str, Any]) -> dict[str, Any]:
         params["budget"] = None
     elif params["budget"] is None:
         raise ValueError("neither tau nor budget is given: what is to be kept?")
+    if params["tolerance"] is not None and not params["tolerance"] >= 0:
+        raise ValueError(f"tolerance must be 0 seconds or more, not {params['tolerance']}")
     if not 0 < params["first_frame_share"] <= 1:
         raise ValueError(f"first_frame_share must be above 0 and at most 1, not {params['first_frame_share']}")
     if params["frame_ids"] is not None:

@@ -73,8 +73,8 @@ class Geometry:
 class Selection:
     """The patches of a clip that are kept, and why. It can be pickled where its source can (see ``Video``).
 
-    Arrays are NumPy's; those of a selection made on a GPU, but for `frame_ids`, are CUDA tensors of the same shapes and
-    dtypes, ready on the stream that was current (or given).
+    Arrays are NumPy's; those of a selection made on a GPU, but for the display indices, are CUDA tensors of the same
+    shapes and dtypes, ready on the stream that was current (or given).
 
     Attributes:
         frame_ids: (T,) int64, display index of each sampled picture, ascending.
@@ -89,6 +89,7 @@ class Selection:
         params: every parameter with its value, as in ``ove_codec.presets``.
         scales: factors of |v| (luma samples), |Y - 128| and log1p(bits) for ``percentile_scope="clip"``, else None; a
             (3,) float32 tensor on a GPU.
+        asked_ids: (T,) int64, the pictures that ``sampling="anchors"`` moved to ``frame_ids``; None with others.
     """
 
     frame_ids: npt.NDArray[np.int64]
@@ -100,6 +101,7 @@ class Selection:
     preset: str
     params: dict[str, Any]
     scales: Any = None
+    asked_ids: npt.NDArray[np.int64] | None = None
     _pictures: Pictures | None = field(default=None, repr=False)
     _backend: Backend = field(default=CPU, repr=False)
     _ready: Any = field(default=None, repr=False)  # event behind what makes the tensors
@@ -208,6 +210,7 @@ class Selection:
             "scales": self.scales,
             "source": None if self._pictures is None else self._pictures.path,
         }
+        asked: dict[str, Any] = {} if self.asked_ids is None else {"asked_ids": self.asked_ids}
         with open(file, "wb") if isinstance(file, str | os.PathLike) else nullcontext(file) as out:
             np.savez_compressed(
                 out,
@@ -217,6 +220,7 @@ class Selection:
                 mask=self.mask,
                 valid=self.valid,
                 about=np.array(json.dumps(about)),
+                **asked,
             )
 
     @classmethod
@@ -236,6 +240,7 @@ class Selection:
                     raise ValueError(f"it lacks {', '.join(missing)}")
                 about = json.loads(str(z["about"]))
                 arrays: dict[str, Any] = {name: z[name] for name in _SAVED}
+                asked_ids = z["asked_ids"] if "asked_ids" in z.files else None
             geometry = {**about["geometry"], "window": tuple(about["geometry"]["window"])}
         except (ValueError, EOFError, KeyError, TypeError, BadZipFile, zlib.error) as error:
             # NumPy takes a file of no known kind for a pickle.
@@ -248,6 +253,7 @@ class Selection:
             preset=about["preset"],
             params=about["params"],
             scales=None if about["scales"] is None else tuple(about["scales"]),
+            asked_ids=asked_ids,
             _pictures=None if source is None else VideoPictures(source),
         )
 
@@ -261,6 +267,7 @@ def sample_frames(
     """Display indices that `params` sample from pictures shown at `pts` seconds (or from so many pictures).
 
     With ``sampling="bits"``, `sizes` and `intra` tell of every picture what it takes and whether it is an I picture.
+    With ``sampling="anchors"`` these are the pictures from which samples are moved.
     Raises ValueError for an empty time window, an index past the last picture, or a `sampling` that is not known.
     """
     count = pts if isinstance(pts, int) else len(pts)
@@ -272,7 +279,26 @@ def sample_frames(
                 f"frame_ids reach {params['frame_ids'][-1]}, but the last of {count} pictures is {count - 1}"
             )
         return np.array(params["frame_ids"], np.int64)
-    shown = np.arange(count)  # within the window: not a range where time stamps go back
+    shown = _shown(pts, params)
+    if params.get("fps") is not None:  # selections saved before version 0.2 lack it
+        if isinstance(pts, int):
+            raise ValueError("fps needs the times of the pictures: pass pts")
+        return shown[at_rate(pts[shown], params["fps"])]
+    if params["sampling"] in ("time", "anchors"):
+        first = int(shown[0])
+        places = np.linspace(first, first + len(shown) - 1, params["num_frames"]).astype(np.int64)
+        return shown[np.unique(places) - first]
+    if params["sampling"] != "bits":
+        raise ValueError(f"sampling must be one of 'time', 'bits', 'anchors', not {params['sampling']!r}")
+    if sizes is None or intra is None:
+        raise ValueError("sampling='bits' needs the sizes of the pictures: pass bits, or set sampling='time'")
+    return shown[_along_sizes(sizes[shown], intra[shown], params["num_frames"])]
+
+
+def _shown(pts: Array | int, params: dict[str, Any]) -> npt.NDArray[np.int64]:
+    """Display indices of the pictures from ``start`` to ``end``: not a range where time stamps go back."""
+    count = pts if isinstance(pts, int) else len(pts)
+    shown = np.arange(count)
     start, end = params["start"], params["end"]
     if start is not None or end is not None:
         if isinstance(pts, int):
@@ -287,19 +313,7 @@ def sample_frames(
                 f"no picture is shown from start={start} to end={end}: pts are {pts.min():.3f}..{pts.max():.3f}"
             )
         shown = np.flatnonzero(inside)
-    if params.get("fps") is not None:  # selections saved before version 0.2 lack it
-        if isinstance(pts, int):
-            raise ValueError("fps needs the times of the pictures: pass pts")
-        return shown[at_rate(pts[shown], params["fps"])]
-    if params["sampling"] == "time":
-        first = int(shown[0])
-        places = np.linspace(first, first + len(shown) - 1, params["num_frames"]).astype(np.int64)
-        return shown[np.unique(places) - first]
-    if params["sampling"] != "bits":
-        raise ValueError(f"sampling must be one of 'time', 'bits', not {params['sampling']!r}")
-    if sizes is None or intra is None:
-        raise ValueError("sampling='bits' needs the sizes of the pictures: pass bits, or set sampling='time'")
-    return shown[_along_sizes(sizes[shown], intra[shown], params["num_frames"])]
+    return shown
 
 
 def at_rate(pts: Array, fps: float) -> npt.NDArray[np.int64]:
@@ -344,13 +358,20 @@ def _along_sizes(sizes: npt.NDArray[np.int64], intra: npt.NDArray[np.bool_], num
     return np.minimum(np.maximum.accumulate(found - slots), count - num_frames) + slots
 
 
-def sampled_frames(pictures: Pictures, params: dict[str, Any]) -> npt.NDArray[np.int64]:
-    """Display indices of the pictures that `params` sample."""
+def sampled_frames(
+    pictures: Pictures, params: dict[str, Any]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64] | None]:
+    """Display indices of the pictures that `params` sample; and, if they were moved, of those that they stand for."""
     pts = pictures.pts()
-    if params["sampling"] != "bits" or params["frame_ids"] is not None:
-        return sample_frames(pts, params)
-    count = pts if isinstance(pts, int) else len(pts)
-    return sample_frames(pts, params, pictures.sizes(), pictures.intra(range(count)))
+    sampling = "time" if params["frame_ids"] is not None else params["sampling"]
+    if sampling == "bits":
+        count = pts if isinstance(pts, int) else len(pts)
+        return sample_frames(pts, params, pictures.sizes(), pictures.intra(range(count))), None
+    asked = sample_frames(pts, params)
+    if sampling != "anchors":
+        return asked, None
+    shown = _shown(pts, params)
+    return shown[pictures.anchors(shown, np.searchsorted(shown, asked), params)], asked
 
 
 def scored_pictures(intra: npt.NDArray[np.bool_], params: dict[str, Any]) -> npt.NDArray[np.int64]:
@@ -365,6 +386,7 @@ class ScoredClip:
     """A clip whose patches are scored, and what ranking needs to know of it."""
 
     frame_ids: npt.NDArray[np.int64]
+    asked_ids: npt.NDArray[np.int64] | None
     keep_whole: npt.NDArray[np.bool_]
     scored: Scored
     pictures: Pictures
@@ -372,12 +394,14 @@ class ScoredClip:
 
 def score_clip(pictures: Pictures, params: dict[str, Any], backend: Backend) -> ScoredClip:
     """Scores the sampled pictures on the backend's device, which is current."""
-    frame_ids = sampled_frames(pictures, params)
-    intra = pictures.intra(frame_ids.tolist())
+    frame_ids, asked_ids = sampled_frames(pictures, params)
+    # With `accumulate` others are asked about too: all of them at once.
+    span = frame_ids if params["accumulate"] == "none" else np.arange(frame_ids[0], frame_ids[-1] + 1)
+    intra = pictures.intra(span.tolist())[np.searchsorted(span, frame_ids)]
     reads = readings(pictures, frame_ids, scored_pictures(intra, params).tolist(), params)
     scored = backend.score(pictures, reads, len(frame_ids), params)
     keep_whole = intra if params["i_pictures"] == "keep" else np.zeros_like(intra)
-    return ScoredClip(frame_ids, keep_whole, scored, pictures)
+    return ScoredClip(frame_ids, asked_ids, keep_whole, scored, pictures)
 
 
 def rank_clips(
@@ -397,6 +421,7 @@ def rank_clips(
             preset=preset,
             params=params,
             scales=clip.scored.scales,
+            asked_ids=clip.asked_ids,
             _pictures=clip.pictures,
             _backend=backend.current(),
             _ready=ready,

@@ -103,10 +103,11 @@ def transcode(
     """Converts a video of any codec that libavcodec decodes to HEVC.
 
     The video stream alone is taken. Time stamps (of variable frame rates and of edit lists too, and where they begin),
-    rotation, colour description, sample aspect ratio and HDR metadata stay as they are; Matroska keeps time stamps to
-    the millisecond. Where chroma is subsampled, the last row or column of an odd size is cut off. Pictures are
-    converted (libswscale) only where the recipe has no place for their samples, or where they change their size, which
-    becomes that of the first one. The same source gives the same bytes on every machine with the same libraries.
+    rotation, mirroring, colour description, sample aspect ratio and HDR metadata stay as they are. Matroska keeps time
+    stamps to the millisecond, and is refused where rotation or mirroring would be lost. Where chroma is subsampled, the
+    last row or column of an odd size is cut off. Pictures are converted (libswscale) only where the recipe has no place
+    for their samples, or where they change their size, which becomes that of the first one. The same source gives the
+    same bytes on every machine with the same libraries.
 
     Args:
         source: path, bytes or binary file object.
@@ -127,7 +128,7 @@ def transcode(
     Raises:
         ValueError: an unknown recipe or suffix, or a recipe that libx265 refuses for these pictures.
         UnsupportedStreamError: libavcodec has no decoder for the source, or no libx265, as in wheels, whose FFmpeg is
-            under the LGPL.
+            under the LGPL; or Matroska cannot keep the orientation.
         DecodeError: the source cannot be read, or is damaged; with its byte position. Nothing is left at `target`.
         OSError: the target cannot be written.
     """

@@ -12,10 +12,14 @@ import numpy as np
 from ove_codec import _core
 from ove_codec._backend import backend_for
 from ove_codec._source import Source as Source
-from ove_codec._source import SourceVideo, position
+from ove_codec._source import SourceVideo, is_fetched, position
 from ove_codec.cuda import is_cpu
 from ove_codec.limits import Limits
 from ove_codec.motion_only import MotionIndex, MotionVideo, decoded_index
+
+_LONG = 1000  # pictures; of a shorter video a selection needs most of what its index reads
+_KEPT = 256 << 20  # bytes of a file from elsewhere, while a long video is opened
+_MOST = 1 / 8  # share of the pictures of a long video for which its index is read in parts
 
 
 def reads_codec(codec: str) -> bool:
@@ -47,6 +51,35 @@ class Video(SourceVideo):
         return _core.VideoIndex(self.source, limits=self.limits.as_dict())
 
     @cached_property
+    def _tables(self) -> _core.PictureTable | None:
+        """The container's tables of a long video, if they tell its pictures."""
+        if self.info["frame_count"] < _LONG or not reads_codec(self.info["codec"]):
+            return None
+        source: Any = self.source
+        if is_fetched(source):  # index, arrays and pixels are read one after the other
+            self._kept = _core.KeptReads(source, _KEPT)
+        return _core.PictureTable.read(self.source)
+
+    @property
+    def _table(self) -> Any:
+        return self.pixel_index if "index" in vars(self) or self._tables is None else self._tables
+
+    def _index_of(self, frame_ids: Iterable[int]) -> _core.VideoIndex:
+        if "index" in vars(self) or self._tables is None:
+            return self.index
+        wanted = {int(i) for i in frame_ids}
+        ids, known = vars(self).get("_known", (frozenset(), None))
+        if known is None or not wanted <= ids:
+            ids |= wanted
+            if len(ids) > len(self._tables) * _MOST:
+                return self.index
+            known = self._tables.index(self.source, sorted(ids), limits=self.limits.as_dict())
+            if known is None:
+                return self.index
+            vars(self)["_known"] = ids, known
+        return known
+
+    @cached_property
     def pixel_index(self) -> _core.VideoIndex | MotionIndex:
         """The pictures in display order that pixels can be had of, of any codec that libavcodec knows."""
         native = reads_codec(self.info["codec"])
@@ -60,7 +93,8 @@ class Video(SourceVideo):
         not in the video.
         """
         wanted = sorted({int(i) for i in frame_ids})
-        return self._backend.pictures(self._pictures(residual=residual, index=self.index, frame_ids=wanted))
+        index = self._index_of(wanted)
+        return self._backend.pictures(self._pictures(residual=residual, index=index, frame_ids=wanted))
 
     def seek(
         self, *, index: int | None = None, pts: float | None = None, residual: bool = True
@@ -81,6 +115,10 @@ def open(source: Source, threads: int = 0, limits: Limits | None = None, *, devi
 
     File objects that cannot seek, and named pipes, which are waited for, are read whole. Several threads may read one
     file object.
+
+    Of a long MP4 or MOV file only the container's tables and the groups of pictures that are asked for are read, if the
+    tables tell where they lie; ``index`` always reads the whole file. With a long file object that is neither in memory
+    nor a local file, up to 256 MiB of what was read stay in memory as long as the video.
 
     MPEG-4, MPEG-2 and MPEG-1 give a ``MotionVideo``, whose pictures have motion vectors alone; ``has`` tells what
     there is. Type checkers, which cannot know, are told a ``Video``.

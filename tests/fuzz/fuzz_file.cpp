@@ -19,6 +19,7 @@ extern "C" {
 #include "common/error.h"
 #include "mutator.h"
 #include "reader/codecs.h"
+#include "reader/picture_table.h"
 #include "reader/video_reader.h"
 
 namespace ove::fuzz {
@@ -57,6 +58,22 @@ Reading read(std::span<const std::uint8_t> file, reader::ReaderOptions options) 
     if (*error.what() == '\0') finding("an error without a message");
   }
   return reading;
+}
+
+// What tables claim may not be so: then errors are all that comes of it.
+void read_by_tables(std::span<const std::uint8_t> file, reader::ReaderOptions options) {
+  try {
+    media::Demuxer demuxer = open(file);
+    const auto table = reader::PictureTable::read(demuxer);
+    if (!table) return;
+    std::erase_if(options.frame_ids, [&](std::int64_t id) { return id >= std::ssize(table->pictures()); });
+    media::Demuxer again = open(file);
+    auto index = table->index(again, options.limits, options.frame_ids);
+    if (!index) return;
+    options.index = std::make_shared<const reader::VideoIndex>(std::move(*index));
+    read(file, options);
+  } catch (const Error&) {
+  }
 }
 
 }  // namespace
@@ -107,5 +124,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (at->second.hash != given.hash) finding("a picture read by its index differs");
     if (all.complete && at->second.index != given.index) finding("a picture read by its index has another one");
   }
+  read_by_tables(file, options);
   return 0;
 }

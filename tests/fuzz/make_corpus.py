@@ -15,6 +15,7 @@ if __name__ == "__main__":
 from support import ffmpeg
 from support.annexb import nal_units
 from support.grid import GRID, Clip
+from support.h264 import random_stream as h264
 from support.hevc.parameter_sets import Sps
 from support.hevc.random_stream import RandomStream
 from support.hevc.sequence import Sequence
@@ -23,7 +24,7 @@ from support.hevc.slice_header import CRA
 VPS, SPS, PPS = 32, 33, 34
 
 # How the NAL target frames a seed: flags, then the detail pattern.
-FRAMINGS = [(0, 0xFF), (1, 0xAA), (2, 0xFF), (5, 0x0F), (9, 0xFF), (2 | 4, 0x55), (1 | 16, 0), (8, 0xCC)]
+FRAMINGS = [(0, 0xFF), (1, 0xAA), (2, 0xFF), (5, 0x0F), (33, 0xFF), (2 | 4, 0x55), (1 | 16, 0), (32, 0xCC)]
 # How the file target reads a seed.
 FLAGS = [0, 4, 1, 2, 8 | 1, 36]
 
@@ -70,7 +71,14 @@ def handmade() -> dict[str, bytes]:
     small.set_sps(Sps(width=24, height=16, log2_ctb=5, temporal_mvp=False))
     small.noise(0)
     small.inter(1, 0)
-    return {"sequences": small.bytes()}
+    streams = {"sequences": small.bytes()}
+    for n, sps in enumerate((Sps(width=16, height=16), Sps(width=16, height=16, log2_ctb=5, temporal_mvp=False))):
+        tiny = Sequence(sps, seed=n)
+        tiny.noise(0)
+        tiny.inter(2, 0)
+        tiny.inter(1, 0, 2)
+        streams[f"tiny_{n}"] = tiny.bytes()
+    return streams
 
 
 def small_clips(all_tools: bool) -> list[Clip]:
@@ -104,9 +112,10 @@ def h264_streams() -> dict[str, bytes]:
     streams = {}
     for n, params in enumerate(X264):
         for fmt in ("yuv420p", "yuv444p") if n < 2 else ("yuv420p",):
-            command = ["-v", "error", "-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=0.6", "-pix_fmt", fmt]
-            command += ["-c:v", "libx264", "-x264-params", f"threads=1:{params}", "-f", "h264", "-"]
-            streams[f"x264_{n}_{fmt}"], _ = ffmpeg.run(command)
+            for size, seconds in (("64x48", 0.6), ("16x32", 0.3)):
+                command = ["-v", "error", "-f", "lavfi", "-i", f"testsrc2=s={size}:r=10:d={seconds}", "-pix_fmt", fmt]
+                command += ["-c:v", "libx264", "-x264-params", f"threads=1:{params}", "-f", "h264", "-"]
+                streams[f"x264_{n}_{fmt}_{size}"], _ = ffmpeg.run(command)
     return streams
 
 
@@ -124,13 +133,16 @@ def make_corpus(folder: Path, all_tools: bool = True) -> None:
             files[path.stem] = path.read_bytes()
             if path.suffix == ".hevc":
                 streams[path.stem] = path.read_bytes()
-    h264 = h264_streams() if ffmpeg.available() else {}
-    files |= h264
+    avc = h264_streams() if ffmpeg.has_libx264() else {}
+    for seed in range(24 if all_tools else 4):
+        made = h264.RandomStream(seed, interlaced=seed % 2 > 0, poc_type=seed // 2 % 2, for_libavcodec=False, frames=5)
+        avc[f"h264_random_{seed}"] = made.data
+    files |= avc
     for target in ("nal", "h264_nal", "file"):
         (folder / target).mkdir(parents=True, exist_ok=True)
     for n, (name, data) in enumerate(sorted(streams.items())):
         (folder / "nal" / name).write_bytes(nal_input(data, n))
-    for n, (name, data) in enumerate(sorted(h264.items())):
+    for n, (name, data) in enumerate(sorted(avc.items())):
         (folder / "h264_nal" / name).write_bytes(nal_input(data, n, avc_configuration_record))
     for n, (name, data) in enumerate(sorted(files.items())):
         (folder / "file" / name).write_bytes(data + bytes([FLAGS[n % len(FLAGS)]]))

@@ -4,7 +4,6 @@
 //   flags & 3    framing: 0 one packet as it is, 1 a packet a NAL unit, 2 the same with length prefixes, 3 as 0, but
 //                the extradata may declare length prefixes
 //   flags & 4    decoding order
-//   flags & 8    also with two threads, which must give the same
 //   flags & 16   headers only
 //   flags & 32   residuals packed
 //   flags & 64   pictures as they are coded, in decoding order

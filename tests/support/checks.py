@@ -89,7 +89,24 @@ def assert_reconstructs(
 
 
 def assert_consistent(picture: Picture) -> None:
-    """Invariants of codec-data that hold in every picture without looking at samples."""
+    """Invariants that hold in every H.265 picture without looking at samples."""
+    assert_arrays(picture)
+    sizes = (8, 16, 32, 64)
+    assert set(np.unique(picture.cu_size)) <= set(sizes)
+    for size in sizes:  # a coding block lies at a multiple of its size, and is of one kind
+        n = size // 4
+        for y, x in np.argwhere(picture.cu_size == size):
+            if y % n or x % n:
+                assert picture.cu_size[y - y % n, x - x % n] == size
+                continue
+            area = np.s_[y : y + n, x : x + n]
+            assert y + n <= picture.pred.shape[0] and x + n <= picture.pred.shape[1]
+            assert (picture.cu_size[area] == size).all()
+            assert len(np.unique(picture.skip[area])) == len(np.unique(picture.pred[area] > 0)) == 1
+
+
+def assert_arrays(picture: Picture) -> None:
+    """Invariants of the arrays of a picture of any codec."""
     h4, w4 = picture.coded_height // 4, picture.coded_width // 4
     shapes = {"pred": (h4, w4), "mv": (h4, w4, 2, 2), "ref_poc": (h4, w4, 2), "qp": (h4, w4)}
     shapes |= {"cu_size": (h4, w4), "skip": (h4, w4), "residual": (4 * h4, 4 * w4)}
@@ -106,7 +123,7 @@ def assert_consistent(picture: Picture) -> None:
         unused = picture.pred >> side & 1 == 0
         assert not picture.mv[unused, side].any()
         assert not picture.ref_poc[unused, side].any()
-        used = picture.ref_poc[~unused, side]
+        used = picture.ref_poc[~unused & (picture.field == 0), side]  # fields have order counts of their own
         assert set(np.unique(used)) <= {poc for info in picture.slices for poc in info.ref_poc[side : side + 1][0]}
     if picture.type == "I":
         assert not picture.pred.any()
@@ -115,18 +132,8 @@ def assert_consistent(picture: Picture) -> None:
 
     assert (picture.pred[picture.skip] > 0).all()
     coded = picture.residual.reshape(h4, 4, w4, 4).any(axis=(1, 3))
-    assert not (coded & picture.skip).any()
-    assert set(np.unique(picture.cu_size)) <= {8, 16, 32, 64}
-    for size in (8, 16, 32, 64):  # a coding block lies at a multiple of its size, and is of one kind
-        n = size // 4
-        for y, x in np.argwhere(picture.cu_size == size):
-            if y % n or x % n:
-                assert picture.cu_size[y - y % n, x - x % n] == size
-                continue
-            area = np.s_[y : y + n, x : x + n]
-            assert y + n <= h4 and x + n <= w4
-            assert (picture.cu_size[area] == size).all()
-            assert len(np.unique(picture.skip[area])) == len(np.unique(picture.pred[area] > 0)) == 1
+    if not picture.field.any():  # where rows of both fields lie in turn, a block touches both
+        assert not (coded & picture.skip).any()
     assert picture.qp.min() >= -6 * (picture.bit_depth - 8) and picture.qp.max() <= 51
     assert (picture.bits >= 0).all()  # a CTU may fit into what is left of the last bit
 

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ove_codec.cli import make_parser
+from ove_codec.cli import make_parser, preinfer
 
 ROOT = Path(__file__).resolve().parents[2]
 LANGUAGES = {"python", "sh", "text"}
@@ -93,6 +93,8 @@ def check_command(command: str) -> None:
             program, arguments = "python", arguments[launched:]
     if program == "ove-codec":
         make_parser().parse_args(arguments)
+    elif program == "ove-cv-preinfer":
+        preinfer.make_parser().parse_args(arguments)
     elif program == "make":
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
         assert re.search(rf"^{arguments[0]}:", makefile, re.MULTILINE), command

@@ -16,12 +16,20 @@ def available() -> bool:
 
 
 @functools.cache
-def has_libx265() -> bool:
+def has_encoder(name: str) -> bool:
     return (
         available()
-        and b"libx265"
+        and name.encode()
         in subprocess.run(["ffmpeg", "-hide_banner", "-encoders"], capture_output=True, check=True).stdout
     )
+
+
+def has_libx265() -> bool:
+    return has_encoder("libx265")
+
+
+def has_libx264() -> bool:
+    return has_encoder("libx264")
 
 
 @functools.cache
@@ -48,24 +56,41 @@ def encode(
     params: str,
     path: Path,
     options: Sequence[str] = (),
+    encoder: str = "x265",
 ) -> Path:
-    """Encodes raw frames of `size` (width, height) with libx265; the name of `path` gives the container."""
+    """Encodes raw frames of `size` (width, height) with libx265 or libx264; the name of `path` gives the container."""
     raw = frames if isinstance(frames, bytes) else b"".join(frame.tobytes() for frame in frames)
     source = ["-f", "rawvideo", "-pix_fmt", pixel_format, "-s", f"{size[0]}x{size[1]}", "-r", "25", "-i", "-"]
-    x265 = f"log-level=error:{params}" if params else "log-level=error"
-    run(["-v", "error", *source, "-c:v", "libx265", "-x265-params", x265, *options, "-y", path], raw)
+    params = ":".join(filter(None, ["log-level=error" if encoder == "x265" else "", params]))
+    codec = ["-c:v", f"lib{encoder}", *([f"-{encoder}-params", params] if params else [])]
+    run(["-v", "error", *source, *codec, *options, "-y", path], raw)
     return path
 
 
-def decode_luma(path: Path | str, depth: int) -> tuple[list[NDArray[np.integer]], str]:
+def decode_luma(path: Path | str, depth: int, options: Sequence[str] = ()) -> tuple[list[NDArray[np.integer]], str]:
     """Decodes all frames with libavcodec; returns the luma of the coded pictures, and the decoder's complaints.
 
     The conformance window is not applied, so a frame has the size of the coded picture. Frames must share one size.
+    `options` are those of the decoder.
     """
     luma_format = "gray" if depth == 8 else f"gray{depth}le"
     # extractplanes copies the luma samples; a conversion to gray would go through a range conversion.
     out, messages = run(
-        ["-v", "info", "-apply_cropping", "0", "-threads", "1", "-i", path, "-map", "0:v:0", "-vf", "extractplanes=y"]
+        [
+            "-v",
+            "info",
+            "-apply_cropping",
+            "0",
+            "-threads",
+            "1",
+            *options,
+            "-i",
+            path,
+            "-map",
+            "0:v:0",
+            "-vf",
+            "extractplanes=y",
+        ]
         + [*_passthrough(), "-f", "rawvideo", "-pix_fmt", luma_format, "-"]
     )
     sizes = re.findall(r"Output #0.*?, (\d+)x(\d+)", messages, re.DOTALL)
@@ -73,5 +98,5 @@ def decode_luma(path: Path | str, depth: int) -> tuple[list[NDArray[np.integer]]
         raise RuntimeError(f"{path}: no frame size in: {messages}")
     width, height = map(int, sizes[-1])
     samples = np.frombuffer(out, np.uint8 if depth == 8 else "<u2")
-    complaints = "\n".join(line for line in messages.splitlines() if re.match(r"\[hevc @|Error", line))
+    complaints = "\n".join(line for line in messages.splitlines() if re.match(r"\[(hevc|h264) @|Error", line))
     return list(samples.reshape(-1, height, width)), complaints

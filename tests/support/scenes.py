@@ -78,3 +78,21 @@ def moving_scene(
         samples = [np.clip(np.rint(plane * peak), 0, peak).astype("u1" if depth == 8 else "<u2") for plane in planes]
         out += [plane.tobytes() for plane in samples]
     return b"".join(out)
+
+
+def interlaced_scene(size: tuple[int, int], frames: int, pixel_format: str, *, bottom_first: bool = False) -> bytes:
+    """Raw frames whose two fields show the moving scene at different times."""
+    twice = np.frombuffer(moving_scene(size, 2 * frames, pixel_format), np.uint8).reshape(frames, 2, -1)
+    width, height = size
+    sampling, depth = split_format(pixel_format)
+    sx, sy = CHROMA_SHIFT[sampling] or (0, 0)
+    planes = [(width, height)] + [(width >> sx, height >> sy)] * (2 if CHROMA_SHIFT[sampling] else 0)
+    out = twice[:, int(bottom_first)].copy()
+    at = 0
+    for w, h in planes:
+        end = at + w * h * (1 if depth == 8 else 2)
+        rows = out[:, at:end].reshape(frames, h, -1)
+        rows[:, 1::2] = twice[:, 1 - int(bottom_first), at:end].reshape(frames, h, -1)[:, 1::2]
+        out[:, at:end] = rows.reshape(frames, -1)
+        at = end
+    return out.tobytes()

@@ -27,6 +27,7 @@ def draw(folder: Path) -> None:
     _positions(selection).write(folder / "positions.svg")
     _rope().write(folder / "rope.svg")
     _batch(clip, selection).write(folder / "batch.svg")
+    _fields().write(folder / "fields.svg")
 
 
 def _gop(clip: Path, first: int = 40, count: int = 17) -> Drawing:
@@ -194,4 +195,35 @@ def _batch(clip: Path, selection: ove_codec.Selection) -> Drawing:
     for bound in bounds:
         drawing.text(15 + bound * scale, 92, str(bound), anchor="middle")
     drawing.text(15, 114, "cu_seqlens: where each sequence begins and ends among the packed tokens", "soft")
+    return drawing
+
+
+def _fields() -> Drawing:
+    """Where the blocks and the residual of two field macroblocks lie in the frame that is shown."""
+    drawing = Drawing(_WIDTH, 270)
+    cell, top = 24.0, 40.0
+    kinds = ("type-i", "type-p")
+
+    def blocks(x: float, title: str, order: Sequence[tuple[int, int]]) -> None:
+        drawing.text(x, 18, title)
+        for row, (field, number) in enumerate(order):
+            y = top + row * cell
+            for column in range(4):
+                drawing.rect(x + column * cell + 1, y + 1, cell - 2, cell - 2, kinds[field], round=3)
+            drawing.text(x + 4 * cell + 8, y + cell / 2 + 5, f"{('top', 'bottom')[field]} {number}", "soft")
+
+    blocks(0, "decoded: two macroblocks", [(field, number) for field in (0, 1) for number in range(4)])
+    blocks(250, "pred, mv, ref_poc, qp, ...", [(field, number) for number in range(4) for field in (0, 1)])
+    x, height = 500.0, 8 * cell / 32
+    drawing.text(x, 18, "residual: rows of samples")
+    for row in range(32):
+        drawing.rect(x, top + row * height + 0.5, 4 * cell, height - 1, kinds[row % 2])
+    drawing.text(x + 4 * cell + 8, top + cell / 2, "top and bottom", "soft")
+    drawing.text(x + 4 * cell + 8, top + cell / 2 + 18, "in turn", "soft")
+    drawing.text(
+        0,
+        262,
+        "One column of macroblocks, 16 samples wide and 32 high: rows of 4x4 blocks, then rows of samples",
+        "soft",
+    )
     return drawing

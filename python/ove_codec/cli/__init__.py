@@ -27,6 +27,7 @@ from ove_codec.cli import (
     transcode,
     viz,
 )
+from ove_codec.cli.common import one_line
 from ove_codec.cli.parsing import Parser, UsageError, find, leaves
 
 # What a stream, a file or an argument can be wrong about; anything else is a defect and shows its traceback.
@@ -91,14 +92,6 @@ def _show_error(message: str, kind: str, position: int | None, as_json: bool, pr
         print(json.dumps({"error": {"type": kind, "message": message, "position": position}}), file=sys.stderr)
     else:
         print(f"{prefix}: {message}", file=sys.stderr)
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks; an OSError's with its file's name in front."""
-    if isinstance(error, OSError) and error.strerror:
-        name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-        return f"{name}{error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _show_warning(

@@ -116,3 +116,11 @@ def print_facts(facts: dict[str, Any], as_json: bool, lines: Iterable[tuple[str,
     width = max(len(name) for name, _ in shown)
     for name, value in shown:
         print(f"{name:<{width}}  {value}")
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error without line breaks; an OSError's with its file's name in front."""
+    if isinstance(error, OSError) and error.strerror:
+        name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return f"{name}{error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

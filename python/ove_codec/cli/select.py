@@ -157,6 +157,7 @@ def selection_facts(selection: Selection) -> dict[str, Any]:
         "tokens_dense": selection.mask.size,
         "kept": len(selection) / selection.mask.size,
         "frame_ids": selection.frame_ids,
+        **({} if selection.asked_ids is None else {"asked_ids": selection.asked_ids}),
         "tokens_per_frame": kept,
     }
 

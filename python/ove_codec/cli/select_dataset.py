@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import signal
 from typing import Any, NoReturn
 
+from ove_codec.canvases.config import NAMES
 from ove_codec.cli import common, select
 from ove_codec.transcoding import RECIPES
 
-_FORMATS = ("parquet", "webdataset", "reference")
+_FORMATS = ("parquet", "webdataset", "reference", "canvases")
 
 
 def add_commands(commands: common.Commands[Any]) -> None:
@@ -29,7 +31,16 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "--format",
         choices=_FORMATS,
         default="parquet",
-        help="reference: the reference implementation's files and mosaics, of the preset llava (default: %(default)s)",
+        help="reference: the reference implementation's files and mosaics, of the preset llava; canvases: those of "
+        "LLaVA-OneVision-2 and Mage-VL, by --score and --set (default: %(default)s)",
+    )
+    parser.add_argument("--score", metavar="NAME", help="of canvases: bits (default), motion+residual, ...")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of canvases, as patch=16 or max_pixels=313600; may be repeated",
     )
     parser.add_argument(
         "--transcode",
@@ -55,6 +66,13 @@ def run(args: argparse.Namespace) -> None:
     from ove_codec.datasets import select_dataset
 
     overrides = select.overrides_of(args)
+    preset: str | None = args.preset
+    if args.format == "canvases":
+        if overrides:
+            raise ValueError(f"{', '.join(sorted(overrides))}: canvases take their settings by --set NAME=VALUE")
+        preset, overrides = args.score, _settings(args.set)
+    elif args.score or args.set:
+        raise ValueError("--score and --set are for --format canvases")
     if "frame_ids" in overrides:
         raise ValueError("--frame-ids: clips of a data set differ in length; sample them with --num-frames")
     transcode = select.transcoding(args.transcode)
@@ -63,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
         summary = select_dataset(
             args.input,
             args.output,
-            args.preset,
+            preset,
             format=args.format,
             transcode=transcode,
             tokens=args.tokens,
@@ -94,6 +112,22 @@ def run(args: argparse.Namespace) -> None:
         reasons = ", ".join(f"{count} {name}" for name, count in summary.reasons.items())
         lines.append(("failures", f"{reasons}; see {args.output}/_failures.parquet"))
     common.print_facts({"input": args.input, "output": args.output, **summary.as_dict()}, args.json, lines)
+
+
+def _settings(given: list[str]) -> dict[str, Any]:
+    """Values by name of "name=value"; those that are numbers, None, True or False as such."""
+    settings = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set {text}: write NAME=VALUE, as in --set patch=16")
+        if name not in NAMES:
+            raise ValueError(f"--set {text}: unknown setting {name}; there are {', '.join(sorted(NAMES))}")
+        try:
+            settings[name] = ast.literal_eval(value)
+        except (SyntaxError, ValueError):
+            settings[name] = value
+    return settings
 
 
 def _interrupt(*_: Any) -> NoReturn:

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 import ove_codec
-from ove_codec.datasets import places, reference
+from ove_codec.datasets import canvases, places, reference
 from ove_codec.datasets.clips import Clip, Failure
 from ove_codec.datasets.statistics import statistics, worker_name
 from ove_codec.presets import resolve
 from ove_codec.transcoding import in_hevc, recipe_of
 
-FORMATS = ("parquet", "webdataset", "reference")
+FORMATS = ("parquet", "webdataset", "reference", "canvases")
 _CHUNK = 1 << 20
 
 
@@ -27,8 +27,8 @@ _CHUNK = 1 << 20
 class Job:
     """The settings of a run: plain values, which are kept beside the results.
 
-    format: "parquet", "webdataset" or "reference".
-    preset, params: of ``select``.
+    format: "parquet", "webdataset", "reference" or "canvases".
+    preset, params: of ``select``; for canvases, the score and the settings of ``codec_canvases``.
     transcode: as with ``select``.
     tokens: dtype of the patches that are kept too, "float16" or "float32"; None for none.
     video: whether the shards hold the (transcoded) clips themselves, for format "webdataset".
@@ -52,15 +52,21 @@ class Job:
             raise ValueError("video=True needs format='webdataset': only shards hold the clips themselves")
         if isinstance(self.transcode, str):
             recipe_of(self.transcode)
-        params = resolve(self.preset, self.params)
+        if self.format == "canvases" and (self.tokens is not None or self.device is not None):
+            raise ValueError("format='canvases' holds no tokens and is made on the CPU: leave tokens and device out")
+        params = self._resolved()
         if self.format == "reference":
             reference.check(params, self.tokens)
 
     def as_dict(self) -> dict[str, Any]:
         """The settings in JSON's types, all parameters of the selection with their values, but not the device."""
-        settings = asdict(self) | {"params": resolve(self.preset, self.params)}
+        settings = asdict(self) | {"params": self._resolved()}
         del settings["device"]
         return settings
+
+    def _resolved(self) -> dict[str, Any]:
+        make = canvases.resolved if self.format == "canvases" else resolve
+        return make(self.preset, self.params)
 
 
 @dataclass
@@ -164,17 +170,27 @@ def _finish(fetched: Fetched, job: Job) -> Result:
     began = time.perf_counter()
     clip = fetched.clip
     video = ove_codec.open(fetched.video, threads=1)
+    about = {
+        "name": places.printable(clip.name),
+        "key": fetched.key,
+        "where": clip.where,
+        "codec": fetched.codec,
+        "pictures": len(video),
+        "row": json.loads(json.dumps(clip.row, default=str)),
+    }
+    if job.format == "canvases":
+        made = canvases.canvases_of(video, job.preset, job.params)
+        facts, figures = about | canvases.facts(made), canvases.statistics(made)
+        return Result(
+            clip, fetched.size, fetched.stamp, facts, {}, canvases.files(clip, made), figures | _work(fetched, began)
+        )
     selection: Any = ove_codec.select(video, job.preset, threads=1, device=job.device, **job.params)
     if not isinstance(selection, ove_codec.Selection):
         selection = selection.cpu()
     geometry = selection.geometry
     t, h, w = selection.positions.T
     facts = {
-        "name": places.printable(clip.name),
-        "key": fetched.key,
-        "where": clip.where,
-        "codec": fetched.codec,
-        "pictures": len(video),
+        **about,
         "width": geometry.source_width,
         "height": geometry.source_height,
         "rows": geometry.rows,
@@ -182,11 +198,10 @@ def _finish(fetched: Fetched, job: Job) -> Result:
         "patch_size": geometry.patch_size,
         "geometry": json.dumps(asdict(geometry)),
         "tokens": len(selection),
-        "row": json.loads(json.dumps(clip.row, default=str)),
     }
     arrays: dict[str, Any] = {
         "frame_ids": selection.frame_ids,
-        "pts": np.asarray(video.index.pts, np.float64)[selection.frame_ids],
+        "pts": np.asarray(video._table.pts, np.float64)[selection.frame_ids],
         "positions": selection.positions,
         "scores": selection.scores[t, h, w],
     }
@@ -198,12 +213,17 @@ def _finish(fetched: Fetched, job: Job) -> Result:
         arrays, files = {}, _members(fetched, selection, facts, arrays, job)
     elif job.format == "reference":
         arrays, files = {}, reference.files(clip, video, selection)
-    work = {
+    figures = statistics(selection) | _work(fetched, began)
+    return Result(clip, fetched.size, fetched.stamp, facts, arrays, files, figures)
+
+
+def _work(fetched: Fetched, began: float) -> dict[str, Any]:
+    """Who did it, when, and in which time."""
+    return {
         "seconds": round(fetched.seconds + time.perf_counter() - began, 4),
         "ended": round(time.time(), 3),
         "worker": worker_name(),
     }
-    return Result(clip, fetched.size, fetched.stamp, facts, arrays, files, {**statistics(selection), **work})
 
 
 def _members(

@@ -11,7 +11,8 @@ from ove_codec.datasets import places
 MANIFESTS = "_manifest"
 SETTINGS = f"{MANIFESTS}/job.json"
 RUNS = f"{MANIFESTS}/runs.jsonl"
-SUFFIX = {"parquet": ".parquet", "webdataset": ".tar", "reference": ""}
+SUFFIX = {"parquet": ".parquet", "webdataset": ".tar", "reference": "", "canvases": ""}
+# Formats without a suffix have a folder for each clip instead of shards.
 MANIFEST = re.compile(r"part-\d{6}\.jsonl")
 # Readers of whole folders leave out names that begin with "_", so they meet shards alone.
 FAILURES = "_failures.parquet"

@@ -167,7 +167,7 @@ class Output:
             }
             for r in results
         ]
-        if self.job.format == "reference":
+        if not SUFFIX[self.job.format]:
             for result, entry in zip(results, entries, strict=True):
                 entry["folder"] = next(file.partition("/")[0] for file in result.files if file)
                 entry["line"] = result.files[""].decode()
@@ -219,10 +219,10 @@ class Output:
                 self.folder.remove(name)
 
     def write_lists(self) -> None:
-        """What tells of all shards at once: sizes.json (samples of each tar file) or data.jsonl, the reference's."""
+        """What tells of all shards at once: sizes.json (samples of each tar file) or data.jsonl, a line a clip."""
         if self.job.format == "webdataset":
             self.folder.write("sizes.json", json.dumps(self._sizes, indent=1, sort_keys=True).encode() + b"\n")
-        elif self.job.format == "reference":
+        elif not SUFFIX[self.job.format]:
             self.folder.write("data.jsonl", "".join(f"{line}\n" for _, line in sorted(self._lines)).encode())
 
     def write_run(self, facts: dict[str, Any], *, first: bool = False) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import re
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ import numpy as np
 import ove_codec
 from ove_codec.datasets import places
 from ove_codec.datasets.clips import Clip
+from ove_codec.datasets.names import folder_of, path_of, plain, stem_of
 
 
 def check(params: dict[str, Any], tokens: str | None) -> None:
@@ -29,21 +28,12 @@ def check(params: dict[str, Any], tokens: str | None) -> None:
 
 def names(clip: Clip, selection: ove_codec.Selection) -> tuple[str, str, str]:
     """The folder of a clip, the stem of the arrays' names, and that of the mosaics'."""
-    identity = _plain(clip.row.get("id", clip.name))
-    video = clip.place if clip.member is None else clip.name
-    stem = _plain(os.path.splitext(os.path.basename(video))[0]) or "clip"
-    path = places.printable(clip.place) if clip.member is None else clip.where
-    folder = f"sample_{identity}__{stem}__{hashlib.sha1(path.encode()).hexdigest()[:8]}"
+    identity, folder = plain(clip.row.get("id", clip.name)), folder_of(clip)
     frames, patch = len(selection.frame_ids), selection.geometry.patch_size
     size = selection.geometry.canvas_width
     # The reference's key has the number of the line too, which moves when clips are added: the name stands for it.
-    key = hashlib.sha1(f"{path}|{identity}|{places.printable(clip.name)}".encode()).hexdigest()[:8]
-    return folder, f"{folder}__{key}_T{frames}_square{size}_p{patch}_K{len(selection)}", stem
-
-
-def _plain(name: Any) -> str:
-    """As much of it as may stand in a file's name."""
-    return re.sub(r"[^\w.-]+", "_", places.printable(str(name)))[-80:]
+    key = hashlib.sha1(f"{path_of(clip)}|{identity}|{places.printable(clip.name)}".encode()).hexdigest()[:8]
+    return folder, f"{folder}__{key}_T{frames}_square{size}_p{patch}_K{len(selection)}", stem_of(clip)
 
 
 def files(clip: Clip, video: Any, selection: ove_codec.Selection) -> dict[str, bytes]:

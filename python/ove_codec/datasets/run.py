@@ -71,7 +71,7 @@ class Summary:
 def select_dataset(
     source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     output: str | os.PathLike[str],
-    preset: str = "paper",
+    preset: str | None = None,
     *,
     format: str = "parquet",
     transcode: bool | str = True,
@@ -102,10 +102,12 @@ def select_dataset(
         source: a folder, a pattern, a table (.csv, .jsonl, .parquet), shards (.tar) or videos, on this machine or at a
             URL of fsspec; see ``list_clips``.
         output: folder, or URL of one, for shards of one run's settings.
-        preset, params: as with ``select``.
+        preset, params: as with ``select``, "paper" where None; for canvases, the score ("bits" where None) and the
+            settings of ``codec_canvases``.
         format: "parquet" (part-*.parquet, see ``selection_table``); "webdataset" (part-*.tar, a sample being .json with
-            facts, .npz as ``Selection.save`` writes it, and tokens.npy, with sizes.json); or "reference", the files of
-            the reference implementation (see ``datasets.reference``), for square selections.
+            facts, .npz as ``Selection.save`` writes it, and tokens.npy, with sizes.json); "reference", the files of the
+            reference implementation (see ``datasets.reference``), for square selections; or "canvases", a folder a clip
+            with the files of ``canvases.write_canvases``, and data.jsonl.
         transcode: as with ``select``.
         tokens: "float16" or "float32" to keep the normalised patches, too (see ``tokenize``).
         video: in webdataset shards, keep the clips, too, as they were selected from.
@@ -139,6 +141,7 @@ def select_dataset(
         raise ValueError("timeout is for engine='local': Ray has no time limits of its own")
     if not isinstance(source, str | os.PathLike):
         source = list(source)
+    preset = preset or ("bits" if format == "canvases" else "paper")
     job = Job(format, preset, dict(params), transcode, tokens, video, device)
     began = time.monotonic()
     listing = list_clips(source, column)

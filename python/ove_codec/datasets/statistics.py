@@ -7,6 +7,7 @@ import platform
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ove_codec.datasets import places
 from ove_codec.selection import Geometry, Selection
@@ -23,16 +24,24 @@ def statistics(selection: Selection) -> dict[str, Any]:
     of ``BUDGETS``, the share of all heat in so many of the patches, the hottest ones. kept: the share of all heat in
     the patches that are kept. Without any heat curve and kept are None.
     """
-    scores = selection.scores.astype(np.float64)
-    total = float(scores.sum())
     unit = 255 if selection.params["quantize"] else 1
-    heat = scores.sum(axis=(1, 2)) / (unit * max(1, _shown_area(selection.geometry)))
+    return shares(selection.scores, selection.mask, unit * max(1, _shown_area(selection.geometry)))
+
+
+def shares(scores: npt.NDArray[Any], mask: npt.NDArray[np.bool_], area: int) -> dict[str, Any]:
+    """The same of scores (T, ...) of patches or blocks, those kept being in the mask.
+
+    `area` is the sum of the scores of a picture that is all heat.
+    """
+    scores = scores.astype(np.float64)
+    total = float(scores.sum())
+    heat = scores.sum(axis=tuple(range(1, scores.ndim))) / area
     curve = kept = None
     if total > 0:
         summed = np.concatenate([[0], np.cumsum(np.sort(scores, axis=None)[::-1])])
         at = np.interp(np.array(BUDGETS) * scores.size, np.arange(scores.size + 1), summed)
         curve = [round(float(share), _DIGITS) for share in at / total]
-        kept = round(float(scores[selection.mask].sum()) / total, _DIGITS)
+        kept = round(float(scores[mask].sum()) / total, _DIGITS)
     return {
         "patches": int(scores.size),
         "heat": [float(f"{value:.{_DIGITS}g}") for value in heat],

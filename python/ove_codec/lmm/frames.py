@@ -30,7 +30,7 @@ def uniform_frames(
 def frame_times(video: Video) -> NDArray[np.float64]:
     """Seconds of every frame in display order, as ``picture.pts`` has them; by the frame rate where none are given."""
     if _core.decodes(video.info["codec"]):
-        return np.asarray(video.index.pts, np.float64)
+        return np.asarray(video._table.pts, np.float64)
     packets = PixelSource(video, video.threads, None).packets
     pts = _core.packet_times(video.source)[0][packets]
     if np.any(pts == np.iinfo(np.int64).min):

@@ -221,7 +221,7 @@ class VisionReader:
             raise ValueError(f"{name_of(source)}: no patch is selected: give a lower tau, or a budget")
         tokens = tokenize(video, selection, threads=self.threads, mean=self.mean, std=self.std)
         order = torch.from_numpy(order_for_merge(tokens.positions, self.merge_size))
-        seconds = np.asarray(video.index.pts, np.float64)[selection.frame_ids]
+        seconds = np.asarray(video._table.pts, np.float64)[selection.frame_ids]
         used = tokens.positions[:, 0].unique()
         return VisionTokens(tokens.patches[order], tokens.positions[order], tuple(seconds[used.numpy()].tolist()))
 

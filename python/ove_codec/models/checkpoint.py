@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -35,28 +35,12 @@ def load(make: Callable[[OVEncoderConfig], Model], directory: str | os.PathLike[
         FileNotFoundError: the directory, `config.json` or the weights are missing.
         ValueError: a file is damaged, or tensors are missing, unknown or of another shape; the message lists them.
     """
-    root = Path(directory)
-    if not (root / CONFIG_FILE).is_file():
-        raise FileNotFoundError(
-            f"{root} is no directory with a {CONFIG_FILE}; models are read from local files only, so download it first"
-        )
+    root = with_config(directory)
     config = OVEncoderConfig.from_file(root)
     with torch.device("meta"):
         model = make(config)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    state: dict[str, torch.Tensor] = {}
-    shapes: dict[str, tuple[int, ...]] = {}
-    for file in weight_files(root):
-        try:
-            with safetensors.safe_open(file, framework="pt") as tensors:
-                for key in tensors.keys():  # noqa: SIM118 (not a mapping)
-                    name = unwrapped(key)
-                    shapes[name] = tuple(tensors.get_slice(key).get_shape())
-                    if shapes[name] == expected.get(name):
-                        state[name] = tensors.get_tensor(key).to(dtype)
-        except safetensors.SafetensorError as error:
-            raise ValueError(f"{file} is damaged or no safetensors file: {error}") from error
-
+    state, shapes = read_tensors(weight_files(root), expected, dtype, unwrapped)
     missing = expected.keys() - shapes.keys()
 
     def absent(part: str) -> bool:
@@ -65,15 +49,7 @@ def load(make: Callable[[OVEncoderConfig], Model], directory: str | os.PathLike[
 
     initialised = [part for part in ("layernorm_post", "head") if absent("head") and absent(part)]
     missing = {name for name in missing if name.split(".")[0] not in initialised}
-    unknown = shapes.keys() - expected.keys()
-    wrong = {name for name in shapes.keys() & expected.keys() if shapes[name] != expected[name]}
-    if missing or unknown or wrong:
-        problems = (
-            _listed("missing", (f"{name} {expected[name]}" for name in missing)),
-            _listed("unknown", (f"{name} {shapes[name]}" for name in unknown)),
-            _listed("of another shape", (f"{name} is {shapes[name]}, expected {expected[name]}" for name in wrong)),
-        )
-        raise ValueError(f"the tensors in {root} do not fit its {CONFIG_FILE}: " + "; ".join(filter(None, problems)))
+    check_fit(root, expected, shapes, missing)
 
     model.load_state_dict(state, strict=False, assign=True)
     for part in initialised:
@@ -94,15 +70,26 @@ def save(model: nn.Module, config: OVEncoderConfig, directory: str | os.PathLike
     save_file(state, root / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
-def weight_files(root: Path) -> list[Path]:
-    """The one file, or the shards that the index names; those must lie in the directory itself."""
+def with_config(directory: str | os.PathLike[str]) -> Path:
+    """The directory; raises FileNotFoundError where it has no `config.json`."""
+    root = Path(directory)
+    if not (root / CONFIG_FILE).is_file():
+        raise FileNotFoundError(
+            f"{root} is no directory with a {CONFIG_FILE}; models are read from local files only, so download it first"
+        )
+    return root
+
+
+def weight_files(root: Path, wanted: Callable[[str], bool] = lambda name: True) -> list[Path]:
+    """The one file, or the shards in which the index has a `wanted` tensor; those must lie in the directory itself."""
     if (root / WEIGHTS_FILE).is_file():
         return [root / WEIGHTS_FILE]
     index = root / INDEX_FILE
     if not index.is_file():
         raise FileNotFoundError(f"{root} holds neither {WEIGHTS_FILE} nor {INDEX_FILE}")
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        names = {file for tensor, file in shards.items() if wanted(tensor)}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{index} is no index of safetensors shards: {error!r}") from error
     for name in names:
@@ -111,6 +98,57 @@ def weight_files(root: Path) -> list[Path]:
         if not (root / name).is_file():
             raise FileNotFoundError(f"{root / name} is missing, but {INDEX_FILE} names it")
     return sorted(root / name for name in names)
+
+
+def read_tensors(
+    files: Iterable[Path],
+    expected: Mapping[str, tuple[int, ...]],
+    dtype: torch.dtype,
+    name_of: Callable[[str], str | None],
+) -> tuple[dict[str, torch.Tensor], dict[str, tuple[int, ...]]]:
+    """The tensors of safetensors files that have an expected shape, and the shapes of all, by their names in the model.
+
+    Args:
+        files: to be read.
+        expected: shapes by name; tensors of other names or shapes are not read.
+        dtype: to which the tensors are converted.
+        name_of: the name in the model of a name in a file; None leaves the tensor out.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
+    state: dict[str, torch.Tensor] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in files:
+        try:
+            with safetensors.safe_open(file, framework="pt") as tensors:
+                for key in tensors.keys():  # noqa: SIM118 (not a mapping)
+                    if (name := name_of(key)) is None:
+                        continue
+                    shapes[name] = tuple(tensors.get_slice(key).get_shape())
+                    if shapes[name] == expected.get(name):
+                        state[name] = tensors.get_tensor(key).to(dtype)
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"{file} is damaged or no safetensors file: {error}") from error
+    return state, shapes
+
+
+def check_fit(
+    root: Path,
+    expected: Mapping[str, tuple[int, ...]],
+    shapes: Mapping[str, tuple[int, ...]],
+    missing: Iterable[str],
+) -> None:
+    """Raises ValueError, with their names, where tensors are missing, not expected or of another shape."""
+    unknown = shapes.keys() - expected.keys()
+    wrong = {name for name in shapes.keys() & expected.keys() if shapes[name] != expected[name]}
+    problems = (
+        _listed("missing", (f"{name} {expected[name]}" for name in missing)),
+        _listed("unknown", (f"{name} {shapes[name]}" for name in unknown)),
+        _listed("of another shape", (f"{name} is {shapes[name]}, expected {expected[name]}" for name in wrong)),
+    )
+    if any(problems):
+        raise ValueError(f"the tensors in {root} do not fit its {CONFIG_FILE}: " + "; ".join(filter(None, problems)))
 
 
 def has_wrapped_names(directory: str | os.PathLike[str]) -> bool:

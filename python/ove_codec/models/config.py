@@ -50,8 +50,8 @@ def refuse_successors(values: Mapping[str, Any]) -> None:
         value = values.get(name)
         if isinstance(value, int | float) and value > most:
             raise ValueError(
-                f"{name}={value} is of a later model than the OneVision-Encoder, which is not supported: its results "
-                f"would be wrong"
+                f"{name}={value} is of a later model than the OneVision-Encoder, such as LLaVA-OneVision-2 or Mage-VL: "
+                f"read its tower with ove_codec.models.load_tower"
             )
 
 
@@ -123,6 +123,11 @@ class OVEncoderConfig:
                 "hidden_size / num_attention_heads must be a multiple of 32, "
                 f"got {self.hidden_size} / {self.num_attention_heads}"
             )
+
+    @property
+    def fused_qkv(self) -> bool:
+        """The weights keep queries, keys and values in one matrix."""
+        return False
 
     @property
     def head_dim(self) -> int:

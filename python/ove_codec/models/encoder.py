@@ -32,7 +32,7 @@ class OVEncoderOutput(NamedTuple):
         pooler_output: (B, hidden), one row a sequence; None without a head.
         hidden_states: on request, layers + 1 tensors (N, hidden): the input of every block, and the output of the last
             block before the final norm.
-        attentions: on request, a tuple a layer of one tensor (heads, L, L) a sequence, rows are queries.
+        attentions: on request, a tuple a layer of one tensor (heads, L, L) a sequence (or window), rows are queries.
     """
 
     last_hidden_state: Tensor
@@ -69,6 +69,7 @@ class PackedEncoder:
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         pool: bool = True,
+        windows: Any = None,
     ) -> OVEncoderOutput:
         """What `OVEncoder.forward` does, by the backend `attention`; without the pooling head unless `pool`."""
         weight = self.embeddings.patch_embedding.weight
@@ -79,13 +80,19 @@ class PackedEncoder:
                 f"patches must be (N, {config.patch_dim}) floating point, got {patches.dtype} {tuple(patches.shape)}"
             )
         check_positions(positions, len(patches), config.rope_temporal_size)
-        sequences = packing(cu_seqlens, len(patches), None if output_attentions else max_seqlen)
+        known_max = None if output_attentions else max_seqlen
+        if windows is None:
+            attended = pooled_over = packing(cu_seqlens, len(patches), known_max)
+        else:
+            attended = packing(windows, len(patches), known_max, "windows")
+            pooled_over = packing(cu_seqlens, len(patches))
         # Weights that a loader keeps elsewhere until they are used have no device of their own yet.
         device = patches.device if weight.is_meta else weight.device
         patches, positions = patches.to(device, weight.dtype), positions.to(device)
 
         dropout = config.attention_dropout if self.encoder.training else 0.0
-        attend = PackedAttention(sequences, attention, device, _compute_dtype(weight.dtype, device), dropout)
+        dtype = _compute_dtype(weight.dtype, device)
+        attend = PackedAttention(attended, attention, device, dtype, dropout)
         cos, sin = rope_tables(positions, config.head_dim, config.rope_theta, config.rope_layout)
         x = self.layernorm_pre(self.embeddings(patches))
         x, states, attentions = self.encoder(x, cos, sin, attend, output_hidden_states, output_attentions)
@@ -93,7 +100,8 @@ class PackedEncoder:
         if self.layernorm_post is not None:
             x = self.layernorm_post(x)
         if self.head is not None and pool:
-            pooled = self.head(x, attend)
+            over = attend if windows is None else PackedAttention(pooled_over, attention, device, dtype)
+            pooled = self.head(x, over)
         return OVEncoderOutput(
             x,
             pooled,
@@ -184,6 +192,7 @@ class OVEncoder(PackedEncoder, nn.Module):
         max_seqlen: int | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        windows: Any = None,
     ) -> OVEncoderOutput:
         """Encodes packed sequences of patches.
 
@@ -197,6 +206,8 @@ class OVEncoder(PackedEncoder, nn.Module):
                 checked.
             output_hidden_states: also return the hidden states.
             output_attentions: also return the attention weights; takes memory in L^2, and reads `cu_seqlens`.
+            windows: (W+1,) bounds within which patches attend to one another, where these are not `cu_seqlens`, which
+                then bound the pooling only; `max_seqlen` is then the longest window.
         Arrays are tensors or NumPy arrays, cu_seqlens also a list; they are moved to the device (and patches to the
         type) of the weights. Values of positions are checked where they lie on the host.
 
@@ -214,6 +225,7 @@ class OVEncoder(PackedEncoder, nn.Module):
             self.attention,
             output_hidden_states,
             output_attentions,
+            windows=windows,
         )
 
 

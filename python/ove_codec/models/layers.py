@@ -43,25 +43,32 @@ class Embeddings(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with rotary positions on queries and keys."""
+    """Multi-head self-attention with rotary positions on queries and keys.
+
+    The projections are four matrices, or, where the configuration says `fused_qkv`, `qkv` (rows of q, k, v) and `proj`.
+    """
 
     def __init__(self, config: OVEncoderConfig) -> None:
         super().__init__()
-        self.head_dim = config.head_dim
-        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (
-            nn.Linear(config.hidden_size, config.hidden_size) for _ in range(4)
-        )
+        self.head_dim, self.fused = config.head_dim, config.fused_qkv
+        hidden = config.hidden_size
+        if self.fused:
+            self.qkv, self.proj = nn.Linear(hidden, 3 * hidden), nn.Linear(hidden, hidden)
+        else:
+            self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(hidden, hidden) for _ in range(4))
 
     def forward(
         self, x: Tensor, cos: Tensor, sin: Tensor, attend: PackedAttention, output_weights: bool
     ) -> tuple[Tensor, Weights | None]:
-        q, k, v = (proj(x).unflatten(-1, (-1, self.head_dim)) for proj in (self.q_proj, self.k_proj, self.v_proj))
+        parts = self.qkv(x).chunk(3, dim=-1) if self.fused else (self.q_proj(x), self.k_proj(x), self.v_proj(x))
+        q, k, v = (part.unflatten(-1, (-1, self.head_dim)) for part in parts)
         q, k = apply_rope(q, cos, sin), apply_rope(k, cos, sin)
         weights = None
         if output_weights:
             assert attend.packing.lengths is not None
             weights = attention_weights(q, k, attend.packing.lengths)
-        return self.out_proj(attend(q, k, v).flatten(1)), weights
+        out = attend(q, k, v).flatten(1)
+        return self.proj(out) if self.fused else self.out_proj(out), weights
 
 
 class MLP(nn.Module):
@@ -166,6 +173,8 @@ def initial_values(module: nn.Module, std: float) -> Iterator[tuple[Tensor, Call
         yield module.weight, nn.init.ones_
         if isinstance(module, nn.LayerNorm):
             yield module.bias, nn.init.zeros_
+    elif isinstance(module, nn.Embedding):
+        yield module.weight, partial(nn.init.normal_, std=std)
     elif isinstance(module, nn.MultiheadAttention):
         yield module.in_proj_weight, nn.init.xavier_uniform_
         yield module.in_proj_bias, nn.init.zeros_

@@ -53,7 +53,7 @@ class Packing:
         return torch.searchsorted(bounds[1:].contiguous(), rows, right=True)
 
 
-def packing(cu_seqlens: Any, rows: int, max_seqlen: int | None = None) -> Packing:
+def packing(cu_seqlens: Any, rows: int, max_seqlen: int | None = None, name: str = "cu_seqlens") -> Packing:
     """Reads the bounds of packed sequences.
 
     Without `max_seqlen` the values are read on the host, which waits for a device that holds them. With it they stay
@@ -62,33 +62,34 @@ def packing(cu_seqlens: Any, rows: int, max_seqlen: int | None = None) -> Packin
     torch.compile traces a tensor.
 
     Raises:
-        ValueError: cu_seqlens does not rise strictly from 0 to `rows`, or a sequence is longer than max_seqlen.
+        ValueError: cu_seqlens (`name` in the message) does not rise strictly from 0 to `rows`, or a sequence is longer
+            than max_seqlen.
     """
     if max_seqlen is not None and (not isinstance(max_seqlen, int | torch.SymInt) or max_seqlen < 1):
         raise ValueError(f"max_seqlen must be a positive integer, got {max_seqlen!r}")
     if cu_seqlens is None:
         cu_seqlens = [0, rows]
     if isinstance(cu_seqlens, list | tuple) and all(type(bound) is int for bound in cu_seqlens):
-        return _from_values(list(cu_seqlens), rows, max_seqlen, None)
+        return _from_values(list(cu_seqlens), rows, max_seqlen, None, name)
     bounds = torch.as_tensor(cu_seqlens)
     if bounds.ndim != 1 or len(bounds) < 2 or bounds.is_floating_point():
-        raise ValueError(f"cu_seqlens must be (B+1,) integers with B >= 1, got {bounds.dtype} {tuple(bounds.shape)}")
+        raise ValueError(f"{name} must be (B+1,) integers with B >= 1, got {bounds.dtype} {tuple(bounds.shape)}")
     if max_seqlen is None or (bounds.device.type == "cpu" and not torch.compiler.is_compiling()):
-        return _from_values(bounds.tolist(), rows, max_seqlen, bounds)
+        return _from_values(bounds.tolist(), rows, max_seqlen, bounds, name)
     count = len(bounds) - 1
     if not count <= rows <= count * max_seqlen:
-        raise ValueError(f"cu_seqlens has {count} sequences of 1 to {max_seqlen} (max_seqlen), patches has {rows} rows")
+        raise ValueError(f"{name} has {count} sequences of 1 to {max_seqlen} (max_seqlen), patches has {rows} rows")
     uniform = rows == count * max_seqlen
     return Packing(rows, count, max_seqlen, (max_seqlen,) * count if uniform else None, bounds)
 
 
-def _from_values(values: list[int], rows: int, max_seqlen: int | None, bounds: Tensor | None) -> Packing:
+def _from_values(values: list[int], rows: int, max_seqlen: int | None, bounds: Tensor | None, name: str) -> Packing:
     if len(values) < 2:
-        raise ValueError(f"cu_seqlens must be (B+1,) integers with B >= 1, got {values}")
+        raise ValueError(f"{name} must be (B+1,) integers with B >= 1, got {values}")
     lengths = tuple(stop - start for start, stop in itertools.pairwise(values))
     if values[0] != 0 or values[-1] != rows or min(lengths) < 1:
-        raise ValueError(f"cu_seqlens must rise strictly from 0 to the {rows} rows of patches, got {values}")
+        raise ValueError(f"{name} must rise strictly from 0 to the {rows} rows of patches, got {values}")
     longest = max(lengths)
     if max_seqlen is not None and longest > max_seqlen:
-        raise ValueError(f"cu_seqlens has a sequence of {longest} rows, more than max_seqlen {max_seqlen}")
+        raise ValueError(f"{name} has a sequence of {longest} rows, more than max_seqlen {max_seqlen}")
     return Packing(rows, len(lengths), longest, lengths, bounds)

@@ -77,7 +77,7 @@ class Panels:
         self.selection = selection
         self.threads = threads
         self.video: Any = source if isinstance(source, SourceVideo) else open_video(source, threads=threads)
-        self.seconds = self.video.index.pts[selection.frame_ids]
+        self.seconds = self.video._table.pts[selection.frame_ids]
         for kind in kinds:
             if kind not in KINDS:
                 raise ValueError(f"unknown panel {kind!r}; {hint(kind, KINDS)}")

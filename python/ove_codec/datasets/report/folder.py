@@ -68,7 +68,7 @@ class Results:
 
     def remedy(self, shard: str) -> str:
         """What to do about a shard that cannot be read."""
-        shown = "" if self.format == "reference" else f"{shard}{SUFFIX[self.format]} and "
+        shown = f"{shard}{SUFFIX[self.format]} and " if SUFFIX[self.format] else ""
         return f"remove {shown}{MANIFESTS}/{shard}.jsonl, {_AGAIN}"
 
     def shards(self) -> list[str]:
@@ -78,7 +78,7 @@ class Results:
         """
         names = (name.removesuffix(".jsonl") for name in self.folder.names(MANIFESTS))
         shards = [name for name in names if re.fullmatch(r"part-\d{6,}", name)]
-        if self.format != "reference":
+        if SUFFIX[self.format]:
             there = set(self.folder.names())
             for shard in shards:
                 if (file := shard + SUFFIX[self.format]) not in there:
@@ -101,7 +101,7 @@ class Results:
 
     def _check(self, shard: str, clips: int) -> None:
         """Raises ValueError where a shard is cut off, or does not hold so many clips; its clips are not read."""
-        if self.format == "reference":
+        if not SUFFIX[self.format]:
             return
         pa, pq = arrow()
         file = shard + SUFFIX[self.format]

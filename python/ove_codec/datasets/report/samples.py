@@ -129,6 +129,9 @@ def draw(shown: Shown, settings: dict[str, Any], sources: Sources, max_bytes: in
         max_bytes: of the film.
         threads: of the decoders; 0 for all cores.
     """
+    if settings["format"] == "canvases":
+        shown.notes.append(f"No panels: its canvases lie in {shown.entry.get('folder')}.")
+        return
     try:
         job = Job(**{name: settings[name] for name in ("format", "preset", "params", "transcode")})
         video = shown.stored.video

@@ -57,10 +57,12 @@ def read_stored(results: Results, shard: str, entries: Iterable[dict[str, Any]])
 
     Raises ValueError where the shard is damaged or lacks a clip; the message names the file, the clip and the remedy.
     """
-    read = {"parquet": _from_parquet, "webdataset": _from_tar, "reference": _from_files}[results.format]
+    read = {"parquet": _from_parquet, "webdataset": _from_tar, "reference": _from_files, "canvases": _from_canvases}[
+        results.format
+    ]
     damaged = (arrow()[0].ArrowException, tarfile.TarError, OSError, EOFError, LookupError, TypeError, ValueError)
     for entry in entries:
-        file = str(entry.get("folder")) if results.format == "reference" else shard + SUFFIX[results.format]
+        file = shard + SUFFIX[results.format] if SUFFIX[results.format] else str(entry.get("folder"))
         try:
             stored = _checked(read(results, file, entry))
         except damaged as error:
@@ -118,12 +120,35 @@ def _from_tar(results: Results, file: str, entry: dict[str, Any]) -> Stored:
     return Stored(frame_ids, positions, rows, columns, np.array(facts["pts"], np.float64), video)
 
 
-def _from_files(results: Results, folder: str, entry: dict[str, Any]) -> Stored:
+def _names_in(results: Results, folder: str) -> list[str]:
     if not re.fullmatch(r"sample_[^/\\]+", folder):
         raise ValueError("the manifest names no folder of a sample")
     names = results.folder.names(folder)
     if not names:
         raise FileNotFoundError("the folder is missing")
+    return names
+
+
+def _from_canvases(results: Results, folder: str, entry: dict[str, Any]) -> Stored:
+    _names_in(results, folder)
+
+    def array(name: str) -> npt.NDArray[Any]:
+        content = io.BytesIO(results.folder.read(f"{folder}/{name}.npy"))
+        loaded: npt.NDArray[Any] = np.load(content, allow_pickle=False)
+        return loaded
+
+    frame_ids, positions = array("frame_ids").astype(np.int64), array("src_patch_position")
+    rows, columns = json.loads(results.folder.read(f"{folder}/meta.json"))["grid_hw"]
+    shown = positions[positions[:, 0] >= 0]
+    order = np.argsort(frame_ids, kind="stable")
+    slots = order[np.minimum(np.searchsorted(frame_ids[order], shown[:, 0]), len(order) - 1)]
+    if not np.array_equal(frame_ids[slots], shown[:, 0]):
+        raise ValueError("a patch is of a frame that was not sampled")
+    return Stored(frame_ids, np.column_stack([slots, shown[:, 1:]]).astype(np.int32), int(rows), int(columns))
+
+
+def _from_files(results: Results, folder: str, entry: dict[str, Any]) -> Stored:
+    names = _names_in(results, folder)
 
     def ending(suffix: str) -> bytes:
         return results.folder.read(f"{folder}/{next(name for name in names if name.endswith(suffix))}")

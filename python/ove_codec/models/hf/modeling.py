@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from ove_codec.models.checkpoint import WRAPPERS, has_wrapped_names
@@ -24,6 +24,14 @@ _BACKENDS = {
     "flex_attention": "flex_attention",
     "flash_attention_2": "flash_attention_2",
 }
+
+
+def attention_backend(config: PretrainedConfig) -> str:
+    """The backend of `ove_codec.models.attention` for a configuration's attn_implementation; ValueError for others."""
+    name = config._attn_implementation
+    if name not in _BACKENDS:
+        raise ValueError(f"attn_implementation must be one of {', '.join(_BACKENDS)}, got {name!r}")
+    return _BACKENDS[name]
 
 
 class OneVisionEncoderModel(PackedEncoder, PreTrainedModel):
@@ -50,16 +58,25 @@ class OneVisionEncoderModel(PackedEncoder, PreTrainedModel):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str] | None, *args: Any, **kwargs: Any
     ) -> Any:
-        """As of every model of transformers; names lose the prefixes of torch.compile and DistributedDataParallel."""
+        """As of every model of transformers; names lose the prefixes of torch.compile and DistributedDataParallel.
+
+        Raises:
+            ValueError: a block's attention is missing: the weights are of another model, and would stay random.
+        """
         wrapped = pretrained_model_name_or_path is not None and has_wrapped_names(pretrained_model_name_or_path)
         if wrapped:
             kwargs.setdefault("key_mapping", {rf"^(?:{'|'.join(map(re.escape, WRAPPERS))})+": ""})
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        with_info = kwargs.pop("output_loading_info", False)
+        model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        if absent := sorted(name for name in info["missing_keys"] if ".self_attn." in name):
+            raise ValueError(
+                f"{pretrained_model_name_or_path} has no {absent[0]}: it is no OneVision-Encoder; a tower of "
+                f"LLaVA-OneVision-2 or Mage-VL is read with ove_codec.models.load_tower"
+            )
         if wrapped:
             # transformers 5 keeps the mapping, and would apply its reverse, which there is not, to what is saved.
-            model = loaded[0] if isinstance(loaded, tuple) else loaded
             model.__dict__.pop("_weight_conversions", None)
-        return loaded
+        return (model, info) if with_info else model
 
     def _init_weights(self, module: nn.Module) -> None:
         """Fills what no file gave; transformers marks the parameters that were read."""
@@ -108,9 +125,7 @@ class OneVisionEncoderModel(PackedEncoder, PreTrainedModel):
         """
         if (pixel_values is None) == (patches is None):
             raise ValueError("give either pixel_values or patches")
-        attention = self.config._attn_implementation
-        if attention not in _BACKENDS:
-            raise ValueError(f"attn_implementation must be one of {', '.join(_BACKENDS)}, got {attention!r}")
+        attention = attention_backend(self.config)
         config = self.config.encoder_config()
         batch = None
         if pixel_values is not None:
@@ -128,7 +143,7 @@ class OneVisionEncoderModel(PackedEncoder, PreTrainedModel):
             patch_positions,
             cu_seqlens,
             max_seqlen,
-            _BACKENDS[attention],
+            attention,
             self.config.output_hidden_states if output_hidden_states is None else output_hidden_states,
             self.config.output_attentions if output_attentions is None else output_attentions,
         )

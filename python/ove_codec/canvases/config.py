@@ -1,0 +1,150 @@
+"""The settings of codec canvases."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass, fields
+from typing import Any
+
+_COUNTS = (
+    "patch", "block", "max_pixels", "group_size", "images_per_group", "min_group_frames", "max_group_frames",
+    "coverage_bins", "target_canvas",
+)  # fmt: skip
+_CHOICES = {
+    "grouping": ("readiness", "fixed"),
+    "threshold_mode": ("mean", "fixed", "clamped_sqrt_bpppf"),
+    "sampling": ("count", "fps"),
+    "mode": ("default", "legacy"),
+}
+MIN_PIXELS = 3136  # of a canvas, as the released preprocessor has it
+_LARGEST_RATIO = 200  # of the sides of a frame
+
+
+@dataclass(frozen=True)
+class CanvasConfig:
+    """Settings of ``ove_codec.canvases``; the defaults are those of the released models.
+
+    Attributes:
+        patch: side of a patch in samples; it must be that of the vision tower (14 for LLaVA-OneVision-2, 16 for
+            Mage-VL).
+        block: side of a block in patches; blocks are chosen and packed whole. 2, the tower's ``spatial_merge_size``.
+        max_pixels: area of a canvas at most; frames are scaled to it.
+        group_size: sampled frames per group of canvases on average; it sets the number of sampled frames and the
+            threshold.
+        images_per_group: canvases of a group. The first is a whole frame, the anchor.
+        min_group_frames, max_group_frames: bounds of a group.
+        grouping: "readiness" ends a group when its best blocks have scored enough; "fixed" after ``group_size`` frames.
+        threshold: of a group's score; None takes it by ``threshold_mode``.
+        threshold_mode: "mean" of the scores of chunks of ``group_size`` frames; "fixed" takes ``norm_threshold``;
+            "clamped_sqrt_bpppf" scales it with the bits that a pixel takes.
+        norm_threshold: see ``threshold_mode``.
+        coverage_bins: equal parts of a group of which the chosen blocks must lie in as many, or in as many as there are
+            canvases behind the anchor.
+        delta_ratio: a ready group ends at a frame that adds less than this share to its score.
+        percentile: of a frame's costs; it gets heat 1.
+        cap_intra: percentile of the heat of other pictures that caps the heat of I pictures; None for no cap.
+        target_canvas: canvases wanted; it sets the number of sampled frames, and groups decide about canvases.
+        num_frames: frames to sample; None for ``target_canvas / images_per_group * group_size``.
+        sampling: "count": ``num_frames`` at equal distances; "fps": so many a second.
+        sample_fps: for ``sampling="fps"``.
+        start, end: seconds from which on, and before which, shown frames may be sampled; None for the whole clip.
+        avoid_keyframes: sample a neighbour instead of a key frame, whose bits say little about change.
+        mode: "default", or "legacy" to imitate ``codec-video-prep``; see ``codec_canvases``.
+    """
+
+    patch: int = 14
+    block: int = 2
+    max_pixels: int = 150_000
+    group_size: int = 32
+    images_per_group: int = 4
+    min_group_frames: int = 8
+    max_group_frames: int = 64
+    grouping: str = "readiness"
+    threshold: float | None = None
+    threshold_mode: str = "mean"
+    norm_threshold: float = 2_250_000.0
+    coverage_bins: int = 3
+    delta_ratio: float = 0.05
+    percentile: float = 99.0
+    cap_intra: float | None = None
+    target_canvas: int = 32
+    num_frames: int | None = None
+    sampling: str = "count"
+    sample_fps: float = 4.0
+    start: float | None = None
+    end: float | None = None
+    avoid_keyframes: bool = True
+    mode: str = "default"
+
+    def __post_init__(self) -> None:
+        for name in _COUNTS:
+            self._check_count(name)
+        if self.num_frames is not None:
+            self._check_count("num_frames")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                known = " or ".join(repr(choice) for choice in choices)
+                raise ValueError(f"{name} must be {known}, not {getattr(self, name)!r}")
+        for name in ("percentile", "cap_intra"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 100:
+                raise ValueError(f"{name} must be 0 to 100, not {value}")
+        if self.sampling == "fps" and not self.sample_fps > 0:
+            raise ValueError(f"sample_fps must be positive, not {self.sample_fps}")
+        if self.max_group_frames < self.min_group_frames:
+            raise ValueError(
+                f"max_group_frames must not be below min_group_frames, but they are {self.max_group_frames} and "
+                f"{self.min_group_frames}"
+            )
+        if self.min_group_frames < 2:
+            raise ValueError(f"min_group_frames must be 2 or more, not {self.min_group_frames}")
+
+    def _check_count(self, name: str) -> None:
+        try:
+            count = operator.index(getattr(self, name))
+        except TypeError:
+            count = 0
+        if count < 1:
+            raise ValueError(f"{name} must be a positive whole number, not {getattr(self, name)!r}")
+
+    def frames_wanted(self) -> int:
+        """How many frames are sampled of a clip that has them. Raises ValueError where canvases and frames do not
+        divide into groups."""
+        if self.num_frames is not None:
+            return self.num_frames
+        for name in ("target_canvas", "group_size"):
+            if getattr(self, name) % self.images_per_group:
+                raise ValueError(
+                    f"{name} must be a multiple of images_per_group, but they are {getattr(self, name)} and "
+                    f"{self.images_per_group}"
+                )
+        return self.target_canvas // self.images_per_group * self.group_size
+
+    def canvas_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the canvases of frames of this size: near their ratio, whole blocks, and an area near
+        ``max_pixels`` at most. Raises ValueError for a frame without area, or more than 200 times as long as wide."""
+        if height < 1 or width < 1:
+            raise ValueError(f"the frame must have an area, not {height}x{width}")
+        if max(height, width) > _LARGEST_RATIO * min(height, width):
+            raise ValueError(f"the sides of a frame may differ by {_LARGEST_RATIO} times at most, not {height}x{width}")
+        factor = self.patch * self.block
+        area = height * width
+        if area > self.max_pixels:
+            shrink = (area / self.max_pixels) ** 0.5
+            sides = [int(side / shrink // factor) for side in (height, width)]
+        elif area < MIN_PIXELS:
+            grow = (MIN_PIXELS / area) ** 0.5
+            sides = [-int(-side * grow // factor) for side in (height, width)]
+        else:
+            sides = [round(side / factor) for side in (height, width)]
+        return max(1, sides[0]) * factor, max(1, sides[1]) * factor
+
+
+NAMES = frozenset(field.name for field in fields(CanvasConfig))
+
+
+def config_of(settings: dict[str, Any]) -> CanvasConfig:
+    """The configuration with these settings. Raises TypeError for an unknown name, ValueError for a bad value."""
+    if unknown := sorted(set(settings) - NAMES):
+        raise TypeError(f"unknown setting {', '.join(unknown)}; there are {', '.join(sorted(NAMES))}")
+    return CanvasConfig(**settings)

@@ -1,0 +1,114 @@
+"""Scores of the blocks of sampled frames, by their bits or by a preset's heat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ove_codec import _core
+from ove_codec._backend import CPU
+from ove_codec._pictures import VideoPictures
+from ove_codec.canvases.config import CanvasConfig
+from ove_codec.canvases.planning import heat_of
+from ove_codec.motion_only import lacking
+from ove_codec.presets import PRESETS, resolve
+from ove_codec.selection import score_clip
+
+_WEIGHTS = {
+    "motion": (1.0, 0.0),
+    "residual": (0.0, 1.0),
+    "motion+residual": (0.5, 0.5),
+}  # of motion and residual, for scores that are no preset of their own
+_MACROBLOCK = 16  # samples
+
+
+def score_params(score: str) -> dict[str, Any] | None:
+    """Parameters of a selection that scores so; None for "bits". Raises ValueError for other names."""
+    if score == "bits":
+        return None
+    if score in _WEIGHTS:
+        motion, residual = _WEIGHTS[score]
+        return resolve("paper", {"mv_weight": motion, "residual_weight": residual, "resize": "stretch"})
+    if score in PRESETS:
+        return resolve(score, {"resize": "stretch"})
+    raise ValueError(f"score must be 'bits', {', '.join(map(repr, [*_WEIGHTS, *PRESETS]))}, not {score!r}")
+
+
+def block_scores(
+    pictures: VideoPictures, frame_ids: NDArray[np.int64], size: tuple[int, int], score: str, config: CanvasConfig
+) -> NDArray[np.float32]:
+    """(T, blocks) float32 of frames scaled to `size`."""
+    params = score_params(score)
+    if params is None:
+        return _bits_scores(pictures, frame_ids, size, config)
+    params.update(frame_ids=frame_ids.tolist(), num_frames=None, size=size, patch_size=config.patch)
+    patches: NDArray[np.float32] = score_clip(pictures.checked(params), params, CPU).scored.values
+    frames, rows, columns = patches.shape
+    block = config.block
+    blocks = patches.reshape(frames, rows // block, block, columns // block, block).sum((2, 4), np.float64)
+    return blocks.reshape(frames, -1).astype(np.float32)
+
+
+def _bits_scores(
+    pictures: VideoPictures, frame_ids: NDArray[np.int64], size: tuple[int, int], config: CanvasConfig
+) -> NDArray[np.float32]:
+    costs, intra = cell_costs(pictures, frame_ids, config)
+    return scores_of(costs, intra, pictures.video, size, config)
+
+
+def scores_of(
+    costs: NDArray[np.int32], intra: NDArray[np.bool_], video: Any, size: tuple[int, int], config: CanvasConfig
+) -> NDArray[np.float32]:
+    """Scores (T, blocks) float32 of costs (T, rows, columns), as coded, of frames scaled to `size`."""
+    heat = heat_of(costs, config, intra)
+    if video.info["mirrored"]:
+        heat = heat[:, :, ::-1]
+    heat = np.rot90(heat, -video.info["rotation"] // 90, (1, 2))
+    return _core.block_scores(np.ascontiguousarray(heat), *size, config.patch * config.block)
+
+
+def cell_costs(
+    pictures: VideoPictures, frame_ids: NDArray[np.int64], config: CanvasConfig
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """The costs of ``costs_of`` (T, rows, columns), and which frames are I pictures."""
+    costs: NDArray[np.int32] | None = None
+    intra = np.zeros(len(frame_ids), bool)
+    for i, (cells, intra[i]) in enumerate(costs_of(pictures.video, frame_ids, config)):
+        if costs is None:
+            costs = np.empty((len(frame_ids), *cells.shape), np.int32)
+        costs[i] = cells
+    assert costs is not None
+    return costs, intra
+
+
+def costs_of(
+    video: Any, frame_ids: NDArray[np.int64], config: CanvasConfig
+) -> Iterator[tuple[NDArray[np.int32], bool]]:
+    """Bits (rows, columns) of the CTUs or macroblocks of each of these ascending frames, as coded, and whether it is an
+    I picture.
+
+    In legacy mode they are in whole bytes, without the syntax around the coding quadtree, and those of macroblocks have
+    one column too many. Raises UnsupportedStreamError where the video has no bits, or the size of its pictures changes.
+    """
+    if not video.has("bits"):
+        raise _core.UnsupportedStreamError(lacking(video.name, video.info["codec"], "bits", "take score='motion'"))
+    legacy = config.mode == "legacy"
+    pictures = video._pictures(residual=False, index=video.index, frame_ids=frame_ids.tolist(), whole_bytes=legacy)
+    first, count = None, 0
+    for picture in pictures:
+        layout = picture.bits.shape, picture.window
+        first = first or layout
+        if layout != first:
+            raise _core.UnsupportedStreamError(
+                f"{video.name}: the picture is {first[1][2]}x{first[1][3]} at first and {picture.width}x"
+                f"{picture.height} at display index {picture.index}; cut the video where its size changes"
+            )
+        macroblocks = picture.ctb_size == picture.block_unit == _MACROBLOCK
+        cells = np.pad(picture.bits, ((0, 0), (0, 1))) if legacy and macroblocks else picture.bits
+        yield cells, picture.type == "I"
+        count += 1
+    if count < len(frame_ids):
+        raise _core.DecodeError(f"{video.name}: the video ended before the picture of display index {frame_ids[count]}")
