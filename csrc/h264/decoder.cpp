@@ -183,7 +183,7 @@ void SyntaxDecoder::add_slice(SliceContext context) {
   const auto pps = sets.pps.find(header.pps_id);
   if (pps == sets.pps.end()) throw InvalidBitstreamError("a picture parameter set changes inside a picture");
   context.pps = pps->second.get();
-  context.x264_444_contexts = sets.x264_444_contexts;
+  context.x264_444_contexts = sets.early_x264 != nullptr;
   context.slice_idx = static_cast<std::uint16_t>(picture.slices.size());
   Slice slice;
   slice.type = header.type;

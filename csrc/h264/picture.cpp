@@ -8,10 +8,9 @@ namespace ove::h264 {
 
 std::shared_ptr<const ActiveSets> make_active_sets(std::shared_ptr<const Sps> sps,
                                                    std::map<int, std::shared_ptr<const Pps>> pps,
-                                                   bool x264_444_contexts) {
+                                                   std::shared_ptr<const codec::Bytes> early_x264) {
   using Format = codec::PictureFormat;
   auto sets = std::make_shared<ActiveSets>();
-  sets->x264_444_contexts = x264_444_contexts;
   Format format{.width = sps->width(),
                 .height = sps->height(),
                 .window = sps->window,
@@ -36,6 +35,8 @@ std::shared_ptr<const ActiveSets> make_active_sets(std::shared_ptr<const Sps> sp
   };
   add(NalUnitType::kSps, sps->id, {sps, &sps->nal_unit});
   for (const auto& [id, set] : pps) add(NalUnitType::kPps, id, {set, &set->nal_unit});
+  if (early_x264) add(NalUnitType::kSei, 0, early_x264);
+  sets->early_x264 = std::move(early_x264);
   sets->sps = std::move(sps);
   sets->pps = std::move(pps);
   return sets;

@@ -28,16 +28,16 @@ using codec::Structure;
 struct ActiveSets final : codec::ParameterSets {
   std::shared_ptr<const Sps> sps;
   std::map<int, std::shared_ptr<const Pps>> pps;  // by id
-  // x264 before build 151 coded 4:4:4 with 8x8 transforms in CABAC against the standard. An SEI message tells its
-  // build.
-  bool x264_444_contexts = false;
+  // x264 before build 151 coded 4:4:4 with 8x8 transforms in CABAC against the standard. The SEI NAL unit that tells
+  // its build, which other decoders look for too; null for other builds.
+  std::shared_ptr<const codec::Bytes> early_x264;
   std::shared_ptr<const codec::PictureFormat> frame_format, mbaff_format, field_format;
   std::shared_ptr<const codec::PictureFormat> shown_format;  // of Structure::kFieldPair
 };
 
 std::shared_ptr<const ActiveSets> make_active_sets(std::shared_ptr<const Sps> sps,
                                                    std::map<int, std::shared_ptr<const Pps>> pps,
-                                                   bool x264_444_contexts);
+                                                   std::shared_ptr<const codec::Bytes> early_x264);
 
 // A picture as coded: a frame, a frame with macroblock-adaptive fields, or a field.
 struct CodedPicture final : CodecPicture {

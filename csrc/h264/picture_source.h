@@ -93,7 +93,7 @@ class StreamSource final : public PictureSource {
   std::map<int, PpsUnit> pps_;
   std::shared_ptr<const ActiveSets> sets_;  // those in use last
   bool sets_changed_ = false;
-  bool x264_444_contexts_ = false;  // of the next picture
+  std::shared_ptr<const codec::Bytes> early_x264_;  // of the next picture
 
   std::shared_ptr<const Sps> sps_in_use_;  // of the picture before
   OrderCounter order_;

@@ -10,6 +10,12 @@ namespace ove::h264 {
 
 using codec::Limits;
 
+namespace {
+
+constexpr std::uint8_t kUserData = 5, kRecoveryPoint = 6;  // payloadType, D.1.1
+
+}  // namespace
+
 // A set that is repeated stays the same object. A PPS is parsed when it is used, because it depends on its SPS.
 void StreamSource::take_parameter_set(const NalUnit& unit, NalUnitType type) {
   options_.limits.check(&Limits::max_parameter_set_bytes, std::ssize(unit.bytes),
@@ -43,9 +49,15 @@ void StreamSource::read_x264_build(std::span<const std::uint8_t> message) {
     if (text[i] < '0' || text[i] > '9') break;
     build = build * 10 + (text[i] - '0');
   }
-  const bool before = build < kFirstRight;
-  if (before != x264_444_contexts_) sets_changed_ = true;
-  x264_444_contexts_ = before;
+  if ((build < kFirstRight) == (early_x264_ != nullptr)) return;
+  sets_changed_ = true;
+  early_x264_ = nullptr;
+  if (build >= kFirstRight) return;
+  const std::string told = std::string(kUuid) + std::string(kName) + std::to_string(build);
+  codec::Bytes unit{static_cast<std::uint8_t>(NalUnitType::kSei), kUserData, static_cast<std::uint8_t>(told.size())};
+  unit.insert(unit.end(), told.begin(), told.end());
+  unit.push_back(0x80);  // rbsp_trailing_bits
+  early_x264_ = std::make_shared<const codec::Bytes>(std::move(unit));
 }
 
 // D.1.1: the messages that bear on decoding
@@ -60,7 +72,6 @@ void StreamSource::take_sei(const NalUnit& unit) {
   while (at + 2 < rbsp.size()) {
     const std::size_t type = read_number(), size = read_number();
     if (size > rbsp.size() - at) return;  // nothing depends on a message that is cut short
-    constexpr std::size_t kUserData = 5, kRecoveryPoint = 6;
     const auto message = std::span<const std::uint8_t>(rbsp).subspan(at, size);
     if (type == kUserData) read_x264_build(message);
     if (type == kRecoveryPoint && size > 0) {
@@ -105,7 +116,7 @@ std::shared_ptr<const ActiveSets> StreamSource::make_sets(int pps_id, bool idr, 
       if (id == pps_id) throw;  // others may never be used
     }
   }
-  return make_active_sets(std::move(sps), std::move(all), x264_444_contexts_);
+  return make_active_sets(std::move(sps), std::move(all), early_x264_);
 }
 
 std::shared_ptr<const ActiveSets> StreamSource::activate(int pps_id, NalHeader nal, const codec::AccessUnitTag&, bool) {

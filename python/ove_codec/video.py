@@ -55,6 +55,8 @@ class Video(SourceVideo):
         """The container's tables of a long video, if they tell its pictures."""
         if self.info["frame_count"] < _LONG or not reads_codec(self.info["codec"]):
             return None
+        if "444" in self.info["pixel_format"]:  # the first packet may tell how the others are to be read
+            return None
         source: Any = self.source
         if is_fetched(source):  # index, arrays and pixels are read one after the other
             self._kept = _core.KeptReads(source, _KEPT)

@@ -335,6 +335,34 @@ TEST_CASE("whatever is thrown ends the decoder, and comes again") {
   }
 }
 
+TEST_CASE("what an early x264 coded is told with the parameter sets") {
+  for (const auto& [build, early] : {std::pair("142", true), std::pair("164", false)}) {
+    const std::string text = std::string("\xDC\x45\xE9\xBD\xE6\xD9\x48\xB7\x96\x2C\xD8\x20\xD9\x23\xEE\xEF") +
+                             "x264 - core " + build + " r2 - options";
+    codec::Bytes message{5, static_cast<std::uint8_t>(text.size())};
+    message.insert(message.end(), text.begin(), text.end());
+    message.push_back(0x80);
+    codec::Bytes first = parameter_sets(false);
+    for (const codec::Bytes& unit : {nal_unit(0, 6, message), kIdr})
+      first.insert(first.end(), unit.begin(), unit.end());
+    SyntaxDecoder decoder(codec::DecoderOptions{});
+    decoder.decode(first, {.packet = 0}, 0);
+    decoder.decode(slice({.slice_type = kP, .frame_num = 1, .lsb = 2}, 2), {.packet = 1}, 0);
+    decoder.flush();
+    int pictures = 0;
+    for (; const Picture picture = decoder.pop(); ++pictures) {
+      const auto& units = picture->parameter_sets->units;
+      const auto sei = std::find_if(units.begin(), units.end(), [](const auto& u) { return u.nal_unit->front() == 6; });
+      REQUIRE((sei != units.end()) == early);
+      if (early) {
+        const codec::Bytes& told = *sei->nal_unit;
+        CHECK(std::string(told.begin() + 3, told.end() - 1) == text.substr(0, 16 + 12 + 3));
+      }
+    }
+    CHECK(pictures == 2);
+  }
+}
+
 TEST_CASE("a packet of many pictures is decoded piece by piece") {
   constexpr std::uint32_t kPictures = 15;
   for (const int threads : {1, 3}) {
