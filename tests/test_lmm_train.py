@@ -297,7 +297,7 @@ def test_recipes_of_table_3() -> None:
     ("changes", "message"),
     [
         ({"stages": []}, "stages must be one or more, with different names"),
-        ({"outputdir": "x"}, "unknown key outputdir; is output_dir meant"),
+        ({"outputdir": "x"}, "unknown key outputdir; did you mean output_dir"),
         ({"output_dir": None}, "output_dir is missing"),
         ({"stages": [{"name": "a", "data": "b"}]}, r"stages\[0\]\.train is missing"),
         (
@@ -311,7 +311,7 @@ def test_recipes_of_table_3() -> None:
         ({"processor": {"reader": {"sise": 1}}}, r"recipe\.json: unknown key processor\.reader\.sise"),
         (
             {"stages": [{"name": "a", "data": "b", "train": ["projector"], "arguments": {"bf61": 1}}]},
-            "arguments.bf61; is bf16",
+            "arguments.bf61; did you mean bf16",
         ),
         ({"base": "recipe.json"}, "the recipe is based on itself"),
     ],

@@ -428,17 +428,17 @@ def test_recipes_in_the_repository() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"run__step": 4}, r"unknown key run\.step; is steps meant\?"),
+        ({"run__step": 4}, r"unknown key run\.step; did you mean steps\?"),
         (
             {"heads__pictures__inputs__image__sise": 4},
-            r"unknown key heads\.pictures\.inputs\.image\.sise; is size meant",
+            r"unknown key heads\.pictures\.inputs\.image\.sise; did you mean size",
         ),
         ({"heads__pictures__inputs": {"film": {}}}, r"inputs\.film; there are image, ocr, codec, frame, "),
         ({"heads__pictures__inputs": {}}, r"heads\.pictures\.inputs must hold one or more of image, ocr, "),
         ({"heads__pictures__inputs__image__size": "big"}, r"inputs\.image\.size must be of type int, not 'big'"),
         ({"heads__pictures__inputs__image__size": -1}, r"inputs\.image: size must be positive, not -1"),
         ({"run__ranks": True}, r"run\.ranks must be of type int, not True"),
-        ({"data__batch": 0, "run__sed": 1}, r"r\.yaml: data\.batch .*; unknown key run\.sed; is seed meant"),
+        ({"data__batch": 0, "run__sed": 1}, r"r\.yaml: data\.batch .*; unknown key run\.sed; did you mean seed"),
         ({"heads__pictures__centres": "many"}, r"heads\.pictures\.centres must be of type int, not 'many'"),
         ({"optimizer__lr": None}, r"optimizer\.lr must be of type float"),
         ({"optimizer__schedule": "linear"}, r"optimizer\.schedule must be one of"),

@@ -62,7 +62,9 @@ class Output:
         existing = self.folder.names()
         if MANIFESTS in existing and "job.json" in self.folder.names(MANIFESTS):
             before = json.loads(self.folder.read(SETTINGS))
-            before["params"] = {**COMMON, **before.get("params", {})}  # parameters that are newer than the folder
+            # Parameters that are newer than the folder had these values.
+            newer = {name: COMMON[name] for name in self._settings["params"] if name in COMMON}
+            before["params"] = {**newer, **before.get("params", {})}
             if before != json.loads(json.dumps(self._settings)):
                 changed = sorted(
                     name
