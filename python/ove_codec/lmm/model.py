@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Gene
 from ove_codec.lmm import towers
 from ove_codec.lmm.config import LMMConfig
 from ove_codec.lmm.projector import SpatialMergeProjector
+from ove_codec.models.packing import placed
 
 PARTS = ("vision_tower", "projector", "language_model")
 
@@ -90,9 +91,8 @@ class LMMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         embeddings: Tensor = self.get_input_embeddings()(input_ids)
         places = input_ids == self.config.vision_token_id
-        wanted = int(places.sum())
         if patches is None:
-            if wanted:
+            if wanted := int(places.sum()):
                 raise ValueError(f"input_ids hold {wanted} vision tokens, but patches is None")
             if self.training and any(
                 p.requires_grad for p in (*self.vision_tower.parameters(), *self.projector.parameters())
@@ -102,11 +102,7 @@ class LMMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if patch_positions is None or patch_cu_seqlens is None:
             raise ValueError("patches need patch_positions and patch_cu_seqlens")
         features = self.get_vision_features(patches, patch_positions, patch_cu_seqlens)
-        if wanted != len(features):
-            raise ValueError(
-                f"input_ids hold {wanted} vision tokens, but {len(patches)} patches make {len(features)} features"
-            )
-        return embeddings.masked_scatter(places[..., None].to(embeddings.device), features.to(embeddings))
+        return placed(embeddings, places, features, patches=len(patches), kind="vision")
 
     def forward(
         self,

@@ -83,6 +83,18 @@ def packing(cu_seqlens: Any, rows: int, max_seqlen: int | None = None, name: str
     return Packing(rows, count, max_seqlen, (max_seqlen,) * count if uniform else None, bounds)
 
 
+def placed(embeddings: Tensor, places: Tensor, features: Tensor, *, patches: int, kind: str) -> Tensor:
+    """Embeddings (B, L, C) with the rows of `features` (N, C), in their order, where `places` (B, L) is True.
+
+    `patches` made the features, and `kind` is what messages call the tokens. Raises ValueError where there are not N
+    places.
+    """
+    wanted = int(places.sum())
+    if wanted != len(features):
+        raise ValueError(f"input_ids hold {wanted} {kind} tokens, but {patches} patches make {len(features)} features")
+    return embeddings.masked_scatter(places[..., None].to(embeddings.device), features.to(embeddings))
+
+
 def _from_values(values: list[int], rows: int, max_seqlen: int | None, bounds: Tensor | None, name: str) -> Packing:
     if len(values) < 2:
         raise ValueError(f"{name} must be (B+1,) integers with B >= 1, got {values}")

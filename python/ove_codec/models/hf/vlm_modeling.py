@@ -17,6 +17,7 @@ from ove_codec.models.hf.vlm_configuration import (
     MageVLVisionConfig,
 )
 from ove_codec.models.layers import initial_values
+from ove_codec.models.packing import placed
 from ove_codec.models.tower import OVTowerOutput, PackedTower
 
 
@@ -136,19 +137,14 @@ class LlavaOnevision2Model(_Part):
         """
         embeddings: Tensor = self.get_input_embeddings()(input_ids)
         places = input_ids == self.config.image_token_id
-        wanted = int(places.sum())
         if pixel_values is None:
-            if wanted:
+            if wanted := int(places.sum()):
                 raise ValueError(f"input_ids hold {wanted} image tokens, but pixel_values is None")
             return embeddings
         if image_grid_thw is None or patch_positions is None:
             raise ValueError("pixel_values need image_grid_thw and patch_positions")
         features = self.get_image_features(pixel_values, image_grid_thw, patch_positions)
-        if wanted != len(features):
-            raise ValueError(
-                f"input_ids hold {wanted} image tokens, but {len(pixel_values)} patches make {len(features)}"
-            )
-        return embeddings.masked_scatter(places[..., None].to(embeddings.device), features.to(embeddings))
+        return placed(embeddings, places, features, patches=len(pixel_values), kind="image")
 
     def forward(
         self,
