@@ -11,6 +11,7 @@ import numpy as np
 
 from ove_codec.datasets.report.charts import percent
 from ove_codec.datasets.report.text import escape, number
+from ove_codec.video import reads_codec
 
 MOST = 1000  # clips that are listed; of more, the slowest
 _SLOW = 2.0  # times the median
@@ -83,7 +84,7 @@ def _reason(line: Line, usual: float, pictures: float, size: float) -> str:
     if line.seconds <= _SLOW * usual or not usual:
         return ""
     reasons = []
-    if line.codec not in ("hevc", "h264", "None"):
+    if line.codec != "None" and not reads_codec(line.codec):
         reasons.append(f"{line.codec} is transcoded first")
     if line.pictures > _SLOW * pictures:
         reasons.append(f"{line.pictures / max(pictures, 1):.1f} times the usual pictures")
