@@ -110,6 +110,21 @@ def test_broken_supplementary_units_leave_pictures_alone(
     assert ove_codec.transcode(found, tmp_path / "out.mp4")["pictures"] == 10
 
 
+@pytest.mark.parametrize(
+    "vps", [b"", b"\x40\x01\xfc\xff\xff", b"\x40\x01", b"\x40\x01\x0c"]
+)  # none, another's, cut short
+def test_pictures_need_no_video_parameter_set(vps: bytes, tmp_path: Path) -> None:
+    path = _made(tmp_path / "a.h265", "-c:v", "libx265", "-x265-params", "keyint=4:repeat-headers=1")
+    units = annexb.nal_units(path.read_bytes())
+    broken = [vps if unit[0] >> 1 & 0x3F == 32 else unit for unit in units]
+    assert broken != units
+    found = tmp_path / "b.h265"
+    found.write_bytes(b"".join(b"\0\0\0\1" + unit for unit in broken if unit))
+    np.testing.assert_array_equal(_frames(found), _frames(path))
+    np.testing.assert_array_equal(ove_codec.frames(found, [6]), ove_codec.frames(path, [6]))
+    assert ove_codec.transcode(found, tmp_path / "out.mp4")["pictures"] == 10
+
+
 def test_transcoding_keeps_the_aspect_ratio_of_the_container(tmp_path: Path) -> None:
     plain = _made(tmp_path / "a.mp4", "-c:v", "libx264", "-vf", "setsar=4/3")
     path = tmp_path / "b.mp4"

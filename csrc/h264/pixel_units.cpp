@@ -9,7 +9,7 @@ namespace ove::h264 {
 bool is_supplementary(std::span<const std::uint8_t> nal_unit) { return (nal_unit[0] & 0x1F) == 6; }
 
 // 7.3.2.3.1
-std::vector<std::uint8_t> for_pixels(std::span<const std::uint8_t> nal_unit) {
+std::vector<std::vector<std::uint8_t>> for_pixels(std::span<const std::uint8_t> nal_unit) {
   const std::vector<std::uint8_t> rbsp = to_rbsp(nal_unit.subspan(1));
   std::size_t end = rbsp.size();
   while (end > 0 && rbsp[end - 1] == 0) --end;
@@ -27,7 +27,8 @@ std::vector<std::uint8_t> for_pixels(std::span<const std::uint8_t> nal_unit) {
     needed |= type_and_size[0] == 5 || type_and_size[0] == 6;
     at += type_and_size[1];
   }
-  return needed ? std::vector<std::uint8_t>(nal_unit.begin(), nal_unit.end()) : std::vector<std::uint8_t>();
+  if (!needed) return {};
+  return {{nal_unit.begin(), nal_unit.end()}};
 }
 
 }  // namespace ove::h264

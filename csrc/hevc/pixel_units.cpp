@@ -1,6 +1,5 @@
 #include "hevc/pixel_units.h"
 
-#include <set>
 #include <utility>
 
 #include "bitstream/nal.h"
@@ -12,6 +11,8 @@
 namespace ove::hevc {
 
 namespace {
+
+using Bytes = std::vector<std::uint8_t>;
 
 // Whether an SPS or PPS of the base layer can be read; of those of other layers libavcodec takes no note.
 bool readable(std::span<const std::uint8_t> nal_unit, bool sps) {
@@ -31,13 +32,13 @@ bool readable(std::span<const std::uint8_t> nal_unit, bool sps) {
   return true;
 }
 
-constexpr int kVps = 32, kSps = 33, kPps = 34;
+constexpr int kSps = 33, kPps = 34;
 
 // libavcodec wants a VPS of the number that the SPS names, and takes nothing from it: one of a single layer of the Main
-// profile stands for all. The same bytes always, as a changed VPS makes it forget the SPS.
-std::vector<std::uint8_t> plain_vps(int id) {
-  std::vector<std::uint8_t> vps = {0x40, 0x01, 0x0C, 0x01, 0xFF, 0xFF, 0x01, 0x60, 0x00, 0x00, 0x03, 0x00,
-                                   0x90, 0x00, 0x00, 0x03, 0x00, 0x00, 0x03, 0x00, 0x5D, 0xF0, 0x24};
+// profile stands for all, whatever the stream has. The same bytes always, as a changed VPS makes it forget the SPS.
+Bytes plain_vps(int id) {
+  Bytes vps = {0x40, 0x01, 0x0C, 0x01, 0xFF, 0xFF, 0x01, 0x60, 0x00, 0x00, 0x03, 0x00,
+               0x90, 0x00, 0x00, 0x03, 0x00, 0x00, 0x03, 0x00, 0x5D, 0xF0, 0x24};
   vps[2] = static_cast<std::uint8_t>(vps[2] | id << 4);
   return vps;
 }
@@ -49,39 +50,28 @@ bool is_supplementary(std::span<const std::uint8_t> nal_unit) {
   return (type >= 32 && type <= 34) || type == 39 || type == 40;
 }
 
-std::vector<std::uint8_t> for_pixels(std::span<const std::uint8_t> nal_unit) {
+std::vector<Bytes> for_pixels(std::span<const std::uint8_t> nal_unit) {
   const int type = nal_unit[0] >> 1 & 0x3F;
-  if (type == kSps || type == kPps) {
-    return readable(nal_unit, type == kSps) ? std::vector<std::uint8_t>(nal_unit.begin(), nal_unit.end())
-                                            : std::vector<std::uint8_t>();
-  }
-  if (type != kVps || nal_unit.size() < 3) return {};
-  return plain_vps(nal_unit[2] >> 4);
+  if ((type != kSps && type != kPps) || !readable(nal_unit, type == kSps)) return {};
+  std::vector<Bytes> units;
+  if (type == kSps && nal_unit.size() > 2) units.push_back(plain_vps(nal_unit[2] >> 4));
+  units.emplace_back(nal_unit.begin(), nal_unit.end());
+  return units;
 }
 
-std::vector<std::uint8_t> for_pixels_beside(std::span<const std::uint8_t> nal_unit) {
-  return (nal_unit[0] >> 1 & 0x3F) == 32 ? std::vector<std::uint8_t>() : for_pixels(nal_unit);
-}
-
-// ISO/IEC 14496-15, 8.3.3.1: an array for each unit. Those of video parameter sets follow from what the SPS name.
-std::optional<std::vector<std::uint8_t>> record_for_pixels(std::span<const std::uint8_t> record) {
-  std::vector<std::vector<std::uint8_t>> units;
+// ISO/IEC 14496-15, 8.3.3.1: an array for each unit.
+std::optional<Bytes> record_for_pixels(std::span<const std::uint8_t> record) {
+  std::vector<Bytes> units;
   try {
-    std::set<int> named;
     for (const NalUnit& unit : parse_configuration(record).nal_units) {
-      const int type = unit.bytes[0] >> 1 & 0x3F;
-      std::vector<std::uint8_t> other = type == kVps ? std::vector<std::uint8_t>() : for_pixels(unit.bytes);
-      if (type == kSps && other.size() > 2 && named.insert(other[2] >> 4).second) {
-        units.push_back(plain_vps(other[2] >> 4));
-      }
-      if (!other.empty()) units.push_back(std::move(other));
+      for (Bytes& other : for_pixels(unit.bytes)) units.push_back(std::move(other));
     }
   } catch (const InvalidBitstreamError&) {
     return std::nullopt;  // the decoder tells what is wrong
   }
   constexpr std::size_t kNumArrays = 22, kMostArrays = 255;
   if (record.size() <= kNumArrays || units.size() > kMostArrays) return std::nullopt;
-  std::vector<std::uint8_t> kept(record.begin(), record.begin() + kNumArrays);
+  Bytes kept(record.begin(), record.begin() + kNumArrays);
   kept.push_back(static_cast<std::uint8_t>(units.size()));
   for (const auto& unit : units) {
     kept.insert(kept.end(), {static_cast<std::uint8_t>(unit[0] >> 1 & 0x3F), 0, 1,

@@ -12,10 +12,8 @@ namespace ove::hevc {
 // Table 7-1: VPS, SPS, PPS, and SEI before and behind a picture.
 bool is_supplementary(std::span<const std::uint8_t> nal_unit);
 
-// What takes the place of such a unit; nothing where it is empty.
-std::vector<std::uint8_t> for_pixels(std::span<const std::uint8_t> nal_unit);
-// Where parameter sets lie beside the packets (hvcC): those stay, and a VPS in a packet adds nothing.
-std::vector<std::uint8_t> for_pixels_beside(std::span<const std::uint8_t> nal_unit);
+// What takes the place of such a unit.
+std::vector<std::vector<std::uint8_t>> for_pixels(std::span<const std::uint8_t> nal_unit);
 
 // A record (hvcC) of such units; none where it cannot be taken apart.
 std::optional<std::vector<std::uint8_t>> record_for_pixels(std::span<const std::uint8_t> record);

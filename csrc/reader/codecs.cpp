@@ -26,15 +26,8 @@ bool marks_h266(std::span<const std::uint8_t> nal_unit) {
   return type >= 14 && type <= 16;
 }
 
-NalFilter::Rules rules_hevc(NalBytes extradata) {
-  const hevc::Configuration configuration = hevc::parse_configuration(extradata);
-  const bool beside = !extradata.empty() && !begins_with_start_code(extradata) && !configuration.nal_units.empty();
-  return {configuration.framing, beside ? hevc::for_pixels_beside : hevc::for_pixels};
-}
-
-NalFilter::Rules rules_h264(NalBytes extradata) {
-  return {h264::parse_configuration(extradata).framing, h264::for_pixels};
-}
+NalFraming framing_hevc(NalBytes extradata) { return hevc::parse_configuration(extradata).framing; }
+NalFraming framing_h264(NalBytes extradata) { return h264::parse_configuration(extradata).framing; }
 
 }  // namespace
 
@@ -52,10 +45,11 @@ std::shared_ptr<media::PacketFilter> make_packet_filter(const std::string& codec
                                                         std::span<const std::uint8_t> extradata) {
   std::shared_ptr<NalFilter> filter;
   if (codec == "hevc")
-    filter = std::make_shared<NalFilter>(rules_hevc, hevc::outlasts_picture, hevc::is_supplementary,
+    filter = std::make_shared<NalFilter>(framing_hevc, hevc::outlasts_picture, hevc::is_supplementary, hevc::for_pixels,
                                          hevc::record_for_pixels);
   if (codec == "h264")
-    filter = std::make_shared<NalFilter>(rules_h264, h264::outlasts_picture, h264::is_supplementary, nullptr);
+    filter = std::make_shared<NalFilter>(framing_h264, h264::outlasts_picture, h264::is_supplementary, h264::for_pixels,
+                                         nullptr);
   if (filter) filter->set_extradata(extradata);
   return filter;
 }

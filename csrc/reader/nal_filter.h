@@ -16,43 +16,43 @@ namespace ove::reader {
 
 using NalBytes = std::span<const std::uint8_t>;
 using Marks = bool (*)(NalBytes nal_unit);
-// What the pixel decoder is given for a NAL unit: the unit itself, another one, or nothing where it is empty.
-using Replace = std::vector<std::uint8_t> (*)(NalBytes nal_unit);
+// What the pixel decoder is given for a NAL unit.
+using Replace = std::vector<std::vector<std::uint8_t>> (*)(NalBytes nal_unit);
 // What it is given for a configuration record; none where that may stay as it is.
 using ReplaceRecord = std::optional<std::vector<std::uint8_t>> (*)(NalBytes record);
 
 class NalFilter final : public media::PacketFilter {
  public:
-  // What the extradata of a stream tells: how its packets are framed, and which rule they are given by.
-  struct Rules {
-    NalFraming framing;
-    Replace replace;
-  };
-  using RulesOf = Rules (*)(NalBytes extradata);
+  // How the packets are framed of a stream with such extradata.
+  using FramingOf = NalFraming (*)(NalBytes extradata);
 
-  // `replaced` marks the NAL units that are replaced; `record` may be null.
-  NalFilter(RulesOf rules_of, Marks outlasts_picture, Marks replaced, ReplaceRecord record)
-      : rules_of_(rules_of), outlasts_picture_(outlasts_picture), replaced_(replaced), record_(record) {}
+  // `replaced` marks the NAL units that `replace` is for; `record` may be null.
+  NalFilter(FramingOf framing_of, Marks outlasts_picture, Marks replaced, Replace replace, ReplaceRecord record)
+      : framing_of_(framing_of),
+        outlasts_picture_(outlasts_picture),
+        replaced_(replaced),
+        replace_(replace),
+        record_(record) {}
 
-  void set_extradata(NalBytes extradata) override { rules_ = rules_of_(extradata); }
+  void set_extradata(NalBytes extradata) override { framing_ = framing_of_(extradata); }
 
   std::optional<std::vector<std::uint8_t>> for_pixels(NalBytes packet) const override {
     std::vector<NalUnit> units;
     try {
-      units = rules_.framing.split(packet);
+      units = framing_.split(packet);
     } catch (const Error&) {
       return std::nullopt;  // the decoder tells what is wrong
     }
     const auto replaced = [&](const NalUnit& unit) { return replaced_(unit.bytes); };
-    if (std::none_of(units.begin(), units.end(), replaced) && rules_.framing.is_tight(packet, units)) {
+    if (std::none_of(units.begin(), units.end(), replaced) && framing_.is_tight(packet, units)) {
       return std::nullopt;
     }
     std::vector<std::uint8_t> kept;
     for (const NalUnit& unit : units) {
       if (!replaced(unit)) {
-        rules_.framing.append(unit.bytes, kept);
-      } else if (const std::vector<std::uint8_t> other = rules_.replace(unit.bytes); !other.empty()) {
-        rules_.framing.append(other, kept);
+        framing_.append(unit.bytes, kept);
+      } else {
+        for (const auto& other : replace_(unit.bytes)) framing_.append(other, kept);
       }
     }
     return kept;
@@ -65,8 +65,8 @@ class NalFilter final : public media::PacketFilter {
 
   std::vector<std::uint8_t> without_picture(std::span<const std::uint8_t> packet) const override {
     std::vector<std::uint8_t> kept;
-    for (const NalUnit& unit : rules_.framing.split(packet)) {
-      if (outlasts_picture_(unit.bytes)) rules_.framing.append(unit.bytes, kept);
+    for (const NalUnit& unit : framing_.split(packet)) {
+      if (outlasts_picture_(unit.bytes)) framing_.append(unit.bytes, kept);
     }
     return kept;
   }
@@ -74,14 +74,15 @@ class NalFilter final : public media::PacketFilter {
   std::vector<std::uint8_t> packet_of(
       std::span<const std::shared_ptr<const std::vector<std::uint8_t>>> parameter_sets) const override {
     std::vector<std::uint8_t> packet;
-    for (const auto& nal_unit : parameter_sets) rules_.framing.append(*nal_unit, packet);
+    for (const auto& nal_unit : parameter_sets) framing_.append(*nal_unit, packet);
     return packet;
   }
 
  private:
-  RulesOf rules_of_;
-  Rules rules_{};
+  FramingOf framing_of_;
+  NalFraming framing_;
   Marks outlasts_picture_, replaced_;
+  Replace replace_;
   ReplaceRecord record_;
 };
 
