@@ -25,7 +25,7 @@ SCRIPTS := $(foreach d,python tests tools bench,$(if $(shell find $d -name '*.py
 comma := ,
 export CMAKE_CXX_COMPILER_LAUNCHER ?= $(shell command -v ccache)
 
-.PHONY: all install format lint test bench docs demo wheel asan tsan fuzz clean system
+.PHONY: all install format lint test bench docs demo wheel check-aarch64 asan tsan fuzz clean system
 
 all: format lint test
 
@@ -94,6 +94,11 @@ sanitized = cmake -S . -B build/$1 -G Ninja -DCMAKE_BUILD_TYPE=None "-DCMAKE_CXX
   -DCMAKE_CXX_COMPILER=g++ \
   -DOVE_TESTS=ON -DOVE_SANITIZE=$2 -DPython_EXECUTABLE=$(abspath $(PY)) \
   -Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir)
+
+# Cross-compiled, and run under QEMU.
+check-aarch64: install
+	tools/install-system-packages --aarch64 $(PYTHON)
+	$(PY) tools/check_aarch64.py $(ARGS)
 
 # Everything under AddressSanitizer and UndefinedBehaviorSanitizer, leaks included.
 asan: install

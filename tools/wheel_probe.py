@@ -1,6 +1,7 @@
 """What an installed ove_codec makes of clips, as JSON; check_wheel.py runs it in one environment after another.
 
-wheel_probe.py all FOLDER [LIBRARY...]      every clip of a folder, after a look whether these libraries are hidden
+wheel_probe.py clips FOLDER                 every clip of a folder
+wheel_probe.py all FOLDER [LIBRARY...]      and the installation, after a look whether these libraries are hidden
 wheel_probe.py beside CLIP MODULE...        one clip read by several libraries, imported in this order
 """
 
@@ -21,7 +22,8 @@ import numpy as np
 
 # Decoders of these give the same samples in every version of FFmpeg; inverse transforms of older codecs may round.
 EXACT = ("hevc", "h264", "vp8", "vp9", "av1")
-VECTORS = ("h264", "mpeg4", "mpeg2video", "mpeg1video")
+NATIVE = ("hevc", "h264")
+VECTORS = ("mpeg4", "mpeg2video", "mpeg1video")
 
 
 def checksum(*arrays: Any) -> str:
@@ -58,7 +60,7 @@ def facts(path: Path) -> dict[str, Any]:
 
     info = _core.stream_info(path)
     found = {name: info[name] for name in ("codec", "width", "height", "pixel_format", "bit_depth")}
-    if info["codec"] == "hevc":
+    if info["codec"] in NATIVE:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             status = main(["info", str(path), "--json"])
@@ -92,6 +94,10 @@ def encoder(model: str) -> str:
     return str(tuple(out.shape))
 
 
+def clips(folder: Path) -> dict[str, Any]:
+    return {path.name: facts(path) for path in sorted(folder.iterdir())}
+
+
 def whole(folder: Path, hidden: list[str]) -> dict[str, Any]:
     """Everything that is asked of one installation."""
     import ove_codec
@@ -102,7 +108,7 @@ def whole(folder: Path, hidden: list[str]) -> dict[str, Any]:
             ctypes.CDLL(library)
             found_anyway.append(library)
     package = Path(ove_codec.__file__).parent
-    clips = {path.name: facts(path) for path in sorted(folder.iterdir())}
+    read = clips(folder)
     try:
         ove_codec.transcode(next(path for path in sorted(folder.iterdir()) if path.suffix == ".avi"))
         transcoding = ""
@@ -118,7 +124,7 @@ def whole(folder: Path, hidden: list[str]) -> dict[str, Any]:
             licences.add(ask().decode())
     described = metadata("ove_codec")
     return {
-        "clips": clips,
+        "clips": read,
         "found_anyway": found_anyway,
         "transcoding": transcoding,
         "package": str(package),
@@ -165,5 +171,7 @@ def beside(clip: Path, modules: list[str]) -> dict[str, str]:
 if __name__ == "__main__":
     if sys.argv[1] == "all":
         print(json.dumps(whole(Path(sys.argv[2]), sys.argv[3:])))
+    elif sys.argv[1] == "clips":
+        print(json.dumps(clips(Path(sys.argv[2]))))
     else:
         print(json.dumps(beside(Path(sys.argv[2]), sys.argv[3:])))

@@ -1,0 +1,15 @@
+# Builds for aarch64 with Debian's cross compiler; tests run under QEMU. OVE_SYSROOT holds the libraries of that
+# architecture (tools/check-aarch64 makes it).
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+set(OVE_SYSROOT "$ENV{OVE_SYSROOT}" CACHE PATH "Root of an arm64 system")
+set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES OVE_SYSROOT)
+set(CMAKE_SYSROOT ${OVE_SYSROOT})
+set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
+set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64-static -L ${OVE_SYSROOT})
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(ENV{PKG_CONFIG_SYSROOT_DIR} ${OVE_SYSROOT})
+set(ENV{PKG_CONFIG_LIBDIR} ${OVE_SYSROOT}/usr/lib/aarch64-linux-gnu/pkgconfig:${OVE_SYSROOT}/usr/share/pkgconfig)
+add_link_options(-Wl,-rpath-link,${OVE_SYSROOT}/usr/lib/aarch64-linux-gnu)
