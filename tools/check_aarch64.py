@@ -26,7 +26,7 @@ TOOLCHAIN = ROOT / "cmake" / "aarch64.cmake"
 COMMANDS = {"aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu", "qemu-aarch64-static": "qemu-user-static"}
 LIBRARIES = ("libavcodec-dev", "libavformat-dev", "libavutil-dev", "libswscale-dev", "libstdc++-12-dev", "doctest-dev",
              "python3-dev")  # fmt: skip
-PACKAGES = ("numpy", "pillow", "safetensors", "tqdm")
+PACKAGES = ("numpy", "pillow", "safetensors", "tqdm", "typing_extensions")
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_17_aarch64", "manylinux2014_aarch64")
 
 
@@ -65,13 +65,14 @@ def test_core(build: Path, root: Path, launcher: list[str]) -> None:
 
 def build_wheel(build: Path, root: Path, version: str, launcher: list[str]) -> Path:
     include = root / "usr" / "include" / f"python{version}"
+    suffix = f".cpython-{version.replace('.', '')}-aarch64-linux-gnu.so"
     arguments = [f"-DCMAKE_TOOLCHAIN_FILE={TOOLCHAIN}", f"-DPython_INCLUDE_DIR={include}",
-                 "-DOVE_CUDA=OFF", *launcher]  # fmt: skip
+                 f"-DPYTHON_MODULE_EXTENSION={suffix}", "-DOVE_CUDA=OFF", *launcher]  # fmt: skip
     env = {
         "OVE_SYSROOT": str(root),
         "CMAKE_ARGS": " ".join(arguments),
         "_PYTHON_HOST_PLATFORM": "linux-aarch64",
-        "SETUPTOOLS_EXT_SUFFIX": f".cpython-{version.replace('.', '')}-aarch64-linux-gnu.so",
+        "SETUPTOOLS_EXT_SUFFIX": suffix,
     }
     shutil.rmtree(build / "wheel", ignore_errors=True)
     run([sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--no-deps",

@@ -169,7 +169,7 @@ def main() -> int:
     python = make_environment(args.python, folder)
     if args.without_torch:
         install(python, args.wheel, alone=True)
-        install(python, "numpy", "pillow", "safetensors", "tqdm", constraints=CONSTRAINTS)
+        install(python, "numpy", "pillow", "safetensors", "tqdm", "typing_extensions", constraints=CONSTRAINTS)
     else:
         install(python, args.wheel, constraints=CONSTRAINTS)
         run([python, "-m", "pip", "check"])
