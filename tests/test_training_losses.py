@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ove_codec.training import CentreAdamW, ClusterLoss, Ranks
+from ove_codec.training.losses import distinct
 from support import loss_checks
 from support.workers import Workers
 
@@ -52,7 +53,9 @@ def test_positives_are_never_negatives(data: st.DataObject) -> None:
     out = loss(embeddings, labels, draw=seed)
     out.loss.backward()
     assert embeddings.grad is not None and loss.weight.grad is not None
-    sampled = set(loss.weight.grad.coalesce().indices()[0].tolist())
+    index, taking = loss._draw(loss._chosen(distinct(labels)[None], seed), seed, 0)
+    sampled = set(index[taking].tolist())
+    assert not loss.weight.grad.coalesce().values()[~taking].any()
     for row, (own, grad) in enumerate(zip(labels.tolist(), embeddings.grad, strict=True)):
         own_set = {label for label in own if label >= 0}
         if not own_set:

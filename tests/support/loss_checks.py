@@ -55,10 +55,11 @@ def multilabel(ranks: Ranks, folder: Path) -> None:
         grad = loss.weight.grad
         assert grad is not None and grad.is_sparse
         grad = grad.coalesce()
-        rows = torch.full((-(-len(weight) // ranks.world),), -1)  # padded, to be gathered
-        rows[: grad._nnz()] = grad.indices()[0] + loss.rows.start
-        sampled = set(ranks.gather(rows).tolist()) - {-1}
-        chosen = ranks.gather(loss._chosen(_distinct(own(ranks, labels)), 3))
+        chosen = ranks.gather(loss._chosen(_distinct(own(ranks, labels))[None], 3)[0])
+        index, taking = loss._draw(chosen[:, None], 3, 0)
+        assert torch.equal(grad.indices()[0], index)
+        assert not grad.values()[~taking].any()
+        sampled = set(ranks.gather(_padded(index[taking] + loss.rows.start, 301)).tolist()) - {-1}
         pulled = [[label for label in row if label >= 0] for row in chosen.tolist()]
         if "positives" not in options:
             assert pulled == [sorted({x for x in row if x >= 0}, reverse=True) for row in labels.tolist()]
@@ -85,8 +86,9 @@ def legacy(ranks: Ranks, _: Path) -> None:
     embeddings, weight = batch(8, 301, 12, 4)[::2]
     labels = torch.randint(0, 301, (8, 3), generator=torch.Generator().manual_seed(5))
     loss = head(ranks, weight, mode="legacy", sample_rate=0.3)
-    draws = [loss._draw(labels[:, slot : slot + 1], 0, slot) + loss.rows.start for slot in range(3)]
-    sampled = [set(ranks.gather(_padded(draw, 301)).tolist()) - {-1} for draw in draws]
+    draws = [loss._draw(labels[:, slot, None], 0, slot) for slot in range(3)]
+    rows = [index[taking] + loss.rows.start for index, taking in draws]
+    sampled = [set(ranks.gather(_padded(row, 301)).tolist()) - {-1} for row in rows]
     mine = own(ranks, embeddings).requires_grad_()
     out = loss(mine, own(ranks, labels))
     out.loss.backward()

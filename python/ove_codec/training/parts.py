@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -27,7 +28,27 @@ def make_backbone(recipe: TrainingRecipe, config: OVEncoderConfig, device: torch
         backbone.load_state_dict(loaded.state_dict())
     if recipe.run.checkpoint_activations:
         backbone.gradient_checkpointing_enable()
+    freeze(backbone, recipe.model.freeze)
+    backbone.encoder.drop_path = recipe.model.drop_path
     return backbone.train().to(device)
+
+
+def freeze(backbone: nn.Module, patterns: list[str]) -> None:
+    """Takes parameters whose names fit a pattern from what is trained.
+
+    Raises:
+        ValueError: no name fits a pattern, or nothing is left.
+    """
+    parameters = dict(backbone.named_parameters())
+    for pattern in patterns:
+        names = fnmatch.filter(parameters, pattern)
+        if not names:
+            parts = ", ".join(dict.fromkeys(name.partition(".")[0] + ".*" for name in parameters))
+            raise ValueError(f"model.freeze: no parameter fits {pattern!r}; there are {parts}")
+        for name in names:
+            parameters[name].requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in parameters.values()):
+        raise ValueError("model.freeze leaves nothing to train: take a pattern out")
 
 
 def make_head(run: Run, number: int, head: Head, width: int, ranks: Ranks, device: torch.device) -> ClusterLoss:
@@ -92,7 +113,7 @@ def synchronising(model: nn.Module, run: Run, last: bool) -> AbstractContextMana
 def make_states(optimizer: torch.optim.Optimizer, backbone: nn.Module, device: torch.device) -> None:
     """AdamW's moments before the first step, so that a checkpoint finds where to go."""
     fused = device.type == "cuda"
-    for parameter in backbone.parameters():
+    for parameter in filter(lambda p: p.requires_grad, backbone.parameters()):
         optimizer.state[parameter] = {
             "step": torch.zeros((), device=device if fused else "cpu"),
             **{name: torch.zeros_like(parameter) for name in STATES},
