@@ -27,7 +27,8 @@ class ClusterOutput(NamedTuple):
     """What a loss gives.
 
     Attributes:
-        loss: scalar, the mean over the samples of all ranks.
+        loss: scalar, the mean over the samples of all ranks that have labels. Of micro-batches it is the sum by what a
+            micro-batch of the step has on average, so that the mean over micro-batches is that over samples.
         rows: (n,) of each sample of this rank, detached.
     """
 
@@ -171,6 +172,7 @@ class ClusterLoss(nn.Module):
             taking,
             self._columns(index, pulled[:, micro]),
             self._columns(index, own[:, micro]),
+            _samples(pulled),
             self.ranks,
             self.options,
         )
@@ -183,7 +185,10 @@ class ClusterLoss(nn.Module):
         for slot in range(slots):
             index, taking = self._draw(every[..., slot], draw, slot)
             columns = self._columns(index, every[:, micro, slot : slot + 1])
-            loss, rows = margin_softmax(unit, self.weight, index, taking, columns, columns, self.ranks, self.options)
+            count = _samples(every[..., slot : slot + 1])
+            loss, rows = margin_softmax(
+                unit, self.weight, index, taking, columns, columns, count, self.ranks, self.options
+            )
             total, row_total = total + loss, row_total + self._own(rows)
         mean = total.detach() / slots
         return ClusterOutput(mean + (total - total.detach()), row_total / slots)
@@ -240,6 +245,11 @@ def distinct(labels: Tensor) -> Tensor:
     labels = labels.sort(dim=-1, descending=True).values
     again = F.pad(labels[..., 1:] == labels[..., :-1], (1, 0))
     return labels.masked_fill(again, -1)
+
+
+def _samples(pulled: Tensor) -> Tensor:
+    """The number of samples with labels in (B, A, P) of a step, of one micro-batch on average."""
+    return (pulled >= 0).any(2).sum().clamp_min(1) / pulled.shape[1]
 
 
 def check_labels(labels: Tensor, num_centres: int, names: list[str] | None = None) -> None:

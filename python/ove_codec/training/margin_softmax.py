@@ -53,6 +53,7 @@ def margin_softmax(
     taking: Tensor,
     positives: Tensor,
     excluded: Tensor,
+    count: Tensor,
     ranks: Ranks,
     options: MarginOptions,
 ) -> tuple[Tensor, Tensor]:
@@ -67,14 +68,15 @@ def margin_softmax(
         positives: (B, P) int64 columns (numbers within `index`) of each row's positives; -1 for those of other ranks,
             that are none. Distinct in a row.
         excluded: (B, Q) int64 columns that are no negatives of the row, its positives among them; -1 for none.
+        count: scalar, what the sum of the rows' losses is divided by.
         ranks: the processes; every one has the same `positives >= 0` summed up over ranks as a row has positives.
         options: see `MarginOptions`.
 
     Returns:
-        The mean loss, the same on all ranks, and (B,) the loss of each row, without gradient. Rows without any positive
-        count nowhere, and have the loss 0.
+        The sum of the rows' losses by `count`, the same on all ranks, and (B,) the loss of each row, without gradient.
+        Rows without any positive have the loss 0.
     """
-    loss, rows = _MarginSoftmax.apply(embeddings, weight, index, taking, positives, excluded, ranks, options)
+    loss, rows = _MarginSoftmax.apply(embeddings, weight, index, taking, positives, excluded, count, ranks, options)
     return loss, rows
 
 
@@ -146,6 +148,7 @@ class _MarginSoftmax(torch.autograd.Function):
         taking: Tensor,
         positives: Tensor,
         excluded: Tensor,
+        samples: Tensor,
         ranks: Ranks,
         options: MarginOptions,
     ) -> tuple[Tensor, Tensor]:
@@ -174,15 +177,14 @@ class _MarginSoftmax(torch.autograd.Function):
         z = (highest + total[:, 0].log()).clamp_min(-1e4)
         gap = z[:, None] - options.scale * (of_positives - options.margin)
         share = owned / owned.sum(1, keepdim=True).clamp_min(1.0)
-        rows_with_positives = (owned.sum(1) > 0).sum().clamp_min(1)
         row_loss = (F.softplus(gap, threshold=40.0) * share).sum(1)
         if options.ceiling is not None:
             row_loss = row_loss.clamp_max(options.ceiling)
-        pull = gap.sigmoid() * share / rows_with_positives
+        pull = gap.sigmoid() * share / samples
         ctx.save_for_backward(rows, weight, index, taking, positives, excluded, z, pull)
         ctx.ranks, ctx.options, ctx.embedding_dtype = ranks, options, embeddings.dtype
         ctx.mark_non_differentiable(row_loss)
-        return row_loss.sum() / rows_with_positives, row_loss
+        return row_loss.sum() / samples, row_loss
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -213,7 +215,7 @@ class _MarginSoftmax(torch.autograd.Function):
         sparse = torch.sparse_coo_tensor(
             index[None], grad_centres, weight.shape, is_coalesced=True, check_invariants=False
         )
-        return grad_rows.to(ctx.embedding_dtype), sparse, None, None, None, None, None, None
+        return grad_rows.to(ctx.embedding_dtype), sparse, None, None, None, None, None, None, None
 
 
 def sum_dtype(options: MarginOptions) -> torch.dtype:
