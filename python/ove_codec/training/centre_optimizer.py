@@ -82,7 +82,7 @@ class CentreAdamW(torch.optim.Optimizer):
             v.mul_(1 - (1 - beta2) * part_of).addcmul_(g, g, value=1 - beta2)
             n = state["steps"].index_select(0, rows).add_(part_of[:, 0])
             w = param.index_select(0, rows).mul_(1 - group["lr"] * group["weight_decay"] * part_of)
-            count = n.to(w.dtype)[:, None].clamp_min_(1)
+            count = n.to(w.dtype)[:, None].clamp_min(1)
             size = group["lr"] * part_of / (1 - beta1**count)
             denominator = (v / (1 - beta2**count)).sqrt_().add_(group["eps"])
             w.sub_(size * m / denominator)
