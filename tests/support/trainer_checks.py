@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
@@ -193,10 +194,8 @@ def skipped_samples(ranks: Ranks, folder: Path) -> None:
     ranks.barrier()
     options: dict[str, Any] = {"data__batch": 1, "run__steps": 60, "output__checkpoint_every": 5}
     trainer = Trainer(recipes.recipe(folder / "data", folder / "run", **options, data__max_skipped=0.1), ranks, CPU)
-    try:
+    with pytest.raises(TrainingError, match=r"11 of .*data\.max_skipped=0\.1"):
         trainer.run()
-    except TrainingError as error:
-        assert "11 of " in str(error) and "data.max_skipped=0.1" in str(error), error
     assert trainer.skips.samples == 11 and trainer.step > 5
     again = Trainer(recipes.recipe(folder / "data", folder / "run", **options, data__max_skipped=0.5), ranks, CPU)
     again.load(checkpoint.complete(folder / "run")[-1])
@@ -253,4 +252,3 @@ CHECKS = {
     "reshard_4": (4, reshard),
     "reshard_1": (1, reshard),
 }
-

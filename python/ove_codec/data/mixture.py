@@ -77,8 +77,8 @@ class _Planned:
 class Mixture(torch.utils.data.Dataset[PackedBatch]):
     """The micro-batches of one rank, by number.
 
-    A step has `accumulate` micro-batches of each rank. Which samples they hold, what kinds of input these become and how
-    they are augmented depend on seed and position alone: ranks and workers only divide the samples of a step among
+    A step has `accumulate` micro-batches of each rank. Which samples they hold, what kinds of input these become and
+    how they are augmented depend on seed and position alone: ranks and workers only divide the samples of a step among
     them. So a position is a number of micro-batches, and training with another number of ranks or another batch goes on
     behind the samples that were consumed.
 

@@ -74,7 +74,8 @@ def linear_probe(
     """Share of test rows that a linear classifier, fitted to the training rows, gives their class.
 
     Multinomial logistic regression of standardised features by L-BFGS, with decay / 2 times the squared norm of the
-    weights added to the mean cross entropy. Arguments are those of `nearest_neighbours`; `steps` is the most iterations.
+    weights added to the mean cross entropy. Arguments are those of `nearest_neighbours`; `steps` is the most
+    iterations.
     """
     own = train_classes >= 0
     rows, names = train[own].double(), train_classes[own]

@@ -49,8 +49,8 @@ class ClusterLoss(nn.Module):
       value is the mean over slots, at most -log(1e-30) each, and its gradient is their sum.
 
     Negatives are drawn on the device, by `seed`, `draw` and the number of a centre alone: nothing has to be kept in a
-    checkpoint, and a step has the same ones on any number of ranks (unless far more of its positives than usual belong to
-    one rank). Shapes depend on the batch alone, and nothing waits for the device.
+    checkpoint, and a step has the same ones on any number of ranks (unless far more of its positives than usual belong
+    to one rank). Shapes depend on the batch alone, and nothing waits for the device.
 
     Args:
         num_centres: C, of the whole bank; a rank holds the rows `Ranks.shard(C)`.
@@ -136,7 +136,8 @@ class ClusterLoss(nn.Module):
         Args:
             embeddings: (n, D) of this rank's samples, not normalised; n is the same on every rank.
             labels: (n, L) int64 centres of each sample, -1 for none; a sample of which all are -1 does not count, a
-                label that is named twice counts once. Or (A, n, L), those of all micro-batches of this rank in the step.
+                label that is named twice counts once. Or (A, n, L), those of all micro-batches of this rank in the
+                step.
             draw: number of the step, which chooses positives and negatives.
             micro: which of the A micro-batches the embeddings are.
 

@@ -75,20 +75,20 @@ def make_head(run: Run, number: int, head: Head, width: int, ranks: Ranks, devic
 
 
 def over_ranks(backbone: OVEncoder, run: Run, ranks: Ranks, mesh: DeviceMesh, device: torch.device) -> nn.Module:
-    """The backbone as it is called: compiled, and with its gradients averaged over ranks."""
+    """The backbone as it is called: its blocks compiled, and with its gradients averaged over ranks."""
     if run.compile:
-        backbone.compile()
+        for block in backbone.encoder.layers:  # one graph serves them all, and weights are gathered outside of it
+            block.compile()
     if run.parallel == "fsdp":
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-        policy = MixedPrecisionPolicy(
-            param_dtype=torch.bfloat16 if run.precision == "bf16" else None,
-            reduce_dtype=torch.float32,
-            output_dtype=torch.float32,
-        )
+        half = torch.bfloat16 if run.precision == "bf16" else None
+        # Of what a block is given only the tokens are in half precision; cosines and sines of positions are not.
+        inner = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32, cast_forward_inputs=False)
         for block in backbone.encoder.layers:
-            fully_shard(block, mesh=mesh, mp_policy=policy)
-        fully_shard(backbone, mesh=mesh, mp_policy=policy)
+            fully_shard(block, mesh=mesh, mp_policy=inner)
+        outer = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32, output_dtype=torch.float32)
+        fully_shard(backbone, mesh=mesh, mp_policy=outer)
         return backbone
     if ranks.world == 1:
         return backbone

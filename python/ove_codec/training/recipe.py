@@ -8,7 +8,15 @@ import os
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
@@ -50,7 +58,7 @@ class Model(RecipePart):
         config: a named configuration ("ov-encoder-large"), a directory, or the values of a `config.json`.
         settings: what is changed of it, such as rope_layout.
         weights: a directory to begin from instead, with its own config.json.
-        freeze: patterns of names of parameters that are not trained, such as "embeddings.*" or "encoder.layers.[0-5].*".
+        freeze: patterns of names of parameters that are not trained, such as "embeddings.*", "encoder.layers.[0-5].*".
         drop_path: stochastic depth: the share of sequences that skip the last block's branches in a step; earlier
             blocks' shares rise linearly from 0.
     """
@@ -123,8 +131,9 @@ class Data(RecipePart):
 
     Attributes:
         batch: samples of all heads in a micro-batch of one rank.
-        global_batch: samples of a step, of all ranks together: a multiple of `batch` times the number of ranks. A step has
-            as many micro-batches as that takes (run.accumulate stays 1), and the same samples on any number of ranks.
+        global_batch: samples of a step, of all ranks together: a multiple of `batch` times the number of ranks. A step
+            has as many micro-batches as that takes (run.accumulate stays 1), and the same samples and loss on any
+            number of ranks.
         workers: processes of each rank that make batches.
         prefetch: batches that each makes ahead.
         window: shards whose samples are mixed.
@@ -177,7 +186,7 @@ class Run(RecipePart):
         accumulate: micro-batches of a step of each rank.
         precision: "bf16" computes in bfloat16 with float32 weights, "fp32" in float32.
         parallel: "ddp" or "fsdp".
-        compile: torch.compile.
+        compile: torch.compile of every block.
         checkpoint_activations: compute blocks anew in the backward pass.
         ranks: what the recipe is made for; another number is refused.
         elastic: a resumed run may have another number of ranks or data.batch than before, and so another batch. Not

@@ -25,8 +25,8 @@ from ove_codec.training.losses import ClusterLoss, seed_of
 from ove_codec.training.meter import Meter, Rows
 from ove_codec.training.optimization import Average, clip_factor, gradient_norm, learning_rate, parameter_groups
 from ove_codec.training.parts import STATES, make_backbone, make_head, make_states, over_ranks, synchronising
-from ove_codec.training.ranks import Ranks
 from ove_codec.training.profiling import Profile
+from ove_codec.training.ranks import Ranks
 from ove_codec.training.recipe import TrainingRecipe, as_json
 from ove_codec.training.skips import Skips, TrainingError
 from ove_codec.training.termination import Ending, Termination
@@ -298,8 +298,9 @@ class Trainer:
             self.journal.step()
             ending = termination.asked(self.ranks, self.device)
             if self.step % output.log_every == 0 or self.step == self.total or ending:
-                figures |= self.meter.figures()
-                self.journal.log(self.step, {**figures, **self.meter.mix, **self.skips.figures()})
+                means = self.meter.figures()
+                figures |= means
+                self.journal.log(self.step, {**means, **self.meter.mix, **self.skips.figures()})
                 self.meter = self._new_meter()
             if self.step % output.checkpoint_every == 0 or self.step == self.total or ending:
                 self.save()
