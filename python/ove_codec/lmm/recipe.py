@@ -66,6 +66,7 @@ class Stage(RecipePart):
         learning_rates: by part.
         arguments: of transformers' TrainingArguments.
         max_unreadable: share of the samples.
+        packed: put the samples of a batch into one row without padding.
         prompt, reader: where they differ from the processor's.
     """
 
@@ -76,6 +77,7 @@ class Stage(RecipePart):
     learning_rates: dict[Part, Number] | None = None
     arguments: Annotated[dict[str, Any], BeforeValidator(_arguments)] | None = None
     max_unreadable: Annotated[Number, between(0, 1)] = 0.05
+    packed: bool = False
     prompt: str | None = None
     reader: Reader | None = None
 
