@@ -19,10 +19,13 @@ from ove_codec.lmm import (
     LMMConfig,
     LMMForConditionalGeneration,
     LMMProcessor,
+    LMMSample,
     LMMTrainer,
     set_trainable,
     train,
 )
+from ove_codec.lmm.convert import convert
+from ove_codec.lmm.convert import main as convert_main
 from ove_codec.models import OVEncoder, OVEncoderConfig
 from support import clips, ffmpeg
 from support import lmm as tiny
@@ -174,6 +177,111 @@ def test_accumulated_batches_weigh_every_token_alike(tmp_path: Path) -> None:
     for name, before in start.named_parameters():
         torch.testing.assert_close(apart[name], together[name], atol=1e-6, rtol=1e-4, msg=name)
         assert name.startswith("vision_tower") or not torch.equal(apart[name], before), name
+
+
+def test_packed_rows(tmp_path: Path) -> None:
+    """Samples in one row see themselves alone: loss and gradients are those of a padded batch."""
+    records = records_with_images(tmp_path, 2)
+    records[1]["conversations"][1]["value"] = "a box moves in the clip and is seen"
+    records.append({"id": "t", "conversations": conversation("what is seen?", "a clip")})
+    losses, moved = [], []
+    for packed in (False, True):
+        model = tiny.model()
+        processor = tiny.processor(model.config)
+        data = LlavaDataset(jsonl(tmp_path / "data.jsonl", records), processor)
+        args = arguments(
+            tmp_path, per_device_train_batch_size=3, max_steps=1, optim="sgd", learning_rate=0.1, max_grad_norm=0.0
+        )
+        trainer = LMMTrainer(model, args, processor, data, packed=packed)
+        batch = next(iter(trainer.get_train_dataloader()))
+        assert ("attention_mask" in batch) != packed and (len(batch["input_ids"]) == 1) == packed
+        trainer.train()
+        losses.append(trainer.state.log_history[0]["loss"])
+        moved.append(dict(model.named_parameters()))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for name, p in moved[0].items():
+        torch.testing.assert_close(p, moved[1][name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_only_logits_of_targets_are_kept_in_training() -> None:
+    model = tiny.model()
+    processor = tiny.processor(model.config)
+    samples = [
+        processor.sample(tiny.question("<image>", "a box moves"), [tiny.picture()]),
+        processor.sample(tiny.question("", "a clip")),
+    ]
+    batch = processor.collate(samples)
+    whole = model(**batch)
+    model.train()
+    some = model(**batch)
+    places = (batch["labels"] != -100).any(0).nonzero()[:, 0] - 1
+    torch.testing.assert_close(some.logits, whole.logits[:, places])
+    torch.testing.assert_close(some.loss, whole.loss)
+    assert some.logits.shape[1] < 0.7 * whole.logits.shape[1]
+
+
+LLAVA = [
+    {"id": "1", "image": "a.jpg", "conversations": conversation("<image>\nwhat?", "a box")},
+    {"id": "2", "image": "a.jpg", "conversations": conversation("what?", "a box")},
+    {"id": 3, "video": "b.mp4", "conversations": conversation("<image>\nwhat?", "a clip")},
+    {"id": "4", "conversations": conversation("what?", "a box")},
+    {"id": "5", "image": "a.jpg", "conversations": conversation("<image><image>", "two")},
+    {"id": "6", "conversations": conversation("what?", "a box")[:1]},
+]
+PART = [{"type": "text", "text": "what?"}, {"type": "image", "image": "a.jpg"}, {"type": "video", "path": "b.mp4"}]
+SHAREGPT = [
+    {
+        "system": "be short",
+        "messages": [{"role": "user", "content": PART}, {"role": "assistant", "content": "a box"}],
+    },
+    {
+        "id": "x",
+        "conversations": [
+            {"from": "gpt", "value": "hello"},
+            *conversation("<video>what?", "a"),
+            *conversation("so?", "b"),
+        ],
+        "videos": ["b.mp4"],
+    },
+    {"conversations": [{"from": "observation", "value": "{}"}]},
+]
+
+
+def test_converters(tmp_path: Path) -> None:
+    (tmp_path / "llava.json").write_text(json.dumps(LLAVA))
+    jsonl(tmp_path / "sharegpt.json", SHAREGPT)
+    found = {}
+    for name in ("llava", "sharegpt"):
+        skipped = convert(tmp_path / f"{name}.json", tmp_path / f"{name}.jsonl")
+        lines = (tmp_path / f"{name}.jsonl").read_text().splitlines()
+        found[name] = (skipped, [json.loads(line) for line in lines])
+    skipped, lines = found["llava"]
+    assert [number for number, _ in skipped] == [5, 6]
+    assert skipped[0][1] == "it has 2 <image> placeholders, but 1 images" and "by turns: user" in skipped[1][1]
+    first = {"id": "1", "images": ["a.jpg"], "conversations": conversation("<image>\nwhat?", "a box")}
+    assert lines[0] == first and lines[1] == {**first, "id": "2"}
+    assert lines[2] == {"id": "3", "videos": ["b.mp4"], "conversations": conversation("<video>\nwhat?", "a clip")}
+    assert lines[3] == {"id": "4", "conversations": conversation("what?", "a box")}
+    skipped, lines = found["sharegpt"]
+    assert [number for number, _ in skipped] == [3] and "must be system, user" in skipped[0][1]
+    assert lines[0]["conversations"] == [
+        {"from": "system", "value": "be short"},
+        *conversation("what?<image><video>", "a box"),
+    ]
+    assert (lines[0]["images"], lines[0]["videos"], lines[0]["id"]) == (["a.jpg"], ["b.mp4"], "1")
+    assert lines[1]["conversations"] == [*conversation("<video>what?", "a"), *conversation("so?", "b")]
+
+    tiny.picture().save(tmp_path / "a.jpg")  # what is written is what is read
+    data = LlavaDataset(tmp_path / "llava.jsonl", tiny.processor(tiny.config()))
+    assert [isinstance(data[n], LMMSample) for n in range(4)] == [True, True, False, True]
+    (tmp_path / "none.json").write_text('[{"text": 1}]')
+    with pytest.raises(ValueError, match=r"no record is a conversation .*; record 1: it has no list of"):
+        convert(tmp_path / "none.json", tmp_path / "none.jsonl")
+    (tmp_path / "none.json").write_text('[{"text": 1}')
+    with pytest.raises(SystemExit):
+        convert_main([str(tmp_path / "none.json"), str(tmp_path / "none.jsonl")])
+    assert not list(tmp_path.glob("none.jsonl*"))
+    assert convert_main([str(tmp_path / "sharegpt.json"), str(tmp_path / "again.jsonl")]) == 0
 
 
 @pytest.fixture

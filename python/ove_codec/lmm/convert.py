@@ -2,8 +2,8 @@
 
 ``python -m ove_codec.lmm.convert IN.json OUT.jsonl``. What is read, a JSON array or JSON Lines of objects:
 
-- LLaVA: {"conversations": [{"from": "human" | "gpt", "value"}]} with "image" or "video", also where the placeholder is
-  missing, or is <image> though the record has a video.
+- LLaVA: {"conversations": [{"from": "human" | "gpt", "value"}]} with "image" or "video", also where the placeholder
+  is missing, or is <image> though the record has a video.
 - ShareGPT: the same or {"messages": [{"role", "content"}]}, with "images" and "videos", a "system" text, and contents in
   parts that name their images and videos.
 
@@ -33,20 +33,22 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> l
     skipped: list[tuple[int, str]] = []
     count = 0
     part = Path(f"{os.fspath(target)}.part")
-    with part.open("w", encoding="utf-8") as out:
-        for number, record in enumerate(_records(Path(source)), 1):
-            try:
-                line = json.dumps(llava_record(record, str(number)), ensure_ascii=False)
-            except (ValueError, TypeError, AttributeError) as error:
-                skipped.append((number, str(error)))
-            else:
-                out.write(line + "\n")
-                count += 1
-    if not count:
-        part.unlink()
-        first = f"; record {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
-        raise ValueError(f"{os.fspath(source)}: no record is a conversation of LLaVA's or ShareGPT's form{first}")
-    part.replace(target)
+    try:
+        with part.open("w", encoding="utf-8") as out:
+            for number, record in enumerate(_records(Path(source)), 1):
+                try:
+                    line = json.dumps(llava_record(record, str(number)), ensure_ascii=False)
+                except (ValueError, TypeError, AttributeError) as error:
+                    skipped.append((number, str(error)))
+                else:
+                    out.write(line + "\n")
+                    count += 1
+        if not count:
+            first = f"; record {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
+            raise ValueError(f"{os.fspath(source)}: no record is a conversation of LLaVA's or ShareGPT's form{first}")
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
     return skipped
 
 

@@ -136,6 +136,8 @@ class LMMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         elif patches is not None:
             raise ValueError("patches go with input_ids, which say where their features belong, not with inputs_embeds")
         untargeted = labels is not None and not bool((labels[..., 1:] != -100).any())
+        if labels is not None and position_ids is not None:
+            kwargs.setdefault("use_cache", False)  # with a cache, samples in one row would see one another
         if untargeted:
             labels = None
         elif labels is not None and self.training and self._keeps_logits:
