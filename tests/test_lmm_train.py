@@ -229,7 +229,7 @@ LLAVA = [
     {"id": "6", "conversations": conversation("what?", "a box")[:1]},
 ]
 PART = [{"type": "text", "text": "what?"}, {"type": "image", "image": "a.jpg"}, {"type": "video", "path": "b.mp4"}]
-SHAREGPT = [
+SHAREGPT: list[dict[str, Any]] = [
     {
         "system": "be short",
         "messages": [{"role": "user", "content": PART}, {"role": "assistant", "content": "a box"}],
@@ -250,7 +250,7 @@ SHAREGPT = [
 def test_converters(tmp_path: Path) -> None:
     (tmp_path / "llava.json").write_text(json.dumps(LLAVA))
     jsonl(tmp_path / "sharegpt.json", SHAREGPT)
-    found = {}
+    found: dict[str, tuple[list[tuple[int, str]], list[dict[str, Any]]]] = {}
     for name in ("llava", "sharegpt"):
         skipped = convert(tmp_path / f"{name}.json", tmp_path / f"{name}.jsonl")
         lines = (tmp_path / f"{name}.jsonl").read_text().splitlines()

@@ -123,7 +123,7 @@ def accumulated(ranks: Ranks, _: Path) -> None:
     """Micro-batches of several ranks have the losses of as many of one rank, and give the bank the same gradient."""
     embeddings, labels, weight = batch(16, 301, 12, 4)
     for options in ({"sample_rate": 0.1}, {"sample_rate": 0.2, "positives": 2}, {"sample_rate": 0.1, "mode": "legacy"}):
-        found = []
+        found: list[tuple[float, Tensor, range]] = []
         for group in (ranks, Ranks()):
             loss, total = head(group, weight, **options), 0.0
             # Sample 4 micro-batches of 4: those of a pass over all ranks lie one behind the other.
@@ -136,9 +136,9 @@ def accumulated(ranks: Ranks, _: Path) -> None:
                 total += float(out.loss.detach()) / count
             assert loss.weight.grad is not None
             found.append((total, loss.weight.grad.to_dense(), loss.rows))
-        (many, grad, rows), (one, whole, _) = found
+        (many, grad, shard), (one, whole, _) = found
         assert abs(many - one) < 1e-12
-        torch.testing.assert_close(grad, whole[rows.start : rows.stop], rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(grad, whole[shard.start : shard.stop], rtol=1e-9, atol=1e-12)
 
 
 def same_bank(ranks: Ranks, _: Path) -> None:

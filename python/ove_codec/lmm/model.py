@@ -51,6 +51,9 @@ class LMMForConditionalGeneration(PreTrainedModel, GenerationMixin):
             self._tied_weights_keys = [f"language_model.{name}" for name in tied]
         self._keeps_logits = "logits_to_keep" in inspect.signature(self.language_model.forward).parameters
         self.post_init()
+        # Sharding wants classes that are there: those of this tower and this language model.
+        unsplit = {*self._no_split_modules, *(self.language_model._no_split_modules or ())}
+        self._no_split_modules = sorted(unsplit & {type(module).__name__ for module in self.modules()})
 
     def get_input_embeddings(self) -> nn.Module:
         return self.language_model.get_input_embeddings()

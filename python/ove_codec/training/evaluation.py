@@ -98,7 +98,7 @@ def linear_probe(
         weight.grad = sums[:-1].view_as(weight) + decay * penalised
         return sums[-1] + decay / 2 * penalised.square().sum()
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.step(closure)
     logits = F.linear(((test.double() - mean) / deviation).float(), weight[:, :-1], weight[:, -1])
     return float((logits.argmax(1) == test_classes).double().mean())
 
