@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +31,7 @@ from ove_codec.lmm import (
 from ove_codec.lmm.convert import convert
 from ove_codec.lmm.convert import main as convert_main
 from ove_codec.models import OVEncoder, OVEncoderConfig
-from support import clips, ffmpeg
+from support import clips, ffmpeg, fsdp_stage
 from support import lmm as tiny
 
 PARTS = ("vision_tower", "projector", "language_model")
@@ -177,6 +181,42 @@ def test_accumulated_batches_weigh_every_token_alike(tmp_path: Path) -> None:
     for name, before in start.named_parameters():
         torch.testing.assert_close(apart[name], together[name], atol=1e-6, rtol=1e-4, msg=name)
         assert name.startswith("vision_tower") or not torch.equal(apart[name], before), name
+
+
+def test_sharded_training(tmp_path: Path) -> None:
+    """Two processes of FSDP2 with rates of parts and recomputed blocks train what one does, and save it whole."""
+    jsonl(tmp_path / "data.jsonl", records_with_images(tmp_path, 8))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "support.fsdp_stage"]
+    folders = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    processes = [
+        subprocess.Popen(
+            [*command, str(rank), "2", str(port), str(tmp_path)],
+            env={**os.environ, "PYTHONPATH": folders},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
+    facts = json.loads((tmp_path / "facts-0.json").read_text())
+    assert {"Block", "Qwen3DecoderLayer", "SpatialMergeProjector"} <= set(facts["sharded"])
+    model = tiny.model()
+    alone = train.run_stage(
+        model,
+        tiny.processor(model.config),
+        fsdp_stage.stage(tmp_path, per_device_train_batch_size=4),
+        tmp_path / "alone",
+    )
+    losses = [entry["loss"] for entry in alone.state.log_history if "loss" in entry]
+    assert facts["losses"] == pytest.approx(losses, rel=1e-4)
+    saved = LMMForConditionalGeneration.from_pretrained(tmp_path / "out")
+    for (name, one), (_, many) in zip(model.named_parameters(), saved.named_parameters(), strict=True):
+        torch.testing.assert_close(one, many, rtol=1e-3, atol=1e-5, msg=name)
 
 
 def test_packed_rows(tmp_path: Path) -> None:
@@ -367,13 +407,20 @@ def test_recipes_on_a_base(parts: Path) -> None:
     )
     recipe = train.read_recipe(parts / "own.yaml")
     assert recipe["model"] == {"vision_tower": "c", "language_model": "b", "merge_size": 1} and recipe["seed"] == 3
+    (parts / "more.yaml").write_text(
+        "base: own.yaml\nstages: [{name: x, arguments: {max_steps: 2}}, {name: y, data: e, train: [projector]}]\n"
+    )
+    assert train.read_recipe(parts / "more.yaml")["stages"] == [
+        {"name": "x", "data": "d", "train": ["projector"], "arguments": {"max_steps": 2}},
+        {"name": "y", "data": "e", "train": ["projector"]},
+    ]
 
 
 STAGE = {"name": "a", "data": "b", "train": ["projector"]}
 TABLE3 = Path(__file__).parents[1] / "models" / "table3"
 
 
-def test_recipes_of_table_3() -> None:
+def test_recipes_of_table_3(tmp_path: Path) -> None:
     from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLVisionConfig
     from transformers.models.siglip2.configuration_siglip2 import Siglip2VisionConfig
 
@@ -385,8 +432,8 @@ def test_recipes_of_table_3() -> None:
         "ov-encoder-frame": large,
         "siglip2-frame": Siglip2VisionConfig(hidden_size=1152),
     }
-    assert {file.stem for file in TABLE3.glob("*.yaml")} == {"base", *columns}
-    for name, tower in columns.items():
+    assert {file.stem for file in TABLE3.glob("*.yaml")} == {"base", "one-gpu", *columns}
+    for name, tower in (*columns.items(), ("one-gpu", large)):
         recipe = train.read_recipe(TABLE3 / f"{name}.yaml")
         options = {k: v for k, v in recipe["model"].items() if k not in ("vision_tower", "language_model")}
         config = LMMConfig(tower, tiny.TEXT, 5, **options)
@@ -395,10 +442,25 @@ def test_recipes_of_table_3() -> None:
         side = reader.video_size // reader.patch_size
         budget = reader.num_frames * side**2 if reader.video_mode == "frames" else reader.select["budget"]
         assert (side, budget) == (36, 8 * 36**2), name
-        assert (reader.video_mode == "codec") == name.endswith("codec")
+        assert (reader.video_mode == "codec") == name.endswith(("codec", "gpu"))
+        devices = 1 if name == "one-gpu" else 8
+        batches = []
         for stage in recipe["stages"]:
+            given = {
+                **stage["arguments"],
+                "bf16": False,
+                "use_cpu": True,
+                "output_dir": str(tmp_path),
+                "report_to": "none",
+            }
+            given["warmup_steps"] = given.pop("warmup_ratio", 0)
+            made = TrainingArguments(**given)
+            assert made.fsdp is (True if devices > 1 and stage["name"] == "full" else None)
+            assert made.fsdp is None or made.fsdp_plugin_args["fsdp_version"] == 2
+            batches.append(made.per_device_train_batch_size * made.gradient_accumulation_steps * devices)
             assert all(isinstance(rate, float) for rate in stage["learning_rates"].values())
             assert isinstance(stage["arguments"]["learning_rate"], float) and set(stage["train"]) <= set(PARTS)
+        assert batches == [256, 128], name
 
 
 @pytest.mark.parametrize(

@@ -551,7 +551,7 @@ def test_operations_of_a_step() -> None:
 def test_what_decays() -> None:
     model = OVEncoder.from_config("ov-encoder-base")
     decaying, resting = (
-        {name for name, p in model.named_parameters() if any(p is q for q in group["params"])}  # type: ignore[attr-defined]
+        {name for name, p in model.named_parameters() if any(p is q for q in group["params"])}
         for group in parameter_groups(model, 0.05)
     )
     assert len(decaying) + len(resting) == len(list(model.parameters()))

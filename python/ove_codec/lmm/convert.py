@@ -2,10 +2,10 @@
 
 ``python -m ove_codec.lmm.convert IN.json OUT.jsonl``. What is read, a JSON array or JSON Lines of objects:
 
-- LLaVA: {"conversations": [{"from": "human" | "gpt", "value"}]} with "image" or "video", also where the placeholder
-  is missing, or is <image> though the record has a video.
-- ShareGPT: the same or {"messages": [{"role", "content"}]}, with "images" and "videos", a "system" text, and contents in
-  parts that name their images and videos.
+- LLaVA: {"conversations": [{"from": "human" | "gpt", "value"}]} with "image" or "video". A missing placeholder is
+  added, and <image> becomes <video> where the record has a video alone.
+- ShareGPT: the same or {"messages": [{"role", "content"}]}, with "images" and "videos", a "system" text, and contents
+  in parts that name their images and videos.
 
 Records that are of neither form are left out and listed.
 """

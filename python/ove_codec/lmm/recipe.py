@@ -118,7 +118,7 @@ def read_recipe(file: str | Path) -> dict[str, Any]:
 
 
 def _merged(file: Path, above: tuple[Path, ...]) -> dict[str, Any]:
-    """The recipe over its base; mappings are merged, everything else is replaced."""
+    """The recipe over its base; mappings, and stages of one name, are merged, everything else is replaced."""
     file = file.resolve()
     if file in above:
         raise ValueError(f"{file}: the recipe is based on itself")
@@ -128,6 +128,14 @@ def _merged(file: Path, above: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _over(base: Any, values: Any) -> Any:
+    if _named(base) and _named(values):
+        known = {part["name"]: part for part in base}
+        merged = {**known, **{part["name"]: _over(known.get(part["name"]), part) for part in values}}
+        return list(merged.values())
     if not isinstance(base, dict) or not isinstance(values, dict):
         return values
     return {**base, **{key: _over(base.get(key), value) for key, value in values.items()}}
+
+
+def _named(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(part, dict) and "name" in part for part in values)
