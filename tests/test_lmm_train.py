@@ -293,8 +293,8 @@ def test_converters(tmp_path: Path) -> None:
     found: dict[str, tuple[list[tuple[int, str]], list[dict[str, Any]]]] = {}
     for name in ("llava", "sharegpt"):
         skipped = convert(tmp_path / f"{name}.json", tmp_path / f"{name}.jsonl")
-        lines = (tmp_path / f"{name}.jsonl").read_text().splitlines()
-        found[name] = (skipped, [json.loads(line) for line in lines])
+        written = (tmp_path / f"{name}.jsonl").read_text().splitlines()
+        found[name] = (skipped, [json.loads(line) for line in written])
     skipped, lines = found["llava"]
     assert [number for number, _ in skipped] == [5, 6]
     assert skipped[0][1] == "it has 2 <image> placeholders, but 1 images" and "by turns: user" in skipped[1][1]

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from ove_codec.data import HeadData, Mixture, synthetic, write_shards
 from ove_codec.data.inputs import ImageInput
 from ove_codec.data.shards import Sample
 from ove_codec.models import OVEncoder, OVEncoderConfig
-from ove_codec.training import checkpoint
+from ove_codec.training import checkpoint, recipe
 from ove_codec.training.evaluation import linear_probe, nearest_neighbours
 from ove_codec.training.journal import encoder_flops
 from ove_codec.training.launch import process_group
@@ -642,3 +643,11 @@ def test_recipes_for_other_ranks_or_without_shards(data: Path, tmp_path: Path) -
         run(data, tmp_path / "a", run__ranks=8)
     with pytest.raises(FileNotFoundError, match="no shard fits"):
         run(tmp_path, tmp_path / "a")
+
+
+def test_every_key_is_documented() -> None:
+    parts = [recipe.Model, recipe.Head, recipe.Data, recipe.Optimizer, recipe.Run, recipe.Output, recipe.Evaluation]
+    for part in parts:
+        listed = str(part.__doc__).partition("Attributes:")[2]
+        missing = [name for name in part.model_fields if not re.search(rf"(^|[\n ,]){name}[,:]", listed)]
+        assert missing == [], part

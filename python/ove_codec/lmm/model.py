@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ class LMMForConditionalGeneration(PreTrainedModel, GenerationMixin):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
-    _no_split_modules = ("SpatialMergeProjector", "Block", "Qwen3VLVisionBlock", "Siglip2EncoderLayer")
+    _no_split_modules: Sequence[str] = ("SpatialMergeProjector", "Block", "Qwen3VLVisionBlock", "Siglip2EncoderLayer")
     _skip_keys_device_placement = ("past_key_values", "cache")
 
     def __init__(self, config: LMMConfig) -> None:
@@ -139,8 +140,10 @@ class LMMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         elif patches is not None:
             raise ValueError("patches go with input_ids, which say where their features belong, not with inputs_embeds")
         untargeted = labels is not None and not bool((labels[..., 1:] != -100).any())
-        if labels is not None and position_ids is not None:
-            kwargs.setdefault("use_cache", False)  # with a cache, samples in one row would see one another
+        if (
+            labels is not None
+        ):  # with a cache samples in one row would see one another, and recomputed layers themselves
+            kwargs.setdefault("use_cache", False)
         if untargeted:
             labels = None
         elif labels is not None and self.training and self._keeps_logits:

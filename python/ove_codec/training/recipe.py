@@ -152,9 +152,14 @@ class Optimizer(RecipePart):
     """AdamW of backbone and centres. Norms, biases and the probe of the pooling head do not decay.
 
     Attributes:
-        lr: at the end of the warm-up, of the backbone; of centres times `centre_lr`.
+        lr: at the end of the warm-up, of the backbone.
+        centre_lr: factor of `lr` for centres.
+        weight_decay, centre_weight_decay: of the backbone and of centres.
+        beta1, beta2, eps: of AdamW.
         warmup: steps, or a share of all where below 1.
-        schedule: "cosine", "polynomial" (power `power`) or "constant", down to `final_lr` of `lr`.
+        schedule: "cosine", "polynomial" or "constant".
+        power: of the polynomial schedule.
+        final_lr: the share of `lr` at the end.
         clip_norm: of all gradients together; null for none.
         ema: decay of the averaged weights; null for none.
         layer_decay: the last block and what follows it have `lr`, every block before it this factor of the next one's,
@@ -180,9 +185,9 @@ class Optimizer(RecipePart):
 class Run(RecipePart):
     """How it runs.
 
-    Either steps, or samples (of all heads and ranks together), says how long.
-
     Attributes:
+        steps: how long; or
+        samples: of all heads and ranks together, how long.
         accumulate: micro-batches of a step of each rank.
         precision: "bf16" computes in bfloat16 with float32 weights, "fp32" in float32.
         parallel: "ddp" or "fsdp".
@@ -194,6 +199,7 @@ class Run(RecipePart):
         max_skipped_steps: steps of the run that may be left out because the loss or a gradient is not finite; one more
             ends the run.
         max_minutes: the run saves a checkpoint and ends after so much time.
+        seed: of weights, order, augmentation and draws.
         peak_tflops: of a device, for the utilisation (known of common GPUs).
         device: "auto", "cpu" or "cuda".
     """
