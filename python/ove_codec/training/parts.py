@@ -1,4 +1,4 @@
-"""What is trained: the backbone, alone or over ranks, the heads, and the state of their optimiser."""
+"""What is trained: the data, the backbone, alone or over ranks, the heads, and the state of their optimiser."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.nn.parallel import DistributedDataParallel
 
+from ove_codec.data import HeadData, Mixture
 from ove_codec.models import OVEncoder, OVEncoderConfig
 from ove_codec.training.centre_file import load_centres
 from ove_codec.training.losses import ClusterLoss
@@ -18,6 +19,24 @@ from ove_codec.training.ranks import Ranks
 from ove_codec.training.recipe import Head, Run, TrainingRecipe
 
 STATES = ("exp_avg", "exp_avg_sq")
+
+
+def make_mixture(recipe: TrainingRecipe, patch_size: int, ranks: Ranks) -> Mixture:
+    """The micro-batches of this rank."""
+    heads = {
+        name: HeadData(tuple(head.shards), head.centres, head.max_labels, recipe.share(name), head.inputs)
+        for name, head in recipe.heads.items()
+    }
+    return Mixture(
+        heads,
+        patch_size,
+        rank=ranks.rank,
+        world=ranks.world,
+        accumulate=recipe.accumulate(ranks.world),
+        seed=recipe.run.seed,
+        window=recipe.data.window,
+        dtype=torch.bfloat16 if recipe.run.precision == "bf16" else torch.float32,
+    )
 
 
 def make_backbone(recipe: TrainingRecipe, config: OVEncoderConfig, device: torch.device) -> OVEncoder:

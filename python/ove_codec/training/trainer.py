@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
-from ove_codec.data import HeadData, Mixture, PackedBatch
+from ove_codec.data import PackedBatch
 from ove_codec.models import OVEncoderConfig
 from ove_codec.training import checkpoint
 from ove_codec.training.centre_optimizer import CentreAdamW
@@ -24,7 +24,15 @@ from ove_codec.training.journal import Journal, peak_flops
 from ove_codec.training.losses import ClusterLoss, seed_of
 from ove_codec.training.meter import Meter, Rows
 from ove_codec.training.optimization import Average, clip_factor, gradient_norm, learning_rate, parameter_groups
-from ove_codec.training.parts import STATES, make_backbone, make_head, make_states, over_ranks, synchronising
+from ove_codec.training.parts import (
+    STATES,
+    make_backbone,
+    make_head,
+    make_mixture,
+    make_states,
+    over_ranks,
+    synchronising,
+)
 from ove_codec.training.profiling import Profile
 from ove_codec.training.ranks import Ranks
 from ove_codec.training.recipe import TrainingRecipe, as_json
@@ -63,16 +71,7 @@ class Trainer:
         self.step = self.micro = 0
         self.config = recipe.model.resolved()
         self.half = run.precision == "bf16"
-        self.mixture = Mixture(
-            {name: _head_data(recipe, name) for name in recipe.heads},
-            self.config.patch_size,
-            rank=ranks.rank,
-            world=ranks.world,
-            accumulate=self.accumulate,
-            seed=run.seed,
-            window=recipe.data.window,
-            dtype=torch.bfloat16 if self.half else torch.float32,
-        )
+        self.mixture = make_mixture(recipe, self.config.patch_size, ranks)
         # One bound for all batches: their values are not waited for, and one compiled graph serves them.
         self.longest = max(
             kind.most_tokens(self.config.patch_size) for head in recipe.heads.values() for kind in head.inputs.values()
@@ -402,8 +401,3 @@ class Trainer:
 
 def _listed(values: Mapping[str, int]) -> str:
     return " and ".join(f"{name} {value}" for name, value in values.items())
-
-
-def _head_data(recipe: TrainingRecipe, name: str) -> HeadData:
-    head = recipe.heads[name]
-    return HeadData(tuple(head.shards), head.centres, head.max_labels, recipe.share(name), head.inputs)
