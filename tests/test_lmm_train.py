@@ -201,7 +201,11 @@ def test_sharded_training(tmp_path: Path) -> None:
         )
         for rank in range(2)
     ]
-    said = [process.communicate(timeout=300)[0] for process in processes]
+    try:
+        said = [process.communicate(timeout=600)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
     facts = json.loads((tmp_path / "facts-0.json").read_text())
     assert {"Block", "Qwen3DecoderLayer", "SpatialMergeProjector"} <= set(facts["sharded"])
