@@ -213,6 +213,7 @@ class Trainer:
     def _too_many_skipped(self, rows: list[Rows]) -> None:
         own = [f"{name}: {reason}" for part in rows for name, reason in part.skipped]
         texts = [text for text in self.ranks.texts(own[-1] if own else "", self.device) if text]
+        self.checkpoints.wait()  # all ranks are here: what was begun before is written to the end
         raise TrainingError(
             f"step {self.step}: {self.skips.samples} of {self.skips.seen} samples could not be read, more than "
             f"data.max_skipped={self.recipe.data.max_skipped} allows; the last one is {texts[-1]}"
