@@ -646,7 +646,15 @@ def test_recipes_for_other_ranks_or_without_shards(data: Path, tmp_path: Path) -
 
 
 def test_every_key_is_documented() -> None:
-    parts = [recipe.Model, recipe.Head, recipe.Data, recipe.Optimizer, recipe.Run, recipe.Output, recipe.Evaluation]
+    parts: list[Any] = [
+        recipe.Model,
+        recipe.Head,
+        recipe.Data,
+        recipe.Optimizer,
+        recipe.Run,
+        recipe.Output,
+        recipe.Evaluation,
+    ]
     for part in parts:
         listed = str(part.__doc__).partition("Attributes:")[2]
         missing = [name for name in part.model_fields if not re.search(rf"(^|[\n ,]){name}[,:]", listed)]
