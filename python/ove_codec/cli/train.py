@@ -41,5 +41,5 @@ def train(args: argparse.Namespace) -> None:
         except TrainingError as error:
             raise ValueError(str(error)) from error
         if ranks.rank == 0:
-            facts = {"folder": recipe.output.folder, "steps": trainer.step, **figures}
+            facts = {"folder": recipe.output.folder, "steps": trainer.step, "total_steps": trainer.total, **figures}
             common.print_facts(facts, args.json, list(facts.items()))
