@@ -146,6 +146,97 @@ def test_placeholders_that_do_not_match(text: str, images: int, videos: int, mes
         made().sample([{"role": "user", "content": text}], [tiny.picture()] * images, ["x"] * videos)
 
 
+def test_a_string_is_a_path(clip: Path) -> None:
+    p = made()
+    text = p.apply_chat_template(tiny.question("<image><video>"))
+    batches = [
+        p(text, images, videos)
+        for images, videos in ((tiny.picture(), str(clip)), ([tiny.picture()], [clip]), ([[tiny.picture()]], clip))
+    ]
+    for batch in batches[1:]:
+        assert torch.equal(batch["patches"], batches[0]["patches"])
+    sample = p.sample(tiny.question("<video>"), videos=str(clip))
+    assert len(sample.vision) == 1
+    with pytest.raises(ove_codec.Error, match=r"none\.mp4"):
+        p.sample(tiny.question("<video>"), videos="none.mp4")
+
+
+def test_padding() -> None:
+    p = made()
+    texts = ["a box", "a box moves in the clip"]
+    batch = p(texts)
+    length = batch["input_ids"].shape[1]
+    assert batch["attention_mask"].sum(1).tolist() != [length, length] and batch["attention_mask"][0, 0] == 0
+    longer = p(texts, padding="max_length", max_length=length + 3, padding_side="right")
+    assert longer["input_ids"].shape == (2, length + 3) and longer["attention_mask"][1, length:].sum() == 0
+    assert p(texts[1], padding=False)["input_ids"].shape == (1, length)
+    for options, message in (
+        ({"padding": False}, "padding must be True: the texts have"),
+        ({"padding": "max"}, "padding must be True, False, 'longest' or 'max_length', not 'max'"),
+        ({"padding": "max_length"}, "max_length must be given with padding='max_length'"),
+        ({"padding": "max_length", "max_length": 1}, f"and be {length} at least, not 1"),
+        ({"max_length": 50}, "max_length must be given with padding"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            p(texts, **options)
+
+
+def test_settings_of_videos_for_one_call(clip: Path) -> None:
+    p = made()
+    text = p.apply_chat_template(tiny.question("<video>"))
+    plain, small = p(text, videos=clip), p(text, videos=clip, budget=16)
+    assert len(plain["patches"]) == 48 and len(small["patches"]) == 16
+    assert (small["input_ids"] == p.vision_token_id).sum() == 4
+    two = p(text, videos=clip, videos_kwargs={"num_frames": 2, "budget": 24, "video_size": 64})
+    assert len(two["patches"]) == 24 and two["patch_positions"][:, 1].max() > 5
+    frames = p(text, videos=clip, videos_kwargs={"video_mode": "frames", "num_frames": 2, "frame_slots": None})
+    assert len(frames["patches"]) == 2 * 36 and p.reader == made().reader
+    for wrong, message in (
+        ({"budgett": 3}, "budgett"),
+        ({"video_mode": "frames", "budget": 3}, "videos of whole frames have no setting budget; there are frame_slots"),
+        ({"budget": 2}, "budget must hold a block of 2 x 2 patches, not 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            p(text, videos=clip, videos_kwargs=wrong)
+
+
+def test_conversations_to_model_inputs(clip: Path, tmp_path: Path) -> None:
+    p = made()
+    tiny.picture().save(tmp_path / "a.png")
+    image, video = {"type": "image", "image": str(tmp_path / "a.png")}, {"type": "video", "path": str(clip)}
+    text = {"type": "text", "text": "what is seen?"}
+    one = [{"role": "user", "content": [video, text, image]}]
+    two = [{"role": "user", "content": [image, text]}, {"role": "assistant", "content": "a box"}]
+    inputs = p.apply_chat_template(one, add_generation_prompt=True, tokenize=True, return_dict=True, budget=16)
+    prompt = p.apply_chat_template(one, add_generation_prompt=True)
+    expected = p(prompt, tiny.picture(), clip, budget=16)
+    assert inputs.keys() == expected.keys() and all(torch.equal(inputs[k], expected[k]) for k in inputs)
+    both = p.apply_chat_template([one, two], tokenize=True, processor_kwargs={"padding_side": "right"})
+    texts = p.apply_chat_template([one, two])
+    assert torch.equal(both, p(texts, [tiny.picture()] * 2, clip, padding_side="right")["input_ids"])
+    with pytest.raises(ValueError, match="a part of type video must name its video"):
+        p.apply_chat_template([{"role": "user", "content": [{"type": "video"}]}], tokenize=True)
+
+
+@pytest.mark.skipif(not ffmpeg.has_libx264(), reason="ffmpeg with libx264 makes the clip")
+@pytest.mark.parametrize("mode", ["codec", "frames"])
+def test_h264(mode: str, tmp_path: Path) -> None:
+    source = clips.moving_clip(tmp_path, encoder="x264")
+    p = made(reader={"video_mode": mode})
+    item = p.reader.video(source)
+    assert item.seconds is not None and list(item.seconds) == sorted(item.seconds)
+    options: dict[str, Any] = {"size": 48, "patch_size": 8, **p.reader.select}
+    if mode == "codec":
+        chosen = select_blocks(ove_codec.select(source, **options), 2)
+        assert sorted(map(tuple, item.positions.tolist())) == sorted(map(tuple, chosen.positions.tolist()))
+        shown = np.asarray(ove_codec.open(source)._table.pts, np.float64)[chosen.frame_ids]
+        assert set(item.seconds) <= set(shown.tolist()) and len(item.patches) == 48
+    else:
+        assert len(item.patches) == 3 * 36
+    batch = p(p.apply_chat_template(tiny.question("<video>")), videos=source)
+    assert torch.equal(batch["patches"], item.patches)
+
+
 def test_batches_of_texts() -> None:
     p = made()
     texts = ["a <image>", "box", "<image><image> moves"]

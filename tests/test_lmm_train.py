@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +23,15 @@ from ove_codec.lmm import (
     LMMConfig,
     LMMForConditionalGeneration,
     LMMProcessor,
+    LMMSample,
     LMMTrainer,
     set_trainable,
     train,
 )
+from ove_codec.lmm.convert import convert
+from ove_codec.lmm.convert import main as convert_main
 from ove_codec.models import OVEncoder, OVEncoderConfig
-from support import clips, ffmpeg
+from support import clips, ffmpeg, fsdp_stage
 from support import lmm as tiny
 
 PARTS = ("vision_tower", "projector", "language_model")
@@ -176,6 +183,151 @@ def test_accumulated_batches_weigh_every_token_alike(tmp_path: Path) -> None:
         assert name.startswith("vision_tower") or not torch.equal(apart[name], before), name
 
 
+def test_sharded_training(tmp_path: Path) -> None:
+    """Two processes of FSDP2 with rates of parts and recomputed blocks train what one does, and save it whole."""
+    jsonl(tmp_path / "data.jsonl", records_with_images(tmp_path, 8))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "support.fsdp_stage"]
+    folders = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    processes = [
+        subprocess.Popen(
+            [*command, str(rank), "2", str(port), str(tmp_path)],
+            env={**os.environ, "PYTHONPATH": folders},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        said = [process.communicate(timeout=600)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
+    facts = json.loads((tmp_path / "facts-0.json").read_text())
+    assert {"Block", "Qwen3DecoderLayer", "SpatialMergeProjector"} <= set(facts["sharded"])
+    model = tiny.model()
+    alone = train.run_stage(
+        model,
+        tiny.processor(model.config),
+        fsdp_stage.stage(tmp_path, per_device_train_batch_size=4),
+        tmp_path / "alone",
+    )
+    losses = [entry["loss"] for entry in alone.state.log_history if "loss" in entry]
+    assert facts["losses"] == pytest.approx(losses, rel=1e-4)
+    saved = LMMForConditionalGeneration.from_pretrained(tmp_path / "out")
+    for (name, one), (_, many) in zip(model.named_parameters(), saved.named_parameters(), strict=True):
+        torch.testing.assert_close(one, many, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_packed_rows(tmp_path: Path) -> None:
+    """Samples in one row see themselves alone: loss and gradients are those of a padded batch."""
+    records = records_with_images(tmp_path, 2)
+    records[1]["conversations"][1]["value"] = "a box moves in the clip and is seen"
+    records.append({"id": "t", "conversations": conversation("what is seen?", "a clip")})
+    losses, moved = [], []
+    for packed in (False, True):
+        model = tiny.model()
+        processor = tiny.processor(model.config)
+        data = LlavaDataset(jsonl(tmp_path / "data.jsonl", records), processor)
+        args = arguments(
+            tmp_path, per_device_train_batch_size=3, max_steps=1, optim="sgd", learning_rate=0.1, max_grad_norm=0.0
+        )
+        trainer = LMMTrainer(model, args, processor, data, packed=packed)
+        batch = next(iter(trainer.get_train_dataloader()))
+        assert ("attention_mask" in batch) != packed and (len(batch["input_ids"]) == 1) == packed
+        trainer.train()
+        losses.append(trainer.state.log_history[0]["loss"])
+        moved.append(dict(model.named_parameters()))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for name, p in moved[0].items():
+        torch.testing.assert_close(p, moved[1][name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_only_logits_of_targets_are_kept_in_training() -> None:
+    model = tiny.model()
+    processor = tiny.processor(model.config)
+    samples = [
+        processor.sample(tiny.question("<image>", "a box moves"), [tiny.picture()]),
+        processor.sample(tiny.question("", "a clip")),
+    ]
+    batch = processor.collate(samples)
+    whole = model(**batch)
+    model.train()
+    some = model(**batch)
+    places = (batch["labels"] != -100).any(0).nonzero()[:, 0] - 1
+    torch.testing.assert_close(some.logits, whole.logits[:, places])
+    torch.testing.assert_close(some.loss, whole.loss)
+    assert some.logits.shape[1] < 0.7 * whole.logits.shape[1]
+
+
+LLAVA = [
+    {"id": "1", "image": "a.jpg", "conversations": conversation("<image>\nwhat?", "a box")},
+    {"id": "2", "image": "a.jpg", "conversations": conversation("what?", "a box")},
+    {"id": 3, "video": "b.mp4", "conversations": conversation("<image>\nwhat?", "a clip")},
+    {"id": "4", "conversations": conversation("what?", "a box")},
+    {"id": "5", "image": "a.jpg", "conversations": conversation("<image><image>", "two")},
+    {"id": "6", "conversations": conversation("what?", "a box")[:1]},
+]
+PART = [{"type": "text", "text": "what?"}, {"type": "image", "image": "a.jpg"}, {"type": "video", "path": "b.mp4"}]
+SHAREGPT: list[dict[str, Any]] = [
+    {
+        "system": "be short",
+        "messages": [{"role": "user", "content": PART}, {"role": "assistant", "content": "a box"}],
+    },
+    {
+        "id": "x",
+        "conversations": [
+            {"from": "gpt", "value": "hello"},
+            *conversation("<video>what?", "a"),
+            *conversation("so?", "b"),
+        ],
+        "videos": ["b.mp4"],
+    },
+    {"conversations": [{"from": "observation", "value": "{}"}]},
+]
+
+
+def test_converters(tmp_path: Path) -> None:
+    (tmp_path / "llava.json").write_text(json.dumps(LLAVA))
+    jsonl(tmp_path / "sharegpt.json", SHAREGPT)
+    found: dict[str, tuple[list[tuple[int, str]], list[dict[str, Any]]]] = {}
+    for name in ("llava", "sharegpt"):
+        skipped = convert(tmp_path / f"{name}.json", tmp_path / f"{name}.jsonl")
+        written = (tmp_path / f"{name}.jsonl").read_text().splitlines()
+        found[name] = (skipped, [json.loads(line) for line in written])
+    skipped, lines = found["llava"]
+    assert [number for number, _ in skipped] == [5, 6]
+    assert skipped[0][1] == "it has 2 <image> placeholders, but 1 images" and "by turns: user" in skipped[1][1]
+    first = {"id": "1", "images": ["a.jpg"], "conversations": conversation("<image>\nwhat?", "a box")}
+    assert lines[0] == first and lines[1] == {**first, "id": "2"}
+    assert lines[2] == {"id": "3", "videos": ["b.mp4"], "conversations": conversation("<video>\nwhat?", "a clip")}
+    assert lines[3] == {"id": "4", "conversations": conversation("what?", "a box")}
+    skipped, lines = found["sharegpt"]
+    assert [number for number, _ in skipped] == [3] and "must be system, user" in skipped[0][1]
+    assert lines[0]["conversations"] == [
+        {"from": "system", "value": "be short"},
+        *conversation("what?<image><video>", "a box"),
+    ]
+    assert (lines[0]["images"], lines[0]["videos"], lines[0]["id"]) == (["a.jpg"], ["b.mp4"], "1")
+    assert lines[1]["conversations"] == [*conversation("<video>what?", "a"), *conversation("so?", "b")]
+
+    tiny.picture().save(tmp_path / "a.jpg")  # what is written is what is read
+    data = LlavaDataset(tmp_path / "llava.jsonl", tiny.processor(tiny.config()))
+    assert [isinstance(data[n], LMMSample) for n in range(4)] == [True, True, False, True]
+    (tmp_path / "none.json").write_text('[{"text": 1}]')
+    with pytest.raises(ValueError, match=r"no record is a conversation .*; record 1: it has no list of"):
+        convert(tmp_path / "none.json", tmp_path / "none.jsonl")
+    (tmp_path / "none.json").write_text('[{"text": 1}')
+    with pytest.raises(SystemExit):
+        convert_main([str(tmp_path / "none.json"), str(tmp_path / "none.jsonl")])
+    assert not list(tmp_path.glob("none.jsonl*"))
+    assert convert_main([str(tmp_path / "sharegpt.json"), str(tmp_path / "again.jsonl")]) == 0
+
+
 @pytest.fixture
 def parts(tmp_path: Path) -> Path:
     """A folder with a tower, a language model with tokenizer, and data."""
@@ -259,13 +411,20 @@ def test_recipes_on_a_base(parts: Path) -> None:
     )
     recipe = train.read_recipe(parts / "own.yaml")
     assert recipe["model"] == {"vision_tower": "c", "language_model": "b", "merge_size": 1} and recipe["seed"] == 3
+    (parts / "more.yaml").write_text(
+        "base: own.yaml\nstages: [{name: x, arguments: {max_steps: 2}}, {name: y, data: e, train: [projector]}]\n"
+    )
+    assert train.read_recipe(parts / "more.yaml")["stages"] == [
+        {"name": "x", "data": "d", "train": ["projector"], "arguments": {"max_steps": 2}},
+        {"name": "y", "data": "e", "train": ["projector"]},
+    ]
 
 
 STAGE = {"name": "a", "data": "b", "train": ["projector"]}
 TABLE3 = Path(__file__).parents[1] / "models" / "table3"
 
 
-def test_recipes_of_table_3() -> None:
+def test_recipes_of_table_3(tmp_path: Path) -> None:
     from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLVisionConfig
     from transformers.models.siglip2.configuration_siglip2 import Siglip2VisionConfig
 
@@ -277,8 +436,8 @@ def test_recipes_of_table_3() -> None:
         "ov-encoder-frame": large,
         "siglip2-frame": Siglip2VisionConfig(hidden_size=1152),
     }
-    assert {file.stem for file in TABLE3.glob("*.yaml")} == {"base", *columns}
-    for name, tower in columns.items():
+    assert {file.stem for file in TABLE3.glob("*.yaml")} == {"base", "one-gpu", *columns}
+    for name, tower in (*columns.items(), ("one-gpu", large)):
         recipe = train.read_recipe(TABLE3 / f"{name}.yaml")
         options = {k: v for k, v in recipe["model"].items() if k not in ("vision_tower", "language_model")}
         config = LMMConfig(tower, tiny.TEXT, 5, **options)
@@ -287,10 +446,25 @@ def test_recipes_of_table_3() -> None:
         side = reader.video_size // reader.patch_size
         budget = reader.num_frames * side**2 if reader.video_mode == "frames" else reader.select["budget"]
         assert (side, budget) == (36, 8 * 36**2), name
-        assert (reader.video_mode == "codec") == name.endswith("codec")
+        assert (reader.video_mode == "codec") == name.endswith(("codec", "gpu"))
+        devices = 1 if name == "one-gpu" else 8
+        batches = []
         for stage in recipe["stages"]:
+            given = {
+                **stage["arguments"],
+                "bf16": False,
+                "use_cpu": True,
+                "output_dir": str(tmp_path),
+                "report_to": "none",
+            }
+            given["warmup_steps"] = given.pop("warmup_ratio", 0)
+            made = TrainingArguments(**given)
+            assert made.fsdp is (True if devices > 1 and stage["name"] == "full" else None)
+            assert made.fsdp is None or made.fsdp_plugin_args["fsdp_version"] == 2
+            batches.append(made.per_device_train_batch_size * made.gradient_accumulation_steps * devices)
             assert all(isinstance(rate, float) for rate in stage["learning_rates"].values())
             assert isinstance(stage["arguments"]["learning_rate"], float) and set(stage["train"]) <= set(PARTS)
+        assert batches == [256, 128], name
 
 
 @pytest.mark.parametrize(

@@ -19,4 +19,4 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
 
 @pytest.mark.parametrize("check", trainer_checks.CHECKS)
 def test_ranks(workers: Workers, check: str) -> None:
-    assert workers.report(check) == ""
+    assert workers.report(check, 400) == ""  # one of them compiles

@@ -270,6 +270,31 @@ def test_bad_inputs(make: Any, message: str) -> None:
         make()
 
 
+def test_samples_of_several_resolutions(clip: bytes) -> None:
+    """Shares of tokens spread from `least` to 1; of a selection the patches with most heat stay, in their order."""
+    rng = np.random.default_rng(1)
+    picture, video = sample_of(png(64, 64), "png"), sample_of(clip)
+    kinds: dict[str, tuple[Input, Sample, int]] = {
+        "image": (ImageInput(size=64, least=0.2, augment=False), picture, 16),
+        "ocr": (OcrInput(budget=16, least=0.2), picture, 16),
+        "codec": (CodecInput(budget=30, num_frames=6, size=64, least=0.2), video, 30),
+        "frame": (FrameInput(num_frames=6, shown=2, size=64, least=0.2), video, 32),
+    }
+    for name, (kind, sample, most) in kinds.items():
+        counts = [len(kind.tokens(sample, 16, rng)) for _ in range(12)]
+        assert len(set(counts)) > 1 and 0.1 * most < min(counts) and max(counts) <= most == kind.most_tokens(16), name
+    selection = ove_codec.select(clip, num_frames=6, size=64, patch_size=16, budget=30)
+    scores = {tuple(p): float(selection.scores[tuple(p)]) for p in selection.positions}
+    tokens = kinds["codec"][0].tokens(video, 16, np.random.default_rng(3))
+    kept = [tuple(p) for p in tokens.positions.tolist()]
+    assert kept == sorted(kept) and len(kept) < 30
+    assert min(scores[p] for p in kept) >= max(score for p, score in scores.items() if p not in kept)
+    whole = kinds["codec"][0].tokens(sample_of(clip), 16, np.random.default_rng(3))
+    assert torch.equal(whole.patches, tokens.patches)
+    with pytest.raises(ValueError, match="least must be a share, 0 to 1, not 2"):
+        ImageInput(least=2)
+
+
 # Mixed batches
 
 

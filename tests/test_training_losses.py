@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ove_codec.training import CentreAdamW, ClusterLoss, Ranks
+from ove_codec.training.losses import distinct
 from support import loss_checks
 from support.workers import Workers
 
@@ -52,7 +53,9 @@ def test_positives_are_never_negatives(data: st.DataObject) -> None:
     out = loss(embeddings, labels, draw=seed)
     out.loss.backward()
     assert embeddings.grad is not None and loss.weight.grad is not None
-    sampled = set(loss.weight.grad.coalesce().indices()[0].tolist())
+    index, taking = loss._draw(loss._chosen(distinct(labels)[None], seed), seed, 0)
+    sampled = set(index[taking].tolist())
+    assert not loss.weight.grad.coalesce().values()[~taking].any()
     for row, (own, grad) in enumerate(zip(labels.tolist(), embeddings.grad, strict=True)):
         own_set = {label for label in own if label >= 0}
         if not own_set:
@@ -192,6 +195,20 @@ def test_accumulated_gradients_add_up() -> None:
         loss(embeddings, labels, draw).loss.backward()
     assert loss.weight.grad is not None
     torch.testing.assert_close(loss.weight.grad.to_dense(), parts[0] + parts[1])
+
+
+def test_rows_without_gradient_stay() -> None:
+    """Rows that a gradient names, but with zeros, are left alone: by decay, by momentum and in their count."""
+    weight = torch.nn.Parameter(torch.randn(4, 3))
+    optimizer = CentreAdamW([weight], lr=0.1, weight_decay=0.5)
+    rows = torch.tensor([[0, 2, 3]])
+    for values in (torch.randn(3, 3), torch.tensor([1.0, 0.0, 1.0])[:, None].expand(3, 3).contiguous()):
+        before = [weight.detach().clone(), *(tensor.clone() for tensor in optimizer.state_of(weight).values())]
+        weight.grad = torch.sparse_coo_tensor(rows, values, weight.shape, check_invariants=True)
+        optimizer.step()
+    for old, new in zip(before, (weight.detach(), *optimizer.state_of(weight).values()), strict=True):
+        assert torch.equal(old[1:3], new[1:3]) and not torch.equal(old[0], new[0])
+    assert optimizer.state_of(weight)["steps"].tolist() == [2, 0, 1, 2]
 
 
 def test_dense_gradients_are_refused() -> None:

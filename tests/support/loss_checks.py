@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ove_codec.training.losses import ClusterLoss
+from ove_codec.training.losses import ClusterLoss, distinct
 from ove_codec.training.ranks import Ranks
 from support import cluster_twin
 
@@ -55,10 +55,11 @@ def multilabel(ranks: Ranks, folder: Path) -> None:
         grad = loss.weight.grad
         assert grad is not None and grad.is_sparse
         grad = grad.coalesce()
-        rows = torch.full((-(-len(weight) // ranks.world),), -1)  # padded, to be gathered
-        rows[: grad._nnz()] = grad.indices()[0] + loss.rows.start
-        sampled = set(ranks.gather(rows).tolist()) - {-1}
-        chosen = ranks.gather(loss._chosen(_distinct(own(ranks, labels)), 3))
+        chosen = ranks.gather(loss._chosen(distinct(own(ranks, labels))[None], 3)[0])
+        index, taking = loss._draw(chosen[:, None], 3, 0)
+        assert torch.equal(grad.indices()[0], index)
+        assert not grad.values()[~taking].any()
+        sampled = set(ranks.gather(_padded(index[taking] + loss.rows.start, 301)).tolist()) - {-1}
         pulled = [[label for label in row if label >= 0] for row in chosen.tolist()]
         if "positives" not in options:
             assert pulled == [sorted({x for x in row if x >= 0}, reverse=True) for row in labels.tolist()]
@@ -75,18 +76,14 @@ def multilabel(ranks: Ranks, folder: Path) -> None:
         torch.testing.assert_close(grad.to_dense(), expected, rtol=1e-9, atol=1e-12)
 
 
-def _distinct(labels: Tensor) -> Tensor:
-    rows = [sorted({x for x in row if x >= 0}, reverse=True) for row in labels.tolist()]
-    return torch.tensor([row + [-1] * (labels.shape[1] - len(row)) for row in rows])
-
-
 def legacy(ranks: Ranks, _: Path) -> None:
     """The twin's value, and the gradient of the sum over slots, with sampled negatives."""
     embeddings, weight = batch(8, 301, 12, 4)[::2]
     labels = torch.randint(0, 301, (8, 3), generator=torch.Generator().manual_seed(5))
     loss = head(ranks, weight, mode="legacy", sample_rate=0.3)
-    draws = [loss._draw(labels[:, slot : slot + 1], 0, slot) + loss.rows.start for slot in range(3)]
-    sampled = [set(ranks.gather(_padded(draw, 301)).tolist()) - {-1} for draw in draws]
+    draws = [loss._draw(labels[:, slot, None], 0, slot) for slot in range(3)]
+    rows = [index[taking] + loss.rows.start for index, taking in draws]
+    sampled = [set(ranks.gather(_padded(row, 301)).tolist()) - {-1} for row in rows]
     mine = own(ranks, embeddings).requires_grad_()
     out = loss(mine, own(ranks, labels))
     out.loss.backward()
@@ -122,6 +119,28 @@ def golden(ranks: Ranks, _: Path) -> None:
         torch.testing.assert_close(loss.weight.grad.to_dense(), expected, rtol=1e-4, atol=1e-3)
 
 
+def accumulated(ranks: Ranks, _: Path) -> None:
+    """Micro-batches of several ranks have the losses of as many of one rank, and give the bank the same gradient."""
+    embeddings, labels, weight = batch(16, 301, 12, 4)
+    for options in ({"sample_rate": 0.1}, {"sample_rate": 0.2, "positives": 2}, {"sample_rate": 0.1, "mode": "legacy"}):
+        found: list[tuple[float, Tensor, range]] = []
+        for group in (ranks, Ranks()):
+            loss, total = head(group, weight, **options), 0.0
+            # Four micro-batches of four samples: those of a pass over all ranks lie one behind the other.
+            count = 4 // group.world
+            mine = [list(range(4))[group.rank + i * group.world] for i in range(count)]
+            names = torch.stack([labels[4 * part : 4 * part + 4] for part in mine])
+            for micro, part in enumerate(mine):
+                out = loss(embeddings[4 * part : 4 * part + 4], names, 5, micro)
+                (out.loss / count).backward()
+                total += float(out.loss.detach()) / count
+            assert loss.weight.grad is not None
+            found.append((total, loss.weight.grad.to_dense(), loss.rows))
+        (many, grad, shard), (one, whole) = found[0], found[1][:2]
+        assert abs(many - one) < 1e-12
+        torch.testing.assert_close(grad, whole[shard.start : shard.stop], rtol=1e-9, atol=1e-12)
+
+
 def same_bank(ranks: Ranks, _: Path) -> None:
     """Initial centres do not depend on the number of ranks."""
     shard = ClusterLoss(4500, 3, seed=9, ranks=ranks)
@@ -136,6 +155,7 @@ CHECKS = {
         ("legacy", legacy, (1, 2, 4)),
         ("golden", golden, (1, 2)),
         ("same_bank", same_bank, (2, 4)),
+        ("accumulated", accumulated, (2, 4)),
     )
     for n in sizes
 }

@@ -21,6 +21,15 @@ def make_data(folder: Path, pictures: int = 48, clips: int = 0) -> None:
         list(write_shards(synthetic.clip_samples(clips, 0), folder, "clips", 1 << 20))
 
 
+def make_broken_data(folder: Path) -> None:
+    """`pictures-*` of six samples, four of which cannot be read."""
+    good = next(iter(synthetic.picture_samples(1, 0, False)))[1]["png"]
+    members = [
+        (f"{n}", {"png": b"broken" if n < 4 else good, "json": json.dumps({"labels": [n]}).encode()}) for n in range(6)
+    ]
+    list(write_shards(members, folder, "pictures", 1 << 20))
+
+
 def values(data: Path, out: Path, **changes: Any) -> dict[str, Any]:
     """The recipe as plain values; changes are `section__key=value`."""
     recipe: dict[str, Any] = {

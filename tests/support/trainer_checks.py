@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import copy
+import functools
+import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from ove_codec.training import checkpoint
+from ove_codec.training.evaluation import linear_probe, nearest_neighbours
 from ove_codec.training.losses import ClusterLoss
 from ove_codec.training.ranks import Ranks
+from ove_codec.training.skips import TrainingError
 from ove_codec.training.trainer import Trainer
 from support import recipes, workers
 
@@ -124,6 +130,81 @@ def fsdp_like_ddp(ranks: Ranks, folder: Path) -> None:
         assert torch.equal(parameter.detach(), full[name]), name
 
 
+def same_global_batch(ranks: Ranks, folder: Path) -> None:
+    """A step has the same samples, draws and loss on any number of ranks; and a run goes on with another number."""
+    data = data_of(ranks, folder)
+    options: dict[str, Any] = {
+        "data__batch": 4, "data__global_batch": 16, "heads__pictures__positives": 2, "heads__pictures__weight": 2.5,
+        "heads__more": {**recipes.values(data, folder)["heads"]["pictures"], "sample_rate": 0.2}, "run__steps": 6,
+        "heads__pictures__inputs": {"image": {"size": 64, "least": 0.3}, "ocr": {"budget": 12, "weight": 0.5}},
+        "model__drop_path": 0.5, "optimizer__layer_decay": 0.7, "model__freeze": ["encoder.layers.0.*"], **CALM,
+    }  # fmt: skip
+    many = Trainer(recipes.recipe(data, folder / "many", **options), ranks, CPU)
+    one = Trainer(recipes.recipe(data, folder / f"one-{ranks.rank}", **options), workers.alone, CPU)
+    assert (many.accumulate, one.accumulate) == (4 // ranks.world, 4)
+    losses = []
+    for trainer in (many, one):
+        batches = trainer.mixture.batches(5 * trainer.accumulate)
+        losses.append([trainer.update(*trainer.gradients(batches))["loss"] for _ in range(4)])
+    assert all(abs(a - b) <= 1e-6 * abs(b) for a, b in zip(*losses, strict=True)), losses
+    many.save()
+    many.checkpoints.wait()
+    again = Trainer(recipes.recipe(data, folder / f"again-{ranks.rank}", **options), workers.alone, CPU)
+    again.load(folder / "many" / "step-00000004")
+    following = [
+        trainer.update(*trainer.gradients(rest))["loss"]
+        for trainer, rest in ((one, batches), (again, again.mixture.batches(5 * 4)))
+    ]
+    assert abs(following[0] - following[1]) <= 1e-6 * following[0], following
+
+
+def whole_recipe(ranks: Ranks, folder: Path) -> None:
+    """Sharded parameters, compiled blocks, recomputed activations and bfloat16 in one recipe, resumed."""
+    data = data_of(ranks, folder)
+    options: dict[str, Any] = {"run__accumulate": 2, "run__steps": 2, "run__precision": "bf16", **CALM}
+    plain = Trainer(recipes.recipe(data, folder / "plain", **options), ranks, CPU).run()
+    options |= {"run__parallel": "fsdp", "run__compile": True, "run__checkpoint_activations": True}
+    first = Trainer(recipes.recipe(data, folder / "whole", **{**options, "run__max_minutes": 1e-9}), ranks, CPU)
+    first.run()
+    assert first.step == 1  # its time was over
+    figures = train(ranks, data, folder / "whole", **options)
+    assert figures.step == 2
+    last = (folder / "whole" / "log.jsonl").read_text().splitlines()[-1]
+    assert abs(json.loads(last)["loss"] - plain["loss"]) < 0.02 * plain["loss"], (last, plain)
+
+
+def evaluation(ranks: Ranks, folder: Path) -> None:
+    """Accuracies do not depend on how many ranks share the samples, nor on one that has fewer."""
+    generator = torch.Generator().manual_seed(3)
+    centres = torch.randn(5, 8, generator=generator)
+    names = torch.randint(0, 5, (2, 51), generator=generator)
+    train, test = centres[names] + 0.9 * torch.randn(2, 51, 8, generator=generator)
+    size = -(-51 // ranks.world)
+    own = slice(ranks.rank * size, (ranks.rank + 1) * size)
+    part, labels = torch.zeros(size, 8), torch.full((size,), -1)
+    part[: len(train[own])], labels[: len(train[own])] = train[own], names[0][own]
+    measures: list[Any] = [functools.partial(nearest_neighbours, k=7, rows=10), linear_probe]
+    for measure in measures:
+        whole = measure(train, names[0], test, names[1])
+        assert measure(part, labels, test, names[1], ranks=ranks) == whole
+        assert 0.5 < whole < 0.95, whole
+
+
+def skipped_samples(ranks: Ranks, folder: Path) -> None:
+    """Samples that cannot be read are counted over all ranks, in checkpoints too, and end all ranks alike."""
+    if ranks.rank == 0:
+        recipes.make_broken_data(folder / "data")
+    ranks.barrier()
+    options: dict[str, Any] = {"data__batch": 1, "run__steps": 60, "output__checkpoint_every": 5}
+    trainer = Trainer(recipes.recipe(folder / "data", folder / "run", **options, data__max_skipped=0.1), ranks, CPU)
+    with pytest.raises(TrainingError, match=r"11 of .*data\.max_skipped=0\.1"):
+        trainer.run()
+    assert trainer.skips.samples == 11 and trainer.step > 5
+    again = Trainer(recipes.recipe(folder / "data", folder / "run", **options, data__max_skipped=0.5), ranks, CPU)
+    again.load(checkpoint.complete(folder / "run")[-1])
+    assert 0 < again.skips.samples <= 11 and again.skips.seen == again.step * ranks.world
+
+
 def make_checkpoint(ranks: Ranks, folder: Path) -> None:
     """Three steps on two ranks, for the checks below."""
     data = data_of(ranks, folder)
@@ -165,6 +246,11 @@ CHECKS = {
     "one_reduction_2": (2, one_reduction),
     "like_one_rank_4": (4, like_one_rank),
     "fsdp_like_ddp_2": (2, fsdp_like_ddp),
+    "same_global_batch_2": (2, same_global_batch),
+    "same_global_batch_4": (4, same_global_batch),
+    "evaluation_2": (2, evaluation),
+    "skipped_samples_2": (2, skipped_samples),
+    "whole_recipe_2": (2, whole_recipe),
     "make_checkpoint_2": (2, make_checkpoint),
     "reshard_4": (4, reshard),
     "reshard_1": (1, reshard),

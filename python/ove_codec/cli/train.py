@@ -28,7 +28,8 @@ def add_commands(commands: common.Commands[Any]) -> None:
 def train(args: argparse.Namespace) -> None:
     from ove_codec.training.launch import choose_device, process_group
     from ove_codec.training.recipe import load_recipe
-    from ove_codec.training.trainer import Trainer, TrainingError
+    from ove_codec.training.skips import TrainingError
+    from ove_codec.training.trainer import Trainer
 
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
     recipe = load_recipe(args.recipe, args.set)
@@ -40,5 +41,5 @@ def train(args: argparse.Namespace) -> None:
         except TrainingError as error:
             raise ValueError(str(error)) from error
         if ranks.rank == 0:
-            facts = {"folder": recipe.output.folder, "steps": trainer.step, **figures}
+            facts = {"folder": recipe.output.folder, "steps": trainer.step, "total_steps": trainer.total, **figures}
             common.print_facts(facts, args.json, list(facts.items()))

@@ -10,7 +10,7 @@ import io
 import math
 import zipfile
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -46,9 +46,16 @@ def reason_of(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class Input(ABC):
-    """What all kinds have: their weight beside the other kinds of a head."""
+    """What all kinds have.
+
+    Attributes:
+        weight: beside the other kinds of a head.
+        least: the share of its tokens that a sample has at least: 1 for all, otherwise each sample's share is drawn
+            uniformly from `least` to 1, and its size or budget follows.
+    """
 
     weight: float = 1.0
+    least: float = field(default=1.0, kw_only=True)
     media: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
@@ -57,6 +64,17 @@ class Input(ABC):
                 continue
             if not value > 0:
                 raise ValueError(f"{name} must be positive, not {value}")
+        if self.least > 1:
+            raise ValueError(f"least must be a share, 0 to 1, not {self.least}")
+
+    def drawn_budget(self, budget: int, rng: np.random.Generator) -> int:
+        """The tokens of a sample whose kind has `budget`."""
+        return budget if self.least == 1 else max(1, round(budget * rng.uniform(self.least, 1)))
+
+    def drawn_side(self, size: int, patch_size: int, rng: np.random.Generator) -> int:
+        """The side of a sample, in whole patches, whose kind has `size` samples."""
+        most = _whole(size, patch_size)
+        return most if self.least == 1 else max(1, round(most * math.sqrt(rng.uniform(self.least, 1))))
 
     def data(self, sample: Sample) -> bytes:
         for suffix in self.media:
@@ -95,7 +113,7 @@ class ImageInput(Input):
 
     def tokens(self, sample: Sample, patch_size: int, rng: np.random.Generator) -> Tokens:
         picture = _picture(self.data(sample))
-        side = _whole(self.size, patch_size) * patch_size
+        side = self.drawn_side(self.size, patch_size, rng) * patch_size
         box = _random_box(picture.size, rng) if self.augment else _centre_box(picture.size)
         resample = Image.Resampling.BILINEAR if self.augment else Image.Resampling.BICUBIC
         picture = picture.resize((side, side), resample, box=box)
@@ -117,8 +135,9 @@ class OcrInput(Input):
     def tokens(self, sample: Sample, patch_size: int, rng: np.random.Generator) -> Tokens:
         picture = _picture(self.data(sample))
         width, height = picture.size
-        columns = min(self.budget, max(1, round(math.sqrt(self.budget * width / height))))
-        rows = min(max(1, round(columns * height / width)), max(1, self.budget // columns))
+        budget = self.drawn_budget(self.budget, rng)
+        columns = min(budget, max(1, round(math.sqrt(budget * width / height))))
+        rows = min(max(1, round(columns * height / width)), max(1, budget // columns))
         picture = picture.resize((columns * patch_size, rows * patch_size), Image.Resampling.BICUBIC)
         return image_tokens(_normalised(picture), patch_size)
 
@@ -129,7 +148,7 @@ class CodecInput(Input):
 
     `selection` is "compute", in the worker, with `preset` and `params`; "stored", from the sample's .npz as `ove-codec
     select` or `ove-codec pack --select` wrote it; or "auto": stored where there is one. A stored selection must have
-    the model's patch size and not exceed the budget.
+    the model's patch size and not exceed the budget. With `least` the patches with most heat of a selection stay.
     """
 
     budget: int = 2048
@@ -178,6 +197,7 @@ class CodecInput(Input):
                 )
         else:
             selection = ove_codec.select(video, self.preset, threads=1, **self._resolved(patch_size))
+        selection = _strongest(selection, self.drawn_budget(self.budget, rng))
         tokens = ove_codec.tokenize(video, selection, threads=1)
         if not 0 < len(tokens) <= self.budget:
             raise UnreadableSample(f"{len(tokens)} patches are selected, of a budget of {self.budget}")
@@ -209,7 +229,7 @@ class FrameInput(Input):
         frame_ids = sample_frames(_length(opened), resolve("paper", {"num_frames": self.num_frames}))
         runs = [run for run in np.array_split(np.arange(len(frame_ids)), self.shown) if len(run)]
         slots = np.array([rng.choice(run) for run in runs], np.int64)
-        size = _whole(self.size, patch_size) * patch_size
+        size = self.drawn_side(self.size, patch_size, rng) * patch_size
         return ove_codec.frames(opened, frame_ids[slots], size=size, threads=1), slots, len(frame_ids)
 
 
@@ -229,6 +249,17 @@ KINDS: dict[str, type[Input]] = {
     "frame": FrameInput,
     "collage": CollageInput,
 }
+
+
+def _strongest(selection: Selection, count: int) -> Selection:
+    """The `count` patches of a selection whose scores are highest, in their order."""
+    if count >= len(selection):
+        return selection
+    t, h, w = np.asarray(selection.positions).T
+    kept = np.sort(np.argsort(-selection.scores[t, h, w], kind="stable")[:count])
+    mask = np.zeros_like(selection.mask)
+    mask[t[kept], h[kept], w[kept]] = True
+    return replace(selection, positions=selection.positions[kept], mask=mask)
 
 
 def _length(video: ove_codec.Video) -> int:

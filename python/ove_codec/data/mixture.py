@@ -31,7 +31,7 @@ class HeadData:
         shards: patterns, as for `ShardSet`.
         centres: of the head's bank; labels are 0 to centres - 1.
         max_labels: most labels of a sample.
-        share: samples of a micro-batch of one rank, 1.5 being one and two in turns.
+        share: samples of a micro-batch of one rank, 1.5 being one in the micro-batches of one step and two in the next.
         inputs: kinds of input with their settings; each takes its weight's share of the samples.
     """
 
@@ -77,14 +77,16 @@ class _Planned:
 class Mixture(torch.utils.data.Dataset[PackedBatch]):
     """The micro-batches of one rank, by number.
 
-    Which samples a micro-batch holds, what kinds of input they become and how they are augmented depend on seed,
-    position and number of ranks alone, not on workers; so a position is a number of micro-batches, and training with
-    another number of ranks or another batch goes on behind the samples that were consumed.
+    A step has `accumulate` micro-batches of each rank. Which samples they hold, what kinds of input these become and
+    how they are augmented depend on seed and position alone: ranks and workers only divide the samples of a step among
+    them. So a position is a number of micro-batches, and training with another number of ranks or another batch goes on
+    behind the samples that were consumed.
 
     Args:
         heads: the data of each head.
         patch_size: of the model.
         rank, world: this process, and how many there are.
+        accumulate: micro-batches of a rank in a step.
         seed: of order, kinds and augmentation.
         window: shards whose samples are mixed, see `Order`.
         dtype: of patches.
@@ -100,12 +102,13 @@ class Mixture(torch.utils.data.Dataset[PackedBatch]):
         *,
         rank: int = 0,
         world: int = 1,
+        accumulate: int = 1,
         seed: int = 0,
         window: int = 8,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.heads, self.patch_size = dict(heads), patch_size
-        self.rank, self.world, self.seed, self.dtype = rank, world, seed, dtype
+        self.rank, self.world, self.accumulate, self.seed, self.dtype = rank, world, accumulate, seed, dtype
         for name, head in heads.items():
             if not head.inputs or head.share <= 0 or head.max_labels < 1:
                 raise DataError(f"head {name} needs inputs, and share and max_labels above 0")
@@ -116,27 +119,42 @@ class Mixture(torch.utils.data.Dataset[PackedBatch]):
 
     def state_dict(self, micro: int) -> dict[str, Any]:
         """The position before micro-batch `micro`: its number, and the samples consumed of each head by all ranks."""
-        return {"micro": micro, "consumed": {head: self._start(head, micro) for head in self.heads}}
+        consumed = {head: self._start(head, micro) for head in self.heads}
+        return {"micro": micro, "accumulate": self.accumulate, "consumed": consumed}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a position; heads that it does not know begin anew. Call it before workers are started."""
-        self.micro = int(state["micro"])
+        """Goes on from a position; heads that it does not know begin anew. Call it before workers are started.
+
+        Where a step had another number of micro-batches then, the position must be the end of a step.
+        """
+        step, part = divmod(int(state["micro"]), int(state.get("accumulate", self.accumulate)))
+        self.micro = step * self.accumulate + part
         self.consumed = {head: int(state["consumed"].get(head, 0)) for head in self.heads}
+
+    def part(self, micro: int) -> int:
+        """The number of a micro-batch of this rank among those of all ranks: a step's are consecutive."""
+        return micro * self.world + self.rank
 
     def _start(self, head: str, micro: int) -> int:
         """Position of the first sample of a micro-batch, over all ranks."""
-        share = self.heads[head].share
-        passed = _floor(micro * share) - _floor(self.micro * share)
-        return self.consumed[head] + passed * self.world
+        return self.consumed[head] + self.world * (self._passed(head, micro) - self._passed(head, self.micro))
+
+    def _passed(self, head: str, micro: int) -> int:
+        """Samples of one rank before a micro-batch; all micro-batches of a step have as many."""
+        step, number = divmod(micro, self.accumulate)
+        return self.accumulate * _floor(step * self.heads[head].share) + number * self._count(head, micro)
+
+    def _count(self, head: str, micro: int) -> int:
+        step, share = micro // self.accumulate, self.heads[head].share
+        return _floor((step + 1) * share) - _floor(step * share)
 
     def plan(self, micro: int) -> list[_Planned]:
         """The samples of a micro-batch of this rank."""
         planned = []
         for name, head in self.heads.items():
-            share = head.share
-            count = _floor((micro + 1) * share) - _floor(micro * share)
+            count = self._count(name, micro)
             first = self._start(name, micro) + self.rank * count
-            rng = np.random.default_rng([self.seed, _number(0, name), micro, self.rank])
+            rng = np.random.default_rng([self.seed, _number(0, name), self.part(micro)])
             kinds = list(head.inputs)
             ends = np.cumsum([head.inputs[kind].weight for kind in kinds])
             # Systematic sampling: every kind has its share of each batch, up to rounding, and in the long run exactly.

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from ove_codec.lmm.data import SAMPLE_ERRORS
+from ove_codec.lmm.messages import Message
 from ove_codec.lmm.model import LMMForConditionalGeneration
-from ove_codec.lmm.processor import LMMProcessor, LMMSample, Message
+from ove_codec.lmm.processor import LMMProcessor, LMMSample
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from torch.utils.data import Dataset
 
 from ove_codec._core import Error
 from ove_codec.lmm.assets import read_mosaics
-from ove_codec.lmm.processor import IGNORED, IMAGE, VIDEO, LMMProcessor, LMMSample
+from ove_codec.lmm.messages import IMAGE, VIDEO
+from ove_codec.lmm.processor import IGNORED, LMMProcessor, LMMSample
 
 # What a sample at fault can raise: files, formats, and values that do not fit.
 SAMPLE_ERRORS = (OSError, ValueError, KeyError, TypeError, SyntaxError, Error, Image.DecompressionBombError)
@@ -109,16 +110,18 @@ class Collator:
     """Batches of samples for `Trainer`: see `LMMProcessor.collate`.
 
     Unreadable samples are left out and passed on under "unreadable". Where a batch has no other, it is one padding
-    token without target, which keeps the processes of a distributed run in step and has a loss of 0.
+    token without target, which keeps the processes of a distributed run in step and has a loss of 0. With `packed` the
+    samples of a batch stand in one row, without padding.
     """
 
     processor: LMMProcessor
+    packed: bool = False
 
     def __call__(self, samples: Sequence[LMMSample | Unreadable]) -> dict[str, Any]:
         good = [sample for sample in samples if isinstance(sample, LMMSample)]
         unreadable = [sample for sample in samples if isinstance(sample, Unreadable)]
         batch: dict[str, Tensor] = self.processor.collate(
-            good or [LMMSample([self.processor.pad_token_id], [IGNORED], [])]
+            good or [LMMSample([self.processor.pad_token_id], [IGNORED], [])], packed=self.packed
         )
         return {**batch, "unreadable": unreadable}
 

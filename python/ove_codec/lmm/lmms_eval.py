@@ -27,8 +27,9 @@ import torch
 from PIL import Image
 
 from ove_codec.lmm.answering import Answerer, Conversation
+from ove_codec.lmm.messages import IMAGE, VIDEO
 from ove_codec.lmm.model import LMMForConditionalGeneration
-from ove_codec.lmm.processor import IMAGE, VIDEO, LMMProcessor
+from ove_codec.lmm.processor import LMMProcessor
 from ove_codec.lmm.vision import VisionReader
 from ove_codec.presets import COMMON
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -32,7 +34,7 @@ class LMMForConditionalGeneration(PreTrainedModel, GenerationMixin):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
-    _no_split_modules = ("SpatialMergeProjector", "Block", "Qwen3VLVisionBlock", "Siglip2EncoderLayer")
+    _no_split_modules: Sequence[str] = ("SpatialMergeProjector", "Block", "Qwen3VLVisionBlock", "Siglip2EncoderLayer")
     _skip_keys_device_placement = ("past_key_values", "cache")
 
     def __init__(self, config: LMMConfig) -> None:
@@ -48,7 +50,11 @@ class LMMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         tied = getattr(self.language_model, "_tied_weights_keys", None)
         if isinstance(tied, list):  # transformers 4; from 5 on the tied weights of submodels are found
             self._tied_weights_keys = [f"language_model.{name}" for name in tied]
+        self._keeps_logits = "logits_to_keep" in inspect.signature(self.language_model.forward).parameters
         self.post_init()
+        # Sharding wants classes that are there: those of this tower and this language model.
+        unsplit = {*self._no_split_modules, *(self.language_model._no_split_modules or ())}
+        self._no_split_modules = sorted(unsplit & {type(module).__name__ for module in self.modules()})
 
     def get_input_embeddings(self) -> nn.Module:
         return self.language_model.get_input_embeddings()
@@ -121,6 +127,8 @@ class LMMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Args:
             input_ids: (B, L) tokens, with a vision token for every feature; or give `inputs_embeds` (B, L, hidden).
             labels: (B, L) targets, -100 where there is none; the output then has the loss. It is 0 without any target.
+                In training the logits are those of the positions that any row has a target after, K of L, where the
+                language model can leave out the others: they would take more memory than the model.
             patches, patch_positions, patch_cu_seqlens: as for `get_vision_features`; only in the step whose
                 `input_ids` hold the vision tokens, not while decoding with a cache.
             **kwargs: whatever the language model takes, its cache included.
@@ -132,11 +140,22 @@ class LMMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         elif patches is not None:
             raise ValueError("patches go with input_ids, which say where their features belong, not with inputs_embeds")
         untargeted = labels is not None and not bool((labels[..., 1:] != -100).any())
+        if (
+            labels is not None
+        ):  # with a cache samples in one row would see one another, and recomputed layers themselves
+            kwargs.setdefault("use_cache", False)
+        if untargeted:
+            labels = None
+        elif labels is not None and self.training and self._keeps_logits:
+            shifted = nn.functional.pad(labels[:, 1:], (0, 1), value=-100)
+            kept = (shifted != -100).any(0).nonzero()[:, 0]
+            labels = shifted[:, kept]
+            kwargs |= {"logits_to_keep": kept, "shift_labels": labels}
         out = self.language_model(
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            labels=None if untargeted else labels,
+            labels=labels,
             **kwargs,
         )
         if untargeted:

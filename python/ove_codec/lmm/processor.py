@@ -17,17 +17,15 @@ from transformers import AddedToken, AutoProcessor, AutoTokenizer, BatchFeature
 from ove_codec._renames import renamed
 from ove_codec.lmm import tower_configs
 from ove_codec.lmm.config import LMMConfig
+from ove_codec.lmm.messages import IMAGE, VIDEO, Message, listed, named_media, plain_message
 from ove_codec.lmm.vision import VisionReader, VisionTokens, concatenated
 
-IMAGE, VIDEO = "<image>", "<video>"
 IGNORED = -100  # label of a token that is no target
 VISION_TOKEN = "<|image_pad|>"
 PROMPTS = ("chat", "plain")
 _PLACEHOLDER = re.compile(f"({IMAGE}|{VIDEO})")
 _FILE = "processor_config.json"
-_ROLES = {"human": "user", "gpt": "assistant"}
-
-Message = Mapping[str, Any]
+_CALL = ("padding", "padding_side", "max_length", "budget", "videos_kwargs")  # arguments of the processor's call
 
 
 @dataclass(frozen=True)
@@ -135,8 +133,8 @@ class LMMProcessor:
     def sample(
         self,
         messages: Sequence[Message],
-        images: Sequence[Any] = (),
-        videos: Sequence[Any] = (),
+        images: Any = None,
+        videos: Any = None,
         *,
         add_generation_prompt: bool = False,
     ) -> LMMSample:
@@ -144,8 +142,10 @@ class LMMProcessor:
 
         Args:
             messages: the turns.
-            images: for every <image>, in order: what `VisionReader.image` takes, or `VisionTokens`.
-            videos: for every <video>, in order: what `VisionReader.video` takes, or `VisionTokens`.
+            images: for every <image>, in order: what `VisionReader.image` takes, or `VisionTokens`. One may stand
+                without a list.
+            videos: for every <video>, in order: what `VisionReader.video` takes, or `VisionTokens`; or a mapping with
+                "video" and "start" and "end" in seconds. One may stand without a list.
             add_generation_prompt: end where the assistant's next turn begins.
 
         Raises:
@@ -153,45 +153,102 @@ class LMMProcessor:
                 the sample is longer than `max_length` allows.
             OSError, ove_codec.Error: an image or video cannot be read; the message names it.
         """
-        segments = list(self._segments([_plain_message(m) for m in messages], add_generation_prompt))
-        return self._encoded(segments, images, videos, None if add_generation_prompt else self.max_length)
+        segments = list(self._segments([plain_message(m) for m in messages], add_generation_prompt))
+        length = None if add_generation_prompt else self.max_length
+        return self._encoded(segments, listed(images), listed(videos), length)
 
     def __call__(
         self,
         text: str | Sequence[str],
-        images: Sequence[Any] | None = None,
-        videos: Sequence[Any] | None = None,
+        images: Any = None,
+        videos: Any = None,
         *,
+        padding: bool | str = True,
         padding_side: str = "left",
+        max_length: int | None = None,
+        budget: int | None = None,
+        videos_kwargs: Mapping[str, Any] | None = None,
         return_tensors: str = "pt",
     ) -> BatchFeature:
         """A batch of texts with placeholders, for `generate`: left padded, without labels.
 
-        `images` and `videos` are of all texts, in their order.
+        Args:
+            text: one, or several.
+            images, videos: of all texts, in their order: one, a list, or a list of lists; each as for `sample`.
+            padding: True or "longest" fills rows up to the longest, "max_length" up to `max_length`; False takes rows
+                of one length only.
+            padding_side: "left" or "right".
+            max_length: tokens of a row with padding "max_length"; a text is never cut.
+            budget: patches of a clip, instead of the reader's; in codec mode.
+            videos_kwargs: further settings of videos for this call, see `VisionReader.for_videos`.
+            return_tensors: "pt".
+
+        Raises:
+            ValueError: an argument is not allowed, or texts and images or videos do not fit; the message says how.
         """
         if return_tensors != "pt":
             raise ValueError(f"return_tensors must be 'pt', not {return_tensors!r}")
+        settings = dict(videos_kwargs or {}) | ({} if budget is None else {"budget": budget})
+        reader = self.reader.for_videos(**settings) if settings else self.reader
         texts = [text] if isinstance(text, str) else list(text)
-        media = {IMAGE: list(images or ()), VIDEO: list(videos or ())}
+        media = {IMAGE: listed(images), VIDEO: listed(videos)}
         samples = []
         for one in texts:
             taken = {mark: media[mark][: one.count(mark)] for mark in media}
             media = {mark: media[mark][len(taken[mark]) :] for mark in media}
-            samples.append(self._encoded([(one, False)], taken[IMAGE], taken[VIDEO], None))
+            samples.append(self._encoded([(one, False)], taken[IMAGE], taken[VIDEO], None, reader))
         for mark, left in media.items():
             if left:
                 raise ValueError(
                     f"text has fewer {mark} placeholders than there are {mark[1:-1]}s: {len(left)} are left"
                 )
-        return BatchFeature(self.collate(samples, padding_side=padding_side, labels=False))
+        lengths = {len(sample.input_ids) for sample in samples}
+        if padding not in (True, False, "longest", "max_length"):
+            raise ValueError(f"padding must be True, False, 'longest' or 'max_length', not {padding!r}")
+        if padding is False and len(lengths) > 1:
+            raise ValueError(f"padding must be True: the texts have {min(lengths)} to {max(lengths)} tokens")
+        if (padding == "max_length") != (max_length is not None) or max(lengths) > (max_length or max(lengths)):
+            raise ValueError(
+                f"max_length must be given with padding='max_length', and be {max(lengths)} at least, not {max_length}"
+            )
+        return BatchFeature(self.collate(samples, padding_side=padding_side, labels=False, length=max_length))
 
     def apply_chat_template(
-        self, messages: Sequence[Message], *, add_generation_prompt: bool = False, tokenize: bool = False, **kwargs: Any
-    ) -> str:
-        """The text of a conversation, placeholders and all, as `__call__` takes it."""
-        if tokenize:
-            raise ValueError("tokenize must be False: pass the text to the processor, with its images and videos")
-        return self._rendered([_plain_message(m) for m in messages], add_generation_prompt, **kwargs)
+        self,
+        conversation: Sequence[Any],
+        *,
+        add_generation_prompt: bool = False,
+        tokenize: bool = False,
+        return_dict: bool = False,
+        return_tensors: str = "pt",
+        processor_kwargs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The text of a conversation, placeholders and all, as `__call__` takes it; or what `__call__` makes of it.
+
+        Args:
+            conversation: messages, or several conversations of them. For `tokenize` the parts of their contents name
+                images and videos: {"type": "image", "image": path, "type": "video", "video": path} (or "path").
+            add_generation_prompt: end where the assistant's next turn begins.
+            tokenize: give model inputs.
+            return_dict: all of them; otherwise `input_ids` alone.
+            return_tensors: "pt".
+            processor_kwargs: arguments of `__call__`, such as padding or budget; they may stand among the others too.
+            **kwargs: of the chat template.
+        """
+        several = bool(conversation) and not isinstance(conversation[0], Mapping)
+        conversations = list(conversation) if several else [conversation]
+        own = {name: kwargs.pop(name) for name in _CALL if name in kwargs} | dict(processor_kwargs or {})
+        texts = [
+            self._rendered([plain_message(m) for m in one], add_generation_prompt, **kwargs) for one in conversations
+        ]
+        if not tokenize:
+            return texts if several else texts[0]
+        media: dict[str, list[Any]] = {"image": [], "video": []}
+        for kind, source in (found for one in conversations for message in one for found in named_media(message)):
+            media[kind].append(source)
+        inputs = self(texts, media["image"], media["video"], return_tensors=return_tensors, **own)
+        return inputs if return_dict else inputs["input_ids"]
 
     def batch_decode(self, sequences: Any, **kwargs: Any) -> list[str]:
         """Texts of token ids; see the tokenizer's."""
@@ -199,26 +256,45 @@ class LMMProcessor:
         return texts
 
     def collate(
-        self, samples: Sequence[LMMSample], *, padding_side: str = "right", labels: bool = True
+        self,
+        samples: Sequence[LMMSample],
+        *,
+        padding_side: str = "right",
+        labels: bool = True,
+        length: int | None = None,
+        packed: bool = False,
     ) -> dict[str, Tensor]:
-        """A batch: `input_ids`, `attention_mask`, `labels` (B, L), and the patches of all images and clips, packed."""
+        """A batch: `input_ids`, `attention_mask`, `labels` (B, L), and the patches of all images and clips, packed.
+
+        `length` is L, otherwise that of the longest sample. With `packed` all samples stand one behind the other in one
+        row, and `position_ids` (1, L), which begin anew with each, take the place of the mask.
+        """
         if not samples:
             raise ValueError("samples must be one or more")
         if padding_side not in ("left", "right"):
             raise ValueError(f"padding_side must be 'left' or 'right', not {padding_side!r}")
-        length = max(len(s.input_ids) for s in samples)
+        ids, targets = [s.input_ids for s in samples], [s.labels for s in samples]
+        if packed:
+            batch = {
+                "input_ids": torch.tensor([[token for row in ids for token in row]]),
+                "position_ids": torch.cat([torch.arange(len(row)) for row in ids])[None],
+            }
+            if labels:  # the first token of a sample is no target of the one before it
+                batch["labels"] = torch.tensor([[x for row in targets for x in (IGNORED, *row[1:])]])
+        else:
+            size = length or max(map(len, ids))
 
-        def padded(rows: list[list[int]], value: int) -> Tensor:
-            fill = [[value] * (length - len(row)) for row in rows]
-            pairs = zip(rows, fill, strict=True)
-            return torch.tensor([f + row if padding_side == "left" else row + f for row, f in pairs])
+            def padded(rows: list[list[int]], value: int) -> Tensor:
+                fill = [[value] * (size - len(row)) for row in rows]
+                pairs = zip(rows, fill, strict=True)
+                return torch.tensor([f + row if padding_side == "left" else row + f for row, f in pairs])
 
-        batch = {
-            "input_ids": padded([s.input_ids for s in samples], self.pad_token_id),
-            "attention_mask": padded([[1] * len(s.input_ids) for s in samples], 0),
-        }
-        if labels:
-            batch["labels"] = padded([s.labels for s in samples], IGNORED)
+            batch = {
+                "input_ids": padded(ids, self.pad_token_id),
+                "attention_mask": padded([[1] * len(row) for row in ids], 0),
+            }
+            if labels:
+                batch["labels"] = padded(targets, IGNORED)
         items = [item for s in samples for item in s.vision]
         return {**batch, **concatenated(items)} if items else batch
 
@@ -280,6 +356,7 @@ class LMMProcessor:
         images: Sequence[Any],
         videos: Sequence[Any],
         max_length: int | None,
+        reader: VisionReader | None = None,
     ) -> LMMSample:
         text = "".join(piece for piece, _ in segments)
         for mark, given in ((IMAGE, images), (VIDEO, videos)):
@@ -295,7 +372,7 @@ class LMMProcessor:
         for piece, target in segments:
             for part in _PLACEHOLDER.split(piece):
                 if part in sources:
-                    item = self._read(part, next(sources[part]))
+                    item = _read(reader or self.reader, part, next(sources[part]))
                     vision.append(item)
                     new, is_target = self._vision_ids(item), False
                 else:
@@ -308,15 +385,6 @@ class LMMProcessor:
                 raise ValueError(f"the images and videos end at token {needed}, beyond max_length {max_length}")
             ids, labels = ids[:max_length], labels[:max_length]
         return LMMSample(ids, labels, vision)
-
-    def _read(self, mark: str, source: Any) -> VisionTokens:
-        if isinstance(source, VisionTokens):
-            return source
-        if mark == IMAGE:
-            return self.reader.image(source)
-        if isinstance(source, Mapping):  # {"video": source, "start": seconds, "end": seconds}
-            return self.reader.video(source["video"], start=source.get("start"), end=source.get("end"))
-        return self.reader.video(source)
 
     def _vision_ids(self, item: VisionTokens) -> list[int]:
         first, last = self._around
@@ -336,6 +404,16 @@ class LMMProcessor:
                 f"a text holds the vision token {self.vision_token!r}: take it out, {IMAGE} stands for images"
             )
         return ids
+
+
+def _read(reader: VisionReader, mark: str, source: Any) -> VisionTokens:
+    if isinstance(source, VisionTokens):
+        return source
+    if mark == IMAGE:
+        return reader.image(source)
+    if isinstance(source, Mapping):  # {"video": source, "start": seconds, "end": seconds}
+        return reader.video(source["video"], start=source.get("start"), end=source.get("end"))
+    return reader.video(source)
 
 
 def vision_token_id(tokenizer: Any, vision_token: str = VISION_TOKEN) -> int:
@@ -362,27 +440,6 @@ def reader_fields(config: LMMConfig, further: Mapping[str, Any]) -> dict[str, An
             raise ValueError(f"{name} must be {value}, as the model has it, not {further[name]!r}")
     usual = {"mean": traits.mean, "std": traits.std, "video_mode": "frames" if traits.whole_frames else "codec"}
     return {**usual, **fixed, **further}
-
-
-def _plain_message(message: Message) -> dict[str, str]:
-    """{"role", "content"} with a string as content."""
-    if not isinstance(message, Mapping):
-        raise ValueError(f"a message must be a mapping with role and content, not {message!r}")
-    if "from" in message:
-        role, content = message["from"], message.get("value")
-    else:
-        role, content = message.get("role"), message.get("content")
-    role = _ROLES.get(role, role)
-    if role not in ("system", "user", "assistant"):
-        raise ValueError(f"a message's role must be system, user (human) or assistant (gpt), not {role!r}")
-    if isinstance(content, (list, tuple)):
-        marks = {"image": IMAGE, "video": VIDEO}
-        if not all(isinstance(part, Mapping) for part in content):
-            raise ValueError("the parts of a message must be mappings with a type")
-        content = "".join(marks.get(part.get("type", ""), str(part.get("text", ""))) for part in content)
-    if not isinstance(content, str):
-        raise ValueError(f"a message's text must be a string, not {type(content).__name__}")
-    return {"role": role, "content": content}
 
 
 AutoProcessor.register(LMMConfig, LMMProcessor, exist_ok=True)

@@ -66,6 +66,7 @@ class Stage(RecipePart):
         learning_rates: by part.
         arguments: of transformers' TrainingArguments.
         max_unreadable: share of the samples.
+        packed: put the samples of a batch into one row without padding.
         prompt, reader: where they differ from the processor's.
     """
 
@@ -76,6 +77,7 @@ class Stage(RecipePart):
     learning_rates: dict[Part, Number] | None = None
     arguments: Annotated[dict[str, Any], BeforeValidator(_arguments)] | None = None
     max_unreadable: Annotated[Number, between(0, 1)] = 0.05
+    packed: bool = False
     prompt: str | None = None
     reader: Reader | None = None
 
@@ -116,7 +118,7 @@ def read_recipe(file: str | Path) -> dict[str, Any]:
 
 
 def _merged(file: Path, above: tuple[Path, ...]) -> dict[str, Any]:
-    """The recipe over its base; mappings are merged, everything else is replaced."""
+    """The recipe over its base; mappings, and stages of one name, are merged, everything else is replaced."""
     file = file.resolve()
     if file in above:
         raise ValueError(f"{file}: the recipe is based on itself")
@@ -126,6 +128,14 @@ def _merged(file: Path, above: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def _over(base: Any, values: Any) -> Any:
+    if _named(base) and _named(values):
+        known = {part["name"]: part for part in base}
+        merged = {**known, **{part["name"]: _over(known.get(part["name"]), part) for part in values}}
+        return list(merged.values())
     if not isinstance(base, dict) or not isinstance(values, dict):
         return values
     return {**base, **{key: _over(base.get(key), value) for key, value in values.items()}}
+
+
+def _named(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(part, dict) and "name" in part for part in values)

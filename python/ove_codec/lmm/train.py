@@ -109,6 +109,7 @@ def run_stage(
         dataset,
         learning_rates=stage.get("learning_rates"),
         max_unreadable=float(stage.get("max_unreadable", 0.05)),
+        packed=stage.get("packed", False),
     )
     checkpoint = get_last_checkpoint(str(directory)) if resume and directory.is_dir() else None
     try:

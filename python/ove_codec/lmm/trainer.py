@@ -35,6 +35,7 @@ class LMMTrainer(Trainer):
         model, args, processor, train_dataset: what is trained, how, and on what.
         learning_rates: by part; `args.learning_rate` for the others. The schedule scales all of them alike.
         max_unreadable: share of the data set; more unreadable samples than that stop the training.
+        packed: put the samples of a batch into one row without padding, see `LMMProcessor.collate`.
         **kwargs: further arguments of `Trainer`.
 
     Attributes:
@@ -50,6 +51,7 @@ class LMMTrainer(Trainer):
         *,
         learning_rates: Mapping[str, float] | None = None,
         max_unreadable: float = 0.05,
+        packed: bool = False,
         **kwargs: Any,
     ) -> None:
         self.learning_rates = dict(learning_rates or {})
@@ -67,7 +69,7 @@ class LMMTrainer(Trainer):
             model=model,
             args=args,
             train_dataset=train_dataset,
-            data_collator=Collator(processor),
+            data_collator=Collator(processor, packed),
             processing_class=processor,
             **kwargs,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -141,6 +141,34 @@ class VisionReader:
     def to_dict(self) -> dict[str, Any]:
         """All fields, as JSON keeps them."""
         return asdict(self)
+
+    def for_videos(self, **settings: Any) -> VisionReader:
+        """The same reader with other settings of videos.
+
+        Args:
+            **settings: fields, such as video_mode, video_size or num_frames; in codec mode also parameters of
+                `ove_codec.select`, such as budget, and `num_frames` is that of the selection.
+
+        Raises:
+            ValueError: there is no such setting, or it is not allowed; the message names it.
+        """
+        names = {"video_mode", "video_size", "video_resize", "num_frames", "frame_slots", "preset", "select", "threads"}
+        codec = settings.get("video_mode", self.video_mode) == "codec"
+        if codec:
+            names.remove("num_frames")
+        own = {name: value for name, value in settings.items() if name in names}
+        further = {name: value for name, value in settings.items() if name not in names}
+        if further and not codec:
+            raise ValueError(
+                f"videos of whole frames have no setting {', '.join(sorted(further))}; there are "
+                f"{', '.join(sorted(names))}"
+            )
+        if further:
+            own["select"] = {**own.get("select", self.select), **further}
+        try:
+            return replace(self, **own)
+        except TypeError as error:  # of a parameter that `select` does not have
+            raise ValueError(str(error)) from None
 
     def image(self, image: Any) -> VisionTokens:
         """The patches of an image.

@@ -94,11 +94,19 @@ class Block(nn.Module):
         self.mlp = MLP(config)
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, attend: PackedAttention, output_weights: bool
+        self,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        attend: PackedAttention,
+        output_weights: bool,
+        scales: Tensor | None = None,
     ) -> tuple[Tensor, Weights | None]:
+        """`scales` (2, N, 1) multiply what both branches add, see `Layers.drop_path`."""
         attended, weights = self.self_attn(self.layer_norm1(x), cos, sin, attend, output_weights)
-        x = x + attended
-        return x + self.mlp(self.layer_norm2(x)), weights
+        x = x + (attended if scales is None else attended * scales[0])
+        added = self.mlp(self.layer_norm2(x))
+        return x + (added if scales is None else added * scales[1]), weights
 
 
 class Layers(nn.Module):
@@ -107,12 +115,15 @@ class Layers(nn.Module):
     Attributes:
         gradient_checkpointing: in training, keep only the inputs of the blocks, and run them again in the backward
             pass, by `_gradient_checkpointing_func` (names that Hugging Face's trainers set).
+        drop_path: stochastic depth in training: the share of sequences for which a branch of the last block adds
+            nothing; it rises linearly from 0 in the first block. What stays is divided by its share.
     """
 
     def __init__(self, config: OVEncoderConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
         self.gradient_checkpointing = False
+        self.drop_path = 0.0
         self._gradient_checkpointing_func: Callable[..., Any] | None = None
 
     def forward(
@@ -121,11 +132,17 @@ class Layers(nn.Module):
         """The last block's output; on request the inputs of all blocks and that output, and attention weights."""
         states, attentions = [x], []
         recompute = self._gradient_checkpointing_func if self.gradient_checkpointing and self.training else None
-        for block in self.layers:
+        documents = attend.packing.documents(x.device) if self.training and self.drop_path else None
+        for number, block in enumerate(self.layers):
+            scales = None
+            if documents is not None and number:
+                rate = self.drop_path * number / (len(self.layers) - 1)
+                kept = torch.rand(2, attend.packing.count, 1, device=x.device) >= rate
+                scales = (kept / (1 - rate)).to(x.dtype).index_select(1, documents)
             if recompute is None:
-                x, weights = block(x, cos, sin, attend, output_weights)
+                x, weights = block(x, cos, sin, attend, output_weights, scales)
             else:
-                x, weights = recompute(block.__call__, x, cos, sin, attend, output_weights)
+                x, weights = recompute(block.__call__, x, cos, sin, attend, output_weights, scales)
             if output_states:
                 states.append(x)
             if output_weights:

@@ -76,12 +76,14 @@ class CentreAdamW(torch.optim.Optimizer):
         for first in range(0, len(every), _ROWS_AT_A_TIME):
             part = slice(first, first + _ROWS_AT_A_TIME)
             rows, g = every[part], values[part] * factor
-            m = state["exp_avg"].index_select(0, rows).lerp_(g, 1 - beta1)
-            v = state["exp_avg_sq"].index_select(0, rows).mul_(beta2).addcmul_(g, g, value=1 - beta2)
-            n = state["steps"].index_select(0, rows).add_(1)
-            w = param.index_select(0, rows).mul_(1 - group["lr"] * group["weight_decay"])
-            count = n.to(w.dtype)[:, None]
-            size = group["lr"] / (1 - beta1**count)
+            part_of = g.any(1, keepdim=True).to(g.dtype)  # 1 or 0: rows without gradient stay as they are
+            m = state["exp_avg"].index_select(0, rows).lerp_(g, (1 - beta1) * part_of)
+            v = state["exp_avg_sq"].index_select(0, rows)
+            v.mul_(1 - (1 - beta2) * part_of).addcmul_(g, g, value=1 - beta2)
+            n = state["steps"].index_select(0, rows).add_(part_of[:, 0])
+            w = param.index_select(0, rows).mul_(1 - group["lr"] * group["weight_decay"] * part_of)
+            count = n.to(w.dtype)[:, None].clamp_min(1)
+            size = group["lr"] * part_of / (1 - beta1**count)
             denominator = (v / (1 - beta2**count)).sqrt_().add_(group["eps"])
             w.sub_(size * m / denominator)
             for target, new in ((param, w), (state["exp_avg"], m), (state["exp_avg_sq"], v), (state["steps"], n)):

@@ -49,7 +49,11 @@ def complete(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name) and (path / COMPLETE_FILE).is_file()]
-    return sorted(found, key=lambda path: int(path.name[5:]))
+    return sorted(found, key=_step)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name[5:])
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
@@ -143,13 +147,14 @@ class Checkpoints:
         folder: of the run.
         keep: how many stay.
         ranks: the processes; all of them call every method, in the same order.
+        keep_every: checkpoints of steps that it divides stay too.
 
     Raises:
         BlockingIOError: another run is at work in the folder.
     """
 
-    def __init__(self, folder: Path, keep: int, ranks: Ranks) -> None:
-        self.folder, self.keep, self.ranks = folder, keep, ranks
+    def __init__(self, folder: Path, keep: int, ranks: Ranks, keep_every: int | None = None) -> None:
+        self.folder, self.keep, self.ranks, self.keep_every = folder, keep, ranks, keep_every
         self.pending: Future[Any] | None = None
         self.failure: BaseException | None = None
         self.finished = threading.Event()
@@ -216,6 +221,8 @@ class Checkpoints:
                 part.rename(final)
                 _sync(self.folder)
                 for old in complete(self.folder)[: -self.keep]:
+                    if self.keep_every is not None and _step(old) % self.keep_every == 0:
+                        continue
                     # Without its mark it is no checkpoint any more, however far the removal gets.
                     (old / COMPLETE_FILE).unlink()
                     shutil.rmtree(old)

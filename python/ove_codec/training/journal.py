@@ -1,11 +1,14 @@
-"""What a run tells: a progress bar, a JSON line every few steps, and TensorBoard where it is wanted."""
+"""What a run tells: progress, a JSON line every few steps, and TensorBoard or wandb where they are wanted."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import sys
+import time
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -47,32 +50,61 @@ def encoder_flops(config: OVEncoderConfig, lengths: list[int]) -> float:
 class Journal:
     """Writes of rank 0; the other ranks have one that is silent, but for the samples that they skip.
 
+    Progress is a bar where standard error is a terminal, and otherwise a line whenever figures are logged.
+
     Args:
         folder: of the run.
         rank: this process.
         first, total: steps done before, and of the whole run.
         tensorboard: write event files.
+        wandb: project of Weights & Biases that gets the figures; None for none. A resumed run goes on there.
+        settings: of the run, for `wandb`.
 
     Raises:
-        ModuleNotFoundError: TensorBoard is wanted and missing.
+        ModuleNotFoundError: TensorBoard or wandb is wanted and missing.
     """
 
-    def __init__(self, folder: Path, rank: int, first: int, total: int, tensorboard: bool) -> None:
-        self.folder, self.rank = folder, rank
+    def __init__(
+        self,
+        folder: Path,
+        rank: int,
+        first: int,
+        total: int,
+        *,
+        tensorboard: bool = False,
+        wandb: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder, self.rank, self.total = folder, rank, total
         self.bar: Any = None
         self.board: Any = None
+        self.remote: Any = None
+        self._begin, self._first = time.monotonic(), first
         if rank != 0:
             return
         folder.mkdir(parents=True, exist_ok=True)
         _forget_after(folder / LOG_FILE, first)
-        self.bar = tqdm(initial=first, total=total, unit=" steps", disable=None, file=sys.stderr)
         if tensorboard:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError as error:
-                self.bar.close()
                 raise ModuleNotFoundError("event files need TensorBoard: pip install 'ove_codec[train]'") from error
             self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=first)
+        if wandb is not None:
+            try:
+                client = import_module("wandb")
+            except ImportError as error:
+                raise ModuleNotFoundError("output.wandb needs the package wandb: pip install wandb") from error
+            name = str(folder.resolve())
+            self.remote = client.init(
+                project=wandb,
+                name=folder.name,
+                id=hashlib.sha256(name.encode()).hexdigest()[:16],
+                resume="allow",
+                dir=name,
+                config=dict(settings or {}),
+            )
+        self.bar = tqdm(initial=first, total=total, unit=" steps", disable=None, file=sys.stderr)
 
     def step(self) -> None:
         """One more step is done."""
@@ -85,13 +117,25 @@ class Journal:
             return
         with open(self.folder / LOG_FILE, "a", encoding="utf-8") as out:
             out.write(json.dumps({"step": step, **values}) + "\n")
-        if self.bar is not None:
-            shown = {name: values[name] for name in ("loss", "lr", "tokens_per_second", "mfu") if name in values}
-            self.bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items() if value is not None})
+        names = ("loss", "lr", "tokens_per_second", "data_wait", "mfu", "knn_accuracy", "linear_accuracy")
+        shown = {name: f"{values[name]:.4g}" for name in names if name in values}
+        if self.bar is not None and not self.bar.disable:
+            self.bar.set_postfix(shown)
+        elif self.bar is not None:
+            left = (time.monotonic() - self._begin) / max(1, step - self._first) * (self.total - step)
+            text = ", ".join(f"{name} {value}" for name, value in shown.items())
+            print(f"step {step} of {self.total}: {text}; {_duration(left)} left", file=sys.stderr, flush=True)
+        numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
         if self.board is not None:
-            for name, value in values.items():
-                if isinstance(value, int | float):
-                    self.board.add_scalar(name, value, step)
+            for name, value in numbers.items():
+                self.board.add_scalar(name, value, step)
+        if self.remote is not None:
+            self.remote.log(numbers, step=step)
+
+    def warn(self, text: str) -> None:
+        """Passes a text to the log of the library, once for all ranks."""
+        if self.rank == 0:
+            logger.warning("%s", text)
 
     def skipped(self, step: int, samples: tuple[tuple[str, str], ...]) -> None:
         """Samples that could not be read; logged by every rank in a file of its own beside the run's log."""
@@ -104,10 +148,17 @@ class Journal:
                     logger.warning("step %d: sample %s is skipped: %s", step, name, reason)
 
     def close(self) -> None:
-        """Ends the bar and the event file."""
+        """Ends the bar, the event file and the remote run."""
         for what in (self.bar, self.board):
             if what is not None:
                 what.close()
+        if self.remote is not None:
+            self.remote.finish()
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def _forget_after(file: Path, step: int) -> None:

@@ -27,7 +27,8 @@ class ClusterOutput(NamedTuple):
     """What a loss gives.
 
     Attributes:
-        loss: scalar, the mean over the samples of all ranks.
+        loss: scalar, the mean over the samples of all ranks that have labels. Of micro-batches it is the sum by what a
+            micro-batch of the step has on average, so that the mean over micro-batches is that over samples.
         rows: (n,) of each sample of this rank, detached.
     """
 
@@ -47,14 +48,15 @@ class ClusterLoss(nn.Module):
       which the other labels of a sample may be negatives; cosines above 0.75 of other centres count as 0; the reported
       value is the mean over slots, at most -log(1e-30) each, and its gradient is their sum.
 
-    Negatives are drawn on the device, in every rank among its own centres, by `seed`, `draw` and rank alone: nothing of
-    it has to be kept in a checkpoint. Shapes depend on the batch alone, and nothing waits for the device.
+    Negatives are drawn on the device, by `seed`, `draw` and the number of a centre alone: nothing has to be kept in a
+    checkpoint, and a step has the same ones on any number of ranks (unless far more of its positives than usual belong
+    to one rank). Shapes depend on the batch alone, and nothing waits for the device.
 
     Args:
         num_centres: C, of the whole bank; a rank holds the rows `Ranks.shard(C)`.
         dim: D, of embeddings and centres.
         mode: see above.
-        sample_rate: share of the centres that are drawn, in (0, 1]; the positives are always among them.
+        sample_rate: share of the centres that are drawn, in (0, 1]; the positives always take part.
         scale, margin: s and m of CosFace.
         filter: negatives with a cosine above it are left out, as likely of the same concept; None for none ("legacy":
             0.75 unless given).
@@ -123,19 +125,21 @@ class ClusterLoss(nn.Module):
         generator = torch.Generator()
         first = self.rows.start // _ROWS_PER_SEED * _ROWS_PER_SEED
         for start in range(first, self.rows.stop, _ROWS_PER_SEED):
-            generator.manual_seed(_seed(self.seed, 1, start))
+            generator.manual_seed(seed_of(self.seed, 1, start))
             block = torch.randn(_ROWS_PER_SEED, self.weight.shape[1], generator=generator) * 0.01
             begin, end = max(start, self.rows.start), min(start + _ROWS_PER_SEED, self.rows.stop)
             self.weight[begin - self.rows.start : end - self.rows.start] = block[begin - start : end - start]
 
-    def forward(self, embeddings: Tensor, labels: Tensor, draw: int = 0) -> ClusterOutput:
-        """The loss of a batch.
+    def forward(self, embeddings: Tensor, labels: Tensor, draw: int = 0, micro: int = 0) -> ClusterOutput:
+        """The loss of a batch, or of a micro-batch whose step has one draw of negatives.
 
         Args:
             embeddings: (n, D) of this rank's samples, not normalised; n is the same on every rank.
             labels: (n, L) int64 centres of each sample, -1 for none; a sample of which all are -1 does not count, a
-                label that is named twice counts once.
-            draw: number of the micro-batch, which chooses positives and negatives.
+                label that is named twice counts once. Or (A, n, L), those of all micro-batches of this rank in the
+                step.
+            draw: number of the step, which chooses positives and negatives.
+            micro: which of the A micro-batches the embeddings are.
 
         Raises:
             ValueError: a shape or type is wrong, or labels that lie on the CPU are outside the bank. On another device
@@ -144,65 +148,84 @@ class ClusterLoss(nn.Module):
         """
         if embeddings.ndim != 2 or embeddings.shape[1] != self.weight.shape[1]:
             raise ValueError(f"embeddings must be (n, {self.weight.shape[1]}), not {tuple(embeddings.shape)}")
-        if labels.ndim != 2 or len(labels) != len(embeddings) or labels.dtype != torch.int64 or labels.shape[1] == 0:
-            raise ValueError(f"labels must be ({len(embeddings)}, L) int64, not {tuple(labels.shape)} {labels.dtype}")
-        check_labels(labels, self.num_centres)
+        parts = labels if labels.ndim == 3 else labels[None]
+        if parts.ndim != 3 or parts.shape[1] != len(embeddings) or labels.dtype != torch.int64 or parts.shape[2] == 0:
+            raise ValueError(
+                f"labels must be ({len(embeddings)}, L) or (A, {len(embeddings)}, L) int64, not {tuple(labels.shape)} "
+                f"{labels.dtype}"
+            )
+        if not 0 <= micro < len(parts):
+            raise ValueError(f"micro must be 0 to {len(parts) - 1}, as there are labels, not {micro}")
+        check_labels(parts.flatten(0, 1), self.num_centres)
         unit = F.normalize(embeddings.to(self.weight.dtype), dim=1)
-        labels = labels.to(embeddings.device)
+        parts = parts.to(embeddings.device)
         if self.mode == "legacy":
-            return self._legacy(unit, labels, draw)
-        labels = distinct(labels)
-        chosen = self._chosen(labels, draw)
-        every = self.ranks.gather(torch.cat([chosen, labels], dim=1))
-        pulled = every[:, : chosen.shape[1]]
-        index = self._draw(pulled, draw, 0)
+            return self._legacy(unit, parts, draw, micro)
+        parts = distinct(parts)
+        chosen = self._chosen(parts, draw)
+        every = self.ranks.gather(torch.cat([chosen, parts], dim=2).transpose(0, 1))
+        pulled, own = every[..., : chosen.shape[2]], every[..., chosen.shape[2] :]
+        index, taking = self._draw(pulled, draw, 0)
         loss, rows = margin_softmax(
             unit,
             self.weight,
             index,
-            self._columns(index, pulled),
-            self._columns(index, every[:, chosen.shape[1] :]),
+            taking,
+            self._columns(index, pulled[:, micro]),
+            self._columns(index, own[:, micro]),
+            _samples(pulled),
             self.ranks,
             self.options,
         )
         return ClusterOutput(loss, self._own(rows))
 
-    def _legacy(self, unit: Tensor, labels: Tensor, draw: int) -> ClusterOutput:
-        every = self.ranks.gather(self._chosen(labels, draw))
-        slots = every.shape[1]
+    def _legacy(self, unit: Tensor, labels: Tensor, draw: int, micro: int) -> ClusterOutput:
+        every = self.ranks.gather(self._chosen(labels, draw).transpose(0, 1))
+        slots = every.shape[2]
         total, row_total = unit.new_zeros(()), unit.new_zeros(len(unit))
         for slot in range(slots):
-            index = self._draw(every[:, slot : slot + 1], draw, slot)
-            columns = self._columns(index, every[:, slot : slot + 1])
-            loss, rows = margin_softmax(unit, self.weight, index, columns, columns, self.ranks, self.options)
+            index, taking = self._draw(every[..., slot], draw, slot)
+            columns = self._columns(index, every[:, micro, slot : slot + 1])
+            count = _samples(every[..., slot : slot + 1])
+            loss, rows = margin_softmax(
+                unit, self.weight, index, taking, columns, columns, count, self.ranks, self.options
+            )
             total, row_total = total + loss, row_total + self._own(rows)
         mean = total.detach() / slots
         return ClusterOutput(mean + (total - total.detach()), row_total / slots)
 
-    def _generator(self, draw: int, what: int) -> torch.Generator:
-        generator = torch.Generator(self.weight.device)
-        return generator.manual_seed(_seed(self.seed, 2, draw, self.ranks.rank, what))
-
     def _chosen(self, labels: Tensor, draw: int) -> Tensor:
-        """(n, min(L, positives)) labels that are pulled; real ones before -1."""
-        if self.positives is None or self.positives >= labels.shape[1]:
+        """(A, n, min(L, positives)) of (A, n, L) labels that are pulled; real ones before -1."""
+        if self.positives is None or self.positives >= labels.shape[2]:
             return labels
-        noise = torch.rand(labels.shape, generator=self._generator(draw, -1), device=labels.device)
-        order = (noise + (labels < 0)).topk(self.positives, dim=1, largest=False).indices
-        return labels.gather(1, order)
+        noise = torch.empty(labels.shape, device=labels.device)
+        for micro, rows in enumerate(noise):
+            generator = torch.Generator(labels.device)
+            generator.manual_seed(seed_of(self.seed, 2, draw, micro * self.ranks.world + self.ranks.rank))
+            rows.uniform_(generator=generator)
+        order = (noise + (labels < 0)).topk(self.positives, dim=2, largest=False).indices
+        return labels.gather(2, order)
 
-    def _draw(self, positives: Tensor, draw: int, slot: int) -> Tensor:
-        """Rows of this rank's centres that take part, ascending: the positives of all ranks, then random ones."""
-        local = len(self.rows)
-        # Never fewer than the positives may be, so that the number does not depend on the labels.
-        count = min(local, max(math.ceil(self.sample_rate * local), positives.numel()))
-        if count == local:
-            return torch.arange(local, device=positives.device)
-        priority = torch.rand(local, generator=self._generator(draw, slot), device=positives.device)
+    def _draw(self, positives: Tensor, draw: int, slot: int) -> tuple[Tensor, Tensor]:
+        """(M,) rows of this rank's centres, ascending, and which of them take part: all positives, and random ones.
+
+        M depends on shapes alone; rows that take no part fill up what the draw leaves.
+        """
+        local, rate = len(self.rows), self.sample_rate
+        if rate == 1:
+            rows = torch.arange(local, device=positives.device)
+            return rows, torch.ones_like(rows, dtype=torch.bool)
+        # Six standard deviations more than both parts of the draw have on average; and room for every positive.
+        share = positives.numel() / self.ranks.world
+        drawn = rate * local + 6 * math.sqrt(local * rate * (1 - rate)) + share + 6 * math.sqrt(share)
+        count = min(local, max(math.ceil(drawn), positives.numel()))
+        numbers = torch.arange(self.rows.start, self.rows.stop, device=positives.device)
+        above = rate - uniform(numbers, seed_of(self.seed, 3, draw, slot))
         row = (positives - self.rows.start).flatten()
         inside = (row >= 0) & (row < local) & (positives.flatten() >= 0)
-        priority.scatter_reduce_(0, torch.where(inside, row, 0), torch.where(inside, 2.0, 0.0), "amax")
-        return priority.topk(count, sorted=False).indices.sort().values
+        above.scatter_reduce_(0, torch.where(inside, row, 0), torch.where(inside, 2.0, -2.0), "amax")
+        index = above.topk(count, sorted=False).indices.sort().values
+        return index, above[index] > 0
 
     def _columns(self, index: Tensor, labels: Tensor) -> Tensor:
         """Where labels stand in `index`; -1 for those that do not."""
@@ -219,10 +242,15 @@ class ClusterLoss(nn.Module):
 
 
 def distinct(labels: Tensor) -> Tensor:
-    """(n, L) labels, descending, of which every further mention is -1."""
-    labels = labels.sort(dim=1, descending=True).values
-    again = F.pad(labels[:, 1:] == labels[:, :-1], (1, 0))
+    """(..., L) labels, descending, of which every further mention is -1."""
+    labels = labels.sort(dim=-1, descending=True).values
+    again = F.pad(labels[..., 1:] == labels[..., :-1], (1, 0))
     return labels.masked_fill(again, -1)
+
+
+def _samples(pulled: Tensor) -> Tensor:
+    """The number of samples with labels in (B, A, P) of a step, of one micro-batch on average."""
+    return (pulled >= 0).any(2).sum().clamp_min(1) / pulled.shape[1]
 
 
 def check_labels(labels: Tensor, num_centres: int, names: list[str] | None = None) -> None:
@@ -240,7 +268,7 @@ def check_labels(labels: Tensor, num_centres: int, names: list[str] | None = Non
         )
 
 
-def _seed(*parts: int) -> int:
+def seed_of(*parts: int) -> int:
     """One 63-bit seed of several numbers (SplitMix64's finaliser, folded over them)."""
     state = 0
     for part in parts:
@@ -249,3 +277,17 @@ def _seed(*parts: int) -> int:
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
         state ^= state >> 31
     return state >> 1
+
+
+def uniform(numbers: Tensor, seed: int) -> Tensor:
+    """Of int64 numbers, float32 in [0, 1) that depend on number and seed alone, on every device (SplitMix64)."""
+    state = numbers * _signed(0x9E3779B97F4A7C15) + seed
+    # Shifts of int64 keep the sign, which a mask takes away.
+    state = (state ^ ((state >> 30) & (2**34 - 1))) * _signed(0xBF58476D1CE4E5B9)
+    state = (state ^ ((state >> 27) & (2**37 - 1))) * _signed(0x94D049BB133111EB)
+    return ((state ^ ((state >> 31) & (2**33 - 1))) & (2**24 - 1)).float() * 2.0**-24
+
+
+def _signed(value: int) -> int:
+    """A 64-bit number as int64 has it."""
+    return value - 2**64 if value >= 2**63 else value

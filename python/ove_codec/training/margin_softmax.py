@@ -50,8 +50,10 @@ def margin_softmax(
     embeddings: Tensor,
     weight: Tensor,
     index: Tensor,
+    taking: Tensor,
     positives: Tensor,
     excluded: Tensor,
+    count: Tensor,
     ranks: Ranks,
     options: MarginOptions,
 ) -> tuple[Tensor, Tensor]:
@@ -60,18 +62,21 @@ def margin_softmax(
     Args:
         embeddings: (n, D) unit rows of this rank's samples; n is the same on every rank, B = world * n.
         weight: (C, D) centres of this rank, of any length. Its gradient is sparse, with the rows of `index`.
-        index: (M,) int64 rows of `weight` that are sampled, distinct, ascending.
+        index: (M,) int64 rows of `weight`, distinct, ascending.
+        taking: (M,) bool, which of them are sampled; the others are no negatives, and have no gradient. All positives
+            are sampled.
         positives: (B, P) int64 columns (numbers within `index`) of each row's positives; -1 for those of other ranks,
             that are none. Distinct in a row.
         excluded: (B, Q) int64 columns that are no negatives of the row, its positives among them; -1 for none.
+        count: scalar, what the sum of the rows' losses is divided by.
         ranks: the processes; every one has the same `positives >= 0` summed up over ranks as a row has positives.
         options: see `MarginOptions`.
 
     Returns:
-        The mean loss, the same on all ranks, and (B,) the loss of each row, without gradient. Rows without any positive
-        count nowhere, and have the loss 0.
+        The sum of the rows' losses by `count`, the same on all ranks, and (B,) the loss of each row, without gradient.
+        Rows without any positive have the loss 0.
     """
-    loss, rows = _MarginSoftmax.apply(embeddings, weight, index, positives, excluded, ranks, options)
+    loss, rows = _MarginSoftmax.apply(embeddings, weight, index, taking, positives, excluded, count, ranks, options)
     return loss, rows
 
 
@@ -88,9 +93,16 @@ class _Blocks:
     """The logits of one rank's sampled centres, a block of columns at a time."""
 
     def __init__(
-        self, rows: Tensor, weight: Tensor, index: Tensor, positives: Tensor, excluded: Tensor, options: MarginOptions
+        self,
+        rows: Tensor,
+        weight: Tensor,
+        index: Tensor,
+        taking: Tensor,
+        positives: Tensor,
+        excluded: Tensor,
+        options: MarginOptions,
     ) -> None:
-        self.rows, self.weight, self.index = rows, weight, index
+        self.rows, self.weight, self.index, self.taking = rows, weight, index, taking
         self.positives, self.excluded, self.options = positives, excluded, options
         width = max(1, options.block_logits // max(1, len(rows)))
         self.bounds = [slice(first, first + width) for first in range(0, len(index), width)]
@@ -109,12 +121,14 @@ class _Blocks:
         return torch.where(inside, local, 0), inside
 
     def logits(self, cosines: Tensor, block: slice) -> tuple[Tensor, Tensor | None]:
-        """s cos of the negatives, -inf for what is none; and which of them carry no gradient. May reuse `cosines`."""
+        """s cos of the negatives, -inf for what is none; and which of them carry no gradient."""
         options = self.options
-        logits = cosines * options.scale
+        taking = self.taking[block]
+        # One pass over the block: 0 or -inf, plus s cos.
+        logits = torch.add(torch.where(taking, 0.0, -math.inf).to(cosines.dtype), cosines, alpha=options.scale)
         constant = None
         if options.filter is not None:
-            above = cosines > options.filter
+            above = (cosines > options.filter) & taking
             if options.filter_to_zero:
                 logits, constant = logits.masked_fill_(above, 0.0), above
             else:
@@ -131,13 +145,15 @@ class _MarginSoftmax(torch.autograd.Function):
         embeddings: Tensor,
         weight: Tensor,
         index: Tensor,
+        taking: Tensor,
         positives: Tensor,
         excluded: Tensor,
+        samples: Tensor,
         ranks: Ranks,
         options: MarginOptions,
     ) -> tuple[Tensor, Tensor]:
         rows = ranks.gather(embeddings.to(options.compute_dtype))
-        blocks = _Blocks(rows, weight, index, positives, excluded, options)
+        blocks = _Blocks(rows, weight, index, taking, positives, excluded, options)
         count = len(rows)
         # No logit is below -s, so the running maximum is finite though all of a block may be excluded.
         highest = rows.new_full((count,), -1.01 * options.scale, dtype=sum_dtype(options))
@@ -161,20 +177,20 @@ class _MarginSoftmax(torch.autograd.Function):
         z = (highest + total[:, 0].log()).clamp_min(-1e4)
         gap = z[:, None] - options.scale * (of_positives - options.margin)
         share = owned / owned.sum(1, keepdim=True).clamp_min(1.0)
-        rows_with_positives = (owned.sum(1) > 0).sum().clamp_min(1)
         row_loss = (F.softplus(gap, threshold=40.0) * share).sum(1)
         if options.ceiling is not None:
             row_loss = row_loss.clamp_max(options.ceiling)
-        ctx.save_for_backward(rows, weight, index, positives, excluded, z, gap.sigmoid() * share / rows_with_positives)
+        pull = gap.sigmoid() * share / samples
+        ctx.save_for_backward(rows, weight, index, taking, positives, excluded, z, pull)
         ctx.ranks, ctx.options, ctx.embedding_dtype = ranks, options, embeddings.dtype
         ctx.mark_non_differentiable(row_loss)
-        return row_loss.sum() / rows_with_positives, row_loss
+        return row_loss.sum() / samples, row_loss
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        rows, weight, index, positives, excluded, z, pull = ctx.saved_tensors
+        rows, weight, index, taking, positives, excluded, z, pull = ctx.saved_tensors
         options: MarginOptions = ctx.options
-        blocks = _Blocks(rows, weight, index, positives, excluded, options)
+        blocks = _Blocks(rows, weight, index, taking, positives, excluded, options)
         pull = pull * (grads[0] * options.scale)  # (B, P): d loss / d(-cosine of a positive)
         push = pull.sum(1, keepdim=True)  # its share of every negative is their softmax
         grad_rows = torch.zeros(rows.shape, dtype=z.dtype, device=rows.device)
@@ -199,7 +215,7 @@ class _MarginSoftmax(torch.autograd.Function):
         sparse = torch.sparse_coo_tensor(
             index[None], grad_centres, weight.shape, is_coalesced=True, check_invariants=False
         )
-        return grad_rows.to(ctx.embedding_dtype), sparse, None, None, None, None, None
+        return grad_rows.to(ctx.embedding_dtype), sparse, None, None, None, None, None, None, None
 
 
 def sum_dtype(options: MarginOptions) -> torch.dtype:

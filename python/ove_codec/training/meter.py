@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,7 +19,7 @@ class Rows:
     """The samples of a micro-batch of this rank, and the loss of each as soon as it is known."""
 
     def __init__(self, batch: PackedBatch) -> None:
-        self.names = batch.names
+        self.names, self.skipped = batch.names, batch.skipped
         self.lengths: list[int] = batch.cu_seqlens.diff().tolist()
         self.mix = batch.token_mix()
         self.losses: list[Tensor] = []
@@ -30,17 +32,33 @@ class Rows:
 
 
 class Meter:
-    """Speed and token mix of one rank since it was made; `peak` is in operations a second, None where not known."""
+    """Averages, speed and token mix of one rank since it was made.
 
-    def __init__(self, config: OVEncoderConfig, world: int, peak: float | None) -> None:
-        self.config, self.world, self.peak = config, world, peak
+    Args:
+        config: of the model.
+        world: number of ranks.
+        peak: operations a second of a device, None where not known.
+        device: whose memory is looked at.
+
+    Attributes:
+        waited: seconds that the rank has waited for its data.
+    """
+
+    def __init__(self, config: OVEncoderConfig, world: int, peak: float | None, device: torch.device) -> None:
+        self.config, self.world, self.peak, self.device = config, world, peak, device
         self.begin = time.perf_counter()
         self.tokens = self.samples = self.steps = 0
-        self.flops = 0.0
+        self.flops = self.waited = 0.0
         self.counts: dict[str, int] = {}
+        self.sums: dict[str, float] = {}
+        self.updates = 0
 
-    def add(self, rows: list[Rows]) -> None:
+    def add(self, rows: list[Rows], figures: Mapping[str, float]) -> None:
+        """Counts a step; `figures` of its update, none where it was skipped."""
         self.steps += 1
+        self.updates += bool(figures)
+        for name, value in figures.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
         for part in rows:
             self.tokens += sum(part.lengths)
             self.samples += len(part.lengths)
@@ -53,13 +71,23 @@ class Meter:
         return {"token_mix": {kind: count / max(1, self.tokens) for kind, count in sorted(self.counts.items())}}
 
     def figures(self) -> dict[str, Any]:
-        """Of all ranks, as if each did what this one does."""
+        """Means of what the updates told; the speed of all ranks, as if each did what this one does."""
         seconds = time.perf_counter() - self.begin
-        found: dict[str, Any] = {
+        found: dict[str, Any] = {name: total / self.updates for name, total in self.sums.items()}
+        found |= {
             "tokens_per_second": self.tokens * self.world / seconds,
             "samples_per_second": self.samples * self.world / seconds,
             "seconds_per_step": seconds / max(1, self.steps),
+            "data_wait": self.waited / seconds,
+            "memory_gib": _peak_memory(self.device) / 2**30,
         }
         if self.peak is not None:
             found["mfu"] = self.flops / seconds / self.peak
         return found
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: the most that PyTorch had on a GPU, or the process on the CPU, since it began."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

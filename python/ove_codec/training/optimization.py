@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,14 +32,32 @@ def learning_rate(step: int, total: int, recipe: Optimizer) -> float:
     return recipe.final_lr + (1 - recipe.final_lr) * left
 
 
-def parameter_groups(backbone: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Matrices, which decay; and norms, biases and the probe of the pooling head, which do not."""
-    decaying: list[nn.Parameter] = []
-    resting: list[nn.Parameter] = []
+def parameter_groups(
+    backbone: nn.Module, weight_decay: float, layer_decay: float = 1.0, layers: int = 0
+) -> list[dict[str, Any]]:
+    """The parameters that are trained, by decay and rate.
+
+    Matrices decay; norms, biases and the probe of the pooling head do not. `scale` of a group is its factor of the
+    learning rate: `layer_decay` to the power of the blocks, of `layers`, that lie behind it.
+    """
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter in backbone.named_parameters():
-        rests = parameter.ndim < 2 or name.rsplit(".", 1)[-1] == "probe"
-        (resting if rests else decaying).append(parameter)
-    return [{"params": decaying, "weight_decay": weight_decay}, {"params": resting, "weight_decay": 0.0}]
+        if parameter.requires_grad:
+            rests = parameter.ndim < 2 or name.rsplit(".", 1)[-1] == "probe"
+            scale = layer_decay ** (layers - _depth(name, layers))
+            groups.setdefault((rests, scale), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": 0.0 if rests else weight_decay, "scale": scale}
+        for (rests, scale), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+def _depth(name: str, layers: int) -> int:
+    """0 for what lies before the blocks, n + 1 for block n, and that of the last block for what follows them."""
+    found = re.match(r"encoder\.layers\.(\d+)\.", name)
+    if found:
+        return int(found[1]) + 1
+    return 0 if name.startswith(("embeddings.", "layernorm_pre.")) else layers
 
 
 def gradient_norm(backbone: Iterable[nn.Parameter], centres: Iterable[nn.Parameter], ranks: Ranks) -> Tensor:

@@ -1,7 +1,8 @@
-"""What is trained: the backbone, alone or over ranks, the heads, and the state of their optimiser."""
+"""What is trained: the data, the backbone, alone or over ranks, the heads, and the state of their optimiser."""
 
 from __future__ import annotations
 
+import fnmatch
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.nn.parallel import DistributedDataParallel
 
+from ove_codec.data import HeadData, Mixture
 from ove_codec.models import OVEncoder, OVEncoderConfig
 from ove_codec.training.centre_file import load_centres
 from ove_codec.training.losses import ClusterLoss
@@ -17,6 +19,24 @@ from ove_codec.training.ranks import Ranks
 from ove_codec.training.recipe import Head, Run, TrainingRecipe
 
 STATES = ("exp_avg", "exp_avg_sq")
+
+
+def make_mixture(recipe: TrainingRecipe, patch_size: int, ranks: Ranks) -> Mixture:
+    """The micro-batches of this rank."""
+    heads = {
+        name: HeadData(tuple(head.shards), head.centres, head.max_labels, recipe.share(name), head.inputs)
+        for name, head in recipe.heads.items()
+    }
+    return Mixture(
+        heads,
+        patch_size,
+        rank=ranks.rank,
+        world=ranks.world,
+        accumulate=recipe.accumulate(ranks.world),
+        seed=recipe.run.seed,
+        window=recipe.data.window,
+        dtype=torch.bfloat16 if recipe.run.precision == "bf16" else torch.float32,
+    )
 
 
 def make_backbone(recipe: TrainingRecipe, config: OVEncoderConfig, device: torch.device) -> OVEncoder:
@@ -27,7 +47,27 @@ def make_backbone(recipe: TrainingRecipe, config: OVEncoderConfig, device: torch
         backbone.load_state_dict(loaded.state_dict())
     if recipe.run.checkpoint_activations:
         backbone.gradient_checkpointing_enable()
+    freeze(backbone, recipe.model.freeze)
+    backbone.encoder.drop_path = recipe.model.drop_path
     return backbone.train().to(device)
+
+
+def freeze(backbone: nn.Module, patterns: list[str]) -> None:
+    """Takes parameters whose names fit a pattern from what is trained.
+
+    Raises:
+        ValueError: no name fits a pattern, or nothing is left.
+    """
+    parameters = dict(backbone.named_parameters())
+    for pattern in patterns:
+        names = fnmatch.filter(parameters, pattern)
+        if not names:
+            parts = ", ".join(dict.fromkeys(name.partition(".")[0] + ".*" for name in parameters))
+            raise ValueError(f"model.freeze: no parameter fits {pattern!r}; there are {parts}")
+        for name in names:
+            parameters[name].requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in parameters.values()):
+        raise ValueError("model.freeze leaves nothing to train: take a pattern out")
 
 
 def make_head(run: Run, number: int, head: Head, width: int, ranks: Ranks, device: torch.device) -> ClusterLoss:
@@ -54,20 +94,20 @@ def make_head(run: Run, number: int, head: Head, width: int, ranks: Ranks, devic
 
 
 def over_ranks(backbone: OVEncoder, run: Run, ranks: Ranks, mesh: DeviceMesh, device: torch.device) -> nn.Module:
-    """The backbone as it is called: compiled, and with its gradients averaged over ranks."""
+    """The backbone as it is called: its blocks compiled, and with its gradients averaged over ranks."""
     if run.compile:
-        backbone.compile()
+        for block in backbone.encoder.layers:  # one graph serves them all, and weights are gathered outside of it
+            block.compile()
     if run.parallel == "fsdp":
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-        policy = MixedPrecisionPolicy(
-            param_dtype=torch.bfloat16 if run.precision == "bf16" else None,
-            reduce_dtype=torch.float32,
-            output_dtype=torch.float32,
-        )
+        half = torch.bfloat16 if run.precision == "bf16" else None
+        # Of what a block is given only the tokens are in half precision; cosines and sines of positions are not.
+        inner = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32, cast_forward_inputs=False)
         for block in backbone.encoder.layers:
-            fully_shard(block, mesh=mesh, mp_policy=policy)
-        fully_shard(backbone, mesh=mesh, mp_policy=policy)
+            fully_shard(block, mesh=mesh, mp_policy=inner)
+        outer = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32, output_dtype=torch.float32)
+        fully_shard(backbone, mesh=mesh, mp_policy=outer)
         return backbone
     if ranks.world == 1:
         return backbone
@@ -92,7 +132,7 @@ def synchronising(model: nn.Module, run: Run, last: bool) -> AbstractContextMana
 def make_states(optimizer: torch.optim.Optimizer, backbone: nn.Module, device: torch.device) -> None:
     """AdamW's moments before the first step, so that a checkpoint finds where to go."""
     fused = device.type == "cuda"
-    for parameter in backbone.parameters():
+    for parameter in filter(lambda p: p.requires_grad, backbone.parameters()):
         optimizer.state[parameter] = {
             "step": torch.zeros((), device=device if fused else "cpu"),
             **{name: torch.zeros_like(parameter) for name in STATES},

@@ -8,7 +8,15 @@ import os
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
@@ -50,11 +58,16 @@ class Model(RecipePart):
         config: a named configuration ("ov-encoder-large"), a directory, or the values of a `config.json`.
         settings: what is changed of it, such as rope_layout.
         weights: a directory to begin from instead, with its own config.json.
+        freeze: patterns of names of parameters that are not trained, such as "embeddings.*", "encoder.layers.[0-5].*".
+        drop_path: stochastic depth: the share of sequences that skip the last block's branches in a step; earlier
+            blocks' shares rise linearly from 0.
     """
 
     config: str | dict[str, Any] | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     weights: str | None = None
+    freeze: list[str] = Field(default_factory=list)
+    drop_path: Annotated[Number, between(0, 0.99)] = 0.0
 
     def resolved(self) -> OVEncoderConfig:
         """The configuration.
@@ -118,13 +131,17 @@ class Data(RecipePart):
 
     Attributes:
         batch: samples of all heads in a micro-batch of one rank.
+        global_batch: samples of a step, of all ranks together: a multiple of `batch` times the number of ranks. A step
+            has as many micro-batches as that takes (run.accumulate stays 1), and the same samples and loss on any
+            number of ranks.
         workers: processes of each rank that make batches.
         prefetch: batches that each makes ahead.
         window: shards whose samples are mixed.
-        max_skipped: share of the samples of a rank that may be unreadable.
+        max_skipped: share of the samples so far that may be unreadable; ten may be, whatever the share, unless it is 0.
     """
 
     batch: Annotated[int, between(1, 1 << 20)]
+    global_batch: Annotated[int, between(1, 1 << 40)] | None = None
     workers: Annotated[int, between(0, 1024)] = 4
     prefetch: Annotated[int, between(1, 1024)] = 2
     window: Annotated[int, between(1, 1 << 30)] = 8
@@ -135,11 +152,18 @@ class Optimizer(RecipePart):
     """AdamW of backbone and centres. Norms, biases and the probe of the pooling head do not decay.
 
     Attributes:
-        lr: at the end of the warm-up, of the backbone; of centres times `centre_lr`.
+        lr: at the end of the warm-up, of the backbone.
+        centre_lr: factor of `lr` for centres.
+        weight_decay, centre_weight_decay: of the backbone and of centres.
+        beta1, beta2, eps: of AdamW.
         warmup: steps, or a share of all where below 1.
-        schedule: "cosine", "polynomial" (power `power`) or "constant", down to `final_lr` of `lr`.
+        schedule: "cosine", "polynomial" or "constant".
+        power: of the polynomial schedule.
+        final_lr: the share of `lr` at the end.
         clip_norm: of all gradients together; null for none.
         ema: decay of the averaged weights; null for none.
+        layer_decay: the last block and what follows it have `lr`, every block before it this factor of the next one's,
+            and the patch embedding that of the first block's.
     """
 
     lr: Annotated[Number, between(0, 1e6)]
@@ -155,21 +179,27 @@ class Optimizer(RecipePart):
     final_lr: Annotated[Number, between(0, 1)] = 0.0
     clip_norm: Number | None = 5.0
     ema: Annotated[Number, between(0, 1)] | None = None
+    layer_decay: Annotated[Number, between(0.01, 1)] = 1.0
 
 
 class Run(RecipePart):
     """How it runs.
 
-    Either steps, or samples (of all heads and ranks together), says how long.
-
     Attributes:
-        accumulate: micro-batches of a step.
+        steps: how long; or
+        samples: of all heads and ranks together, how long.
+        accumulate: micro-batches of a step of each rank.
         precision: "bf16" computes in bfloat16 with float32 weights, "fp32" in float32.
         parallel: "ddp" or "fsdp".
-        compile: torch.compile.
+        compile: torch.compile of every block.
         checkpoint_activations: compute blocks anew in the backward pass.
         ranks: what the recipe is made for; another number is refused.
-        elastic: a resumed run may have another number of ranks or data.batch than before, and so another batch.
+        elastic: a resumed run may have another number of ranks or data.batch than before, and so another batch. Not
+            needed where data.global_batch stays.
+        max_skipped_steps: steps of the run that may be left out because the loss or a gradient is not finite; one more
+            ends the run.
+        max_minutes: the run saves a checkpoint and ends after so much time.
+        seed: of weights, order, augmentation and draws.
         peak_tflops: of a device, for the utilisation (known of common GPUs).
         device: "auto", "cpu" or "cuda".
     """
@@ -183,9 +213,17 @@ class Run(RecipePart):
     checkpoint_activations: bool = False
     ranks: int | None = None
     elastic: bool = False
+    max_skipped_steps: Annotated[Whole, between(0, 1 << 62)] = 0
+    max_minutes: Positive | None = None
     seed: int = 0
     peak_tflops: Number | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+def _steps(value: list[int]) -> list[int]:
+    if len(value) != 2 or value[0] > value[1]:
+        raise PydanticCustomError("steps", "must be [first, last]")
+    return value
 
 
 class Output(RecipePart):
@@ -193,26 +231,36 @@ class Output(RecipePart):
 
     Attributes:
         folder: of checkpoints and logs.
-        checkpoint_every, log_every: steps.
+        checkpoint_every: steps.
         keep: newest checkpoints that stay.
+        keep_every: steps whose multiples' checkpoints stay too; null for none.
+        log_every: steps, over which figures are averaged.
         tensorboard: write event files too (needs the extra).
+        wandb: project in Weights & Biases that gets the figures too (needs the package wandb).
+        profile: [first, last] steps of this process's run whose operations PyTorch's profiler records, for
+            `profile/rank-N.json`, which chrome://tracing and Perfetto show.
     """
 
     folder: str
     checkpoint_every: Count = 1000
     keep: Annotated[int, between(1, 1 << 30)] = 3
+    keep_every: Count | None = None
     log_every: Count = 10
     tensorboard: bool = False
+    wandb: str | None = None
+    profile: Annotated[list[Count], AfterValidator(_steps)] | None = None
 
 
 class Evaluation(RecipePart):
-    """k-nearest-neighbour accuracy of the pooled output.
+    """Accuracy of the pooled output: of its nearest neighbours, and of a linear probe.
 
     Attributes:
         train, test: patterns of shards whose first label is the class.
         input: one kind of input with its settings.
         every: steps, beside the last one.
         k: neighbours.
+        linear: fit a linear probe too.
+        batch: samples that a rank encodes at a time.
     """
 
     train: list[str]
@@ -220,6 +268,7 @@ class Evaluation(RecipePart):
     input: Inputs
     every: Count | None = None
     k: Count = 10
+    linear: bool = False
     batch: Count = 32
 
     @model_validator(mode="after")
@@ -254,15 +303,33 @@ class TrainingRecipe(RecipePart):
         for name in self.heads:
             if not re.fullmatch("[A-Za-z0-9_-]*", name):
                 raise ValueError(f"a head's name is letters, digits, _ and -, not {name!r}")
+        if self.data.global_batch is not None and self.run.accumulate != 1:
+            raise ValueError("data.global_batch says how many micro-batches a step has: leave run.accumulate out")
         self.model.resolved()
         return self
+
+    def accumulate(self, world: int) -> int:
+        """Micro-batches of a step of each of `world` ranks.
+
+        Raises:
+            ValueError: data.global_batch is no multiple of the samples of one of all ranks.
+        """
+        if self.data.global_batch is None:
+            return self.run.accumulate
+        count, left = divmod(self.data.global_batch, self.data.batch * world)
+        if left or not count:
+            raise ValueError(
+                f"data.global_batch {self.data.global_batch} is no multiple of data.batch {self.data.batch} on {world} "
+                f"ranks: change one of them"
+            )
+        return count
 
     def steps(self, world: int) -> int:
         """Optimiser steps of the whole run."""
         if self.run.steps is not None:
             return self.run.steps
         assert self.run.samples is not None
-        return max(1, round(self.run.samples / (self.data.batch * world * self.run.accumulate)))
+        return max(1, round(self.run.samples / (self.data.batch * world * self.accumulate(world))))
 
     def share(self, head: str) -> float:
         """Samples of a head in a micro-batch of one rank."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,23 +15,29 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
-from ove_codec.data import HeadData, Mixture, PackedBatch
+from ove_codec.data import PackedBatch
 from ove_codec.models import OVEncoderConfig
 from ove_codec.training import checkpoint
 from ove_codec.training.centre_optimizer import CentreAdamW
 from ove_codec.training.evaluation import evaluate
 from ove_codec.training.journal import Journal, peak_flops
-from ove_codec.training.losses import ClusterLoss
+from ove_codec.training.losses import ClusterLoss, seed_of
 from ove_codec.training.meter import Meter, Rows
 from ove_codec.training.optimization import Average, clip_factor, gradient_norm, learning_rate, parameter_groups
-from ove_codec.training.parts import STATES, make_backbone, make_head, make_states, over_ranks, synchronising
+from ove_codec.training.parts import (
+    STATES,
+    make_backbone,
+    make_head,
+    make_mixture,
+    make_states,
+    over_ranks,
+    synchronising,
+)
+from ove_codec.training.profiling import Profile
 from ove_codec.training.ranks import Ranks
 from ove_codec.training.recipe import TrainingRecipe, as_json
-from ove_codec.training.termination import Termination
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message names the reason, the step and, where there is one, the sample."""
+from ove_codec.training.skips import Skips, TrainingError
+from ove_codec.training.termination import Ending, Termination
 
 
 class Trainer:
@@ -40,6 +47,11 @@ class Trainer:
         recipe: what to train.
         ranks: the processes, as `launch.process_group` gives them.
         device: of this process.
+
+    Attributes:
+        step, total: steps done, and of the whole run.
+        backbone: the encoder, whose parameters are sharded where the recipe says so.
+        heads: the loss of each head.
 
     Raises:
         ValueError, OSError: recipe and data, bank or weights do not fit; the message says what.
@@ -54,19 +66,12 @@ class Trainer:
             )
         self.recipe, self.ranks, self.device = recipe, ranks, device
         self.folder = Path(recipe.output.folder)
+        self.accumulate = recipe.accumulate(ranks.world)
         self.total = recipe.steps(ranks.world)
         self.step = self.micro = 0
         self.config = recipe.model.resolved()
         self.half = run.precision == "bf16"
-        self.mixture = Mixture(
-            {name: _head_data(recipe, name) for name in recipe.heads},
-            self.config.patch_size,
-            rank=ranks.rank,
-            world=ranks.world,
-            seed=run.seed,
-            window=recipe.data.window,
-            dtype=torch.bfloat16 if self.half else torch.float32,
-        )
+        self.mixture = make_mixture(recipe, self.config.patch_size, ranks)
         # One bound for all batches: their values are not waited for, and one compiled graph serves them.
         self.longest = max(
             kind.most_tokens(self.config.patch_size) for head in recipe.heads.values() for kind in head.inputs.values()
@@ -84,7 +89,9 @@ class Trainer:
         self.average = None if optimizer.ema is None else Average(self.backbone, optimizer.ema)
         betas = (optimizer.beta1, optimizer.beta2)
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.backbone, optimizer.weight_decay),
+            parameter_groups(
+                self.backbone, optimizer.weight_decay, optimizer.layer_decay, self.config.num_hidden_layers
+            ),
             lr=optimizer.lr,
             betas=betas,
             eps=optimizer.eps,
@@ -100,78 +107,89 @@ class Trainer:
         make_states(self.optimizer, self.backbone, device)
         for parameter in self.heads.parameters():
             self.centre_optimizer.state_of(parameter)
-        self.skipped = self.seen = 0
+        self.skips = Skips(recipe.data.max_skipped, run.max_skipped_steps)
         self.peak = peak_flops(device, run.peak_tflops)
-        self.journal = Journal(self.folder, -1, 0, self.total, False)
-        self.checkpoints = checkpoint.Checkpoints(self.folder, recipe.output.keep, ranks)
+        self.meter = self._new_meter()
+        self.journal = Journal(self.folder, -1, 0, self.total)
+        self.checkpoints = checkpoint.Checkpoints(self.folder, recipe.output.keep, ranks, recipe.output.keep_every)
+
+    def _new_meter(self) -> Meter:
+        return Meter(self.config, self.ranks.world, self.peak, self.device)
 
     # One step
 
     def gradients(self, batches: Iterator[PackedBatch]) -> tuple[Tensor, dict[str, Tensor], list[Rows]]:
         """Gradients of one step in place; the loss, that of each head, and the rows of every sample of this rank."""
-        accumulate = self.recipe.run.accumulate
+        step = [self._next(batches) for _ in range(self.accumulate)]
+        labels = {name: torch.stack([batch.labels[name] for batch in step]).to(self.device) for name in self.heads}
         total = torch.zeros((), device=self.device)
         parts = {name: torch.zeros((), device=self.device) for name in self.heads}
-        rows: list[Rows] = []
-        for number in range(accumulate):
-            batch = self._checked(next(batches))
-            rows.append(Rows(batch))
-            with synchronising(self.model, self.recipe.run, number == accumulate - 1):
-                loss = self._loss(batch.to(self.device), parts, rows[-1])
-                (loss / accumulate).backward()
-            total += loss.detach() / accumulate
+        rows = [Rows(batch) for batch in step]
+        for number, batch in enumerate(step):
+            # What a pass draws depends on its samples' place in the run, and not on what was drawn before.
+            torch.manual_seed(seed_of(self.recipe.run.seed, 4, self.mixture.part(self.micro)))
+            with synchronising(self.model, self.recipe.run, number == self.accumulate - 1):
+                loss = self._loss(batch.to(self.device), labels, number, parts, rows[number])
+                (loss / self.accumulate).backward()
+            total += loss.detach() / self.accumulate
             self.micro += 1
-        return total, {name: part / accumulate for name, part in parts.items()}, rows
+        return total, {name: part / self.accumulate for name, part in parts.items()}, rows
 
-    def _loss(self, batch: PackedBatch, parts: dict[str, Tensor], rows: Rows) -> Tensor:
+    def _next(self, batches: Iterator[PackedBatch]) -> PackedBatch:
+        """The next micro-batch; TrainingError for data that cannot be trained with."""
+        begin = time.perf_counter()
+        batch = next(batches)
+        self.meter.waited += time.perf_counter() - begin
+        if batch.error is not None:
+            raise TrainingError(f"step {self.step}: {batch.error}")
+        self.journal.skipped(self.step, batch.skipped)
+        return batch
+
+    def _loss(
+        self, batch: PackedBatch, labels: dict[str, Tensor], micro: int, parts: dict[str, Tensor], rows: Rows
+    ) -> Tensor:
         cast = self.half and self.recipe.run.parallel != "fsdp"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=cast):
             out = self.model(batch.patches, batch.positions, batch.cu_seqlens, max_seqlen=self.longest)
         pooled = out.pooler_output
         total = pooled.new_zeros((), dtype=torch.float32)
         first = 0
-        for name, labels in batch.labels.items():
-            head = self.heads[name]
-            if len(labels):
-                out = head(pooled[first : first + len(labels)].float(), labels, draw=self.micro)
+        for name, head in self.heads.items():
+            count = labels[name].shape[1]
+            if count:
+                out = head(pooled[first : first + count].float(), labels[name], self.step, micro)
                 total = total + self.recipe.heads[name].loss_weight * out.loss
                 parts[name] += out.loss.detach()
                 rows.losses.append(out.rows)
-            first += len(labels)
+            first += count
         return total
 
-    def _checked(self, batch: PackedBatch) -> PackedBatch:
-        """Stops for data that cannot be trained with; counts and logs what could not be read."""
-        if batch.error is not None:
-            raise TrainingError(f"step {self.step}: {batch.error}")
-        self.seen += len(batch.names)
-        self.skipped += len(batch.skipped)
-        self.journal.skipped(self.step, batch.skipped)
-        most = self.recipe.data.max_skipped
-        if self.skipped > max(10, most * self.seen) or (batch.skipped and most == 0):
-            name, reason = batch.skipped[-1] if batch.skipped else ("", "")
-            raise TrainingError(
-                f"step {self.step}: {self.skipped} of {self.seen} samples could not be read, more than "
-                f"data.max_skipped={most} allows; the last one is {name}: {reason}"
-            )
-        return batch
-
     def update(self, loss: Tensor, parts: dict[str, Tensor], rows: list[Rows]) -> dict[str, float]:
-        """One update by the gradients that are there, unless anything is not finite; the figures of the step.
+        """One update by the gradients that are there; the figures of the step.
+
+        A step whose loss or gradients are not finite is left out, as often as run.max_skipped_steps allows, and has no
+        figures.
 
         Raises:
-            TrainingError: loss or gradients are not finite. Weights and checkpoints are as before.
+            TrainingError: too much is skipped. Weights and checkpoints are as before.
         """
         optimizer = self.recipe.optimizer
         backbone, centres = list(self.backbone.parameters()), list(self.heads.parameters())
         norm = gradient_norm(backbone, centres, self.ranks)
+        skipped = [sum(len(part.skipped) for part in rows), sum(len(part.names) for part in rows)]
+        counts = self.ranks.sum_(torch.tensor(skipped, dtype=torch.float32, device=self.device))
         # The only wait for the device in a step.
-        figures = torch.stack([loss, norm, *parts.values()]).tolist()
+        figures = torch.stack([*counts, loss, norm, *parts.values()]).tolist()
+        if self.skips.add(int(figures[0]), int(figures[1])):
+            self._too_many_skipped(rows)
         if not all(map(math.isfinite, figures)):
-            self._not_finite(figures[0], figures[1], rows)
+            self._not_finite(figures[2], figures[3], rows)
+            self._forget_gradients()
+            self.step += 1
+            return {}
         rate = learning_rate(self.step, self.total, optimizer)
         for group in self.optimizer.param_groups:
-            group["lr"] = optimizer.lr * rate
+            group["lr"] = optimizer.lr * rate * group["scale"]
         for group in self.centre_optimizer.param_groups:
             group["lr"] = optimizer.lr * optimizer.centre_lr * rate
         factor = clip_factor(norm, optimizer.clip_norm)
@@ -181,13 +199,25 @@ class Trainer:
                 (grad.to_local() if isinstance(grad, DTensor) else grad).mul_(factor)
         self.optimizer.step()
         self.centre_optimizer.step(factor=factor)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.centre_optimizer.zero_grad(set_to_none=True)
+        self._forget_gradients()
         if self.average is not None:
             self.average.update(self.backbone, self.step)
         self.step += 1
-        named = {f"loss_{name}": value for name, value in zip(parts, figures[2:], strict=True)}
-        return {"loss": figures[0], "grad_norm": figures[1], "lr": optimizer.lr * rate, **named}
+        named = {f"loss_{name}": value for name, value in zip(parts, figures[4:], strict=True)}
+        return {"loss": figures[2], "grad_norm": figures[3], "lr": optimizer.lr * rate, **named}
+
+    def _forget_gradients(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        self.centre_optimizer.zero_grad(set_to_none=True)
+
+    def _too_many_skipped(self, rows: list[Rows]) -> None:
+        own = [f"{name}: {reason}" for part in rows for name, reason in part.skipped]
+        texts = [text for text in self.ranks.texts(own[-1] if own else "", self.device) if text]
+        self.checkpoints.wait()  # all ranks are here: what was begun before is written to the end
+        raise TrainingError(
+            f"step {self.step}: {self.skips.samples} of {self.skips.seen} samples could not be read, more than "
+            f"data.max_skipped={self.recipe.data.max_skipped} allows; the last one is {texts[-1]}"
+        )
 
     def _not_finite(self, loss: float, norm: float, rows: list[Rows]) -> None:
         bad = [name for part in rows for name in part.not_finite()]
@@ -195,20 +225,25 @@ class Trainer:
             ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else ""), self.device
         )
         samples = "; ".join(text for text in texts if text)
-        self.checkpoints.wait()  # all ranks are here: what was begun before is written to the end
         what = f"the loss is {loss}" if not math.isfinite(loss) else f"the norm of the gradients is {norm}"
         where = f", from the sample {samples}" if samples else ", though the loss of every sample is finite"
+        if not self.skips.add_step():
+            self.journal.warn(f"step {self.step}: {what}{where}. The step is left out")
+            return
+        self.checkpoints.wait()  # all ranks are here: what was begun before is written to the end
         found = checkpoint.complete(self.folder)
         left = f"the last checkpoint is {found[-1].name}" if found else "there is no checkpoint yet"
         raise TrainingError(
-            f"step {self.step}: {what}{where}. Nothing was updated, and {left}: look at the sample, or "
-            f"lower optimizer.lr"
+            f"step {self.step}: {what}{where}. Nothing was updated, and {left}: look at the sample, lower "
+            f"optimizer.lr, or allow more than {self.skips.max_steps} such steps with run.max_skipped_steps"
         )
 
     # A whole run
 
     def run(self, resume: bool = True) -> dict[str, float]:
         """Trains to the end, from the newest whole checkpoint where there is one; the last figures.
+
+        Where run.max_minutes is over, a checkpoint is written and `step` is less than `total`.
 
         Raises:
             TrainingError: see there.
@@ -219,7 +254,7 @@ class Trainer:
         if checkpoint.complete(self.folder) and not resume:
             raise FileExistsError(f"{self.folder} holds checkpoints: choose another output.folder, or resume")
         try:
-            with Termination() as termination:
+            with Termination(self.recipe.run.max_minutes) as termination:
                 return self._run(termination)
         finally:
             self.checkpoints.close()
@@ -228,41 +263,55 @@ class Trainer:
         found = self._newest()
         if found is not None:
             self.load(found)
-        run, output = self.recipe.run, self.recipe.output
-        self.journal = Journal(self.folder, self.ranks.rank, self.step, self.total, output.tensorboard)
-        figures: dict[str, float] = {}
+        output = self.recipe.output
+        self.journal = Journal(
+            self.folder,
+            self.ranks.rank,
+            self.step,
+            self.total,
+            tensorboard=output.tensorboard,
+            wandb=output.wandb,
+            settings=self.recipe.model_dump(mode="json"),
+        )
+        trace = Profile(output.profile, self.folder / "profile" / f"rank-{self.ranks.rank}.json", self.device)
         try:
-            if self.step >= self.total:
-                return figures
-            batches = self.mixture.batches(
-                self.micro + (self.total - self.step) * run.accumulate,
-                self.recipe.data.workers,
-                self.recipe.data.prefetch,
-                pin_memory=self.device.type == "cuda",
-            )
-            meter = Meter(self.config, self.ranks.world, self.peak)
-            while self.step < self.total:
-                loss, parts, rows = self.gradients(batches)
-                figures = self.update(loss, parts, rows)
-                self.journal.step()
-                meter.add(rows)
-                if self.step % output.log_every == 0 or self.step == self.total:
-                    figures |= meter.figures()
-                    self.journal.log(self.step, {**figures, **meter.mix, "skipped": self.skipped})
-                    meter = Meter(self.config, self.ranks.world, self.peak)
-                ending = termination.asked(self.ranks, self.device)
-                if self.step % output.checkpoint_every == 0 or self.step == self.total or ending:
-                    self.save()
-                if ending:
-                    self.checkpoints.wait()
-                    raise SystemExit(128 + signal.SIGTERM)
-                if self._evaluation_is_due():
-                    figures["knn_accuracy"] = self.evaluate()
-                    self.journal.log(self.step, {"knn_accuracy": figures["knn_accuracy"]})
-                    meter = Meter(self.config, self.ranks.world, self.peak)
-            self.checkpoints.wait()
+            return self._steps(termination, trace)
         finally:
+            trace.close()
             self.journal.close()
+
+    def _steps(self, termination: Termination, trace: Profile) -> dict[str, float]:
+        """All steps that are left; the last figures."""
+        output, data = self.recipe.output, self.recipe.data
+        figures: dict[str, float] = {}
+        if self.step >= self.total:
+            return figures
+        end = self.micro + (self.total - self.step) * self.accumulate
+        batches = self.mixture.batches(end, data.workers, data.prefetch, pin_memory=self.device.type == "cuda")
+        self.meter = self._new_meter()
+        ending = Ending.NO
+        while self.step < self.total and not ending:
+            trace.begin(self.step + 1)
+            loss, parts, rows = self.gradients(batches)
+            self.meter.add(rows, self.update(loss, parts, rows))
+            trace.end(self.step)
+            self.journal.step()
+            ending = termination.asked(self.ranks, self.device)
+            if self.step % output.log_every == 0 or self.step == self.total or ending:
+                means = self.meter.figures()
+                figures |= means
+                self.journal.log(self.step, {**means, **self.meter.mix, **self.skips.figures()})
+                self.meter = self._new_meter()
+            if self.step % output.checkpoint_every == 0 or self.step == self.total or ending:
+                self.save()
+            if not ending and self._evaluation_is_due():
+                found = self.evaluate()
+                figures |= found
+                self.journal.log(self.step, found)
+                self.meter = self._new_meter()
+        self.checkpoints.wait()
+        if ending == Ending.SIGNAL:
+            raise SystemExit(128 + signal.SIGTERM)
         return figures
 
     def _newest(self) -> Path | None:
@@ -284,13 +333,14 @@ class Trainer:
             return False
         return self.step == self.total or (evaluation.every is not None and self.step % evaluation.every == 0)
 
-    def evaluate(self) -> float:
-        """k-nearest-neighbour accuracy of the backbone now, averaged weights where there are some."""
+    def evaluate(self) -> dict[str, float]:
+        """Accuracies of the backbone now, averaged weights where there are some; see `recipe.Evaluation`."""
         assert self.recipe.evaluation is not None
+        workers = self.recipe.data.workers
         if self.average is None:
-            return evaluate(self.backbone, self.recipe.evaluation, self.ranks)
+            return evaluate(self.backbone, self.recipe.evaluation, self.ranks, workers)
         with self.average.in_place(self.backbone):
-            return evaluate(self.backbone, self.recipe.evaluation, self.ranks)
+            return evaluate(self.backbone, self.recipe.evaluation, self.ranks, workers)
 
     # State
 
@@ -298,10 +348,11 @@ class Trainer:
         """All tensors of the run by name, as views: what a checkpoint holds."""
         found: dict[str, Tensor] = {}
         for name, parameter in self.backbone.named_parameters():
-            state = self.optimizer.state[parameter]
             found[f"backbone.{name}"] = parameter.detach()
-            found[f"optimizer.step.{name}"] = state["step"].view(1)
-            found |= {f"optimizer.{kind}.{name}": state[kind] for kind in STATES}
+            if parameter.requires_grad:
+                state = self.optimizer.state[parameter]
+                found[f"optimizer.step.{name}"] = state["step"].view(1)
+                found |= {f"optimizer.{kind}.{name}": state[kind] for kind in STATES}
         if self.average is not None:
             found |= {f"average.{name}": weight for name, weight in self.average.weights.items()}
         for name, head in self.heads.items():
@@ -311,23 +362,18 @@ class Trainer:
                 found[f"head.{name}.{kind}"] = checkpoint.sharded(local, head.num_centres, self.mesh)
         return found
 
-    def _random_states(self) -> dict[str, Tensor]:
-        states = {f"random.{self.ranks.rank}.cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            states[f"random.{self.ranks.rank}.cuda"] = torch.cuda.get_rng_state(self.device)
-        return states
-
     def save(self) -> None:
         """Begins to write a checkpoint of this moment."""
         state = {
             "step": self.step,
             "data": self.mixture.state_dict(self.micro),
+            "skips": self.skips.state_dict(),
             "world": self.ranks.world,
             "weights": ["backbone"] if self.average is None else ["backbone", "average"],
             "config": self.config.to_dict(),
             "recipe": as_json(self.recipe),
         }
-        self.checkpoints.save(self.step, {**self.tensors(), **self._random_states()}, state)
+        self.checkpoints.save(self.step, self.tensors(), state)
 
     def load(self, path: Path) -> None:
         """Goes on from a checkpoint, of any number of ranks.
@@ -338,28 +384,21 @@ class Trainer:
         state = checkpoint.read_state(path)
         if OVEncoderConfig.from_dict(state["config"]) != self.config:
             raise ValueError(f"{path} is of another model than this recipe's: begin a new output.folder")
-        before = {"ranks": state["world"], "data.batch": json.loads(state["recipe"])["data"]["batch"]}
+        recipe = json.loads(state["recipe"])
+        before = {"ranks": state["world"], "data.batch": recipe["data"]["batch"]}
         now = {"ranks": self.ranks.world, "data.batch": self.recipe.data.batch}
-        if before != now and not self.recipe.run.elastic:
+        whole = self.recipe.data.global_batch
+        same = whole is not None and whole == recipe["data"].get("global_batch")
+        if before != now and not same and not self.recipe.run.elastic:
             raise ValueError(
-                f"{path} was written with {_listed(before)}, this run has {_listed(now)}: take the same, or allow "
-                f"others with run.elastic: true"
+                f"{path} was written with {_listed(before)}, this run has {_listed(now)}: take the same, allow others "
+                f"with run.elastic: true, or give data.global_batch from the beginning"
             )
-        random = self._random_states() if state["world"] == self.ranks.world else {}
-        checkpoint.load_tensors(path, {**self.tensors(), **random}, self.ranks.background)
-        for name, value in random.items():
-            if name.endswith(".cuda"):
-                torch.cuda.set_rng_state(value, self.device)
-            else:
-                torch.set_rng_state(value)
-        self.step, self.micro = state["step"], state["data"]["micro"]
+        checkpoint.load_tensors(path, self.tensors(), self.ranks.background)
         self.mixture.load_state_dict(state["data"])
+        self.step, self.micro = state["step"], self.mixture.micro
+        self.skips.load_state_dict(state.get("skips", {}))
 
 
 def _listed(values: Mapping[str, int]) -> str:
     return " and ".join(f"{name} {value}" for name, value in values.items())
-
-
-def _head_data(recipe: TrainingRecipe, name: str) -> HeadData:
-    head = recipe.heads[name]
-    return HeadData(tuple(head.shards), head.centres, head.max_labels, recipe.share(name), head.inputs)
