@@ -22,7 +22,7 @@ from torch import Tensor
 import ove_codec
 from ove_codec.cli import main, make_parser
 from ove_codec.models import OVEncoder
-from ove_codec.probes import AttentiveHead, ProbeRecipe, Setting, cache
+from ove_codec.probes import AttentiveHead, ProbeRecipe, Setting, reading
 from ove_codec.probes.datasets import dataset_info, known_datasets
 from ove_codec.probes.families import BACKBONES
 from ove_codec.probes.run import summary
@@ -165,7 +165,7 @@ def test_second_run_reads_and_trains_nothing(
     first = json.loads(printed(capsys, command(data, tmp_path, *CODEC, "--json", **options)))
     assert [entry["budget"] for entry in first] == [24, 64]
     assert first[0] == result
-    monkeypatch.setattr(cache, "read_codec", None)
+    monkeypatch.setattr(reading, "read_codec", None)
     monkeypatch.setattr(torch.optim.AdamW, "step", None)
     assert json.loads(printed(capsys, command(data, tmp_path, *CODEC, "--json", **options))) == first
     text = printed(capsys, command(data, tmp_path, *CODEC, **options))
@@ -270,6 +270,21 @@ def test_known_data_set_frames_and_unreadable_clips(
     assert out == "" and err.endswith("ove-codec: unreadable clips: 1, more than --max-unreadable 0\n")
     features = printed(capsys, [*argv[:-1], "--features-only", f"--manifest={data / 'both.jsonl'}"])
     assert features.startswith("128 patches: features in ")
+
+
+@needs_x265
+def test_class_folders(result: dict[str, Any], data: Path, tmp_path: Path) -> None:
+    """Folders of classes give what the manifests of the same clips give, up to the order of the clips."""
+    for split in ("train", "val"):
+        for line in (data / f"{split}.csv").read_text().splitlines()[1:]:
+            name, action = line.split(",")
+            (tmp_path / split / action).mkdir(parents=True, exist_ok=True)
+            (tmp_path / split / action / name).symlink_to(data / name)
+    folders: dict[str, Any] = {"train": tmp_path / "train", "val": tmp_path / "val", "class-names": None}
+    assert main(command(data, tmp_path, *CODEC, **folders, **SWEEP)) == 0
+    found = json.loads(next((tmp_path / "results").glob("*.json")).read_text())
+    assert found["classes"] == 3 and found["clips"] == result["clips"]
+    assert found["summary"][0]["last"]["mean"] == pytest.approx(result["summary"][0]["last"]["mean"], abs=25)
 
 
 @pytest.mark.parametrize(

@@ -296,24 +296,30 @@ def sample_frames(
 
 
 def _shown(pts: Array | int, params: dict[str, Any]) -> npt.NDArray[np.int64]:
-    """Display indices of the pictures from ``start`` to ``end``: not a range where time stamps go back."""
-    count = pts if isinstance(pts, int) else len(pts)
-    shown = np.arange(count)
+    """Display indices of the pictures from ``start`` to ``end``."""
     start, end = params["start"], params["end"]
+    if not isinstance(pts, int):
+        return shown_between(pts, start, end)
     if start is not None or end is not None:
-        if isinstance(pts, int):
-            raise ValueError("start and end need the times of the pictures: pass pts")
-        inside = np.ones(count, bool)
-        if start is not None:
-            inside &= pts >= start
-        if end is not None:
-            inside &= pts < end
-        if not inside.any():
-            raise ValueError(
-                f"no picture is shown from start={start} to end={end}: pts are {pts.min():.3f}..{pts.max():.3f}"
-            )
-        shown = np.flatnonzero(inside)
-    return shown
+        raise ValueError("start and end need the times of the pictures: pass pts")
+    return np.arange(pts)
+
+
+def shown_between(pts: Array, start: float | None, end: float | None) -> npt.NDArray[np.int64]:
+    """Display indices of the pictures shown from `start` on and before `end`: not a range where time stamps go back.
+
+    Raises ValueError where there are none.
+    """
+    inside = np.ones(len(pts), bool)
+    if start is not None:
+        inside &= pts >= start
+    if end is not None:
+        inside &= pts < end
+    if len(pts) and not inside.any():
+        raise ValueError(
+            f"no picture is shown from start={start} to end={end}: pts are {pts.min():.3f}..{pts.max():.3f}"
+        )
+    return np.flatnonzero(inside)
 
 
 def at_rate(pts: Array, fps: float) -> npt.NDArray[np.int64]:

@@ -58,8 +58,13 @@ def _add_run(actions: common.Commands[Any]) -> None:
     run.set_defaults(run=run_probe)
     data = run.add_argument_group("data set")
     data.add_argument("--dataset", required=True, metavar="NAME", help="a known one (see 'list'), or a name of yours")
-    data.add_argument("--train", metavar="FILE", help="manifest of the training set: CSV or JSON Lines of path, label")
-    data.add_argument("--val", metavar="FILE", help="manifest of the validation set")
+    data.add_argument(
+        "--train",
+        metavar="FILE",
+        help="manifest of the training set: CSV or JSON Lines of path, label, and for parts of videos start and end in "
+        "seconds; or a folder with a folder of videos a class",
+    )
+    data.add_argument("--val", metavar="FILE", help="manifest, or folder, of the validation set")
     data.add_argument("--manifest", metavar="FILE", help="instead of both: one with a column 'split'")
     data.add_argument("--train-split", default="train", metavar="NAME", help="in --manifest (default: %(default)s)")
     data.add_argument("--val-split", default="val", metavar="NAME", help="in --manifest (default: %(default)s)")
@@ -221,12 +226,16 @@ def _print_results(args: argparse.Namespace, results: Sequence[dict[str, Any]], 
 
 
 def _dataset(args: argparse.Namespace) -> DatasetInfo:
-    from ove_codec.probes.manifest import read_classes
+    from ove_codec.probes.manifest import class_folders, read_classes
 
     count = args.classes
+    folders = [name for name in (args.train, args.val) if name and os.path.isdir(name)]
     if args.class_names:
         args.class_names = read_classes(args.class_names)
-        count = len(args.class_names) if count is None else count
+    elif folders:  # the same numbers in both, also where one lacks a class
+        args.class_names = sorted({name for folder in folders for name in class_folders(folder)})
+    if args.class_names and count is None:
+        count = len(args.class_names)
     return dataset_info(args.dataset, count)
 
 
@@ -242,10 +251,11 @@ def _samples(args: argparse.Namespace, info: DatasetInfo) -> dict[str, list[Labe
         name: read_manifest(file, info.classes, classes=args.class_names, root=args.root, split=splits[name])
         for name, file in files.items()
     }
-    common_clips = {sample.path for sample in found["train"]} & {sample.path for sample in found["val"]}
-    if common_clips:
+    train, val = ({(clip.path, clip.segment) for clip in found[name]} for name in ("train", "val"))
+    if train & val:
+        path, _ = min(train & val, key=lambda clip: clip[0])
         raise ValueError(
-            f"{len(common_clips)} clips are in the training and in the validation set, {min(common_clips)} among them: "
+            f"{len(train & val)} clips are in the training and in the validation set, {path} among them: "
             f"take them out of one"
         )
     return found

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -54,6 +56,22 @@ def ahead(make: Callable[[A], T], arguments: Iterable[A]) -> Iterator[T]:
             waiting = begun
         if waiting is not None:
             yield waiting.result()
+
+
+def in_order(work: Callable[[A], T], jobs: Iterable[A], workers: int, ahead: int) -> Iterator[T]:
+    """The results of `work` in the order of the jobs, done by threads, up to `ahead` before they are asked for."""
+    source = iter(jobs)
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="ove_codec") as pool:
+        try:
+            while True:
+                waiting.extend(pool.submit(work, job) for job in itertools.islice(source, ahead - len(waiting)))
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 @contextmanager
