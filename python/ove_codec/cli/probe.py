@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from ove_codec import presets
-from ove_codec.cli import common, select
+from ove_codec.cli import common, probe_manifest, select
 from ove_codec.probes.datasets import DatasetInfo, dataset_info, known_datasets
 from ove_codec.probes.families import BACKBONES, BUDGETS, PATCHES_PER_FRAME
 
@@ -39,6 +39,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     _add_run(actions)
     _add_tables(actions)
+    probe_manifest.add_action(actions)
     listing = actions.add_parser("list", help="print the data sets and backbones that are known by name")
     listing.set_defaults(run=list_names)
     common.add_json(listing)
