@@ -61,6 +61,9 @@ class FeatureCache:
         dtype: "bfloat16", "float16" or "float32", in which features are kept.
         views: of every clip; the first is the plain one (middle frames, true colours), the others take random frames of
             the segments (not of the codec's patches) and random colours, as the released evaluation trains on.
+
+    Attributes:
+        clip_bytes: that the features of a clip take on disk, at most.
     """
 
     def __init__(
@@ -77,22 +80,16 @@ class FeatureCache:
         if views < 1:
             raise ValueError(f"views must be 1 or more, got {views}")
         self.backbone, self.wanted, self.dtype, self.views = backbone, wanted, dtype, views
-        self.about = {
-            "format": _FORMAT,
-            "backbone": backbone.about,
-            "input": {"kind": type(wanted).__name__, **json.loads(json.dumps(asdict(wanted)))},
-            "dtype": dtype,
-            "views": views,
-        }
-        self.key = _digest(json.dumps(self.about, sort_keys=True))[:20]
+        self.about = about_input(backbone, wanted) | {"dtype": dtype, "views": views}
+        self.key = digest_of(self.about)[:20]
         self.folder = Path(root) / self.key
         tokens = (
             wanted.patches
             if isinstance(wanted, CodecRequest)
             else wanted.frames * (wanted.side // backbone.patch_size) ** 2
         )
-        self._clip_bytes = tokens * backbone.hidden_size * DTYPES[dtype].itemsize * views
-        self._shard_clips = min(_SHARD_CLIPS, max(1, _SHARD_BYTES // self._clip_bytes))
+        self.clip_bytes = tokens * backbone.hidden_size * DTYPES[dtype].itemsize * views
+        self._shard_clips = min(_SHARD_CLIPS, max(1, _SHARD_BYTES // self.clip_bytes))
 
     def features(
         self,
@@ -138,7 +135,7 @@ class FeatureCache:
     def _check_room(self, clips: int) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.folder).free
-        need = clips * self._clip_bytes
+        need = clips * self.clip_bytes
         if need > free:
             raise OSError(
                 errno.ENOSPC,
@@ -196,6 +193,7 @@ class CachedFeatures:
         samples: these.
         unreadable: the others.
         hidden_size, views: of the features.
+        key: tells backbone and input from others.
     """
 
     def __init__(
@@ -203,7 +201,7 @@ class CachedFeatures:
     ) -> None:
         self.hidden_size, self.views = cache.backbone.hidden_size, cache.views
         self._open: OrderedDict[Path, Any] = OrderedDict()
-        self._key = cache.key
+        self.key = cache.key
         places: dict[str, tuple[Path, int]] = {}
         errors: dict[str, str] = {}
         self._bounds: dict[Path, list[int]] = {}
@@ -233,7 +231,7 @@ class CachedFeatures:
     def fingerprint(self) -> str:
         shards = {path.stem for path, _ in self._places}
         labels = hashlib.sha256(np.ascontiguousarray(self.labels, "<i8").data).hexdigest()
-        return _digest(json.dumps([self._key, sorted(shards), [s.key for s in self.samples], labels]))
+        return digest_of([self.key, sorted(shards), [s.key for s in self.samples], labels])
 
     def batch(self, indices: Sequence[int], views: Sequence[int] | None = None) -> FeatureBatch:
         """See `FeatureSet.batch`."""
@@ -257,11 +255,18 @@ class CachedFeatures:
 
 
 def _shard_name(clips: Sequence[LabelledClip]) -> str:
-    return _digest(json.dumps([[clip.key, *file_state(clip.path)] for clip in clips]))[:32]
+    return digest_of([[clip.key, *file_state(clip.path)] for clip in clips])[:32]
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def about_input(backbone: Backbone, wanted: FrameRequest | CodecRequest) -> dict[str, Any]:
+    """What features depend on besides the clips and their views."""
+    request = {"kind": type(wanted).__name__, **json.loads(json.dumps(asdict(wanted)))}
+    return {"format": _FORMAT, "backbone": backbone.about, "input": request}
+
+
+def digest_of(facts: Any) -> str:
+    """A checksum of what JSON can hold."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _write_text(path: Path, text: str) -> None:
