@@ -154,7 +154,7 @@ def test_unreadable_clips_are_left_out(data: Path, backbone: Backbone, wanted: F
     cache = FeatureCache(tmp_path, backbone, wanted, dtype="float32")
     twins: Any = [Lacking(cache.features(clips), lacks, len(clips)) for clips, lacks in ((train, [2, 7]), (val, [0]))]
     twins[0].labels[[2, 7]] = [train[2].label, train[7].label]
-    assert same(trained, train_heads(*twins, 3, recipe), 1e-4)
+    assert same(trained, train_heads(twins[0], twins[1], 3, recipe), 1e-4)
     assert trained.history[0].total == VAL
     assert [(clip.name, clip.line) for clip in live.unreadable] == [("noise.mp4", 3), ("gone.mp4", 8)]
     assert len(live.samples) == TRAIN and [clip.name for clip in live_val.unreadable] == ["gone.mp4"]
