@@ -134,7 +134,7 @@ class Selection:
         slots = np.unique(np.linspace(0, len(self.frame_ids) - 1, pictures).astype(int))
         pixels = None
         if isinstance(self._pictures, VideoPictures):
-            request = PixelSource(self._pictures.video, 0, None).request(self.frame_ids[slots])
+            request = PixelSource(self._pictures.video, 0, None).request(self.frame_ids[slots] - self._pictures.first)
             canvases = _core.gather_byte_frames(**request, resize=self.geometry.resize, size=self.geometry.size)
             pixels = canvases.transpose(0, 2, 3, 1)[:, : self.geometry.canvas_height, : self.geometry.canvas_width]
         return plot_selection(self.cpu(), slots.tolist(), pixels)
@@ -468,9 +468,10 @@ def select(
             "cuda", a device, or a stream, on which all work is then queued. A GPU needs PyTorch.
         threads: of the decoder; 0 for all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; a video opened by it has its own.
-        transcode: True to convert to HEVC in memory what is neither HEVC nor H.264, or the name of a recipe (or a
-            ``Recipe``) to convert whatever it is; see ``ove_codec.transcode``. The selection is of the converted
-            pictures, of which there are as many; where their size is odd they lack the last row or column.
+        transcode: True, or "auto:" and the name of a recipe, to convert to HEVC in memory what is neither HEVC nor
+            H.264; the name of a recipe alone (or a ``Recipe``) to convert whatever it is; see ``ove_codec.transcode``.
+            Only what is shown from ``start`` on and before ``end`` is converted. The selection is of the converted
+            pictures, numbered as in `source`; where their size is odd they lack the last row or column.
         progress: whether to show a progress bar over the pictures that are read; None where standard error is a
             terminal.
         **params: overrides of the preset's parameters (see ``ove_codec.presets``).
@@ -487,7 +488,9 @@ def select(
     """
     backend = backend_for(device)
     overrides = dict(params)
-    pictures = VideoPictures(source, threads, limits, transcode, progress).checked(resolve(preset, overrides))
+    whole = resolve(preset, overrides)
+    part = {name: whole[name] for name in ("start", "end")}
+    pictures = VideoPictures(source, threads, limits, transcode, progress, **part).checked(whole)
     return select_pictures(pictures, preset, overrides, backend)
 
 
