@@ -336,7 +336,7 @@ def test_defaults_are_the_protocol_s() -> None:
     required = ["--dataset=k400", "--backbone=clip", "--weights=w", "--cache=c", "--results=r"]
     args = make_parser().parse_args(["probe", "run", *required])
     assert (args.preset, args.budget, args.patches_per_frame) == ("probe", [2048], 256)
-    assert (args.lr, args.weight_decay, args.seeds, args.views) == ([1e-4], [0.0], [1], 1)
+    assert (args.lr, args.weight_decay, args.seeds, args.features) == ([1e-4], [0.0], [1], "cache")
     recipe = ProbeRecipe()
     assert (recipe.settings, recipe.min_lr, recipe.clip_norm) == ((Setting(1e-4, 0.0),), 1e-7, 5.0)
     assert (recipe.betas, recipe.eps, recipe.label_smoothing) == ((0.9, 0.999), 1e-8, 0.1)

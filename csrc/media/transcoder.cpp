@@ -14,8 +14,8 @@ namespace ove::media {
 
 namespace {
 
-// cutree of libx265 3.5 writes beyond its arrays where a side is of a few blocks only.
-constexpr int kCutreeSide = 64;
+// cutree of libx265 3.5 goes beyond its arrays where a side is of a few blocks only, and then no two runs are alike.
+constexpr int kCutreeSide = 65;
 
 // Pictures by which libx265 delays others at most, to reorder them.
 constexpr int kReorderDelay = 2;
