@@ -193,8 +193,8 @@ def table(outcome: dict[str, Any]) -> str:
     grid = work["setting"]["grid"]
     lines = [
         f"Clips of the motion probe, preset `{work['preset']}`, {grid['budget']} tokens a clip. Accuracy in per cent "
-        f"of the small encoder on {work['test_clips']} clips, trained on {work['train_clips']}; seeds: {work['seeds']}. "
-        "Pixels are those of the file in every row. Overlap is the share of the patches selected from the file itself "
+        f"of the small encoder on {work['test_clips']} clips, trained on {work['train_clips']}; seeds: {work['seeds']}."
+        " Pixels are those of the file in every row. Overlap is the share of the patches selected from the file itself "
         "that are selected after transcoding, too, without those of the first picture. "
         f"{outcome['machine']['cpu']}, {outcome['machine']['cores']} cores.",
         "",

@@ -331,7 +331,6 @@ def test_killed_in_random_places(features: str, kills: int, data: Path, tmp_path
     within = time.monotonic() - begin
     assert killed_and_resumed(argv, tmp_path / "killed", kills, random.Random(features), within) > 0
     assert identical(tmp_path / "killed", tmp_path / "plain")
-    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_sigterm_writes_a_checkpoint(data: Path, tmp_path: Path) -> None:

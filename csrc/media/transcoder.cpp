@@ -14,8 +14,9 @@ namespace ove::media {
 
 namespace {
 
-// cutree of libx265 3.5 goes beyond its arrays where a side is of a few blocks only, and then no two runs are alike.
-constexpr int kCutreeSide = 65;
+// Where a side is of a few blocks only, cutree of libx265 3.5 writes beyond its arrays; where it is one CTU of 64, what
+// is encoded differs from run to run.
+constexpr int kSmallSide = 64;
 
 // Pictures by which libx265 delays others at most, to reorder them.
 constexpr int kReorderDelay = 2;
@@ -135,7 +136,7 @@ void Transcoder::Impl::open_encoder(const AVFrame& first) {
   // Frame threads change what is encoded, and their default goes by the machine: with one, and without a note of all
   // parameters in the stream, any number of threads on any machine gives the same.
   const std::string params = (options.params.empty() ? "" : options.params + ":") +
-                             (std::min(e.width, e.height) < kCutreeSide ? "cutree=0:" : "") +
+                             (std::min(e.width, e.height) <= kSmallSide ? "cutree=0:ctu=32:" : "") +
                              "log-level=none:info=0:frame-threads=1:pools=" + std::to_string(threads);
   AVDictionary* given = nullptr;
   av_dict_set(&given, "preset", options.preset.c_str(), 0);
