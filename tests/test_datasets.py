@@ -35,7 +35,7 @@ pa = pytest.importorskip("pyarrow", reason="data sets need pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
 from ove_codec.datasets import Clip, Failure, list_clips, pool, select_dataset, write_report  # noqa: E402 (it needs pyarrow)
-from ove_codec.datasets.job import Job, Result, process  # noqa: E402
+from ove_codec.datasets.job import Job, Result  # noqa: E402
 from ove_codec.datasets.output import Output  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 is not installed")
@@ -330,7 +330,7 @@ def test_urls(folder: Path, tmp_path: Path) -> None:
     assert [c.name for c in listing.clips] == GOOD[:3]
     assert list_clips("memory://clips/a/*.mp4").clips[1].place == "memory:///clips/a/1.mp4"
     job = Job(params=FEW)
-    results = [process(clip, job) for clip in listing.clips]
+    results = [job.process(clip) for clip in listing.clips]
     first: Any = None
     output = Output("memory://out", job, 2, 1 << 20)
     for result in results:

@@ -6,9 +6,11 @@ import errno
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -16,10 +18,11 @@ from torch import Tensor
 import ove_codec
 from ove_codec.models import OVEncoder
 from ove_codec.probes import cache as cache_module
+from ove_codec.probes import reading
 from ove_codec.probes.backbones import Backbone, load_backbone
 from ove_codec.probes.cache import CachedFeatures, FeatureCache
 from ove_codec.probes.manifest import LabelledClip, read_classes, read_manifest
-from ove_codec.probes.reading import CodecRequest, UnreadableClip, read_codec, view_rng
+from ove_codec.probes.reading import CodecRequest, FrameRequest, UnreadableClip, read_codec, read_frames, view_rng
 from support import actions, backbones, ffmpeg
 
 needs_x265 = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 is not installed")
@@ -70,7 +73,7 @@ class Counting:
                 raise error
             return read_codec(path, *rest)
 
-        monkeypatch.setattr(cache_module, "read_codec", read)
+        monkeypatch.setattr(reading, "read_codec", read)
 
 
 def direct(model: OVEncoder, path: Path) -> Tensor:
@@ -277,6 +280,55 @@ def test_many_shards(folder: Path, backbone: Backbone, tmp_path: Path, monkeypat
     assert len(features._open) == 2
 
 
+# Segments
+
+
+@needs_x265
+def test_segments_are_clips_of_their_own(folder: Path, backbone: Backbone, tmp_path: Path) -> None:
+    """Two parts of a video and the whole of it, from the codec and in frames, against what the times pick out."""
+    path = folder / "s0-000.mp4"
+    times = np.array([picture.pts for picture in ove_codec.open(path)])
+    first, second = (None, float(times[3])), (float(times[3]), float(times[6]))
+    clips = [LabelledClip(path, path.name, n, n + 1, part) for n, part in enumerate([first, second, (None, None)])]
+    features = make(tmp_path, backbone, params={"num_frames": 3}).features(clips)
+    assert features.labels.tolist() == [0, 1, 2] and not features.unreadable
+    batch = features.batch([0, 1, 2])
+    model = OVEncoder.from_pretrained(folder / "weights")
+    for row, clip in enumerate(clips):
+        start, end = clip.segment
+        selection = ove_codec.select(
+            path, "paper", size=32, patch_size=4, budget=20, num_frames=3, start=start, end=end
+        )
+        assert row == 2 or set(selection.frame_ids) == [{0, 1, 2}, {3, 4, 5}][row]
+        tokens = ove_codec.tokenize(path, selection)
+        with torch.no_grad():
+            expected = model(tokens.patches, tokens.positions).last_hidden_state
+        torch.testing.assert_close(batch.tokens[row], expected, atol=2e-5, rtol=1e-4)
+    again = make(tmp_path, backbone, params={"num_frames": 3}).features(clips[::-1])
+    assert torch.equal(again.batch([2]).tokens[0], batch.tokens[0])
+
+    frames = load_backbone("ov-encoder", folder / "weights").input_for(3 * 64, patches_per_frame=64)
+    assert isinstance(frames, FrameRequest)
+    pixels, slots = read_frames(path, frames, segment=second)
+    plain, _ = read_frames(path, replace(frames, frames=8))
+    assert torch.equal(pixels, plain[3:6]) and slots.tolist() == [0, 32, 63]
+    rng = view_rng(clips[1].key, 1)
+    assert rng is not None and rng.random() != view_rng(clips[0].key, 1).random()  # type: ignore[union-attr]
+
+
+@needs_x265
+def test_segments_without_pictures(folder: Path, backbone: Backbone, tmp_path: Path) -> None:
+    path = folder / "s0-000.mp4"
+    clips = [LabelledClip(path, path.name, 0, 1), LabelledClip(path, path.name, 1, 2, (99.0, None))]
+    frames = load_backbone("ov-encoder", folder / "weights")
+    for cache in (
+        make(tmp_path, backbone),
+        FeatureCache(tmp_path, frames, frames.input_for(64, patches_per_frame=64)),
+    ):
+        (lost,) = cache.features(clips).unreadable
+        assert lost.line == 2 and "no picture is shown from start=99.0 to end=None" in lost.error
+
+
 # Manifests
 
 
@@ -342,6 +394,39 @@ def test_bad_manifests(text: str, name: str, message: str | None, tmp_path: Path
         return
     with pytest.raises(ValueError, match=message):
         read_manifest(file, 3)
+
+
+def test_manifest_segments(tmp_path: Path) -> None:
+    file = manifest(tmp_path, "path,label,start,end\na,0,1.5,2\na,1,,2\na,2,3,\na,0,,\n")
+    found = read_manifest(file, 3)
+    assert [clip.segment for clip in found] == [(1.5, 2.0), (None, 2.0), (3.0, None), (None, None)]
+    assert len({clip.key for clip in found}) == 4 and found[3].key == "a"
+    rows = '{"path": "a", "label": 0, "start": 1, "end": 2.5}\n{"path": "a", "label": 0, "end": null}\n'
+    assert [clip.segment for clip in read_manifest(manifest(tmp_path, rows, "m.jsonl"), 3)] == [(1, 2.5), (None, None)]
+    file = manifest(tmp_path, "path,label,start,end\na,0,2,2\na,0,x,\na,0,nan,\na,0,0,inf\n")
+    message = (
+        "line 2: end must lie after start, got 2 to 2; line 3: start must be seconds, not 'x'; "
+        "line 4: start must be finite, not 'nan'; line 5: end must be finite, not 'inf'"
+    )
+    with pytest.raises(ValueError, match=message):
+        read_manifest(file, 3)
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    for name in ("run/b.mp4", "run/deep/a.MKV", "jump/c.mp4", "jump/notes.txt", ".hidden/d.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "empty").mkdir()
+    found = read_manifest(tmp_path, 3)
+    assert [(c.name, c.label) for c in found] == [("jump/c.mp4", 1), ("run/b.mp4", 2), ("run/deep/a.MKV", 2)]
+    assert found[0].path == tmp_path / "jump/c.mp4"
+    assert [c.label for c in read_manifest(tmp_path, 2, classes=["run", "jump"])] == [1, 0, 0]
+    with pytest.raises(ValueError, match=r"label must be a class name.*not 'jump'"):
+        read_manifest(tmp_path, 2, classes=["run", "walk"])
+    with pytest.raises(ValueError, match="has no splits"):
+        read_manifest(tmp_path, 3, split="train")
+    with pytest.raises(ValueError, match="lists no clip"):
+        read_manifest(tmp_path / "empty", 3)
 
 
 def test_many_bad_lines_and_bytes(tmp_path: Path) -> None:

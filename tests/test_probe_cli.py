@@ -22,7 +22,7 @@ from torch import Tensor
 import ove_codec
 from ove_codec.cli import main, make_parser
 from ove_codec.models import OVEncoder
-from ove_codec.probes import AttentiveHead, ProbeRecipe, Setting, cache
+from ove_codec.probes import AttentiveHead, ProbeRecipe, Setting, reading
 from ove_codec.probes.datasets import dataset_info, known_datasets
 from ove_codec.probes.families import BACKBONES
 from ove_codec.probes.run import summary
@@ -165,7 +165,7 @@ def test_second_run_reads_and_trains_nothing(
     first = json.loads(printed(capsys, command(data, tmp_path, *CODEC, "--json", **options)))
     assert [entry["budget"] for entry in first] == [24, 64]
     assert first[0] == result
-    monkeypatch.setattr(cache, "read_codec", None)
+    monkeypatch.setattr(reading, "read_codec", None)
     monkeypatch.setattr(torch.optim.AdamW, "step", None)
     assert json.loads(printed(capsys, command(data, tmp_path, *CODEC, "--json", **options))) == first
     text = printed(capsys, command(data, tmp_path, *CODEC, **options))
@@ -272,6 +272,21 @@ def test_known_data_set_frames_and_unreadable_clips(
     assert features.startswith("128 patches: features in ")
 
 
+@needs_x265
+def test_class_folders(result: dict[str, Any], data: Path, tmp_path: Path) -> None:
+    """Folders of classes give what the manifests of the same clips give, up to the order of the clips."""
+    for split in ("train", "val"):
+        for line in (data / f"{split}.csv").read_text().splitlines()[1:]:
+            name, action = line.split(",")
+            (tmp_path / split / action).mkdir(parents=True, exist_ok=True)
+            (tmp_path / split / action / name).symlink_to(data / name)
+    folders: dict[str, Any] = {"train": tmp_path / "train", "val": tmp_path / "val", "class-names": None}
+    assert main(command(data, tmp_path, *CODEC, **folders, **SWEEP)) == 0
+    found = json.loads(next((tmp_path / "results").glob("*.json")).read_text())
+    assert found["classes"] == 3 and found["clips"] == result["clips"]
+    assert found["summary"][0]["last"]["mean"] == pytest.approx(result["summary"][0]["last"]["mean"], abs=25)
+
+
 @pytest.mark.parametrize(
     ("options", "more", "message"),
     [
@@ -321,7 +336,7 @@ def test_defaults_are_the_protocol_s() -> None:
     required = ["--dataset=k400", "--backbone=clip", "--weights=w", "--cache=c", "--results=r"]
     args = make_parser().parse_args(["probe", "run", *required])
     assert (args.preset, args.budget, args.patches_per_frame) == ("probe", [2048], 256)
-    assert (args.lr, args.weight_decay, args.seeds, args.views) == ([1e-4], [0.0], [1], 1)
+    assert (args.lr, args.weight_decay, args.seeds, args.features) == ([1e-4], [0.0], [1], "cache")
     recipe = ProbeRecipe()
     assert (recipe.settings, recipe.min_lr, recipe.clip_norm) == ((Setting(1e-4, 0.0),), 1e-7, 5.0)
     assert (recipe.betas, recipe.eps, recipe.label_smoothing) == ((0.9, 0.999), 1e-8, 0.1)

@@ -95,8 +95,9 @@ class Transcoding {
   py::dict facts() const {
     using namespace py::literals;
     const media::Transcoder::Facts& f = transcoder_->facts();
-    return py::dict("pictures"_a = f.pictures, "moved"_a = f.moved, "resized"_a = f.resized, "width"_a = f.width,
-                    "height"_a = f.height, "source_format"_a = f.source_format, "pixel_format"_a = f.pixel_format);
+    return py::dict("pictures"_a = f.pictures, "skipped"_a = f.skipped, "moved"_a = f.moved, "resized"_a = f.resized,
+                    "width"_a = f.width, "height"_a = f.height, "source_format"_a = f.source_format,
+                    "pixel_format"_a = f.pixel_format);
   }
 
  private:
@@ -178,15 +179,25 @@ void bind_transcoding(py::module_& m) {
       .def(py::init([](py::handle source, const std::optional<py::object>& target, const std::string& encoder,
                        const std::string& preset, double crf, const std::string& params,
                        const std::vector<std::string>& pixel_formats, const std::string& container, int threads,
-                       std::int64_t max_luma_samples) {
-             return std::make_unique<Transcoding>(
-                 source, target,
-                 media::Transcoder::Options{
-                     encoder, preset, crf, params, pixel_formats, {}, {}, container, threads, max_luma_samples});
+                       std::int64_t max_luma_samples, std::optional<double> start, std::optional<double> end) {
+             const double infinity = std::numeric_limits<double>::infinity();
+             return std::make_unique<Transcoding>(source, target,
+                                                  media::Transcoder::Options{encoder,
+                                                                             preset,
+                                                                             crf,
+                                                                             params,
+                                                                             pixel_formats,
+                                                                             {},
+                                                                             {},
+                                                                             container,
+                                                                             threads,
+                                                                             max_luma_samples,
+                                                                             start.value_or(-infinity),
+                                                                             end.value_or(infinity)});
            }),
            py::arg("source"), py::arg("target"), py::kw_only(), py::arg("encoder") = "libx265", py::arg("preset"),
            py::arg("crf"), py::arg("params"), py::arg("pixel_formats"), py::arg("container"), py::arg("threads"),
-           py::arg("max_luma_samples"))
+           py::arg("max_luma_samples"), py::arg("start") = py::none(), py::arg("end") = py::none())
       .def("step", &Transcoding::step, "Encodes the next picture; false when all is written.")
       .def("close_early", &Transcoding::close_early,
            "After a DecodeError: ends the file behind the pictures before the damage; false where there are none.")

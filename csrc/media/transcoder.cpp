@@ -14,8 +14,12 @@ namespace ove::media {
 
 namespace {
 
-// cutree of libx265 3.5 writes beyond its arrays where a side is of a few blocks only.
-constexpr int kCutreeSide = 64;
+// Where a side is of a few blocks only, cutree of libx265 3.5 writes beyond its arrays; where it is one CTU of 64, what
+// is encoded differs from run to run.
+constexpr int kSmallSide = 64;
+
+// Pictures by which libx265 delays others at most, to reorder them.
+constexpr int kReorderDelay = 2;
 
 const AVPixFmtDescriptor& descriptor(AVPixelFormat format) { return *av_pix_fmt_desc_get(format); }
 
@@ -57,6 +61,8 @@ struct Transcoder::Impl {
   FramePtr frame{av_frame_alloc()}, converted{av_frame_alloc()};
   PacketPtr packet{av_packet_alloc()};
   std::int64_t last_pts = kNoTimestamp, shift = 0;
+  bool moved = false;                              // whether last_pts is not the source's
+  std::int64_t first_pts = 0, written = 0;         // of the pictures encoded; packets in the file
   std::map<std::int64_t, std::int64_t> durations;  // by pts, of pictures at work
   Facts facts;
 
@@ -130,7 +136,7 @@ void Transcoder::Impl::open_encoder(const AVFrame& first) {
   // Frame threads change what is encoded, and their default goes by the machine: with one, and without a note of all
   // parameters in the stream, any number of threads on any machine gives the same.
   const std::string params = (options.params.empty() ? "" : options.params + ":") +
-                             (std::min(e.width, e.height) < kCutreeSide ? "cutree=0:" : "") +
+                             (std::min(e.width, e.height) <= kSmallSide ? "cutree=0:ctu=32:" : "") +
                              "log-level=none:info=0:frame-threads=1:pools=" + std::to_string(threads);
   AVDictionary* given = nullptr;
   av_dict_set(&given, "preset", options.preset.c_str(), 0);
@@ -175,7 +181,7 @@ std::int64_t Transcoder::Impl::time_of(const PictureTimes& times) {
   if (first) shift = std::max<std::int64_t>(0, -times.pts);  // containers show nothing before 0
   std::int64_t pts = times.pts + shift;
   if (!first && pts <= last_pts) pts = last_pts + 1;
-  if (times.made || pts != times.pts) ++facts.moved;
+  moved = times.made || pts != times.pts;
   return last_pts = pts;
 }
 
@@ -225,6 +231,10 @@ void Transcoder::Impl::encode(AVFrame* picture) {
       packet->duration = found->second;
       durations.erase(found);
     }
+    // Where libx265 may reorder and has no more pictures than it delays, its decoding times are not initialised.
+    if (facts.pictures <= kReorderDelay && packet->dts != packet->pts)
+      packet->dts = first_pts - kReorderDelay + written;
+    ++written;
     muxer.write(*packet, decoder.time_base());
   }
 }
@@ -246,18 +256,34 @@ bool Transcoder::step() {
   const Silence quiet;
   AVFrame& frame = *self.frame;
   PictureTimes times;
-  if (!self.decoder.next(frame, times)) {
-    if (!self.encoder) throw DecodeError(self.name() + ": there is no picture that can be decoded");
+  const AVRational tick = self.decoder.time_base();
+  std::int64_t pts = 0;
+  bool more = true;
+  for (;;) {
+    more = self.decoder.next(frame, times);
+    if (!more) break;
+    pts = self.time_of(times);
+    const double seconds = static_cast<double>(pts) * tick.num / tick.den;
+    more = seconds < self.options.end;
+    if (!more || seconds >= self.options.start) break;
+    ++self.facts.skipped;
+  }
+  if (!more) {
+    if (!self.encoder && self.last_pts == kNoTimestamp)
+      throw DecodeError(self.name() + ": there is no picture that can be decoded");
+    if (!self.encoder) throw std::invalid_argument(self.name() + ": no picture is shown between start and end");
     self.finish();
     return false;
   }
+  if (self.moved) ++self.facts.moved;
   const bool first = !self.encoder;
   if (first) {
     self.open_encoder(frame);
     self.open_muxer();
+    self.first_pts = pts;
   }
   AVFrame& fitting = self.fit(frame);
-  fitting.pts = self.time_of(times);
+  fitting.pts = pts;
   fitting.pict_type = AV_PICTURE_TYPE_NONE;  // the encoder is to decide
   forget_opaque(fitting);
   self.durations[fitting.pts] = times.duration;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,9 +29,13 @@ class Transcoder {
     std::string container = "mp4";               // libavformat's name of a muxer
     int threads = 0;                             // of the encoder; 0: as many as there are cores
     std::int64_t max_luma_samples = std::int64_t{1} << 26;  // of a picture
+    // Seconds: only pictures shown from the first on and before the second are encoded. The ones before are decoded,
+    // and nothing is read beyond the end.
+    double start = -std::numeric_limits<double>::infinity(), end = std::numeric_limits<double>::infinity();
   };
   struct Facts {
     std::int64_t pictures = 0;                // encoded
+    std::int64_t skipped = 0;                 // before the start
     std::int64_t moved = 0;                   // whose time stamps were missing or not after the one before, and made
     std::int64_t resized = 0;                 // of another size than the first one, scaled to it
     int width = 0, height = 0;                // that come out
@@ -44,7 +49,7 @@ class Transcoder {
 
   // Takes a picture through; false when all is written and the sink closed. Throws DecodeError, with a byte offset,
   // where the source is damaged, once the pictures decoded from before the damage have been encoded; and what the sink
-  // throws.
+  // throws; and std::invalid_argument where no picture is shown between start and end.
   bool step();
   // After a DecodeError of step(): ends the file behind the pictures before the damage. False where there are none.
   bool close_early();

@@ -15,7 +15,7 @@ from ove_codec._reading import Array, PictureArrays, Scorable, Scored
 from ove_codec._source import SourceVideo
 from ove_codec.limits import Limits
 from ove_codec.motion_only import lacking
-from ove_codec.transcoding import Recipe, in_hevc
+from ove_codec.transcoding import Recipe, part_in_hevc
 
 
 def check_signals(video: Any, params: dict[str, Any]) -> None:
@@ -37,7 +37,11 @@ def check_signals(video: Any, params: dict[str, Any]) -> None:
 
 
 class VideoPictures:
-    """What ``ove_codec.open`` takes, or a video that it opened; transcoded first with the recipe `transcode`."""
+    """What ``ove_codec.open`` takes, or a video that it opened; transcoded first with the recipe `transcode`.
+
+    Of what is transcoded, that is only what is shown from `start` on and before `end`. Display indices are those of the
+    source: ``first`` pictures of it precede the first one of ``video``.
+    """
 
     def __init__(
         self,
@@ -46,10 +50,14 @@ class VideoPictures:
         limits: Limits | None = None,
         transcode: bool | str | Recipe = False,
         progress: bool | None = False,
+        start: float | None = None,
+        end: float | None = None,
     ) -> None:
         source = getattr(source, "on_cpu", source)
+        self.first = 0
         if transcode:
-            source = in_hevc(source, transcode, threads, limits)
+            part: dict[str, Any] = {"start": start, "end": end, "progress": progress}
+            source, self.first = part_in_hevc(source, transcode, threads, limits, **part)
         self._source = source
         self._threads = threads
         self._limits = limits
@@ -73,22 +81,29 @@ class VideoPictures:
         return self
 
     def pts(self) -> Array | int:
-        return np.asarray(self.video._table.pts, np.float64)
+        """Seconds of the pictures; those before ``first`` lie before everything."""
+        return np.concatenate([np.full(self.first, -np.inf), np.asarray(self.video._table.pts, np.float64)])
 
     def sizes(self) -> npt.NDArray[np.int64]:
-        return np.asarray(self.video._table.packet_bytes)
+        return np.concatenate([np.zeros(self.first, np.int64), np.asarray(self.video._table.packet_bytes)])
 
     def anchors(self, shown: Array, asked: Array, params: dict[str, Any]) -> Array:
+        shown = shown - self.first
         options: dict[str, Any] = {"tolerance": params["tolerance"], "intra": params["i_pictures"] != "zero"}
         needed = self.video._index_of([]).unanchored(shown, asked, **options)
         taken = self.video._index_of(needed).anchors(shown, asked, **options)
         return np.array(self.video.index.anchors(shown, asked, **options) if taken is None else taken, np.int64)
 
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
-        return np.asarray(self.video._index_of(frame_ids).type[list(frame_ids)] == "I")
+        places = np.asarray(frame_ids, np.int64) - self.first
+        inside = places >= 0
+        found = np.zeros(len(places), bool)
+        found[inside] = np.asarray(self.video._index_of(places[inside].tolist()).type[places[inside]] == "I")
+        return found
 
     def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
         video = self.video
+        frame_ids = [i - self.first for i in frame_ids]
         index = video._index_of(frame_ids)
         window = index.window(frame_ids)
         if window is None:
@@ -106,6 +121,7 @@ class VideoPictures:
         return Scored(values, None, scorer)
 
     def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Scorable]:
+        frame_ids = [i - self.first for i in frame_ids]
         pictures = self.video.read(frame_ids, residual=params["residual_weight"] > 0)
         pictures = watched(pictures, len(frame_ids), self._shown)
         return (_exported(picture) if picture.motion_only else picture for picture in pictures)

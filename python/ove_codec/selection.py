@@ -134,7 +134,7 @@ class Selection:
         slots = np.unique(np.linspace(0, len(self.frame_ids) - 1, pictures).astype(int))
         pixels = None
         if isinstance(self._pictures, VideoPictures):
-            request = PixelSource(self._pictures.video, 0, None).request(self.frame_ids[slots])
+            request = PixelSource(self._pictures.video, 0, None).request(self.frame_ids[slots] - self._pictures.first)
             canvases = _core.gather_byte_frames(**request, resize=self.geometry.resize, size=self.geometry.size)
             pixels = canvases.transpose(0, 2, 3, 1)[:, : self.geometry.canvas_height, : self.geometry.canvas_width]
         return plot_selection(self.cpu(), slots.tolist(), pixels)
@@ -296,24 +296,30 @@ def sample_frames(
 
 
 def _shown(pts: Array | int, params: dict[str, Any]) -> npt.NDArray[np.int64]:
-    """Display indices of the pictures from ``start`` to ``end``: not a range where time stamps go back."""
-    count = pts if isinstance(pts, int) else len(pts)
-    shown = np.arange(count)
+    """Display indices of the pictures from ``start`` to ``end``."""
     start, end = params["start"], params["end"]
+    if not isinstance(pts, int):
+        return shown_between(pts, start, end)
     if start is not None or end is not None:
-        if isinstance(pts, int):
-            raise ValueError("start and end need the times of the pictures: pass pts")
-        inside = np.ones(count, bool)
-        if start is not None:
-            inside &= pts >= start
-        if end is not None:
-            inside &= pts < end
-        if not inside.any():
-            raise ValueError(
-                f"no picture is shown from start={start} to end={end}: pts are {pts.min():.3f}..{pts.max():.3f}"
-            )
-        shown = np.flatnonzero(inside)
-    return shown
+        raise ValueError("start and end need the times of the pictures: pass pts")
+    return np.arange(pts)
+
+
+def shown_between(pts: Array, start: float | None, end: float | None) -> npt.NDArray[np.int64]:
+    """Display indices of the pictures shown from `start` on and before `end`: not a range where time stamps go back.
+
+    Raises ValueError where there are none.
+    """
+    inside = np.ones(len(pts), bool)
+    if start is not None:
+        inside &= pts >= start
+    if end is not None:
+        inside &= pts < end
+    if len(pts) and not inside.any():
+        raise ValueError(
+            f"no picture is shown from start={start} to end={end}: pts are {pts.min():.3f}..{pts.max():.3f}"
+        )
+    return np.flatnonzero(inside)
 
 
 def at_rate(pts: Array, fps: float) -> npt.NDArray[np.int64]:
@@ -462,9 +468,10 @@ def select(
             "cuda", a device, or a stream, on which all work is then queued. A GPU needs PyTorch.
         threads: of the decoder; 0 for all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; a video opened by it has its own.
-        transcode: True to convert to HEVC in memory what is neither HEVC nor H.264, or the name of a recipe (or a
-            ``Recipe``) to convert whatever it is; see ``ove_codec.transcode``. The selection is of the converted
-            pictures, of which there are as many; where their size is odd they lack the last row or column.
+        transcode: True, or "auto:" and the name of a recipe, to convert to HEVC in memory what is neither HEVC nor
+            H.264; the name of a recipe alone (or a ``Recipe``) to convert whatever it is; see ``ove_codec.transcode``.
+            Only what is shown from ``start`` on and before ``end`` is converted. The selection is of the converted
+            pictures, numbered as in `source`; where their size is odd they lack the last row or column.
         progress: whether to show a progress bar over the pictures that are read; None where standard error is a
             terminal.
         **params: overrides of the preset's parameters (see ``ove_codec.presets``).
@@ -481,7 +488,9 @@ def select(
     """
     backend = backend_for(device)
     overrides = dict(params)
-    pictures = VideoPictures(source, threads, limits, transcode, progress).checked(resolve(preset, overrides))
+    whole = resolve(preset, overrides)
+    part = {name: whole[name] for name in ("start", "end")}
+    pictures = VideoPictures(source, threads, limits, transcode, progress, **part).checked(whole)
     return select_pictures(pictures, preset, overrides, backend)
 
 

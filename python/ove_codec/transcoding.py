@@ -58,11 +58,16 @@ that a sampled picture is read alone. Bit depth and chroma format of the source 
 """
 
 
+AUTO = "auto:"
+"""Before the name of a recipe, where what is HEVC or H.264 is to stay as it is."""
+
+
 def recipe_of(recipe: str | Recipe | Literal[True]) -> Recipe:
-    """The recipe of this name, "reference" for True. Raises ValueError for a name that there is not."""
+    """The recipe of this name, also behind `AUTO`, "reference" for True. Raises ValueError for a name that there is
+    not."""
     if isinstance(recipe, Recipe):
         return recipe
-    name = "reference" if recipe is True else recipe
+    name = "reference" if recipe is True else recipe.removeprefix(AUTO)
     if name not in RECIPES:
         raise ValueError(f"there is no recipe {recipe!r}; there are {', '.join(RECIPES)}, and ove_codec.Recipe(...)")
     return RECIPES[name]
@@ -77,6 +82,8 @@ def transcode(
     threads: int = ...,
     limits: Limits | None = ...,
     keep_damaged: Literal[False] = ...,
+    start: float | None = ...,
+    end: float | None = ...,
     progress: Callable[[int], Any] | bool | None = ...,
 ) -> bytes: ...
 @overload
@@ -88,6 +95,8 @@ def transcode(
     threads: int = ...,
     limits: Limits | None = ...,
     keep_damaged: bool = ...,
+    start: float | None = ...,
+    end: float | None = ...,
     progress: Callable[[int], Any] | bool | None = ...,
 ) -> dict[str, Any]: ...
 def transcode(
@@ -98,6 +107,8 @@ def transcode(
     threads: int = 0,
     limits: Limits | None = None,
     keep_damaged: bool = False,
+    start: float | None = None,
+    end: float | None = None,
     progress: Callable[[int], Any] | bool | None = None,
 ) -> bytes | dict[str, Any]:
     """Converts a video of any codec that libavcodec decodes to HEVC.
@@ -117,38 +128,30 @@ def transcode(
         limits: of pictures; of these only ``max_luma_samples`` counts.
         keep_damaged: where the source is damaged, leave what was decoded before at `target`; the error is raised all
             the same.
+        start, end: seconds; only pictures shown from `start` on and before `end` are encoded, None for no bound. They
+            keep their time stamps. What precedes them is decoded, what follows them is not read.
         progress: True for a progress bar; or a function that is called after every picture with the number of them,
             and ends the work by raising something.
 
     Returns:
-        The MP4 file, or where it was written to `target`: "pictures", their number; "moved", how many have a time stamp
+        The MP4 file, or where it was written to `target`: "pictures", their number; "skipped", how many precede
+        `start`; "moved", how many have a time stamp
         that is not the source's, which had none or a repeated one; "resized", how many were of another size than the
         first; "width", "height", "source_format" and "pixel_format".
 
     Raises:
-        ValueError: an unknown recipe or suffix, or a recipe that libx265 refuses for these pictures.
+        ValueError: an unknown recipe or suffix, a recipe that libx265 refuses for these pictures, or no picture is
+            shown between `start` and `end`.
         UnsupportedStreamError: libavcodec has no decoder for the source, or no libx265, as in wheels, whose FFmpeg is
             under the LGPL; or Matroska cannot keep the orientation.
         DecodeError: the source cannot be read, or is damaged; with its byte position. Nothing is left at `target`.
         OSError: the target cannot be written.
     """
-    chosen = recipe_of(recipe)
-    if threads < 0:
-        raise ValueError(f"threads must be 0 (all cores) or more, not {threads}")
-    options: dict[str, Any] = {
-        "preset": chosen.preset,
-        "crf": chosen.crf,
-        "params": chosen.params,
-        "pixel_formats": list(chosen.pixel_formats),
-        "threads": threads,
-        "max_luma_samples": (limits or Limits()).max_luma_samples,
-    }
+    options = _options(recipe_of(recipe), threads, limits, start, end)
     if target is None:
         if keep_damaged:
             raise ValueError("keep_damaged needs a target to leave the pictures in")
-        memory = _core.Transcoder(source, None, container="mp4", **options)
-        _run(memory, progress)
-        return memory.bytes()
+        return _in_memory(source, options, progress).bytes()
     suffix = os.path.splitext(os.fspath(target))[1].lower()
     if suffix not in _CONTAINERS:
         raise ValueError(f"{os.fspath(target)}: the suffix must be one of {', '.join(_CONTAINERS)}")
@@ -172,6 +175,33 @@ def transcode(
     return transcoder.facts
 
 
+def _options(
+    recipe: Recipe, threads: int, limits: Limits | None, start: float | None, end: float | None
+) -> dict[str, Any]:
+    """Arguments of ``_core.Transcoder``."""
+    if threads < 0:
+        raise ValueError(f"threads must be 0 (all cores) or more, not {threads}")
+    return {
+        "preset": recipe.preset,
+        "crf": recipe.crf,
+        "params": recipe.params,
+        "pixel_formats": list(recipe.pixel_formats),
+        "threads": threads,
+        "max_luma_samples": (limits or Limits()).max_luma_samples,
+        "start": start,
+        "end": end,
+    }
+
+
+def _in_memory(
+    source: Source, options: dict[str, Any], progress: Callable[[int], Any] | bool | None
+) -> _core.Transcoder:
+    """A transcoder that has made an MP4 file in memory."""
+    transcoder = _core.Transcoder(source, None, container="mp4", **options)
+    _run(transcoder, progress)
+    return transcoder
+
+
 def _refuse_same_file(source: Source, target: str | os.PathLike[str]) -> None:
     """Raises ValueError where writing the target, or what it links to, would replace the source."""
     file: Any = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
@@ -183,13 +213,35 @@ def _refuse_same_file(source: Source, target: str | os.PathLike[str]) -> None:
 def in_hevc(source: Any, recipe: bool | str | Recipe, threads: int = 0, limits: Limits | None = None) -> Any:
     """A video that ``Video`` reads, for `source`, which may be one that ``ove_codec.open`` gave.
 
-    With True as recipe what ``Video`` reads stays as it is, and everything else is transcoded as "reference" says; with
-    a recipe, everything is transcoded.
+    With True as recipe, or `AUTO` before its name, what ``Video`` reads stays as it is, and everything else is
+    transcoded, as "reference" or the recipe says; with a recipe, everything is transcoded.
+    """
+    return part_in_hevc(source, recipe, threads, limits)[0]
+
+
+def part_in_hevc(
+    source: Any,
+    recipe: bool | str | Recipe,
+    threads: int = 0,
+    limits: Limits | None = None,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    progress: bool | None = False,
+) -> tuple[Any, int]:
+    """``in_hevc``, where only what is shown from `start` on and before `end`, in seconds, is wanted.
+
+    Also gives the display index in `source` of the first picture that was transcoded. What stays as it is stays whole.
+    `progress` shows a bar; None where standard error is a terminal.
     """
     source = rereadable(getattr(source, "source", source))
-    if recipe is False or (recipe is True and reads_codec(_core.stream_info(source)["codec"])):
-        return source
-    return transcode(source, None, recipe_of(recipe), threads=threads, limits=limits)
+    automatic = recipe is True or (isinstance(recipe, str) and recipe.startswith(AUTO))
+    chosen = None if recipe is False else recipe_of(recipe)
+    if chosen is None or (automatic and reads_codec(_core.stream_info(source)["codec"])):
+        return source, 0
+    with bar(None, progress) as steps:
+        transcoder = _in_memory(source, _options(chosen, threads, limits, start, end), lambda _: steps.update())
+    return transcoder.bytes(), transcoder.facts["skipped"]
 
 
 def _run(transcoder: _core.Transcoder, progress: Callable[[int], Any] | bool | None) -> None:

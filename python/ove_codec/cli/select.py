@@ -66,7 +66,7 @@ def add_transcode(parser: argparse.ArgumentParser, default: str) -> None:
         const="auto",
         default=default,
         metavar="RECIPE",
-        help="convert to HEVC in memory first. auto: other codecs than HEVC and H.264; "
+        help="convert to HEVC in memory first. auto, or auto:RECIPE: other codecs than HEVC and H.264; "
         f"{' or '.join(RECIPES)}: everything; off (default: {default}, without value: auto)",
     )
 
@@ -145,6 +145,21 @@ def selection_of(args: argparse.Namespace) -> tuple[Any, Selection]:
     return video, select_patches(video, args.preset, threads=args.threads, progress=None, **overrides)
 
 
+def selected(args: argparse.Namespace) -> Selection:
+    """What is selected of the video of the arguments, of which only what they ask for is transcoded."""
+    overrides = overrides_of(args)
+    if "frame_ids" in overrides:  # counts from the end of the video
+        return selection_of(args)[1]
+    return select_patches(
+        args.file,
+        args.preset,
+        threads=args.threads,
+        transcode=transcoding(args.transcode),
+        progress=None,
+        **overrides,
+    )
+
+
 def selection_facts(selection: Selection) -> dict[str, Any]:
     """What a selection keeps, of how much."""
     frames, rows, columns = selection.mask.shape
@@ -179,7 +194,7 @@ def selection_lines(selection: Selection) -> list[tuple[str, Any]]:
 def select(args: argparse.Namespace) -> None:
     suffix = check_suffix(args.out, _SUFFIXES) if args.out else ""
     with common.replacing(args.out) if args.out else nullcontext() as part:
-        _, selection = selection_of(args)
+        selection = selected(args)
         facts = {"file": args.file, "out": args.out, **selection_facts(selection), "params": selection.params}
         if part is not None:
             write(part, suffix, selection, facts)

@@ -1,4 +1,4 @@
-"""`ove-codec transcode`: a video of any codec to HEVC."""
+"""`ove-codec transcode`: a video of any codec to HEVC, or all of a folder."""
 
 from __future__ import annotations
 
@@ -17,19 +17,25 @@ from ove_codec import _core
 from ove_codec.cli import common
 from ove_codec.transcoding import RECIPES, transcode
 
+_SHOWN = 20  # failures that are printed; a file lists all
+
 
 def add_commands(commands: common.Commands[Any]) -> None:
     parser = common.add_command(
         commands,
         "transcode",
         run,
-        "convert a video of any codec to HEVC",
-        reads="video",
+        "convert a video of any codec, or a folder of videos, to HEVC",
+        reads="video, or folder of videos,",
         description="Decodes a video with libavcodec and encodes it with libx265, in this process. Time stamps, "
         "rotation and colour description stay; sound is left out. Where the file is damaged nothing is written, unless "
-        "--keep-damaged is given.",
+        "--keep-damaged is given. Of a folder all videos are converted, several at a time, into OUT, a folder of the "
+        "same shape; HEVC and H.264 are linked or copied as they are, unless --everything is given. The same command "
+        "resumes an interrupted run, and OUT/_failures.csv lists what could not be converted.",
     )
-    parser.add_argument("out", metavar="OUT.mp4|.mov|.mkv", help="file to write; replaced only when all is done")
+    parser.add_argument(
+        "out", metavar="OUT.mp4|.mov|.mkv|DIR", help="file, or folder, to write; files appear only when all is done"
+    )
     parser.add_argument(
         "--recipe",
         choices=list(RECIPES),
@@ -40,6 +46,11 @@ def add_commands(commands: common.Commands[Any]) -> None:
     parser.add_argument(
         "--keep-damaged", action="store_true", help="leave what precedes the damage at OUT; the exit status is 1"
     )
+    parser.add_argument("--start", type=float, metavar="X", help="of a video: convert from this time on, seconds")
+    parser.add_argument("--end", type=float, metavar="X", help="of a video: convert what is shown before, seconds")
+    parser.add_argument("--everything", action="store_true", help="of a folder: convert HEVC and H.264, too")
+    parser.add_argument("--workers", type=int, metavar="N", help="of a folder: videos at a time (default: one a core)")
+    parser.add_argument("--timeout", type=float, metavar="S", help="of a folder: give a video up after so many seconds")
     common.add_threads(parser)
     common.add_json(parser)
 
@@ -61,12 +72,56 @@ def _ended_tidily() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+_FOR_VIDEO = {"start": None, "end": None, "keep_damaged": False, "threads": 0}
+_FOR_FOLDER = {"everything": False, "workers": None, "timeout": None}
+
+
 def run(args: argparse.Namespace) -> None:
+    folder = os.path.isdir(args.file)
+    for name, default in (_FOR_VIDEO if folder else _FOR_FOLDER).items():
+        if getattr(args, name) != default:
+            whose = "a video, and this is a folder" if folder else "a folder, and this is a video"
+            raise ValueError(f"--{name.replace('_', '-')} is for {whose}")
     with _ended_tidily():
-        _run(args)
+        (_run_folder if folder else _run_video)(args)
 
 
-def _run(args: argparse.Namespace) -> None:
+def _run_folder(args: argparse.Namespace) -> None:
+    from ove_codec.datasets.bulk_transcoding import FAILURES, TranscodingSummary, transcode_folder
+
+    with tqdm(unit=" videos", delay=0.5, leave=False, disable=None, file=sys.stderr) as bar:
+
+        def progress(summary: TranscodingSummary, total: int) -> None:
+            bar.total = total
+            bar.set_postfix_str(f"{len(summary.failures)} failed", refresh=False)
+            bar.update()
+
+        done = transcode_folder(
+            args.file,
+            args.out,
+            args.recipe,
+            everything=args.everything,
+            workers=args.workers,
+            timeout=args.timeout,
+            progress=progress,
+        )
+    if done.failures and not args.json:
+        for failure in done.failures[:_SHOWN]:
+            print(f"ove-codec: {failure.name}: {failure.reason}", file=sys.stderr)
+    if len(done.failures) == done.clips:
+        raise ValueError(f"none of the {done.clips} videos could be converted: {args.out}/{FAILURES} says why")
+    facts = {"folder": args.file, "out": args.out, "recipe": args.recipe, **done.as_dict()}
+    counts = f"{done.transcoded} converted, {done.kept} kept as they are, {done.finished} finished before"
+    lines: list[tuple[str, Any]] = [
+        ("videos", f"{done.clips}: {counts}, {len(done.failures)} failed"),
+        ("pictures", f"{done.pictures}, in {done.seconds:.1f} s"),
+    ]
+    if done.failures:
+        lines.append(("failures", f"{args.out}/{FAILURES}"))
+    common.print_facts(facts, args.json, lines)
+
+
+def _run_video(args: argparse.Namespace) -> None:
     count = _core.stream_info(args.file)["frame_count"] or None
     with tqdm(total=count, unit=" pictures", delay=0.5, leave=False, disable=None, file=sys.stderr) as bar:
         done = transcode(
@@ -75,6 +130,8 @@ def _run(args: argparse.Namespace) -> None:
             args.recipe,
             threads=args.threads,
             keep_damaged=args.keep_damaged,
+            start=args.start,
+            end=args.end,
             progress=lambda _: bar.update(),
         )
     facts = {"file": args.file, "out": args.out, "recipe": args.recipe, "bytes": os.path.getsize(args.out), **done}

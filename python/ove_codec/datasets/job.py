@@ -64,6 +64,10 @@ class Job:
         del settings["device"]
         return settings
 
+    def process(self, clip: Clip, known: tuple[str, ...] = ()) -> Result | Unchanged | Failure:
+        """``fetch`` and ``finish``."""
+        return finish(fetch(clip, self, known), self)
+
     def _resolved(self) -> dict[str, Any]:
         make = canvases.resolved if self.format == "canvases" else resolve
         return make(self.preset, self.params)
@@ -144,11 +148,6 @@ def finish(fetched: Fetched | Unchanged | Failure, job: Job) -> Result | Unchang
         return _finish(fetched, job)
     except Exception as error:
         return Failure.of(clip.name, clip.where, error)
-
-
-def process(clip: Clip, job: Job, known: tuple[str, ...] = ()) -> Result | Unchanged | Failure:
-    """``fetch`` and ``finish``."""
-    return finish(fetch(clip, job, known), job)
 
 
 def _key(source: Any) -> str:

@@ -12,19 +12,27 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from ove_codec.datasets.clips import Clip, Failure
-from ove_codec.datasets.job import Job, Result, Unchanged, process
+from ove_codec.datasets.job import Result, Unchanged
 
 Task = tuple[Clip, tuple[str, ...]]
 Outcome = Result | Unchanged | Failure
+R = TypeVar("R", covariant=True)
 
 _LOOK = 0.2  # seconds between looks at the time limits
+
+
+class Work(Protocol[R]):
+    """What is done with every clip: plain values, which go to other processes, and a method."""
+
+    def process(self, clip: Clip, known: tuple[str, ...] = ()) -> R:
+        """What came of a clip."""
 
 
 @dataclass
@@ -42,9 +50,9 @@ class _Worker:
 
 
 def run(
-    tasks: Iterable[Task], job: Job, workers: int, *, attempts: int = 2, timeout: float | None = None
-) -> Iterator[Outcome]:
-    """What ``process`` gives for every task, as it is done.
+    tasks: Iterable[Task], job: Work[R], workers: int, *, attempts: int = 2, timeout: float | None = None
+) -> Generator[R | Failure, None, None]:
+    """What the job makes of every task, as it is done.
 
     Tasks are taken as workers are free. Closing the iterator ends the workers.
 
@@ -86,7 +94,7 @@ def run(
         while busy := [worker for worker in pool if worker.task is not None]:
             ready = wait([worker.pipe for worker in busy], _LOOK if timeout else None)
             for worker in busy:
-                outcome: Outcome | None = None
+                outcome: R | Failure | None = None
                 assert worker.task is not None
                 if worker.pipe in ready:
                     try:
@@ -125,7 +133,7 @@ def _end_of(code: int | None) -> str:
     return f"its worker ended with status {code}"
 
 
-def _start(job: Job) -> _Worker:
+def _start(job: Work[Any]) -> _Worker:
     # A fresh interpreter: threads of this one, and what it holds of a GPU, do not come along as with a fork.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -135,7 +143,7 @@ def _start(job: Job) -> _Worker:
     return _Worker(worker, ours)
 
 
-def _serve(pipe: Connection, job: Job) -> None:
+def _serve(pipe: Connection, job: Work[Any]) -> None:
     """The life of a worker: a task in, its outcome out, until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -145,6 +153,6 @@ def _serve(pipe: Connection, job: Job) -> None:
         except (EOFError, OSError):
             return
         try:
-            pipe.send(process(clip, job, known))
+            pipe.send(job.process(clip, known))
         except BrokenPipeError:
             return

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ove_codec.probes.features import FeatureBatch, FeatureSet
+from ove_codec.probes.features import FeatureBatch, FeatureSet, stream
 from ove_codec.probes.head import HeadStack
-from ove_codec.probes.workers import Workers, ahead
+from ove_codec.probes.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,13 @@ def evaluate(
     batch_size: int = 32,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    check: Callable[[], None] | None = None,
 ) -> Accuracy:
     """Counts the clips that every head classifies right, over all processes of torch.distributed's default group.
 
     Process r of n takes the clips r, r + n, r + 2n, ...; shares may differ in size, none is padded, and the counts are
-    added as integers. So every clip counts once, and the result is that of one process. Clips with logits that are not
-    finite count as wrong.
+    added as integers. So every clip that can be read counts once, and the result is that of one process. Clips with
+    logits that are not finite count as wrong.
 
     Args:
         heads: on `device`.
@@ -44,9 +46,10 @@ def evaluate(
         batch_size: clips that a process takes at a time.
         device: where to compute; with several processes one that their backend takes.
         dtype: of the products with the features.
+        check: called after every batch, as often on all processes; may raise to end the evaluation.
 
     Raises:
-        ValueError: there are no clips.
+        ValueError: there are no clips, or none can be read.
         RuntimeError: the processes did not see the same set.
     """
     workers = Workers.current()
@@ -54,19 +57,25 @@ def evaluate(
     if count == 0:
         raise ValueError("features hold no clip to evaluate on")
     mine = range(workers.rank, count, workers.size)
-    batches = [mine[start : start + batch_size] for start in range(0, len(mine), batch_size)]
-    # Right answers of every head, clips evaluated, clips that a process knows.
-    counts = torch.zeros(len(heads) + 2, dtype=torch.int64, device=device)
-    counts[-1] = count
-    for batch in ahead(features.batch, batches):
-        logits, labels = logits_of(heads, batch, device, dtype)
-        right = (logits.argmax(dim=2) == labels) & logits.isfinite().all(dim=2)
-        counts[:-2] += right.sum(dim=1)
-        counts[-2] += len(labels)
-    *correct, total, known = workers.sum(counts).tolist()
-    if total != count or known != count * workers.size:
+    steps = -(-count // (workers.size * batch_size))  # of the process with the largest share
+    jobs = [(mine[step * batch_size : (step + 1) * batch_size], None) for step in range(steps)]
+    # Right answers of every head, clips read, clips evaluated, clips that a process knows.
+    counts = torch.zeros(len(heads) + 3, dtype=torch.int64, device=device)
+    counts[-2], counts[-1] = len(mine), count
+    for batch in stream(features, jobs):
+        if batch is not None:
+            logits, labels = logits_of(heads, batch, device, dtype)
+            right = (logits.argmax(dim=2) == labels) & logits.isfinite().all(dim=2)
+            counts[:-3] += right.sum(dim=1)
+            counts[-3] += len(labels)
+        if check is not None:
+            check()
+    *correct, read, evaluated, known = workers.sum(counts).tolist()
+    if evaluated != count or known != count * workers.size:
         raise RuntimeError(f"this process knows {count} clips, others do not: the sets of the processes differ")
-    return Accuracy(tuple(correct), total)
+    if read == 0:
+        raise ValueError(f"none of the {count} clips to evaluate on can be read")
+    return Accuracy(tuple(correct), read)
 
 
 def logits_of(

@@ -1,8 +1,8 @@
 """Features on disk: computed once for a backbone and its input, in shards that are whole or not there.
 
 The folder of a cache is named by a checksum of what features depend on besides the clips: the files of the backbone and
-its input (frames, or budget, preset and parameters). A shard is named by one of its clips: their names, sizes and times
-of change. So a change anywhere leads to other files, and never to features of something else.
+its input (frames, or budget, preset and parameters). A shard is named by one of its clips: their names, segments, sizes
+and times of change. So a change anywhere leads to other files, and never to features of something else.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import itertools
 import json
 import os
 import shutil
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,22 +27,19 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-import ove_codec
 from ove_codec._renames import renamed
 from ove_codec.probes.base_backbones import Backbone, Clip
 from ove_codec.probes.features import FeatureBatch, padded
-from ove_codec.probes.files import write_whole
+from ove_codec.probes.files import file_state, write_whole
 from ove_codec.probes.manifest import LabelledClip
-from ove_codec.probes.reading import CodecRequest, FrameRequest, UnreadableClip, read_codec, read_frames, view_rng
-from ove_codec.probes.workers import Workers
+from ove_codec.probes.reading import CodecRequest, FrameRequest, read_clip
+from ove_codec.probes.workers import Workers, in_order
 
 _FORMAT = 1  # of the shards, and of what is computed for them: raised when features change for the same input
 _SHARD_BYTES = 1 << 28
 _SHARD_CLIPS = 512
 _OPEN_SHARDS = 32
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-# Errors of the machine, not of the clip.
-_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
 
 
 @dataclass(frozen=True)
@@ -65,6 +61,9 @@ class FeatureCache:
         dtype: "bfloat16", "float16" or "float32", in which features are kept.
         views: of every clip; the first is the plain one (middle frames, true colours), the others take random frames of
             the segments (not of the codec's patches) and random colours, as the released evaluation trains on.
+
+    Attributes:
+        clip_bytes: that the features of a clip take on disk, at most.
     """
 
     def __init__(
@@ -81,22 +80,16 @@ class FeatureCache:
         if views < 1:
             raise ValueError(f"views must be 1 or more, got {views}")
         self.backbone, self.wanted, self.dtype, self.views = backbone, wanted, dtype, views
-        self.about = {
-            "format": _FORMAT,
-            "backbone": backbone.about,
-            "input": {"kind": type(wanted).__name__, **json.loads(json.dumps(asdict(wanted)))},
-            "dtype": dtype,
-            "views": views,
-        }
-        self.key = _digest(json.dumps(self.about, sort_keys=True))[:20]
+        self.about = about_input(backbone, wanted) | {"dtype": dtype, "views": views}
+        self.key = digest_of(self.about)[:20]
         self.folder = Path(root) / self.key
         tokens = (
             wanted.patches
             if isinstance(wanted, CodecRequest)
             else wanted.frames * (wanted.side // backbone.patch_size) ** 2
         )
-        self._clip_bytes = tokens * backbone.hidden_size * DTYPES[dtype].itemsize * views
-        self._shard_clips = min(_SHARD_CLIPS, max(1, _SHARD_BYTES // self._clip_bytes))
+        self.clip_bytes = tokens * backbone.hidden_size * DTYPES[dtype].itemsize * views
+        self._shard_clips = min(_SHARD_CLIPS, max(1, _SHARD_BYTES // self.clip_bytes))
 
     def features(
         self,
@@ -123,10 +116,11 @@ class FeatureCache:
         """
         if workers < 1 or clips_at_once < 1:
             raise ValueError(f"workers and clips_at_once must be 1 or more, got {workers} and {clips_at_once}")
-        paths = {sample.name: sample.path for sample in samples}  # a clip that is listed twice is computed once
-        names = list(paths)
-        groups = [names[i : i + self._shard_clips] for i in range(0, len(names), self._shard_clips)]
-        shards = [(self.folder / f"{self._shard_name(group, paths)}.safetensors", group) for group in groups]
+        clips = {sample.key: sample for sample in samples}  # one that is listed twice is computed once
+        keys = list(clips)
+        groups = [keys[i : i + self._shard_clips] for i in range(0, len(keys), self._shard_clips)]
+        stems = [_shard_name([clips[key] for key in group]) for group in groups]
+        shards = [(self.folder / f"{stem}.safetensors", group) for stem, group in zip(stems, groups, strict=True)]
         processes = Workers.current()
         mine = [shard for shard in shards[processes.rank :: processes.size] if not shard[0].exists()]
         if mine:
@@ -134,24 +128,14 @@ class FeatureCache:
             if processes.rank == 0:
                 text = json.dumps(self.about, indent=2, sort_keys=True) + "\n"
                 write_whole(self.folder / "about.json", lambda part: _write_text(part, text))
-            self._compute(mine, paths, workers, clips_at_once, report)
+            self._compute(mine, clips, workers, clips_at_once, report)
         processes.wait()
         return CachedFeatures(self, shards, samples)
-
-    def _shard_name(self, names: Sequence[str], paths: dict[str, Path]) -> str:
-        rows = []
-        for name in names:
-            try:
-                status = paths[name].stat()
-                rows.append([name, status.st_size, status.st_mtime_ns])
-            except OSError:
-                rows.append([name, -1, 0])  # read as unreadable; computed again when it is there
-        return _digest(json.dumps(rows))[:32]
 
     def _check_room(self, clips: int) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.folder).free
-        need = clips * self._clip_bytes
+        need = clips * self.clip_bytes
         if need > free:
             raise OSError(
                 errno.ENOSPC,
@@ -162,25 +146,16 @@ class FeatureCache:
     def _compute(
         self,
         shards: Sequence[tuple[Path, list[str]]],
-        paths: dict[str, Path],
+        clips: dict[str, LabelledClip],
         workers: int,
         clips_at_once: int,
         report: Callable[[int, int], None] | None,
     ) -> None:
         def read(job: tuple[str, int]) -> Clip | str:
-            name, view = job
-            path, rng = paths[name], view_rng(name, view)
-            try:
-                if isinstance(self.wanted, CodecRequest):
-                    return read_codec(path, self.wanted, rng)
-                return read_frames(path, self.wanted, rng)
-            except (ove_codec.Error, OSError, UnreadableClip) as error:
-                if getattr(error, "errno", None) in _MACHINE:
-                    raise
-                return " ".join(str(error).split()) or type(error).__name__
+            return read_clip(clips[job[0]], self.wanted, job[1])
 
-        jobs = [(name, view) for _, group in shards for name in group for view in range(self.views)]
-        read_clips = _in_order(read, jobs, workers, workers + clips_at_once)
+        jobs = [(key, view) for _, group in shards for key in group for view in range(self.views)]
+        read_clips = in_order(read, jobs, workers, workers + clips_at_once)
         done, total = 0, len(jobs) // self.views
         for path, group in shards:
             rows: list[Tensor] = []
@@ -218,6 +193,7 @@ class CachedFeatures:
         samples: these.
         unreadable: the others.
         hidden_size, views: of the features.
+        key: tells backbone and input from others.
     """
 
     def __init__(
@@ -225,37 +201,37 @@ class CachedFeatures:
     ) -> None:
         self.hidden_size, self.views = cache.backbone.hidden_size, cache.views
         self._open: OrderedDict[Path, Any] = OrderedDict()
-        self._key = cache.key
+        self.key = cache.key
         places: dict[str, tuple[Path, int]] = {}
         errors: dict[str, str] = {}
         self._bounds: dict[Path, list[int]] = {}
-        for path, names in shards:
+        for path, keys in shards:
             try:
                 with safetensors.safe_open(path, framework="pt") as file:
                     self._bounds[path] = file.get_tensor("bounds").tolist()
                     found = {int(row): error for row, error in json.loads(file.metadata()["unreadable"]).items()}
             except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
                 raise ValueError(f"{path} is missing or damaged: {error}; remove it and start again") from None
-            if len(self._bounds[path]) != len(names) * self.views + 1:
-                raise ValueError(f"{path} is not of its {len(names)} clips; remove it and start again")
-            for row, name in enumerate(names):
+            if len(self._bounds[path]) != len(keys) * self.views + 1:
+                raise ValueError(f"{path} is not of its {len(keys)} clips; remove it and start again")
+            for row, key in enumerate(keys):
                 if row in found:
-                    errors[name] = found[row]
+                    errors[key] = found[row]
                 else:
-                    places[name] = (path, row)
-        self.samples = [sample for sample in samples if sample.name in places]
-        self.unreadable = [FailedClip(s.name, s.line, errors[s.name]) for s in samples if s.name in errors]
+                    places[key] = (path, row)
+        self.samples = [sample for sample in samples if sample.key in places]
+        self.unreadable = [FailedClip(s.name, s.line, errors[s.key]) for s in samples if s.key in errors]
         if not self.samples:
             first = self.unreadable[0]
             raise ValueError(f"none of the {len(samples)} clips can be read; the first, {first.name}: {first.error}")
         self.labels: npt.NDArray[np.int64] = np.array([sample.label for sample in self.samples], np.int64)
-        self._places = [places[sample.name] for sample in self.samples]
+        self._places = [places[sample.key] for sample in self.samples]
 
     @cached_property
     def fingerprint(self) -> str:
         shards = {path.stem for path, _ in self._places}
         labels = hashlib.sha256(np.ascontiguousarray(self.labels, "<i8").data).hexdigest()
-        return _digest(json.dumps([self._key, sorted(shards), [s.name for s in self.samples], labels]))
+        return digest_of([self.key, sorted(shards), [s.key for s in self.samples], labels])
 
     def batch(self, indices: Sequence[int], views: Sequence[int] | None = None) -> FeatureBatch:
         """See `FeatureSet.batch`."""
@@ -278,24 +254,19 @@ class CachedFeatures:
         return self._open[path]
 
 
-def _in_order(work: Callable[[Any], Any], jobs: Iterable[Any], workers: int, ahead: int) -> Iterator[Any]:
-    """The results of `work` in the order of the jobs, done by threads, up to `ahead` before they are asked for."""
-    source = iter(jobs)
-    waiting: deque[Future[Any]] = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="ove_codec") as pool:
-        try:
-            while True:
-                waiting.extend(pool.submit(work, job) for job in itertools.islice(source, ahead - len(waiting)))
-                if not waiting:
-                    return
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+def _shard_name(clips: Sequence[LabelledClip]) -> str:
+    return digest_of([[clip.key, *file_state(clip.path)] for clip in clips])[:32]
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def about_input(backbone: Backbone, wanted: FrameRequest | CodecRequest) -> dict[str, Any]:
+    """What features depend on besides the clips and their views."""
+    request = {"kind": type(wanted).__name__, **json.loads(json.dumps(asdict(wanted)))}
+    return {"format": _FORMAT, "backbone": backbone.about, "input": request}
+
+
+def digest_of(facts: Any) -> str:
+    """A checksum of what JSON can hold."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
@@ -11,6 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from ove_codec.probes.workers import ahead
+
+Job = tuple[Sequence[int], Sequence[int] | None]
+"""Numbers of clips, and their views (0, the plain one, where None)."""
 
 
 class FeatureBatch(NamedTuple):
@@ -48,6 +53,17 @@ class FeatureSet(Protocol):
 
     def batch(self, indices: Sequence[int], views: Sequence[int] | None = None) -> FeatureBatch:
         """The clips of these numbers, each in the view named (0, the plain one, where None)."""
+
+
+def stream(features: FeatureSet, jobs: Iterable[Job]) -> Iterator[FeatureBatch | None]:
+    """The batches of these jobs in their order, made ahead of what the caller does with them.
+
+    None for a job without clips, or of which no clip can be read. A set with a method `stream` has its own way.
+    """
+    own: Callable[[Iterable[Job]], Iterator[FeatureBatch | None]] | None = getattr(features, "stream", None)
+    if own is not None:
+        return own(jobs)
+    return ahead(lambda job: features.batch(*job) if len(job[0]) else None, jobs)
 
 
 class TensorFeatures:

@@ -29,3 +29,12 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def file_state(path: Path) -> tuple[int, int]:
+    """Size and time of change of a file, which tell whether it is still the same one; (-1, 0) where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, 0
+    return status.st_size, status.st_mtime_ns

@@ -1,9 +1,10 @@
-"""Lists of labelled clips, as CSV or JSON Lines."""
+"""Lists of labelled clips, as CSV, JSON Lines, or a folder with a folder a class."""
 
 from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,18 +12,39 @@ from pathlib import Path
 from typing import Any
 
 from ove_codec._renames import renamed
+from ove_codec.datasets.clips import SUFFIXES
 
+Segment = tuple[float | None, float | None]
+WHOLE: Segment = (None, None)
 _TOLD = 10  # bad lines that an error names
 
 
 @dataclass(frozen=True)
 class LabelledClip:
-    """A labelled clip: where it lies, as it is named in the manifest, its class, and the manifest's line."""
+    """A labelled clip.
+
+    Attributes:
+        path: of the video.
+        name: of the video in the manifest.
+        label: class.
+        line: of the manifest.
+        segment: the part of the video that is the clip: shown from the first time on and before the second, in seconds
+            of the video's time stamps; None where there is no bound.
+    """
 
     path: Path
     name: str
     label: int
     line: int
+    segment: Segment = WHOLE
+
+    @property
+    def key(self) -> str:
+        """Tells the clip from others of the manifest: its name, and its times where it is a part of a video."""
+        if self.segment == WHOLE:
+            return self.name
+        start, end = ("" if time is None else repr(time) for time in self.segment)
+        return f"{self.name}#t={start},{end}"
 
 
 def read_manifest(
@@ -35,12 +57,16 @@ def read_manifest(
 ) -> list[LabelledClip]:
     """Reads the clips of a manifest, in its order.
 
-    CSV: a line of column names (`path`, `label`, and with splits `split`; others are left aside), then a clip a line;
-    without the names the columns are path and label. JSON Lines (`.jsonl`, `.ndjson`, `.json`): an object a line with
-    these keys. A label is a number from 0, or one of the names in `classes`. A clip may be listed more than once.
+    CSV: a line of column names (`path`, `label`, with splits `split`, and for parts of videos `start` and `end`; others
+    are left aside), then a clip a line; without the names the columns are path and label. JSON Lines (`.jsonl`,
+    `.ndjson`, `.json`): an object a line with these keys. A label is a number from 0, or one of the names in `classes`.
+    `start` and `end` are seconds; empty ones set no bound. A clip may be listed more than once.
+
+    A folder: every folder in it is a class, with its videos anywhere below. Classes are numbered as `classes` lists
+    them, else in the order of their names. It has no splits.
 
     Args:
-        file: UTF-8.
+        file: UTF-8, or the folder.
         num_classes: labels lie below.
         classes: names of the classes, in the order of their numbers.
         root: folder that relative paths start from; that of the manifest where None.
@@ -55,7 +81,13 @@ def read_manifest(
         raise ValueError(f"classes must hold {num_classes} names, got {len(classes)}")
     numbers = {name: number for number, name in enumerate(classes or ())}
     base = path.parent if root is None else Path(root)
-    rows = _json_rows(path) if path.suffix in (".jsonl", ".ndjson", ".json") else _csv_rows(path)
+    if path.is_dir():
+        if split is not None:
+            raise ValueError(f"{path} is a folder of classes, which has no splits: name one folder a split")
+        numbers = numbers or {name: number for number, name in enumerate(class_folders(path))}
+        rows, base = _folder_rows(path), path
+    else:
+        rows = _json_rows(path) if path.suffix in (".jsonl", ".ndjson", ".json") else _csv_rows(path)
     samples: list[LabelledClip] = []
     wrong: list[str] = []
     splits: set[str] = set()
@@ -69,7 +101,8 @@ def read_manifest(
                 if found != split:
                     continue
             name = _text(row, "path")
-            samples.append(LabelledClip(base / name, name, _label(row.get("label"), numbers, num_classes), line))
+            label = _label(row.get("label"), numbers, num_classes)
+            samples.append(LabelledClip(base / name, name, label, line, _segment(row)))
         except ValueError as error:
             wrong.append(f"line {line}: {error}")
     if wrong:
@@ -91,6 +124,21 @@ def read_classes(file: str | os.PathLike[str]) -> list[str]:
             raise ValueError(f"{os.fspath(file)}: line {number} {what}; it must hold one class a line")
         seen[name] = number
     return names
+
+
+def class_folders(folder: str | os.PathLike[str]) -> list[str]:
+    """Names of the folders in a folder of classes, sorted; hidden ones are left out."""
+    return sorted(entry.name for entry in Path(folder).iterdir() if entry.is_dir() and entry.name[0] not in "._")
+
+
+def _folder_rows(folder: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """Numbers from 1 with a row for every video of a folder of classes, in the order of their names."""
+    number = 0
+    for name in class_folders(folder):
+        for file in sorted((folder / name).rglob("*")):
+            if file.suffix[1:].lower() in SUFFIXES and file.is_file():
+                number += 1
+                yield number, {"path": file.relative_to(folder).as_posix(), "label": name}
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -138,6 +186,28 @@ def _text(row: dict[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"it has no {name}" if value in (None, "") else f"{name} must be text, not {value!r}")
     return value
+
+
+def _segment(row: dict[str, Any]) -> Segment:
+    start, end = _seconds(row, "start"), _seconds(row, "end")
+    if start is not None and end is not None and not start < end:
+        raise ValueError(f"end must lie after start, got {start:g} to {end:g}")
+    return start, end
+
+
+def _seconds(row: dict[str, Any], name: str) -> float | None:
+    value = row.get(name)
+    if value is None or value == "":
+        return None
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        seconds = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be seconds, not {value!r}") from None
+    if not math.isfinite(seconds):
+        raise ValueError(f"{name} must be finite, not {value!r}")
+    return seconds
 
 
 def _label(value: Any, numbers: dict[str, int], count: int) -> int:

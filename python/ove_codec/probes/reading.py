@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from dataclasses import dataclass
@@ -17,9 +18,13 @@ import ove_codec
 from ove_codec._pixels import PixelSource
 from ove_codec._renames import renamed
 from ove_codec.models import temporal_slots
+from ove_codec.probes.manifest import WHOLE, LabelledClip, Segment
+from ove_codec.selection import shown_between
 from ove_codec.tokens import Color
 
 _DECODED_BYTES = 1 << 27  # of whole frames that are in memory at a time
+# Errors of the machine, not of the clip.
+_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
 _GRAY = (0.299, 0.587, 0.114)  # BT.601
 
 
@@ -67,11 +72,11 @@ class CodecRequest:
     params: tuple[tuple[str, Any], ...] = ()
 
 
-def view_rng(name: str, view: int) -> np.random.Generator | None:
-    """The chance of a view of the clip of this name, the same in every run; None for view 0, which has none."""
+def view_rng(key: str, view: int) -> np.random.Generator | None:
+    """The chance of a view of the clip of this key, the same in every run; None for view 0, which has none."""
     if view == 0:
         return None
-    digest = hashlib.sha256(name.encode()).digest()
+    digest = hashlib.sha256(key.encode()).digest()
     return np.random.default_rng([view, int.from_bytes(digest[:8], "little")])
 
 
@@ -89,27 +94,36 @@ def sample_segments(count: int, wanted: int, rng: np.random.Generator | None = N
 
 
 def read_frames(
-    path: str | os.PathLike[str], wanted: FrameRequest, rng: np.random.Generator | None = None
+    path: str | os.PathLike[str],
+    wanted: FrameRequest,
+    rng: np.random.Generator | None = None,
+    segment: Segment = WHOLE,
 ) -> tuple[Tensor, Tensor]:
     """Frames of a clip of any codec that libavcodec knows.
 
     Args:
-        path: of the clip.
+        path: of the video.
         wanted: which frames, and on which canvas.
-        rng: chance of the segments' offsets and the colours; the plain view where None.
+        rng: chance of the offsets and the colours; the plain view where None.
+        segment: the part of the video that is the clip.
 
     Returns:
         (T, 3, side, side) float32 frames, normalised, and (T,) int64 time positions 0..63.
 
     Raises:
         ove_codec.Error, OSError: the clip cannot be read.
-        UnreadableClip: it has no frame.
+        UnreadableClip: it has no frame, or none is shown in the segment.
     """
     pixels = PixelSource(os.fspath(path), 1, None)
-    count = len(pixels.packets)
-    if count == 0:
+    if len(pixels.packets) == 0:
         raise UnreadableClip(f"{os.fspath(path)}: it has no frame")
-    ids = sample_segments(count, wanted.frames, rng)
+    try:
+        shown = shown_between(np.asarray(pixels.video._table.pts, np.float64), *segment)
+    except ValueError as error:
+        raise UnreadableClip(f"{os.fspath(path)}: {error}") from None
+    count = len(shown)
+    places = sample_segments(count, wanted.frames, rng)
+    ids = shown[places]
     info = pixels.video.info
     at_once = max(1, _DECODED_BYTES // max(1, 3 * 4 * info["width"] * info["height"]))
     canvases = []
@@ -120,36 +134,47 @@ def read_frames(
     small = torch.cat(canvases).float() / 255
     if rng is not None:
         small = jitter_colors(small, rng)
-    return _normalised(small, wanted.mean, wanted.std), temporal_slots(ids, count)
+    return _normalised(small, wanted.mean, wanted.std), temporal_slots(places, count)
 
 
 def read_codec(
-    path: str | os.PathLike[str], wanted: CodecRequest, rng: np.random.Generator | None = None
+    path: str | os.PathLike[str],
+    wanted: CodecRequest,
+    rng: np.random.Generator | None = None,
+    segment: Segment = WHOLE,
 ) -> tuple[Tensor, Tensor]:
     """The selected patches of an HEVC or H.264 clip.
 
     Args:
-        path: of the clip.
+        path: of the video.
         wanted: how many patches, and how they are chosen.
         rng: chance of the colours; the plain view where None.
+        segment: the part of the video that is the clip; instead of `start` and `end` of the parameters.
 
     Returns:
         (N, 3*p*p) float32 patch rows, normalised, and (N, 3) int64 positions: slot of the picture, row, column.
 
     Raises:
         ove_codec.Error, OSError: the clip cannot be read, or is neither HEVC nor H.264.
-        UnreadableClip: it has no picture, or no patch of it is kept.
+        UnreadableClip: it has no picture, none is shown in the segment, or no patch of it is kept.
     """
     video = ove_codec.open(os.fspath(path), threads=1)
     if len(video) == 0:
         raise UnreadableClip(f"{os.fspath(path)}: it has no picture")
+    params = dict(wanted.params)
+    if segment != WHOLE:
+        params["start"], params["end"] = segment
+        try:
+            shown_between(np.asarray(video._table.pts, np.float64), *segment)
+        except ValueError as error:
+            raise UnreadableClip(f"{os.fspath(path)}: {error}") from None
     selection = ove_codec.select(
         video,
         wanted.preset,
         budget=wanted.patches,
         size=wanted.grid * wanted.patch_size,
         patch_size=wanted.patch_size,
-        **dict(wanted.params),
+        **params,
     )
     if len(selection) == 0:
         raise UnreadableClip(f"{os.fspath(path)}: no patch is selected")
@@ -159,6 +184,21 @@ def read_codec(
     if rng is not None:
         colors = jitter_colors(colors, rng)
     return _normalised(colors, wanted.mean, wanted.std).flatten(1), tokens.positions
+
+
+def read_clip(clip: LabelledClip, wanted: FrameRequest | CodecRequest, view: int) -> tuple[Tensor, Tensor] | str:
+    """A clip of a manifest as `read_frames` or `read_codec` gives it; or why it cannot be read.
+
+    Raises OSError for what is wrong with the machine (no memory, too many open files) rather than with the clip.
+    """
+    read: Any = read_codec if isinstance(wanted, CodecRequest) else read_frames
+    try:
+        found: tuple[Tensor, Tensor] = read(clip.path, wanted, view_rng(clip.key, view), clip.segment)
+    except (ove_codec.Error, OSError, UnreadableClip) as error:
+        if getattr(error, "errno", None) in _MACHINE:
+            raise
+        return " ".join(str(error).split()) or type(error).__name__
+    return found
 
 
 def jitter_colors(rgb: Tensor, rng: np.random.Generator) -> Tensor:

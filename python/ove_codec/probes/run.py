@@ -14,19 +14,21 @@ from typing import Any
 import torch
 
 from ove_codec.probes.base_backbones import Backbone
-from ove_codec.probes.cache import CachedFeatures, FeatureCache
+from ove_codec.probes.cache import CachedFeatures
 from ove_codec.probes.datasets import DatasetInfo
 from ove_codec.probes.files import write_whole
-from ove_codec.probes.reading import CodecRequest
+from ove_codec.probes.live import FRESH, LiveFeatures
+from ove_codec.probes.reading import CodecRequest, FrameRequest
 from ove_codec.probes.train import ProbeRecipe, Trained, train_heads
 from ove_codec.probes.workers import Workers
 
 RESULT_FORMAT = 1
+Features = CachedFeatures | LiveFeatures
 
 
 def run_seeds(
-    train: CachedFeatures,
-    val: CachedFeatures,
+    train: Features,
+    val: Features,
     info: DatasetInfo,
     recipe: ProbeRecipe,
     seeds: Sequence[int],
@@ -35,6 +37,7 @@ def run_seeds(
     checkpoints: Path,
     checkpoint_seconds: float = 300.0,
     report: Callable[[int, int, Trained], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> list[dict[str, Any]]:
     """Trains the recipe's sweep once a seed; returns for every seed what `record` keeps.
 
@@ -45,7 +48,7 @@ def run_seeds(
         seeds: different ones.
         device: to train on.
         checkpoints: folder of the checkpoints, named by what they are of. Finished ones are kept, with the heads.
-        checkpoint_seconds: as for `train_heads`.
+        checkpoint_seconds, stop: as for `train_heads`.
         report: called after every epoch with seed, epoch from 1, and the training so far.
     """
     check_seeds(seeds)
@@ -68,6 +71,7 @@ def run_seeds(
             checkpoint=checkpoints / f"{digest}.seed{seed}.safetensors",
             checkpoint_seconds=checkpoint_seconds,
             report=epoch_done,
+            stop=stop,
         )
         heads = []
         for index, setting in enumerate(trained.settings):
@@ -99,9 +103,9 @@ def finite_or_none(value: float) -> float | None:
 
 def record(
     backbone: Backbone,
-    cache: FeatureCache,
-    train: CachedFeatures,
-    val: CachedFeatures,
+    wanted: FrameRequest | CodecRequest,
+    train: Features,
+    val: Features,
     info: DatasetInfo,
     recipe: ProbeRecipe,
     budget: int,
@@ -109,7 +113,7 @@ def record(
     seeds: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """What is kept of a probe: how it was made, what could not be read, and top-1 in percent by seed and setting."""
-    codec = cache.wanted if isinstance(cache.wanted, CodecRequest) else None
+    codec = wanted if isinstance(wanted, CodecRequest) else None
     return {
         "format": RESULT_FORMAT,
         "dataset": info.key,
@@ -122,8 +126,8 @@ def record(
         "patches_per_frame": patches_per_frame,
         "preset": codec and codec.preset,
         "params": codec and dict(codec.params),
-        "views": cache.views,
-        "features": cache.key,
+        "views": "fresh" if train.views == FRESH else train.views,
+        "features": train.key,
         "recipe": asdict(recipe),
         "official_epochs": info.epochs,
         "clips": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,72 +12,23 @@ from typing import Any
 import numpy as np
 import safetensors
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ove_codec._renames import renamed
 from ove_codec.probes.accuracy import Accuracy, evaluate, logits_of
-from ove_codec.probes.features import FeatureBatch, FeatureSet
+from ove_codec.probes.features import FeatureBatch, FeatureSet, Job, stream
 from ove_codec.probes.files import write_whole
 from ove_codec.probes.head import AttentiveHead, HeadStack
-from ove_codec.probes.workers import Workers, ahead
+from ove_codec.probes.recipe import DTYPES, learning_rate
+from ove_codec.probes.recipe import ProbeRecipe as ProbeRecipe
+from ove_codec.probes.recipe import Setting as Setting
+from ove_codec.probes.recipe import sweep as sweep
+from ove_codec.probes.workers import Workers
 
 _FORMAT = 1  # of checkpoints
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a head of a sweep is trained with: the learning rate at the start, and the weight decay."""
-
-    lr: float = 1e-4
-    weight_decay: float = 0.0
-
-
-@dataclass(frozen=True)
-class ProbeRecipe:
-    """How probes are trained; the defaults are those of the released evaluation of the OneVision-Encoder.
-
-    AdamW with a learning rate that falls linearly, every step, from that of the setting to `min_lr` (and stays where it
-    is when it is no higher), without warm-up.
-
-    Attributes:
-        settings: one head is trained for each, all on the same batches.
-        epochs: passes over the training set.
-        batch_size: clips a step, over all processes; the last step of an epoch has what is left.
-        min_lr: the learning rate at the end.
-        betas, eps: of AdamW.
-        clip_norm: bound of the norm of a head's whole gradient; 0 for none.
-        label_smoothing: share of the target that is spread evenly over all classes.
-        precision: "float32" or "bfloat16", of the products with the features; all else is float32.
-    """
-
-    settings: tuple[Setting, ...] = (Setting(),)
-    epochs: int = 10
-    batch_size: int = 32
-    min_lr: float = 1e-7
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    clip_norm: float = 5.0
-    label_smoothing: float = 0.1
-    precision: str = "float32"
-
-    def __post_init__(self) -> None:
-        if not self.settings or len(set(self.settings)) < len(self.settings):
-            raise ValueError("settings must hold one setting or more, all different")
-        for setting in self.settings:
-            if not setting.lr > 0 or not setting.weight_decay >= 0:
-                raise ValueError(f"lr must be positive and weight_decay not negative, got {setting}")
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
-        if self.min_lr < 0 or self.clip_norm < 0:
-            raise ValueError(f"min_lr and clip_norm must not be negative, got {self.min_lr} and {self.clip_norm}")
-        if self.precision not in DTYPES:
-            raise ValueError(f"precision must be one of {', '.join(DTYPES)}, got {self.precision!r}")
 
 
 @dataclass(frozen=True)
@@ -106,6 +57,10 @@ class Trained:
         return max(values), 1 + int(np.argmax(values))
 
 
+class Stopped(Exception):
+    """A training that was asked to end before its time; its checkpoint is written."""
+
+
 def train_heads(
     train: FeatureSet,
     val: FeatureSet,
@@ -117,6 +72,7 @@ def train_heads(
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 300.0,
     report: Callable[[int, Trained], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Trained:
     """Trains a head for every setting of the recipe on one pass over the features, and evaluates after every epoch.
 
@@ -136,15 +92,17 @@ def train_heads(
             `checkpoint_seconds`, and kept at the end. What follows is to the bit what would have followed without the
             break, on the same kind of device with as many threads.
         report: called after every epoch with its number from 1.
+        stop: asked after every step; where it says True on any process, the checkpoint is written and Stopped raised.
 
     Raises:
+        Stopped: `stop` has said so.
         ValueError: the sets do not fit each other or the classes; or the checkpoint is of another training, and the
             message tells in what.
         RuntimeError: the processes do not see the same checkpoint or features.
     """
     recipe = recipe or ProbeRecipe()
     _check(train, val, num_classes)
-    training = _Training(train, num_classes, recipe, seed, torch.device(device))
+    training = _Training(train, val, num_classes, recipe, seed, torch.device(device))
     about = {
         "format": _FORMAT,
         "recipe": json.loads(json.dumps(asdict(recipe))),
@@ -165,46 +123,83 @@ def train_heads(
     written = time.monotonic()
 
     def save() -> None:
+        nonlocal written
+        training.share_failures()
         if checkpoint is not None and workers.rank == 0:
             training.save(checkpoint, about)
-
-    while training.step < training.steps:
-        # The checkpoint at the end of an epoch comes after its evaluation, so that none is left out.
-        end = training.epoch_end()
-        for batch in ahead(training.batch, range(training.step, end)):
-            training.advance(batch)
-            if time.monotonic() - written >= checkpoint_seconds and training.step < end:
-                save()
-                written = time.monotonic()
-        result.losses.append(training.mean_losses())
-        result.history.append(
-            evaluate(
-                result.heads,
-                val,
-                batch_size=recipe.batch_size,
-                device=training.device,
-                dtype=training.dtype,
-            )
-        )
-        save()
         written = time.monotonic()
+
+    def asked() -> bool:
+        return stop is not None and stop()
+
+    def check() -> None:
+        if training.any(asked()):
+            save()
+            raise Stopped
+
+    for epoch in range(len(result.history), recipe.epochs):
+        # A checkpoint between the last step of an epoch and its evaluation leads to the evaluation.
+        for batch in training.batches(range(training.step, (epoch + 1) * training.steps_per_epoch)):
+            due = time.monotonic() - written >= checkpoint_seconds
+            stopping, due = training.advance(batch, asked(), due)
+            if stopping or due:
+                save()
+            if stopping:
+                raise Stopped
+        accuracy = evaluate(
+            result.heads,
+            val,
+            batch_size=recipe.batch_size,
+            device=training.device,
+            dtype=training.dtype,
+            check=check,
+        )
+        result.losses.append(training.mean_losses())
+        result.history.append(accuracy)
+        save()
         if report is not None:
             report(len(result.history), result)
+        if epoch + 1 < recipe.epochs and training.any(asked()):
+            raise Stopped
     return result
+
+
+def time_step(features: FeatureSet, num_classes: int, recipe: ProbeRecipe, device: torch.device) -> float:
+    """Seconds of a training step of all heads on a batch of these features, after a first one."""
+    training = _Training(features, features, num_classes, recipe, 0, device)
+    begin = 0.0
+    for _ in range(2):
+        (batch,) = training.batches(range(1))
+        begin = time.perf_counter()
+        training.advance(batch)
+        training.loss_sums.tolist()  # waits for the device
+    return time.perf_counter() - begin
 
 
 class _Training:
     """The state of a training, and its steps."""
 
     def __init__(
-        self, train: FeatureSet, num_classes: int, recipe: ProbeRecipe, seed: int, device: torch.device
+        self,
+        train: FeatureSet,
+        val: FeatureSet,
+        num_classes: int,
+        recipe: ProbeRecipe,
+        seed: int,
+        device: torch.device,
     ) -> None:
         self.train, self.recipe, self.seed, self.device = train, recipe, seed, device
+        # Of sets that meet clips that cannot be read only as they go.
+        sets = (("train", train), ("val", val))
+        self.failures: dict[str, dict[int, str]] = {
+            name: features.failures for name, features in sets if hasattr(features, "failures")
+        }
         self.dtype = DTYPES[recipe.precision]
         self.workers = Workers.current()
         self.steps_per_epoch = -(-len(train.labels) // recipe.batch_size)
         self.steps = self.steps_per_epoch * recipe.epochs
         self.step = 0
+        self.read = 0  # clips of this epoch that could be read
         generator = torch.Generator().manual_seed(seed)
         head = AttentiveHead(train.hidden_size, num_classes, generator)
         stack = HeadStack([head] * len(recipe.settings)).to(device)
@@ -223,27 +218,39 @@ class _Training:
             self.parameters.append(own)
             groups.append({"params": own, "lr": setting.lr, "weight_decay": setting.weight_decay})
         self.optimizer = torch.optim.AdamW(groups, betas=recipe.betas, eps=recipe.eps)
-        self._orders: dict[int, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = {}
 
-    def epoch_end(self) -> int:
-        """The step after the last one of the epoch that the next step belongs to."""
-        return (self.step // self.steps_per_epoch + 1) * self.steps_per_epoch
+    def batches(self, steps: range) -> Iterator[FeatureBatch | None]:
+        """This process's share of the clips of these steps, which are of one epoch; None for an empty one."""
+        epoch = steps.start // self.steps_per_epoch
+        rng = np.random.default_rng([self.seed, epoch])
+        count = len(self.train.labels)
+        order, views = rng.permutation(count), rng.integers(self.train.views, size=count)
 
-    def batch(self, step: int) -> tuple[FeatureBatch | None, int]:
-        """This process's share of the clips of a step (None if it is empty), and how many clips the step has."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        if epoch not in self._orders:
-            rng = np.random.default_rng([self.seed, epoch])
-            count = len(self.train.labels)
-            self._orders = {epoch: (rng.permutation(count), rng.integers(self.train.views, size=count))}
-        order, views = self._orders[epoch]
-        whole = order[place * self.recipe.batch_size :][: self.recipe.batch_size]
-        share = whole[self.workers.rank :: self.workers.size]
-        return (self.train.batch(share.tolist(), views[share].tolist()) if len(share) else None), len(whole)
+        def job(step: int) -> Job:
+            place = step % self.steps_per_epoch * self.recipe.batch_size
+            share = order[place : place + self.recipe.batch_size][self.workers.rank :: self.workers.size]
+            return share.tolist(), views[share].tolist()
 
-    def advance(self, prepared: tuple[FeatureBatch | None, int]) -> None:
-        """One step of every head."""
-        batch, count = prepared
+        return stream(self.train, map(job, steps))
+
+    def any(self, asked: bool) -> bool:
+        """Whether it is asked for on any process; all of them have to call it."""
+        return bool(self.workers.sum(torch.tensor(int(asked), device=self.device)))
+
+    def share_failures(self) -> None:
+        """Makes the clips that cannot be read known to all processes; all of them have to call it."""
+        if self.failures and self.workers.size > 1:
+            found: list[Any] = [None] * self.workers.size
+            dist.all_gather_object(found, self.failures)
+            for failures in found:
+                for name, known in failures.items():
+                    self.failures[name].update(known)
+
+    def advance(self, batch: FeatureBatch | None, *asked: bool) -> tuple[bool, ...]:
+        """One step of every head; says what is asked for on any process."""
+        numbers = torch.tensor([0 if batch is None else len(batch.labels), *asked], device=self.device)
+        count, *flags = self.workers.sum(numbers).tolist()
+        self.read += count
         stack = self.result.heads
         for value in stack.state.values():
             assert value.grad is not None
@@ -269,11 +276,13 @@ class _Training:
             group["lr"] = learning_rate(setting.lr, self.recipe.min_lr, self.step, self.steps)
         self.optimizer.step()
         self.step += 1
+        return tuple(map(bool, flags))
 
     def mean_losses(self) -> list[float]:
         """Mean training loss of every head over the epoch that ends; a new sum begins."""
-        means = [float(value) for value in self.loss_sums / len(self.train.labels)]
+        means = [float(value) for value in self.loss_sums / max(1, self.read)]
         self.loss_sums.zero_()
+        self.read = 0
         return means
 
     def save(self, path: Path, about: dict[str, Any]) -> None:
@@ -286,6 +295,8 @@ class _Training:
             "step": self.step,
             "history": [asdict(epoch) for epoch in self.result.history],
             "losses": self.result.losses,
+            "read": self.read,
+            "failures": {name: list(found.items()) for name, found in self.failures.items()},
         }
         metadata = {"about": json.dumps(about), "progress": json.dumps(progress)}
         plain = {name: value.contiguous().cpu() for name, value in tensors.items()}
@@ -311,6 +322,10 @@ class _Training:
         self.step = progress["step"]
         self.result.history.extend(Accuracy(tuple(e["correct"]), e["total"]) for e in progress["history"])
         self.result.losses.extend(progress["losses"])
+        # Checkpoints of version 0.1 lack what follows; all of their clips can be read.
+        self.read = progress.get("read", self.step % self.steps_per_epoch * self.recipe.batch_size)
+        for name, found in progress.get("failures", {}).items():
+            self.failures[name].update((int(number), error) for number, error in found)
 
 
 def load_heads(checkpoint: Path) -> tuple[HeadStack, tuple[Setting, ...]]:
@@ -337,16 +352,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]
         return json.loads(metadata["about"]), json.loads(metadata["progress"]), tensors
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise ValueError(f"{path} is no checkpoint of a probe, or damaged: {error}; remove it to begin anew") from None
-
-
-def learning_rate(lr: float, min_lr: float, step: int, steps: int) -> float:
-    """The learning rate of step `step` of `steps`, both counted from 0: falls linearly towards `min_lr`."""
-    return lr if lr <= min_lr else lr + (min_lr - lr) * step / steps
-
-
-def sweep(lrs: Sequence[float], weight_decays: Sequence[float]) -> tuple[Setting, ...]:
-    """Every learning rate with every weight decay."""
-    return tuple(Setting(lr, decay) for lr in lrs for decay in weight_decays)
 
 
 def _check(train: FeatureSet, val: FeatureSet, num_classes: int) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -43,7 +47,7 @@ class Workers:
             dist.barrier()
 
 
-def ahead(make: Callable[[A], T], arguments: Iterable[A]) -> Iterator[T]:
+def ahead(make: Callable[[A], T], arguments: Iterable[A]) -> Generator[T, None, None]:
     """`make` of every argument, the next one being made in a thread while one is at work."""
     with ThreadPoolExecutor(1, thread_name_prefix="ove_codec") as pool:
         waiting = None
@@ -54,6 +58,56 @@ def ahead(make: Callable[[A], T], arguments: Iterable[A]) -> Iterator[T]:
             waiting = begun
         if waiting is not None:
             yield waiting.result()
+
+
+def in_order(work: Callable[[A], T], jobs: Iterable[A], workers: int, ahead: int) -> Generator[T, None, None]:
+    """The results of `work` in the order of the jobs, done by threads, up to `ahead` before they are asked for."""
+    source = iter(jobs)
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="ove_codec") as pool:
+        try:
+            while True:
+                waiting.extend(pool.submit(work, job) for job in itertools.islice(source, ahead - len(waiting)))
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+class Termination:
+    """What SIGTERM does to a run: it ends the process, or where a checkpoint can be written is noted for the next step.
+
+    Signals reach the main thread alone, so elsewhere this changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self._noting = self._asked = False
+        self._before: Any = None
+
+    def __enter__(self) -> Termination:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, self._handle)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        self._asked = True
+        if not self._noting:
+            raise SystemExit(128 + number)
+
+    @contextmanager
+    def noted(self) -> Iterator[Callable[[], bool]]:
+        """While it is entered SIGTERM is noted only; gives a function that tells whether it came."""
+        self._noting = True
+        try:
+            yield lambda: self._asked
+        finally:
+            self._noting = False
 
 
 @contextmanager
