@@ -3,6 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstdint>
 #include <string>
 
 namespace ove::cuda {
@@ -12,5 +13,9 @@ void check(cudaError_t error, const char* action);
 
 // Why kernels cannot run on the device with this number, empty where they can. Does not initialise the device.
 std::string unavailable_reason(int device);
+
+// The address (CUcontext) of the primary context of the current device, initialised if it was not. Throws
+// std::runtime_error where CUDA refuses.
+std::uintptr_t primary_context();
 
 }  // namespace ove::cuda

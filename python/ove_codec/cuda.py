@@ -163,13 +163,6 @@ def synchronize(device: torch.device) -> None:
     torch.cuda.current_stream(device).synchronize()
 
 
-def wait_for_decoder(device: torch.device) -> None:
-    """Queues what comes next behind the device's default stream, on which NVDEC's pictures come."""
-    import torch
-
-    torch.cuda.current_stream(device).wait_stream(torch.cuda.default_stream(device))
-
-
 def record(device: torch.device) -> Any:
     """An event behind what is queued on the current stream."""
     import torch

@@ -21,6 +21,9 @@ FOLDER = Path(
 )
 
 
+STREAM = 0  # the address that launches are told
+
+
 def operations() -> int:
     """What the twin's steps would have queued on a GPU so far."""
     count = ctypes.CDLL(str(next(FOLDER.glob("ove_cuda_twin*.so")))).ove_twin_operations
@@ -40,6 +43,13 @@ def load() -> ModuleType:
     return module
 
 
+class Done:
+    """An event behind what is queued, which is done at once."""
+
+    def synchronize(self) -> None:
+        pass
+
+
 def put_in_place(monkeypatch: pytest.MonkeyPatch) -> str:
     """Until the end of the test "the GPU" is the CPU. Gives what to pass as `device`."""
     module = load()
@@ -50,16 +60,15 @@ def put_in_place(monkeypatch: pytest.MonkeyPatch) -> str:
 
     @contextmanager
     def launching(device: torch.device) -> Iterator[tuple[ModuleType, int]]:
-        yield module, 0
+        yield module, STREAM
 
     monkeypatch.setattr(cuda, "working_on", working_on)
     monkeypatch.setattr(cuda, "launching", launching)
     monkeypatch.setattr(cuda, "synchronize", lambda device: None)
     monkeypatch.setattr(cuda, "new_stream", lambda device: object())
-    monkeypatch.setattr(cuda, "record", lambda device: object())
+    monkeypatch.setattr(cuda, "record", lambda device: Done())
     monkeypatch.setattr(cuda, "wait", lambda event, tensors: None)
     monkeypatch.setattr(cuda, "use", lambda tensors: None)
-    monkeypatch.setattr(cuda, "wait_for_decoder", lambda device: None)
     monkeypatch.setattr(cuda, "pinned", lambda size: torch.empty(size, dtype=torch.uint8))
     return "cuda"
 
