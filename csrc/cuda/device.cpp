@@ -23,11 +23,15 @@ void check(cudaError_t error, const char* action) {
                            ")");
 }
 
-std::string unavailable_reason(int device) {
+bool has_driver() {
   int driver = 0;
-  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
-    return "there is no NVIDIA driver on this machine";
-  }
+  return cudaDriverGetVersion(&driver) == cudaSuccess && driver != 0;
+}
+
+std::string unavailable_reason(int device) {
+  if (!has_driver()) return "there is no NVIDIA driver on this machine";
+  int driver = 0;
+  static_cast<void>(cudaDriverGetVersion(&driver));
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error == cudaErrorInsufficientDriver) {

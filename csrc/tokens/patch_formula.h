@@ -97,45 +97,94 @@ OVE_HOST_DEVICE inline void make_patch_taps(const PatchFormula& f, int row, int 
   }
 }
 
-// The plane's value at a pair of taps: interpolated down, then across.
+// Where the stored rows of a frame lie: those of component k above and below each line of a patch, from their sample 0.
+class StoredRows {
+ public:
+  OVE_HOST_DEVICE StoredRows(const ClipPlanes& clip, std::int64_t frame, const AxisTaps* taps)
+      : clip_(clip), frame_(frame), down_(taps + clip.formula.patch) {}
+
+  OVE_HOST_DEVICE const std::uint8_t* operator()(int k, int line, int below) const {
+    const StoredAxis& axis = clip_.formula.down;
+    const Tap& tap = k > 0 ? down_[line].chroma : down_[line].luma;
+    const int height = k > 0 ? axis.chroma_samples : axis.picture.length;
+    const int row = tap.first + 1 < height ? tap.first + below : tap.first;
+    const ClipPlane& plane = clip_.planes[k];
+    return plane.samples + frame_ * plane.frame_stride + row * plane.row_stride;
+  }
+
+ private:
+  const ClipPlanes& clip_;
+  std::int64_t frame_;
+  const AxisTaps* down_;
+};
+
+// A plane's value between two rows at a tap across: interpolated down, then across.
 template <class Sample>
-OVE_HOST_DEVICE inline float plane_value(const ClipPlane& plane, std::int64_t frame, const Tap& across, const Tap& down,
-                                         int width, int height, int low_bits) {
-  const std::uint8_t* const upper = plane.samples + frame * plane.frame_stride + down.first * plane.row_stride;
-  const std::uint8_t* const lower = down.first + 1 < height ? upper + plane.row_stride : upper;
-  const std::int64_t left = across.first * plane.step, right = across.first + 1 < width ? left + plane.step : left;
+OVE_HOST_DEVICE inline float plane_value(const std::uint8_t* upper, const std::uint8_t* lower, const Tap& across,
+                                         float down, int width, std::int64_t step, int low_bits) {
+  const std::int64_t left = across.first * step, right = across.first + 1 < width ? left + step : left;
   const auto sample = [low_bits](const std::uint8_t* at) {
     return static_cast<float>(*reinterpret_cast<const Sample*>(at) >> low_bits);
   };
-  return interpolated(interpolated(sample(upper + left), sample(lower + left), down.fraction),
-                      interpolated(sample(upper + right), sample(lower + right), down.fraction), across.fraction);
+  return interpolated(interpolated(sample(upper + left), sample(lower + left), down),
+                      interpolated(sample(upper + right), sample(lower + right), down), across.fraction);
 }
 
-// Writes every stride-th canvas sample, from `first` on, of a patch to its row (3, patch, patch). `taps` are the
-// patch's, complete.
-template <class Sample, class Out>
-OVE_HOST_DEVICE inline void write_patch(const ClipPlanes& clip, std::int64_t frame, const AxisTaps* taps, int first,
-                                        int stride, Out* row) {
+// R, G and B of the canvas sample in this line and column of the patch, whose complete taps and rows are given.
+template <class Sample, class Rows>
+OVE_HOST_DEVICE inline std::array<float, 3> patch_sample(const ClipPlanes& clip, const AxisTaps* taps, const Rows& rows,
+                                                         int line, int column) {
   const PatchFormula& f = clip.formula;
-  const int p = f.patch;
-  for (int i = first; i < p * p; i += stride) {
-    const AxisTaps& across = taps[f.turned ? i / p : i % p];
-    const AxisTaps& down = taps[p + (f.turned ? i % p : i / p)];
-    const bool covered = across.covered && down.covered;
-    float y = 0, cb = 0, cr = 0;
-    if (covered) {
-      y = plane_value<Sample>(clip.planes[0], frame, across.luma, down.luma, f.across.picture.length,
-                              f.down.picture.length, clip.low_bits);
+  const int i = f.turned ? line : column, j = f.turned ? column : line;  // along the stored rows, and down
+  const AxisTaps &across = taps[i], &down = taps[f.patch + j];
+  std::array<float, 3> rgb = f.black;
+  if (!across.covered || !down.covered) return rgb;
+  const auto value = [&](int k, const Tap& x, const Tap& y, int width) {
+    return plane_value<Sample>(rows(k, j, 0), rows(k, j, 1), x, y.fraction, width, clip.planes[k].step, clip.low_bits);
+  };
+  const float y = value(0, across.luma, down.luma, f.across.picture.length);
+  float cb = 0, cr = 0;
+  if (f.components == 3) {
+    cb = value(1, across.chroma, down.chroma, f.across.chroma_samples);
+    cr = value(2, across.chroma, down.chroma, f.across.chroma_samples);
+  }
+  for (int k = 0; k < 3; ++k) {
+    rgb[k] = normalized(converted(f.color.weight[k], f.color.offset[k], y, cb, cr), f.scale[k], f.black[k]);
+  }
+  return rgb;
+}
+
+// Neighbours of a row that are stored at once.
+template <class Out>
+struct alignas(2 * sizeof(Out)) [[gnu::may_alias]] SamplePair {
+  Out first, second;
+};
+
+// Writes every stride-th canvas sample, or with kPairs every stride-th pair of neighbours, from `first` on, of a patch
+// to its row (3, patch, patch). Pairs need an even patch, and a row that lies where pairs may.
+template <class Sample, bool kPairs, class Rows, class Out>
+OVE_HOST_DEVICE inline void write_patch(const ClipPlanes& clip, const AxisTaps* taps, const Rows& rows, int first,
+                                        int stride, Out* row) {
+  constexpr int kWidth = kPairs ? 2 : 1;
+  const int p = clip.formula.patch, columns = p / kWidth;
+  const int lines_on = stride / columns, columns_on = stride % columns;
+  int line = first / columns, column = first % columns;
+  while (line < p) {
+    Out* const at = row + line * p + column * kWidth;
+    const std::array<float, 3> one = patch_sample<Sample>(clip, taps, rows, line, column * kWidth);
+    if constexpr (kPairs) {
+      const std::array<float, 3> other = patch_sample<Sample>(clip, taps, rows, line, column * kWidth + 1);
+      for (int k = 0; k < 3; ++k) {
+        *reinterpret_cast<SamplePair<Out>*>(at + k * p * p) = {static_cast<Out>(one[k]), static_cast<Out>(other[k])};
+      }
+    } else {
+      for (int k = 0; k < 3; ++k) at[k * p * p] = static_cast<Out>(one[k]);
     }
-    if (covered && f.components == 3) {
-      cb = plane_value<Sample>(clip.planes[1], frame, across.chroma, down.chroma, f.across.chroma_samples,
-                               f.down.chroma_samples, clip.low_bits);
-      cr = plane_value<Sample>(clip.planes[2], frame, across.chroma, down.chroma, f.across.chroma_samples,
-                               f.down.chroma_samples, clip.low_bits);
-    }
-    for (int k = 0; k < 3; ++k) {
-      const float value = converted(f.color.weight[k], f.color.offset[k], y, cb, cr);
-      row[k * p * p + i] = static_cast<Out>(covered ? normalized(value, f.scale[k], f.black[k]) : f.black[k]);
+    line += lines_on;
+    column += columns_on;
+    if (column >= columns) {
+      column -= columns;
+      ++line;
     }
   }
 }
