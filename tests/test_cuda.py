@@ -20,7 +20,7 @@ from ove_codec import _core, _cuda_backend, _cuda_scorer, _jobs, cuda, ops
 from ove_codec.ops import patches as patch_ops
 from ove_codec.ops import rows as row_ops
 from support import ffmpeg, scenes, twin
-from support.twin import same
+from support.twin import assert_close, same
 
 PRESETS: list[tuple[str, dict[str, Any]]] = [
     ("paper", {"budget": 300}),
@@ -86,7 +86,7 @@ def test_heat(device: str, clips: dict[str, Path], preset: str, scope: Any) -> N
     here = there.cpu()
     here = ove_codec.select(clips["b"], preset, num_frames=6, budget=50, percentile_scope=scope)
     for t in range(len(here.frame_ids)):
-        np.testing.assert_allclose(there.heat(t).cpu().numpy(), here.heat(t), rtol=1e-5, atol=1e-5)
+        assert_close(there.heat(t), here.heat(t), here.params)
     with pytest.raises(IndexError, match="t must lie in"):
         there.heat(len(here.frame_ids))
 
@@ -109,7 +109,7 @@ def test_pictures_in_several_parts(
     there = ove_codec.select(clips["b"], device=device, budget=90, **params)
     here = ove_codec.select(clips["b"], budget=90, **params)
     same(there, here)
-    np.testing.assert_allclose(there.heat(2).cpu().numpy(), here.heat(2), rtol=1e-5, atol=1e-5)
+    assert_close(there.heat(2), here.heat(2), here.params)
 
 
 @pytest.mark.parametrize("clip", ["b", "odd", "ten", "lossless", "skip"])
@@ -139,11 +139,11 @@ def test_selections_on_both_have_the_same_methods(
     assert here.cpu() is here
     there.save(tmp_path / "there.npz")
     for back in (there.cpu(), ove_codec.Selection.load(tmp_path / "there.npz")):
-        np.testing.assert_allclose(back.scales, here.scales, rtol=1e-5)
-        np.testing.assert_allclose(back.heat(1), here.heat(1), rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(back.scales, here.scales)
+        np.testing.assert_array_equal(back.heat(1), here.heat(1))
         np.testing.assert_array_equal(back.positions, here.positions)
     for one, other in zip(there.heats(), here.heats(), strict=True):
-        np.testing.assert_allclose(one.cpu().numpy(), other, rtol=1e-5, atol=1e-5)
+        assert_close(one, other, here.params)
 
 
 def count_work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -200,7 +200,7 @@ def test_intra_pictures_only(device: str, stream_folder: Path) -> None:
         there = ove_codec.select(clip, preset, device=device, budget=60, num_frames=3)
         here = ove_codec.select(clip, preset, budget=60, num_frames=3)
         same(there, here)
-        np.testing.assert_allclose(there.heat(1).cpu().numpy(), here.heat(1), rtol=1e-5, atol=1e-5)
+        assert_close(there.heat(1), here.heat(1), here.params)
 
 
 def test_results_go_on_without_copies(device: str, clips: dict[str, Path]) -> None:

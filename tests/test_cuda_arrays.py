@@ -12,7 +12,7 @@ import ove_codec
 from ove_codec import _cuda_scorer, cuda
 from ove_codec import selection as selection_module
 from support import twin
-from support.twin import same
+from support.twin import assert_close, same
 
 
 def test_arrays(device: str) -> None:
@@ -85,8 +85,7 @@ def test_random_mixes(device: str, seed: int, monkeypatch: pytest.MonkeyPatch) -
     there = ove_codec.select_arrays(**arrays, **params, device=device)
     same(there, here)
     t = int(random.integers(len(here.frame_ids)))
-    atol = 1.0 if here.params["quantize"] else 1e-5
-    np.testing.assert_allclose(there.heat(t).cpu().numpy(), here.heat(t), rtol=1e-5, atol=atol)
+    assert_close(there.heat(t), here.heat(t), here.params)
 
 
 @pytest.mark.parametrize("producer", ["torch", "cupy"])

@@ -26,7 +26,8 @@ def write_pictures(clip: Path, depth: int, size: tuple[int, int], unit: int, pat
     repeated."""
     from support import ffmpeg
 
-    out, _ = ffmpeg.run(["-v", "error", "-i", clip, "-f", "rawvideo", "-pix_fmt", "nv12" if depth == 8 else "p010le", "-"])
+    form = "nv12" if depth == 8 else "p010le"
+    out, _ = ffmpeg.run(["-v", "error", "-i", clip, "-f", "rawvideo", "-pix_fmt", form, "-"])
     width, height = size
     samples = np.frombuffer(out, np.uint8 if depth == 8 else "<u2").reshape(-1, height * 3 // 2, width)
     more = [(0, -side % unit) for side in (height, width)]
@@ -69,6 +70,12 @@ def main() -> None:
     selection = ove_codec.select(clip, **params)
     here = ove_codec.tokenize(clip, selection, device=device).patches
 
+    class Upload(cuda.Upload):  # a stream gives memory to others only behind the launches
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            uploads.append(self)
+
+    uploads: list[Upload] = []
     waiting: list[Callable[[], None]] = []
     launch = Cuda._launch
 
@@ -82,6 +89,7 @@ def main() -> None:
                 waiting[position] = lambda: None
 
     patch.setattr(Cuda, "_launch", lambda self, *arguments: waiting.append(lambda: launch(self, *arguments)))
+    patch.setattr(cuda, "Upload", Upload)
     patch.setattr(cuda, "record", lambda device: Event())
     patch.setattr(kernels, "STREAM", STREAM)
     there = ove_codec.tokenize(clip, selection, device=device, decoder="nvdec").patches
