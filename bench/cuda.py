@@ -18,6 +18,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,19 +184,19 @@ def kernels(runs: int, device: torch.device) -> dict[str, Any]:
         add(
             f"gather_tokens, {count} of {4 * count} rows of {HIDDEN} bf16",
             moved,
-            [lambda t=t: ops.gather_tokens(t, index) for t in tokens],
-            [lambda t=t: t[index] for t in tokens],
+            [partial(ops.gather_tokens, t, index) for t in tokens],
+            [partial(torch.index_select, t, 0, index) for t in tokens],
         )
         onto_copy = moved + 4 * tokens[0].numel()
         add(
             "scatter_tokens, the same, onto a copy of all",
             onto_copy,
-            [lambda t=t, p=p: ops.scatter_tokens(t, p, index) for t, p in both],
-            [lambda t=t, p=p: t.clone().index_copy_(0, index, p) for t, p in both],
+            [partial(ops.scatter_tokens, t, p, index) for t, p in both],
+            [partial(torch.index_copy, t, 0, index, p) for t, p in both],
         )
         add("scatter_tokens, the same, added", onto_copy + packed[0].numel() * 2,
-            [lambda t=t, p=p: ops.scatter_tokens(t, p, index, accumulate=True) for t, p in both],
-            [lambda t=t, p=p: t.clone().index_add_(0, index, p) for t, p in both])  # fmt: skip
+            [partial(ops.scatter_tokens, t, p, index, accumulate=True) for t, p in both],
+            [partial(torch.index_add, t, 0, index, p) for t, p in both])  # fmt: skip
 
     for count in ROWS:
         add_rows(count)
@@ -213,7 +214,7 @@ def kernels(runs: int, device: torch.device) -> dict[str, Any]:
         ]
         launches = [gather_launch(planes, positions) for positions in chosen]
         add(f"gather_patches, {count} patches of {FRAMES} pictures 720p to bf16", moved, launches,
-            [lambda c=c: torch_patches(planes, c, torch.bfloat16) for c in chosen])  # fmt: skip
+            [partial(torch_patches, planes, c, torch.bfloat16) for c in chosen])  # fmt: skip
 
     for count in (TOKENS, FRAMES * grid * grid):
         add_patches(count)

@@ -77,7 +77,7 @@ class Event:
 class OnGpu(torch.Tensor):
     """A tensor that says it lies on a GPU."""
 
-    is_cuda = True  # type: ignore[assignment]
+    is_cuda = True
 
 
 class Borrowed:

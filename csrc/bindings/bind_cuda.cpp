@@ -178,8 +178,7 @@ PYBIND11_MODULE(_cuda, m) {
   using namespace ove::bindings;
   using py::arg;
   using Release = py::call_guard<py::gil_scoped_release>;
-  m.def("has_driver", &ove::cuda::has_driver, Release(),
-        "Whether there is an NVIDIA driver, which stays as it is.");
+  m.def("has_driver", &ove::cuda::has_driver, Release(), "Whether there is an NVIDIA driver, which stays as it is.");
   m.def("unavailable_reason", &ove::cuda::unavailable_reason, arg("device"), Release(),
         "Why kernels cannot run on the device with this number; empty where they can. Initialises the driver.");
   m.def("primary_context", &ove::cuda::primary_context, Release(),

@@ -114,9 +114,10 @@ void bind_heat_plan(py::module_& m) {
       "pack", &Plan::pack, py::arg("memory"), py::arg("there"), py::arg("sampled"), py::arg("picture"),
       "Writes a picture, which counts for number `sampled`, to the address `memory`, where most_bytes lie and from\n"
       "which they are copied to the address `there`: (bytes written, level blocks, record for _cuda.take_in).");
-  plan.def("in_place", &Plan::in_place, py::arg("clip"), py::arg("pictures"),
-           "The records of pictures, (entry, sampled, poc, intra) each, of a clip whose arrays lie on the GPU, contiguous\n"
-           "and with `entries` entries.");
+  plan.def(
+      "in_place", &Plan::in_place, py::arg("clip"), py::arg("pictures"),
+      "The records of pictures, (entry, sampled, poc, intra) each, of a clip whose arrays lie on the GPU, contiguous\n"
+      "and with `entries` entries.");
   m.def("ranking_plan", &ranking_plan, py::arg("valid"), py::arg("keep_whole"), py::arg("params"),
         "Of pictures (T,) with patches (rows, columns): (classes, static_classes or None, selectable, kept or None,\n"
         "first_share).");

@@ -154,17 +154,18 @@ void bind_planes(py::module_& m) {
              "nvdec: addresses of the CUDA context, and of its stream, on which NVDEC decodes what it knows.");
   staged.def("next", &StagedPictures::next,
              "Decodes the next picture, in output order: its place among the packets, None at the end.");
-  staged.def_property_readonly(
-      "frame", &StagedPictures::frame,
-      "What keeps the last picture where it lies on a GPU, until the work that reads it is done; None for a picture in\n"
-      "the CPU's memory. At most StagedPictures.most_frames of them may be kept.");
+  staged.def_property_readonly("frame", &StagedPictures::frame,
+                               "What keeps the last picture where it lies on a GPU, until the work that reads it is "
+                               "done; None for a picture in\n"
+                               "the CPU's memory. At most StagedPictures.most_frames of them may be kept.");
   staged.attr("most_frames") = media::PixelDecoder::kMostFrames;
-  staged.def("stage", &StagedPictures::stage, py::arg("positions"), py::arg("memory"), py::arg("used"),
-             py::arg("capacity"), py::arg("device"),
-             "Copies the rows of the picture that its patches (N, 2) touch to `memory`, an address where `capacity`\n"
-             "bytes lie, behind the `used` ones; a picture that lies on a GPU stays where it is. Gives the bytes then\n"
-             "used and what _cuda.gather_patches reads of the picture once `memory` was copied to the address `device`;\n"
-             "None, and nothing is copied, where there is too little room.");
+  staged.def(
+      "stage", &StagedPictures::stage, py::arg("positions"), py::arg("memory"), py::arg("used"), py::arg("capacity"),
+      py::arg("device"),
+      "Copies the rows of the picture that its patches (N, 2) touch to `memory`, an address where `capacity`\n"
+      "bytes lie, behind the `used` ones; a picture that lies on a GPU stays where it is. Gives the bytes then\n"
+      "used and what _cuda.gather_patches reads of the picture once `memory` was copied to the address `device`;\n"
+      "None, and nothing is copied, where there is too little room.");
 }
 
 }  // namespace ove::bindings

@@ -44,7 +44,7 @@ class GivenPicture {
  private:
   std::shared_ptr<const codec::CodecPicture> decoded_;
   saliency::PictureView view_;
-  std::int64_t entries_ = 1;  // of each array
+  std::int64_t entries_ = 1;            // of each array
   std::vector<pybind11::object> kept_;  // what the view reads
 };
 

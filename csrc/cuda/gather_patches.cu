@@ -20,21 +20,22 @@ using tokens::ClipPlanes;
 
 constexpr int kThreads = 128;
 
-// What the threads of a block share, in this order: a PatchBlock, taps, begins of staged rows, and staged rows.
+// What the threads of a block share, in this order: a PatchBlock, taps, and the stage's taps, begins of rows, and rows.
 struct PatchBlock {
   ClipPlanes clip;
   PatchStage stage;
 };
 
 struct SharedLayout {
-  int taps, begins, rows, bytes;  // distances from the beginning
+  int taps, across, begins, rows, bytes;  // distances from the beginning
 };
 
 OVE_HOST_DEVICE inline SharedLayout shared_layout(int patch, int capacity) {
   const auto aligned = [](int bytes) { return (bytes + kStageUnit - 1) / kStageUnit * kStageUnit; };
   SharedLayout layout{};
   layout.taps = aligned(static_cast<int>(sizeof(PatchBlock)));
-  layout.begins = aligned(layout.taps + 2 * patch * static_cast<int>(sizeof(AxisTaps)));
+  layout.across = aligned(layout.taps + 2 * patch * static_cast<int>(sizeof(AxisTaps)));
+  layout.begins = layout.across + 2 * patch * static_cast<int>(sizeof(StagedTap));
   layout.rows = aligned(layout.begins + 6 * patch * static_cast<int>(sizeof(std::int32_t)));
   layout.bytes = layout.rows + capacity;
   return layout;
@@ -48,14 +49,18 @@ int stage_bytes(int patch) {
 }
 
 template <class Sample, bool kPairs, class Out>
-__device__ void make_row(const PatchBlock& block, std::int64_t frame, const AxisTaps* taps, std::int32_t* begins,
-                         std::uint8_t* staged, Out* row) {
+__device__ void make_row(const PatchBlock& block, std::int64_t frame, const AxisTaps* taps, const StageMemory& memory,
+                         Out* row) {
   const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
-  const tokens::StoredRows stored(block.clip, frame, taps);
-  if (block.stage.bytes < 0) return tokens::write_patch<Sample, kPairs>(block.clip, taps, stored, thread, threads, row);
-  fill_patch_stage(block.stage, block.clip, stored, thread, threads, staged, begins);
+  const int patch = block.clip.formula.patch;
+  if (block.stage.bytes < 0) {
+    return tokens::write_patch<kPairs>(patch, tokens::StoredSamples<Sample>(block.clip, frame, taps), thread, threads,
+                                       row);
+  }
+  fill_patch_stage(block.stage, block.clip, frame, taps, thread, threads, memory);
   __syncthreads();
-  tokens::write_patch<Sample, kPairs>(block.clip, taps, StagedRows(block.stage, staged, begins), thread, threads, row);
+  tokens::write_patch<kPairs>(patch, StagedSamples<Sample>(block.stage, block.clip, taps, memory), thread, threads,
+                              row);
 }
 
 // A block makes rows that follow each other, which are mostly of one clip, and near each other in its pictures.
@@ -68,8 +73,8 @@ __global__ void __launch_bounds__(kThreads)
   const SharedLayout layout = shared_layout(patch, capacity);
   PatchBlock& block = *reinterpret_cast<PatchBlock*>(shared);
   auto* const taps = reinterpret_cast<AxisTaps*>(shared + layout.taps);
-  auto* const begins = reinterpret_cast<std::int32_t*>(shared + layout.begins);
-  std::uint8_t* const staged = shared + layout.rows;
+  const StageMemory memory{shared + layout.rows, reinterpret_cast<std::int32_t*>(shared + layout.begins),
+                           reinterpret_cast<StagedTap*>(shared + layout.across)};
   const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
   const std::int64_t end = count * (blockIdx.x + 1) / gridDim.x;
   int clip_number = -1;
@@ -100,9 +105,9 @@ __global__ void __launch_bounds__(kThreads)
     __syncthreads();
     Out* const out = rows + n * 3 * patch * patch;
     if (clip.sample_bytes == 1) {
-      make_row<std::uint8_t, kPairs>(block, frame, taps, begins, staged, out);
+      make_row<std::uint8_t, kPairs>(block, frame, taps, memory, out);
     } else {
-      make_row<std::uint16_t, kPairs>(block, frame, taps, begins, staged, out);
+      make_row<std::uint16_t, kPairs>(block, frame, taps, memory, out);
     }
   }
 }

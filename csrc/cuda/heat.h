@@ -144,9 +144,8 @@ void accumulate(Executor& executor, const Clip& clip, const ClipSums& sums, std:
   };
   if (t.motion) {
     measure_motion(executor, clip);
-    add(float{}, t.cells(), sums.motion, [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t i) {
-      return clip.motion(p, static_cast<std::uint32_t>(i));
-    });
+    add(float{}, t.cells(), sums.motion,
+        [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t i) { return clip.motion(p, static_cast<std::uint32_t>(i)); });
   }
   if (t.residual) {
     const std::int64_t samples = t.samples();

@@ -141,9 +141,9 @@ void narrow_percentiles(Executor& executor, const SelectWork& work, const std::u
   });
 }
 
-// Calls store(s, percentile) for each segment, with the percentile of the values that value(s, part, i) gives as ordered
-// bits, and whose weights add up to total(s); 0 where that is 0. Exact, by counting digits of the keys, highest first.
-// Each digit looks at the values once, for both of the ranks that the percentile lies between.
+// Calls store(s, percentile) for each segment, with the percentile of the values that value(s, part, i) gives as
+// ordered bits, and whose weights add up to total(s); 0 where that is 0. Exact, by counting digits of the keys, highest
+// first. Each digit looks at the values once, for both of the ranks that the percentile lies between.
 template <class Executor, class Total, class Value, class Store>
 void find_percentiles(Executor& executor, const SelectWork& work, const Extent& extent, Total total, double q,
                       Value value, Store store) {

@@ -19,11 +19,10 @@ constexpr int kThreads = 256;
 
 enum class Move : std::uint8_t { kGather, kScatter, kAdd };
 
-// 16 bytes of floating-point numbers.
+// 16 bytes of floating-point numbers, in as many Ts as they are.
 template <class T>
-struct alignas(16) Sixteen {
-  static constexpr int kCount = 16 / sizeof(T);
-  T values[kCount];
+struct Sixteen {
+  uint4 bits;
 };
 
 template <class T>
@@ -33,27 +32,31 @@ __device__ void add_to(T* to, T value) {
 
 // From compute capability 9.0 on the memory adds 16 bytes at once, and sends nothing back; before, pairs are added one
 // by one.
-template <class Pair>
-__device__ void add_to(Sixteen<Pair>* to, const Sixteen<Pair>& value) {
+template <class T>
+__device__ void add_to(Sixteen<T>* to, const Sixteen<T>& value) {
 #if __CUDA_ARCH__ >= 900 && CUDART_VERSION >= 12010
-  const auto* const words = reinterpret_cast<const std::uint32_t*>(value.values);
+  const uint4 bits = value.bits;
   const auto address = __cvta_generic_to_global(to);
-  if constexpr (std::is_same_v<Pair, __nv_bfloat162>) {
-    asm volatile("red.relaxed.gpu.global.add.noftz.v4.bf16x2 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(words[0]),
-                 "r"(words[1]), "r"(words[2]), "r"(words[3])
+  if constexpr (std::is_same_v<T, __nv_bfloat162>) {
+    asm volatile("red.relaxed.gpu.global.add.noftz.v4.bf16x2 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(bits.x),
+                 "r"(bits.y), "r"(bits.z), "r"(bits.w)
                  : "memory");
-  } else if constexpr (std::is_same_v<Pair, __half2>) {
-    asm volatile("red.relaxed.gpu.global.add.noftz.v4.f16x2 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(words[0]),
-                 "r"(words[1]), "r"(words[2]), "r"(words[3])
+  } else if constexpr (std::is_same_v<T, __half2>) {
+    asm volatile("red.relaxed.gpu.global.add.noftz.v4.f16x2 [%0], {%1, %2, %3, %4};" ::"l"(address), "r"(bits.x),
+                 "r"(bits.y), "r"(bits.z), "r"(bits.w)
                  : "memory");
   } else {
-    static_assert(std::is_same_v<Pair, float>);
-    asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(address), "f"(value.values[0]),
-                 "f"(value.values[1]), "f"(value.values[2]), "f"(value.values[3])
+    static_assert(std::is_same_v<T, float>);
+    asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(address),
+                 "f"(__uint_as_float(bits.x)), "f"(__uint_as_float(bits.y)), "f"(__uint_as_float(bits.z)),
+                 "f"(__uint_as_float(bits.w))
                  : "memory");
   }
 #else
-  for (int i = 0; i < Sixteen<Pair>::kCount; ++i) atomicAdd(to->values + i, value.values[i]);
+  const auto* const values = reinterpret_cast<const T*>(&value.bits);
+  auto* const places = reinterpret_cast<T*>(to);
+#pragma unroll
+  for (int i = 0; i < static_cast<int>(sizeof(uint4) / sizeof(T)); ++i) atomicAdd(places + i, values[i]);
 #endif
 }
 

@@ -135,7 +135,7 @@ void PixelDecoder::Impl::open(const Options& options) {
     codec->hw_device_ctx = device.release();
     codec->get_format = choose_format;
     codec->extra_hw_frames = kMostFrames + 1;  // and the one received last
-    codec->thread_count = 1;  // the GPU decodes
+    codec->thread_count = 1;                   // the GPU decodes
   }
   memory.serve(*codec);
   open_decoder(*codec, demuxer.name());

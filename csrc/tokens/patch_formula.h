@@ -97,62 +97,79 @@ OVE_HOST_DEVICE inline void make_patch_taps(const PatchFormula& f, int row, int 
   }
 }
 
-// Where the stored rows of a frame lie: those of component k above and below each line of a patch, from their sample 0.
-class StoredRows {
- public:
-  OVE_HOST_DEVICE StoredRows(const ClipPlanes& clip, std::int64_t frame, const AxisTaps* taps)
-      : clip_(clip), frame_(frame), down_(taps + clip.formula.patch) {}
+// What makes normalised R, G and B of the components, apart from the rest of a formula: a copy stays in registers.
+struct PatchColors {
+  ColorConversion color;
+  std::array<float, 3> scale, black;
 
-  OVE_HOST_DEVICE const std::uint8_t* operator()(int k, int line, int below) const {
-    const StoredAxis& axis = clip_.formula.down;
-    const Tap& tap = k > 0 ? down_[line].chroma : down_[line].luma;
-    const int height = k > 0 ? axis.chroma_samples : axis.picture.length;
-    const int row = tap.first + 1 < height ? tap.first + below : tap.first;
-    const ClipPlane& plane = clip_.planes[k];
-    return plane.samples + frame_ * plane.frame_stride + row * plane.row_stride;
+  OVE_HOST_DEVICE explicit PatchColors(const PatchFormula& f) : color(f.color), scale(f.scale), black(f.black) {}
+
+  OVE_HOST_DEVICE std::array<float, 3> rgb(float y, float cb, float cr) const {
+    std::array<float, 3> values{};
+    for (int k = 0; k < 3; ++k) {
+      values[k] = normalized(converted(color.weight[k], color.offset[k], y, cb, cr), scale[k], black[k]);
+    }
+    return values;
+  }
+};
+
+// The value between four samples, at the addresses of their rows and the bytes in them: interpolated down, then across.
+template <class Sample>
+OVE_HOST_DEVICE inline float value_between(const std::uint8_t* upper, const std::uint8_t* lower, std::int64_t left,
+                                           std::int64_t right, float across, float down, int low_bits) {
+  const auto sample = [low_bits](const std::uint8_t* at) {
+    const Sample stored = *reinterpret_cast<const Sample*>(at);
+    if constexpr (sizeof(Sample) == 1) return static_cast<float>(stored);  // which has no unused bits
+    return static_cast<float>(stored >> low_bits);
+  };
+  return interpolated(interpolated(sample(upper + left), sample(lower + left), down),
+                      interpolated(sample(upper + right), sample(lower + right), down), across);
+}
+
+// The row of component k above (below: 1) a line of the patch, from its sample 0; `down` are the taps of its lines.
+OVE_HOST_DEVICE inline const std::uint8_t* stored_row(const ClipPlanes& clip, std::int64_t frame, const AxisTaps* down,
+                                                      int k, int line, int below) {
+  const StoredAxis& axis = clip.formula.down;
+  const int first = k > 0 ? down[line].chroma.first : down[line].luma.first;
+  const int height = k > 0 ? axis.chroma_samples : axis.picture.length;
+  const ClipPlane& plane = clip.planes[k];
+  return plane.samples + frame * plane.frame_stride + (first + 1 < height ? first + below : first) * plane.row_stride;
+}
+
+// Canvas samples of a patch from where its frame is stored.
+template <class Sample>
+class StoredSamples {
+ public:
+  OVE_HOST_DEVICE StoredSamples(const ClipPlanes& clip, std::int64_t frame, const AxisTaps* taps)
+      : clip_(clip), frame_(frame), taps_(taps), colors_(clip.formula) {}
+
+  // R, G and B in this line and column of the patch.
+  OVE_HOST_DEVICE std::array<float, 3> operator()(int line, int column) const {
+    const PatchFormula& f = clip_.formula;
+    const int i = f.turned ? line : column, j = f.turned ? column : line;  // along the stored rows, and down
+    const AxisTaps &across = taps_[i], &down = taps_[f.patch + j];
+    if (!across.covered || !down.covered) return colors_.black;
+    const auto value = [&](int k, const Tap& x, const Tap& y, int width) {
+      const std::int64_t step = clip_.planes[k].step, left = x.first * step;
+      return value_between<Sample>(row(k, j, 0), row(k, j, 1), left, x.first + 1 < width ? left + step : left,
+                                   x.fraction, y.fraction, clip_.low_bits);
+    };
+    const float y = value(0, across.luma, down.luma, f.across.picture.length);
+    if (f.components == 1) return colors_.rgb(y, 0, 0);
+    const float cb = value(1, across.chroma, down.chroma, f.across.chroma_samples);
+    return colors_.rgb(y, cb, value(2, across.chroma, down.chroma, f.across.chroma_samples));
   }
 
  private:
+  OVE_HOST_DEVICE const std::uint8_t* row(int k, int line, int below) const {
+    return stored_row(clip_, frame_, taps_ + clip_.formula.patch, k, line, below);
+  }
+
   const ClipPlanes& clip_;
   std::int64_t frame_;
-  const AxisTaps* down_;
+  const AxisTaps* taps_;
+  PatchColors colors_;
 };
-
-// A plane's value between two rows at a tap across: interpolated down, then across.
-template <class Sample>
-OVE_HOST_DEVICE inline float plane_value(const std::uint8_t* upper, const std::uint8_t* lower, const Tap& across,
-                                         float down, int width, std::int64_t step, int low_bits) {
-  const std::int64_t left = across.first * step, right = across.first + 1 < width ? left + step : left;
-  const auto sample = [low_bits](const std::uint8_t* at) {
-    return static_cast<float>(*reinterpret_cast<const Sample*>(at) >> low_bits);
-  };
-  return interpolated(interpolated(sample(upper + left), sample(lower + left), down),
-                      interpolated(sample(upper + right), sample(lower + right), down), across.fraction);
-}
-
-// R, G and B of the canvas sample in this line and column of the patch, whose complete taps and rows are given.
-template <class Sample, class Rows>
-OVE_HOST_DEVICE inline std::array<float, 3> patch_sample(const ClipPlanes& clip, const AxisTaps* taps, const Rows& rows,
-                                                         int line, int column) {
-  const PatchFormula& f = clip.formula;
-  const int i = f.turned ? line : column, j = f.turned ? column : line;  // along the stored rows, and down
-  const AxisTaps &across = taps[i], &down = taps[f.patch + j];
-  std::array<float, 3> rgb = f.black;
-  if (!across.covered || !down.covered) return rgb;
-  const auto value = [&](int k, const Tap& x, const Tap& y, int width) {
-    return plane_value<Sample>(rows(k, j, 0), rows(k, j, 1), x, y.fraction, width, clip.planes[k].step, clip.low_bits);
-  };
-  const float y = value(0, across.luma, down.luma, f.across.picture.length);
-  float cb = 0, cr = 0;
-  if (f.components == 3) {
-    cb = value(1, across.chroma, down.chroma, f.across.chroma_samples);
-    cr = value(2, across.chroma, down.chroma, f.across.chroma_samples);
-  }
-  for (int k = 0; k < 3; ++k) {
-    rgb[k] = normalized(converted(f.color.weight[k], f.color.offset[k], y, cb, cr), f.scale[k], f.black[k]);
-  }
-  return rgb;
-}
 
 // Neighbours of a row that are stored at once.
 template <class Out>
@@ -161,19 +178,19 @@ struct alignas(2 * sizeof(Out)) [[gnu::may_alias]] SamplePair {
 };
 
 // Writes every stride-th canvas sample, or with kPairs every stride-th pair of neighbours, from `first` on, of a patch
-// to its row (3, patch, patch). Pairs need an even patch, and a row that lies where pairs may.
-template <class Sample, bool kPairs, class Rows, class Out>
-OVE_HOST_DEVICE inline void write_patch(const ClipPlanes& clip, const AxisTaps* taps, const Rows& rows, int first,
-                                        int stride, Out* row) {
+// of p x p to its row (3, p, p); sample(line, column) is its R, G and B. Pairs need an even patch, and a row that lies
+// where pairs may.
+template <bool kPairs, class Sample, class Out>
+OVE_HOST_DEVICE inline void write_patch(int p, const Sample& sample, int first, int stride, Out* row) {
   constexpr int kWidth = kPairs ? 2 : 1;
-  const int p = clip.formula.patch, columns = p / kWidth;
+  const int columns = p / kWidth;
   const int lines_on = stride / columns, columns_on = stride % columns;
   int line = first / columns, column = first % columns;
   while (line < p) {
     Out* const at = row + line * p + column * kWidth;
-    const std::array<float, 3> one = patch_sample<Sample>(clip, taps, rows, line, column * kWidth);
+    const std::array<float, 3> one = sample(line, column * kWidth);
     if constexpr (kPairs) {
-      const std::array<float, 3> other = patch_sample<Sample>(clip, taps, rows, line, column * kWidth + 1);
+      const std::array<float, 3> other = sample(line, column * kWidth + 1);
       for (int k = 0; k < 3; ++k) {
         *reinterpret_cast<SamplePair<Out>*>(at + k * p * p) = {static_cast<Out>(one[k]), static_cast<Out>(other[k])};
       }

@@ -26,7 +26,7 @@ constexpr unsigned kPoison = 0xcd;
 // What tests ask for.
 struct Calls {
   std::int64_t decoders, decoded, mapped, most_mapped, now_mapped, copied;
-  std::int64_t other_contexts;   // pushed, that are not kContext
+  std::int64_t other_contexts;    // pushed, that are not kContext
   std::uint64_t stream, streams;  // of mapped pictures: the last one, and how often it was another than before
 };
 

@@ -19,14 +19,14 @@ class PatchRunner {
         threads_(threads),
         capacity_(capacity),
         taps_(2 * static_cast<std::size_t>(patch)),
+        across_(2 * static_cast<std::size_t>(patch)),
         begins_(6 * static_cast<std::size_t>(patch)),
         staged_(static_cast<std::size_t>(capacity) / kStageUnit) {}
 
   // True if the rows were brought nearer.
   template <class Out>
   bool run(const tokens::ClipPlanes& clip, std::int64_t frame, tokens::PatchPosition at, Out* row) {
-    return clip.sample_bytes == 1 ? run<std::uint8_t>(clip, frame, at, row)
-                                  : run<std::uint16_t>(clip, frame, at, row);
+    return clip.sample_bytes == 1 ? run<std::uint8_t>(clip, frame, at, row) : run<std::uint16_t>(clip, frame, at, row);
   }
 
  private:
@@ -42,31 +42,31 @@ class PatchRunner {
     all([&](int t) { tokens::make_patch_taps(clip.formula, at.row, at.column, t, threads_, taps_.data()); });
     PatchStage stage;
     make_patch_stage(clip, taps_.data(), capacity_, stage);
-    const tokens::StoredRows stored(clip, frame, taps_.data());
     if (stage.bytes < 0) {
-      write<Sample>(clip, stored, row);
+      write(tokens::StoredSamples<Sample>(clip, frame, taps_.data()), row);
       return false;
     }
-    auto* const memory = reinterpret_cast<std::uint8_t*>(staged_.data());
-    all([&](int t) { fill_patch_stage(stage, clip, stored, t, threads_, memory, begins_.data()); });
-    write<Sample>(clip, StagedRows(stage, memory, begins_.data()), row);
+    const StageMemory memory{reinterpret_cast<std::uint8_t*>(staged_.data()), begins_.data(), across_.data()};
+    all([&](int t) { fill_patch_stage(stage, clip, frame, taps_.data(), t, threads_, memory); });
+    write(StagedSamples<Sample>(stage, clip, taps_.data(), memory), row);
     return true;
   }
 
-  template <class Sample, class Rows, class Out>
-  void write(const tokens::ClipPlanes& clip, const Rows& rows, Out* row) {
+  template <class Samples, class Out>
+  void write(const Samples& samples, Out* row) {
     const bool pairs = patch_ % 2 == 0 && reinterpret_cast<std::uintptr_t>(row) % (2 * sizeof(Out)) == 0;
     for (int thread = threads_ - 1; thread >= 0; --thread) {
       if (pairs) {
-        tokens::write_patch<Sample, true>(clip, taps_.data(), rows, thread, threads_, row);
+        tokens::write_patch<true>(patch_, samples, thread, threads_, row);
       } else {
-        tokens::write_patch<Sample, false>(clip, taps_.data(), rows, thread, threads_, row);
+        tokens::write_patch<false>(patch_, samples, thread, threads_, row);
       }
     }
   }
 
   int patch_, threads_, capacity_;
   std::vector<tokens::AxisTaps> taps_;
+  std::vector<StagedTap> across_;
   std::vector<std::int32_t> begins_;
   std::vector<Unit> staged_;
 };

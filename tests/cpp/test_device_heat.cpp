@@ -368,9 +368,8 @@ TEST_CASE("shares of threads count every byte once, wherever they begin") {
     }
     const int threads = random(1, 70);
     for (int thread = 0; thread < threads; ++thread) {
-      cuda::count_bytes_share(block.get() + first, n, thread, threads, [&](std::uint32_t value, std::uint32_t times) {
-        counts[value] += times;
-      });
+      cuda::count_bytes_share(block.get() + first, n, thread, threads,
+                              [&](std::uint32_t value, std::uint32_t times) { counts[value] += times; });
     }
     REQUIRE(counts == expected);
   }

@@ -25,8 +25,8 @@ std::vector<RowShare> shares(std::mt19937& random, int groups, int lanes) {
   return all;
 }
 
-void gather(std::vector<int>& all, std::int64_t count, const std::vector<std::int64_t>& index,
-            std::vector<int>& packed, std::int64_t units, const RowShare& share) {
+void gather(std::vector<int>& all, std::int64_t count, const std::vector<std::int64_t>& index, std::vector<int>& packed,
+            std::int64_t units, const RowShare& share) {
   move_share(
       all.data(), count, index.data(), packed.data(), std::ssize(index), units, share,
       [](const int* one, const int*) { return *one; }, [](int*, int* other, int kept) { *other += kept - kUntouched; },

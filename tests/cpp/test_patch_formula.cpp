@@ -29,8 +29,8 @@ struct Clip {
 
 int length(std::mt19937& random, int low, int high) { return std::uniform_int_distribution(low, high)(random); }
 
-// The GPU's way on the CPU, with rows brought nearer (or, without room, from where they are stored), which must give the
-// same to the bit.
+// The GPU's way on the CPU, with rows brought nearer (or, without room, from where they are stored), which must give
+// the same to the bit.
 std::vector<float> row_by_formula(const ClipPlanes& clip, std::int64_t frame, PatchPosition at, int threads,
                                   int& staged) {
   const auto p = static_cast<std::size_t>(clip.formula.patch);

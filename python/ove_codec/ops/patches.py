@@ -243,9 +243,7 @@ def _samples(plane: Tensor, low_bits: int) -> NDArray[Any]:
 def _gather_cuda(*arguments: Any) -> Tensor:
     request = _checked(*arguments)
     if cuda.capturing():
-        raise RuntimeError(
-            "gather_patches reads the CPU's memory: call it before the CUDA graph is captured"
-        )
+        raise RuntimeError("gather_patches reads the CPU's memory: call it before the CUDA graph is captured")
     positions, cu_seqlens = request.positions.contiguous(), request.cu_seqlens.contiguous()
     with cuda.launching(positions.device) as (kernels, stream):
         table = b"".join(
