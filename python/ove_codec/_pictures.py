@@ -207,10 +207,14 @@ class ArrayPictures:
         return None
 
     def _size(self, i: int) -> tuple[int, int]:
+        def shape(name: str) -> tuple[int, ...]:
+            array = self._arrays[name]
+            return tuple(array.shape[1:]) if self._on_gpu else np.shape(array[i])
+
         if "residual" in self._arrays:
-            height, width = np.shape(self._arrays["residual"][i])
+            height, width = shape("residual")
         elif "mv" in self._arrays:
-            height, width = (4 * n for n in np.shape(self._arrays["mv"][i])[:2])
+            height, width = (4 * n for n in shape("mv")[:2])
         else:
             assert self._window is not None
             x, y, width, height = self._window
