@@ -25,7 +25,7 @@ SCRIPTS := $(foreach d,python tests tools bench,$(if $(shell find $d -name '*.py
 comma := ,
 export CMAKE_CXX_COMPILER_LAUNCHER ?= $(shell command -v ccache)
 
-.PHONY: all install format lint test bench docs demo wheel check-aarch64 asan tsan fuzz clean system
+.PHONY: all install format lint test bench docs demo wheel check-aarch64 check-cuda asan tsan fuzz clean system
 
 all: format lint test
 
@@ -88,6 +88,10 @@ wheel: $(if $(REFERENCE),install)
 	tools/install-system-packages --wheel $(PYTHON)
 	$(PYTHON) tools/build_wheels.py $(PYTHONS:%=--python %) --ffmpeg "$(FFMPEG_SOURCE)" \
 	  $(if $(REFERENCE),--reference $(REFERENCE)) $(DEFINES) $(ARGS)
+
+# On a machine with a GPU, with whatever PyTorch PYTHON has; nothing is installed. ARGS=--dry-run where there is no GPU.
+check-cuda:
+	$(PYTHON) tools/check_cuda.py $(ARGS)
 
 # $(call sanitized,FOLDER,SANITIZERS): configures build/FOLDER, with GCC, whose run-time libraries run-sanitized loads.
 sanitized = cmake -S . -B build/$1 -G Ninja -DCMAKE_BUILD_TYPE=None "-DCMAKE_CXX_FLAGS=-O1 -g1" \

@@ -1,9 +1,10 @@
 """The benchmark of the CUDA path: `python bench/cuda.py [--results FOLDER] [CLIP ...]`; needs a GPU.
 
 Kernels: time, bytes that they must move, share of the copy bandwidth measured in the same run, and the time of the same
-job written with PyTorch's operators. Patch embedding: what a gather fused with it could save at most, see
-fused_embedding.py. End to end: clips a second from files to packed tokens on the GPU, by the preset and the number of
-CPU threads. Medians of `--runs` runs, after a warm-up.
+job written with PyTorch's operators; by replays of graphs, over memory that the cache does not hold. Patch embedding:
+what a gather fused with it could save at most, see fused_embedding.py. End to end: clips a second from files to packed
+tokens, by the preset and the number of CPU threads, on the CPU, with kernels on the GPU, and with pixels from NVDEC.
+Medians of `--runs` runs, after a warm-up.
 """
 
 # ruff: noqa: E402
@@ -16,7 +17,8 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,6 @@ import ove_codec
 from ove_codec import _core, cuda, ops
 from ove_codec._cuda_backend import Cuda
 from ove_codec._reading import Scored
-from ove_codec.ops import ClipPlanes
 from ove_codec.presets import resolve
 from ove_codec.tokens import CLIP_MEAN, CLIP_STD
 
@@ -52,18 +53,46 @@ COPIED = 1 << 28  # bytes
 MULTIPLIED = 8192  # side of matrices
 
 
-def milliseconds(job: Callable[[], Any], runs: int) -> float:
-    """Median time on the GPU, between events."""
+Job = Callable[[], Any]
+
+
+def milliseconds(jobs: Sequence[Job], runs: int) -> float:
+    """Median time on the GPU of one of the jobs, which do the same on memory of their own: together more than the cache
+    holds, where one does not. They are captured into one graph, so that no launch waits for the CPU; what cannot be
+    captured is timed between events, with the launches."""
+    for job in jobs:
+        job()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            results = [job() for job in jobs]  # kept, so that each writes to memory of its own
+        run = graph.replay
+    except RuntimeError:
+        torch.cuda.synchronize()
+        results = []
+
+        def run() -> None:
+            for job in jobs:
+                job()
+
     times = []
-    for run in range(runs + 3):
+    for number in range(runs + 3):
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         begin.record()
-        job()
+        run()
         end.record()
         end.synchronize()
-        if run >= 3:
-            times.append(begin.elapsed_time(end))
+        if number >= 3:
+            times.append(begin.elapsed_time(end) / len(jobs))
+    del results
     return statistics.median(times)
+
+
+def rotated(moved: int, device: torch.device) -> range:
+    """Numbers of so many sets of memory, of which a job moves `moved` bytes, that the cache holds half of them."""
+    cache = torch.cuda.get_device_properties(device).L2_cache_size
+    return range(max(1, min(32, -(-2 * cache // moved))))
 
 
 def torch_rgb(y: Tensor, cb: Tensor, cr: Tensor) -> Tensor:
@@ -133,30 +162,41 @@ def kernels(runs: int, device: torch.device) -> dict[str, Any]:
     def whole(low: int, high: int, *shape: int, dtype: torch.dtype) -> Tensor:
         return torch.randint(low, high, shape, generator=generator, device=device, dtype=dtype)
 
-    source = torch.empty(COPIED, dtype=torch.uint8, device=device)
+    source = whole(0, 256, COPIED, dtype=torch.uint8)
     target = torch.empty_like(source)
-    copy_ms = milliseconds(lambda: target.copy_(source), runs)
+    copy_ms = milliseconds([lambda: target.copy_(source)], runs)
     bandwidth = 2 * source.numel() / copy_ms / 1e6  # GB/s, reading and writing
     rows: list[dict[str, Any]] = []
 
-    def add(name: str, moved: int, ours: Callable[[], Any], theirs: Callable[[], Any] | None) -> None:
-        ms = milliseconds(ours, runs)
-        baseline = milliseconds(theirs, runs) if theirs else None
+    def add(name: str, moved: int, ours: Sequence[Job], theirs: Sequence[Job]) -> None:
+        ms, baseline = milliseconds(ours, runs), milliseconds(theirs, runs)
         rows.append({
             "kernel": name, "megabytes": moved / 1e6, "ms": ms, "share_of_copy": moved / ms / 1e6 / bandwidth,
-            "torch_ms": baseline, "speedup": baseline / ms if baseline else None,
+            "torch_ms": baseline, "speedup": baseline / ms,
         })  # fmt: skip
 
     def add_rows(count: int) -> None:
-        tokens = torch.randn(4 * count, HIDDEN, device=device, dtype=torch.bfloat16)
+        moved = 2 * count * HIDDEN * 2 + 8 * count
+        tokens = [torch.randn(4 * count, HIDDEN, device=device, dtype=torch.bfloat16) for _ in rotated(moved, device)]
         index = torch.randperm(4 * count, generator=generator, device=device)[:count]
-        packed = tokens[index]
-        moved = 2 * packed.numel() * 2 + 8 * count
-        add(f"gather_tokens, {count} of {4 * count} rows of {HIDDEN} bf16", moved,
-            lambda: ops.gather_tokens(tokens, index), lambda: tokens[index])  # fmt: skip
-        add("scatter_tokens, the same, onto a copy of all", moved + 4 * tokens.numel(),
-            lambda: ops.scatter_tokens(tokens, packed, index),
-            lambda: tokens.clone().index_copy_(0, index, packed))  # fmt: skip
+        packed = [t[index] for t in tokens]
+        both = list(zip(tokens, packed, strict=True))
+        add(
+            f"gather_tokens, {count} of {4 * count} rows of {HIDDEN} bf16",
+            moved,
+            [partial(ops.gather_tokens, t, index) for t in tokens],
+            [partial(torch.index_select, t, 0, index) for t in tokens],
+        )
+        onto_copy = moved + 4 * tokens[0].numel()
+        add(
+            "scatter_tokens, the same, onto a copy of all",
+            onto_copy,
+            [partial(ops.scatter_tokens, t, p, index) for t, p in both],
+            [partial(torch.index_copy, t, 0, index, p) for t, p in both],
+        )
+        add("scatter_tokens, the same, added", onto_copy + packed[0].numel() * 2,
+            [partial(ops.scatter_tokens, t, p, index, accumulate=True) for t, p in both],
+            [partial(torch.index_add, t, 0, index, p) for t, p in both])  # fmt: skip
 
     for count in ROWS:
         add_rows(count)
@@ -167,14 +207,14 @@ def kernels(runs: int, device: torch.device) -> dict[str, Any]:
     every = torch.cartesian_prod(*(torch.arange(n, device=device) for n in (FRAMES, grid, grid)))
 
     def add_patches(count: int) -> None:
-        chosen = every[torch.randperm(len(every), generator=generator, device=device)[:count].sort().values]
-        bounds = torch.tensor([0, count], dtype=torch.int32, device=device)
-        clip = [ClipPlanes(planes)]
         moved = count * (fused_embedding.PLANE_BYTES + 3 * PATCH * PATCH * 2 + 24)
-        add(f"gather_patches, {count} patches of {FRAMES} pictures 720p to bf16", moved,
-            lambda: ops.gather_patches(clip, chosen, bounds, resize="crop", size=SIZE, patch_size=PATCH,
-                                       dtype=torch.bfloat16),
-            lambda: torch_patches(planes, chosen, torch.bfloat16))  # fmt: skip
+        chosen = [
+            every[torch.randperm(len(every), generator=generator, device=device)[:count].sort().values]
+            for _ in rotated(moved, device)
+        ]
+        launches = [gather_launch(planes, positions) for positions in chosen]
+        add(f"gather_patches, {count} patches of {FRAMES} pictures 720p to bf16", moved, launches,
+            [partial(torch_patches, planes, c, torch.bfloat16) for c in chosen])  # fmt: skip
 
     for count in (TOKENS, FRAMES * grid * grid):
         add_patches(count)
@@ -189,8 +229,8 @@ def kernels(runs: int, device: torch.device) -> dict[str, Any]:
     both = torch.stack([mv, torch.zeros_like(mv)], 3)
     moved = both.numel() * 2 + residual.numel() * 2
     add(f"select_arrays, {FRAMES} pictures 720p that lie there, with ranking", moved,
-        lambda: ove_codec.select_arrays(both, residual, device=device, budget=TOKENS),
-        lambda: torch_scores(mv, residual).flatten().topk(TOKENS))  # fmt: skip
+        [lambda: ove_codec.select_arrays(both, residual, device=device, budget=TOKENS)],
+        [lambda: torch_scores(mv, residual).flatten().topk(TOKENS)])  # fmt: skip
     sampled = torch.linspace(0, FRAMES - 1, SAMPLED).long().tolist()
     previous = torch.arange(-1, FRAMES - 1, dtype=torch.int32, device=device)[:, None, None, None]
     options: dict[str, Any] = {
@@ -200,18 +240,42 @@ def kernels(runs: int, device: torch.device) -> dict[str, Any]:
     }  # fmt: skip
     last = torch.tensor(sampled, device=device)
     add(f'the same by "ove" for {SAMPLED} of them, sums of all', moved + 9 * both.numel() // 4,
-        lambda: ove_codec.select_arrays(both, residual, **options),
-        lambda: torch_accumulated_scores(mv, residual, last).flatten().topk(TOKENS // 8))  # fmt: skip
+        [lambda: ove_codec.select_arrays(both, residual, **options)],
+        [lambda: torch_accumulated_scores(mv, residual, last).flatten().topk(TOKENS // 8)])  # fmt: skip
     params = resolve("paper", {"budget": TOKENS})
     clips = [scored_clip(whole(0, 1000, FRAMES, grid, grid, dtype=torch.int32), params) for _ in range(CLIPS)]
     backend = Cuda(device)
     add(f"ranking of {CLIPS} clips in one go, against one at a time (not PyTorch)", 4 * CLIPS * FRAMES * grid * grid,
-        lambda: backend.rank(clips, params, fetch=False),
-        lambda: [backend.rank([clip], params, fetch=False) for clip in clips])  # fmt: skip
+        [lambda: backend.rank(clips, params, fetch=False)],
+        [lambda: [backend.rank([clip], params, fetch=False) for clip in clips]])  # fmt: skip
     matrix = torch.randn(MULTIPLIED, MULTIPLIED, device=device, dtype=torch.bfloat16)
-    rate = 2 * MULTIPLIED**3 / milliseconds(lambda: matrix @ matrix, runs) / 1e9  # TFLOP/s
+    rate = 2 * MULTIPLIED**3 / milliseconds([lambda: matrix @ matrix], runs) / 1e9  # TFLOP/s
     embeddings = [embedding(n, width, planes, every, bandwidth, rate, runs) for width in WIDTHS for n in EMBEDDED]
     return {"copy_gb_per_second": bandwidth, "product_tflops": rate, "kernels": rows, "embeddings": embeddings}
+
+
+def gather_launch(planes: list[Tensor], positions: Tensor) -> Job:
+    """The launch of ops.gather_patches alone, which a graph can hold: the clip's table is there already."""
+    device, (frames, height, width) = positions.device, planes[0].shape
+    bounds = torch.tensor([0, len(positions)], dtype=torch.int32, device=device)
+    rows = torch.empty((len(positions), 3 * PATCH**2), dtype=torch.bfloat16, device=device)
+    with cuda.launching(device) as (kernels, _):
+        table = kernels.clip_descriptor(
+            [(p.data_ptr(), *p.stride()) for p in planes], width=width, height=height, frames=frames, bit_depth=8,
+            low_bits=0, matrix="bt601", full_range=False, chroma_shift=(1, 1), chroma_site=(0.0, 0.5), quarter_turns=0,
+            mirrored=False, resize="crop", size=SIZE, patch_size=PATCH, mean=CLIP_MEAN, std=CLIP_STD,
+        )  # fmt: skip
+    descriptor = cuda.upload(table, device)
+
+    def launch() -> Tensor:
+        with cuda.launching(device) as (kernels, stream):
+            kernels.gather_patches(
+                descriptor.data_ptr(), 1, PATCH, bounds.data_ptr(), positions.data_ptr(), len(positions), "bfloat16",
+                rows.data_ptr(), stream,
+            )  # fmt: skip
+        return rows
+
+    return launch
 
 
 def scored_clip(scores: Tensor, params: dict[str, Any]) -> tuple[Scored, npt.NDArray[np.bool_]]:
@@ -225,52 +289,51 @@ def embedding(
     """Times of gathering patches and of embedding them, and the least that one kernel for both could take."""
     device = every.device
     chosen = every[:count]
-    bounds = torch.tensor([0, len(chosen)], dtype=torch.int32, device=device)
-    options: dict[str, Any] = {"resize": "crop", "size": SIZE, "patch_size": PATCH, "dtype": torch.bfloat16}
-    clip = [ClipPlanes(planes)]
+    gather = gather_launch(planes, chosen)
     weight = torch.randn(width, 3 * PATCH**2, device=device, dtype=torch.bfloat16)
     bias = torch.zeros(width, device=device, dtype=torch.bfloat16)
 
-    def gather() -> Tensor:
-        return ops.gather_patches(clip, chosen, bounds, **options)
-
     rows = gather()
-    both_ms = milliseconds(lambda: torch.nn.functional.linear(gather(), weight, bias), runs)
+    both_ms = milliseconds([lambda: torch.nn.functional.linear(gather(), weight, bias)], runs)
     fused_ms = fused_embedding.seconds(len(rows), width, 1e9 * bandwidth, 1e12 * rate).fused * 1e3
     return {
         "patches": len(rows),
         "width": width,
-        "gather_ms": milliseconds(gather, runs),
-        "embed_ms": milliseconds(lambda: torch.nn.functional.linear(rows, weight, bias), runs),
+        "gather_ms": milliseconds([gather], runs),
+        "embed_ms": milliseconds([lambda: torch.nn.functional.linear(rows, weight, bias)], runs),
         "both_ms": both_ms,
         "fused_ms": fused_ms,
         "most_saved_share": 1 - fused_ms / both_ms,
     }
 
 
-def end_to_end(files: list[Path], runs: int, device: torch.device) -> list[dict[str, Any]]:
-    """Clips a second to the GPU, and those of the CPU's path, which also makes the tokens."""
+def end_to_end(files: list[Path], runs: int, device: torch.device, presets: Sequence[str]) -> list[dict[str, Any]]:
+    """Clips a second, as tokens: all on the CPU, with kernels on the GPU, and with pixels from NVDEC too."""
 
-    def clips_per_second(sources: list[Path], **options: Any) -> float:
+    def clips_per_second(sources: list[Path], **options: Any) -> float | str:
         times = []
         for _ in range(runs + 1):
             begin = time.perf_counter()
-            for _batch in ove_codec.batches(
-                sources, 8, dtype=torch.bfloat16, num_frames=FRAMES, budget=TOKENS, **options
-            ):
-                pass
+            try:
+                for _batch in ove_codec.batches(
+                    sources, 8, dtype=torch.bfloat16, num_frames=FRAMES, budget=TOKENS, **options
+                ):
+                    pass
+            except ove_codec.Error as error:
+                return str(error)
             torch.cuda.synchronize()
             times.append(time.perf_counter() - begin)
         return len(sources) / statistics.median(times[1:])
 
     results = []
-    for preset, workers in itertools.product(("paper", "ove"), (1, 4, 16)):
+    for preset, workers in itertools.product(presets, (1, 4, 16)):
         sources = files * max(1, 2 * workers // len(files) + 1)
+        given: dict[str, Any] = {"preset": preset, "workers": workers}
         results.append({
-            "preset": preset,
-            "workers": workers,
-            "clips_per_second": clips_per_second(sources, preset=preset, workers=workers, device=device),
-            "cpu_clips_per_second": clips_per_second(sources, preset=preset, workers=workers),
+            **given,
+            "cpu_clips_per_second": clips_per_second(sources, **given),
+            "gpu_clips_per_second": clips_per_second(sources, **given, device=device),
+            "nvdec_clips_per_second": clips_per_second(sources, **given, device=device, decoder="nvdec"),
         })  # fmt: skip
     return results
 
@@ -286,12 +349,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="*", type=Path, help="HEVC files; default: the benchmark's own of 720p")
     parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--presets", nargs="*", default=["paper", "ove"], help="of which whole clips are timed")
     parser.add_argument("--results", type=Path, default=HERE / "results")
     arguments = parser.parse_args()
-    reason = cuda.unavailable_reason()
-    if reason is None and not torch.cuda.is_available():
-        reason = "this PyTorch has no CUDA"
-    if reason is not None:
+    if (reason := cuda.unavailable_reason()) is not None:
         print(f"bench/cuda.py needs a GPU: {reason}", file=sys.stderr)
         return 2
     device = torch.device("cuda", torch.cuda.current_device())
@@ -300,7 +361,7 @@ def main() -> int:
         "device": torch.cuda.get_device_name(device),
         "torch": torch.__version__,
         **kernels(arguments.runs, device),
-        "end_to_end": end_to_end(files, max(1, arguments.runs // 5), device),
+        "end_to_end": end_to_end(files, max(1, arguments.runs // 5), device, arguments.presets),
     }
     print(report(result))
     arguments.results.mkdir(parents=True, exist_ok=True)
@@ -328,10 +389,11 @@ def report(result: dict[str, Any]) -> str:
             f"| {row['patches']} | {row['width']} | {row['gather_ms']:.4f} | {row['embed_ms']:.4f} | "
             f"{row['both_ms']:.4f} | {row['fused_ms']:.4f} ({row['most_saved_share']:.2f}) |"
         )
-    lines += ["", "| preset | CPU threads | clips/s, GPU | clips/s, CPU alone |", "| --- | --- | --- | --- |"]
+    lines += ["", "| preset | CPU threads | clips/s, CPU | GPU | GPU and NVDEC |", "| --- | --- | --- | --- | --- |"]
     for row in result["end_to_end"]:
-        gpu, cpu = row["clips_per_second"], row["cpu_clips_per_second"]
-        lines.append(f"| {row['preset']} | {row['workers']} | {gpu:.1f} | {cpu:.1f} |")
+        rates = [row[f"{way}_clips_per_second"] for way in ("cpu", "gpu", "nvdec")]
+        told = " | ".join(rate if isinstance(rate, str) else f"{rate:.1f}" for rate in rates)
+        lines.append(f"| {row['preset']} | {row['workers']} | {told} |")
     return "\n".join(lines)
 
 

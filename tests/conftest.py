@@ -1,5 +1,7 @@
 """Fixtures for all tests: folders of made streams, and the material beside the repository where it is there."""
 
+import functools
+import os
 from pathlib import Path
 
 import pytest
@@ -15,17 +17,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(reason)
 
 
+@functools.cache
 def _no_gpu() -> str | None:
-    import torch
-
-    if (reason := cuda.unavailable_reason()) is None and not torch.cuda.is_available():
-        reason = "this PyTorch has no CUDA"
-    return reason
+    return cuda.unavailable_reason()
 
 
 @pytest.fixture(scope="session")
 def stream_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the streams that the tests make stay for the session."""
+    """Where the streams that the tests make stay for the session; or the folder that OVE_TEST_STREAMS names, which has
+    them where no encoder is."""
+    if given := os.environ.get("OVE_TEST_STREAMS"):
+        Path(given).mkdir(parents=True, exist_ok=True)
+        return Path(given)
     return tmp_path_factory.mktemp("streams")
 
 

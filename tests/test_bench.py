@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -252,12 +252,14 @@ def test_the_benchmark_of_the_gpu_on_the_twin(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(cuda_bench, name, value)
     ran = []
 
-    def once(job: Callable[[], object], runs: int) -> float:
-        job()
+    def once(jobs: Sequence[Callable[[], object]], runs: int) -> float:
+        for job in jobs:
+            job()
         ran.append(runs)
         return 1.0
 
     monkeypatch.setattr(cuda_bench, "milliseconds", once)
+    monkeypatch.setattr(cuda_bench, "rotated", lambda moved, device: range(2))
     result = {
         "device": "none",
         "torch": "0",
@@ -266,7 +268,7 @@ def test_the_benchmark_of_the_gpu_on_the_twin(monkeypatch: pytest.MonkeyPatch) -
     }
     report = cuda_bench.report(result).split("\n")
     # A copy and a product; kernels and what they are compared with; embeddings of two numbers of patches by two models.
-    assert len(ran) == 2 + 2 * 7 + 4 * 3
+    assert len(ran) == 2 + 2 * 8 + 4 * 3
     embedded = [line.split(" | ")[:2] for line in report if line.startswith(("| 20 |", "| 768 |"))]
     assert embedded == [[f"| {n}", width] for width in ("768", "1024") for n in (20, 768)]  # all there are
 

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import ove_codec
 from ove_codec import _cuda_scorer, cuda
 from ove_codec import selection as selection_module
 from support import twin
-from support.twin import same
+from support.twin import assert_close, same
 
 
 def test_arrays(device: str) -> None:
@@ -85,8 +86,7 @@ def test_random_mixes(device: str, seed: int, monkeypatch: pytest.MonkeyPatch) -
     there = ove_codec.select_arrays(**arrays, **params, device=device)
     same(there, here)
     t = int(random.integers(len(here.frame_ids)))
-    atol = 1.0 if here.params["quantize"] else 1e-5
-    np.testing.assert_allclose(there.heat(t).cpu().numpy(), here.heat(t), rtol=1e-5, atol=atol)
+    assert_close(there.heat(t), here.heat(t), here.params)
 
 
 @pytest.mark.parametrize("producer", ["torch", "cupy"])
@@ -181,3 +181,48 @@ def test_arrays_of_other_libraries() -> None:
     for kind in (torch.from_numpy, OnlyDlpack):
         other = ove_codec.select_arrays(kind(mv), kind(residual), size=42, budget=11)
         np.testing.assert_array_equal(other.scores, here.scores)
+
+
+class CountOperations(TorchDispatchMode):
+    """Counts what PyTorch is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("preset", ["paper", "ove"])
+@pytest.mark.parametrize("whole", [True, False], ids=["whole arrays", "one array a picture"])
+def test_a_clip_that_lies_there_is_packed_at_once(preset: str, whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pictures it has."""
+    device = twin.put_in_place(monkeypatch)
+    monkeypatch.setattr(cuda, "lies_on_gpu", is_tensor)
+    monkeypatch.setattr(selection_module, "lies_on_gpu", is_tensor)
+    random = np.random.default_rng(5)
+    counts = []
+    for pictures in (6, 60):
+        mv = torch.from_numpy(random.integers(-40, 40, (pictures, 12, 17, 2), dtype=np.int16))
+        residual = torch.from_numpy(random.integers(-400, 400, (pictures, 47, 66), dtype=np.int16))
+        arguments: dict[str, Any] = {"preset": preset, "size": 42, "budget": 11}
+        arguments["num_frames"] = pictures if preset == "paper" else 3
+        if preset == "ove":
+            ref_poc = np.broadcast_to(np.arange(-1, pictures - 1, dtype=np.int32)[:, None, None, None],
+                                      (pictures, 12, 17, 2)).copy()  # fmt: skip
+            arguments |= {"ref_poc": torch.from_numpy(ref_poc), "poc": np.arange(pictures)}
+        here = ove_codec.select_arrays(
+            mv.numpy(), residual.numpy(), **{k: v.numpy() if k == "ref_poc" else v for k, v in arguments.items()}
+        )
+        given = (mv, residual) if whole else (list(mv.unbind()), list(residual.unbind()))
+        with CountOperations() as operations:
+            there = ove_codec.select_arrays(*given, **arguments, device=device)
+        same(there, here)
+        counts.append(operations.count)
+    assert counts[0] == counts[1] < 80, counts
+
+
+def is_tensor(array: Any) -> bool:
+    return isinstance(array[0] if isinstance(array, list) else array, torch.Tensor)

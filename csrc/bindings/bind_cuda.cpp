@@ -178,8 +178,11 @@ PYBIND11_MODULE(_cuda, m) {
   using namespace ove::bindings;
   using py::arg;
   using Release = py::call_guard<py::gil_scoped_release>;
+  m.def("has_driver", &ove::cuda::has_driver, Release(), "Whether there is an NVIDIA driver, which stays as it is.");
   m.def("unavailable_reason", &ove::cuda::unavailable_reason, arg("device"), Release(),
-        "Why kernels cannot run on the device with this number; empty where they can.");
+        "Why kernels cannot run on the device with this number; empty where they can. Initialises the driver.");
+  m.def("primary_context", &ove::cuda::primary_context, Release(),
+        "The address (CUcontext) of the primary context of the current device.");
   m.def("gather_rows", &gather_rows, arg("all"), arg("index"), arg("packed"), arg("stream"), Release(),
         "packed[i] = all[index[i]]; rows are (address, count, bytes of each), the index int64.");
   m.def("scatter_rows", &scatter_rows, arg("all"), arg("index"), arg("packed"), arg("stream"), Release(),

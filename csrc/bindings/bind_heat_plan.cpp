@@ -6,6 +6,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <tuple>
+#include <vector>
 
 #include "bindings/bindings.h"
 #include "bindings/gil.h"
@@ -52,11 +54,20 @@ class Plan {
     record.sampled = sampled;
     return py::make_tuple(bytes, record.level_block_count, bytes_of(record));
   }
-  py::bytes in_place(std::int32_t sampled, const py::object& picture) const {
-    pipeline::PictureArrays arrays;
-    cuda::PictureRecord record = plan_.in_place(GivenPicture(picture, true).view(arrays, params_));
-    record.sampled = sampled;
-    return bytes_of(record);
+  // Pictures as (entry, sampled, poc, intra).
+  py::bytes in_place(const py::object& clip,
+                     const std::vector<std::tuple<std::int64_t, std::int32_t, std::int32_t, bool>>& pictures) const {
+    const GivenPicture given(clip, true);
+    std::vector<cuda::PictureRecord> records;
+    records.reserve(pictures.size());
+    for (const auto& [entry, sampled, poc, intra] : pictures) {
+      PictureView view = given.entry(entry);
+      view.poc = poc;
+      view.intra = intra;
+      records.push_back(plan_.in_place(view));
+      records.back().sampled = sampled;
+    }
+    return py::bytes(reinterpret_cast<const char*>(records.data()), records.size() * sizeof(cuda::PictureRecord));
   }
 
  private:
@@ -103,8 +114,10 @@ void bind_heat_plan(py::module_& m) {
       "pack", &Plan::pack, py::arg("memory"), py::arg("there"), py::arg("sampled"), py::arg("picture"),
       "Writes a picture, which counts for number `sampled`, to the address `memory`, where most_bytes lie and from\n"
       "which they are copied to the address `there`: (bytes written, level blocks, record for _cuda.take_in).");
-  plan.def("in_place", &Plan::in_place, py::arg("sampled"), py::arg("picture"),
-           "The record of a picture whose arrays lie on the GPU, whole and contiguous.");
+  plan.def(
+      "in_place", &Plan::in_place, py::arg("clip"), py::arg("pictures"),
+      "The records of pictures, (entry, sampled, poc, intra) each, of a clip whose arrays lie on the GPU, contiguous\n"
+      "and with `entries` entries.");
   m.def("ranking_plan", &ranking_plan, py::arg("valid"), py::arg("keep_whole"), py::arg("params"),
         "Of pictures (T,) with patches (rows, columns): (classes, static_classes or None, selectable, kept or None,\n"
         "first_share).");

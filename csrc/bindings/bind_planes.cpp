@@ -22,6 +22,13 @@ namespace ove::bindings {
 
 namespace {
 
+using NvdecArgument = std::array<std::uintptr_t, 2>;  // addresses of a CUDA context, and of a stream of it
+
+std::optional<media::Nvdec> nvdec_of(const std::optional<NvdecArgument>& addresses) {
+  if (!addresses) return std::nullopt;
+  return media::Nvdec{reinterpret_cast<void*>((*addresses)[0]), reinterpret_cast<void*>((*addresses)[1])};
+}
+
 py::bytes bytes_of(const tokens::ClipPlanes& clip) {
   return py::bytes(reinterpret_cast<const char*>(&clip), sizeof(clip));
 }
@@ -31,13 +38,13 @@ class StagedPictures {
   StagedPictures(py::handle source, const Array<std::int64_t>& packets, const std::string& resize, int size,
                  int patch_size, std::array<int, 2> source_size, std::array<float, 3> mean, std::array<float, 3> std,
                  int threads, std::shared_ptr<const reader::VideoIndex> index, std::int64_t max_luma_samples,
-                 int cuda_device)
+                 std::optional<NvdecArgument> nvdec)
       : canvas_(canvas_options(resize, size, patch_size, mean, std)), source_size_(source_size) {
     media::Demuxer demuxer = open_demuxer(source);
     orientation_ = demuxer.info().orientation;
     const WithoutGil unlocked;
     pictures_.emplace(std::move(demuxer), std::span(packets.data(), static_cast<std::size_t>(packets.size())),
-                      pipeline::Decoding{std::move(index), threads, max_luma_samples, cuda_device},
+                      pipeline::Decoding{std::move(index), threads, max_luma_samples, nvdec_of(nvdec)},
                       [](std::size_t) { return true; });
   }
 
@@ -50,7 +57,6 @@ class StagedPictures {
       more = pictures_->next(picture_, slot);
     }
     if (!more) return std::nullopt;
-    if (picture_.on_gpu) kept_.push_back(pictures_->frame());
     formula_ = tokens::make_patch_formula(
         picture_.format, orientation_, canvas_geometry(picture_.format, orientation_, canvas_), canvas_.normalization);
     if (formula_.source_width() != source_size_[0] || formula_.source_height() != source_size_[1]) {
@@ -62,9 +68,12 @@ class StagedPictures {
     return slot;
   }
 
-  std::size_t num_kept() const { return kept_.size(); }
-  void release() {
-    if (!kept_.empty()) kept_.erase(kept_.begin(), kept_.end() - 1);
+  py::object frame() const {
+    if (!picture_.on_gpu) return py::none();
+    auto kept = std::make_unique<std::shared_ptr<const void>>(pictures_->frame());
+    py::capsule capsule(kept.get(), [](void* frame) { delete static_cast<std::shared_ptr<const void>*>(frame); });
+    static_cast<void>(kept.release());
+    return capsule;
   }
 
   py::tuple stage(const Array<std::int32_t>& positions, std::uintptr_t memory, std::int64_t used, std::int64_t capacity,
@@ -125,7 +134,6 @@ class StagedPictures {
   std::array<int, 2> source_size_;
   Orientation orientation_;
   std::optional<pipeline::ChosenPictures> pictures_;
-  std::vector<std::shared_ptr<const void>> kept_;
   YuvPicture picture_;
   tokens::PatchFormula formula_;
 };
@@ -138,24 +146,26 @@ void bind_planes(py::module_& m) {
                                     "Decoded planes of chosen pictures, for _cuda.gather_patches.");
   staged.def(py::init<py::handle, const Array<std::int64_t>&, const std::string&, int, int, std::array<int, 2>,
                       std::array<float, 3>, std::array<float, 3>, int, std::shared_ptr<const reader::VideoIndex>,
-                      std::int64_t, int>(),
+                      std::int64_t, std::optional<NvdecArgument>>(),
              py::arg("source"), py::arg("packets"), py::kw_only(), py::arg("resize"), py::arg("size"),
              py::arg("patch_size"), py::arg("source_size"), py::arg("mean") = clip.mean, py::arg("std") = clip.std,
              py::arg("threads") = 0, py::arg("index") = py::none(),
-             py::arg("max_luma_samples") = codec::Limits().max_luma_samples, py::arg("cuda_device") = -1);
+             py::arg("max_luma_samples") = codec::Limits().max_luma_samples, py::arg("nvdec") = py::none(),
+             "nvdec: addresses of the CUDA context, and of its stream, on which NVDEC decodes what it knows.");
   staged.def("next", &StagedPictures::next,
              "Decodes the next picture, in output order: its place among the packets, None at the end.");
-  staged.def_property_readonly("num_kept", &StagedPictures::num_kept,
-                               "Pictures that lie on a GPU since release(): 0 where the CPU decodes.");
-  staged.def("release", &StagedPictures::release,
-             "Gives all but the last of them back to the decoder; nothing may read them any more.");
-  staged.def("stage", &StagedPictures::stage, py::arg("positions"), py::arg("memory"), py::arg("used"),
-             py::arg("capacity"), py::arg("device"),
-             "Copies the rows of the picture that its patches (N, 2) touch to `memory`, an address where `capacity`\n"
-             "bytes lie, behind the `used` ones; a picture that lies on a GPU stays where it is. Gives the bytes then\n"
-             "used and what _cuda.gather_patches reads of the\n"
-             "picture once `memory` was copied to the address `device`; None, and nothing is copied, where there is\n"
-             "too little room.");
+  staged.def_property_readonly("frame", &StagedPictures::frame,
+                               "What keeps the last picture where it lies on a GPU, until the work that reads it is "
+                               "done; None for a picture in\n"
+                               "the CPU's memory. At most StagedPictures.most_frames of them may be kept.");
+  staged.attr("most_frames") = media::PixelDecoder::kMostFrames;
+  staged.def(
+      "stage", &StagedPictures::stage, py::arg("positions"), py::arg("memory"), py::arg("used"), py::arg("capacity"),
+      py::arg("device"),
+      "Copies the rows of the picture that its patches (N, 2) touch to `memory`, an address where `capacity`\n"
+      "bytes lie, behind the `used` ones; a picture that lies on a GPU stays where it is. Gives the bytes then\n"
+      "used and what _cuda.gather_patches reads of the picture once `memory` was copied to the address `device`;\n"
+      "None, and nothing is copied, where there is too little room.");
 }
 
 }  // namespace ove::bindings

@@ -152,17 +152,37 @@ GivenPicture::GivenPicture(const py::object& picture, bool on_gpu) {
   view_.intra = picture.attr("intra").cast<bool>();
   view_.poc = picture.attr("poc").cast<std::int32_t>();
   view_.ctb_size = picture.attr("ctb_size").cast<int>();
+  if (on_gpu) entries_ = picture.attr("entries").cast<std::int64_t>();
+  const auto array = [&]<class T>(const T*& pointer, const char* name, std::vector<py::ssize_t> shape) {
+    if (on_gpu) shape.insert(shape.begin(), entries_);
+    pointer = array_of<T>(picture, name, shape, on_gpu, kept_);
+  };
   const py::ssize_t rows = view_.block_rows(), columns = view_.block_columns();
-  view_.mv = array_of<std::int16_t>(picture, "mv", {rows, columns, 2, 2}, on_gpu, kept_);
-  view_.pred = array_of<std::uint8_t>(picture, "pred", {rows, columns}, on_gpu, kept_);
-  view_.ref_poc = array_of<std::int32_t>(picture, "ref_poc", {rows, columns, 2}, on_gpu, kept_);
-  view_.residual = array_of<std::int16_t>(picture, "residual", {view_.height, view_.width}, on_gpu, kept_);
-  view_.bits = array_of<std::int32_t>(picture, "bits", {kAnyLength, kAnyLength}, on_gpu, kept_);
+  array(view_.mv, "mv", {rows, columns, 2, 2});
+  array(view_.pred, "pred", {rows, columns});
+  array(view_.ref_poc, "ref_poc", {rows, columns, 2});
+  array(view_.residual, "residual", {view_.height, view_.width});
+  array(view_.bits, "bits", {kAnyLength, kAnyLength});
   if (view_.bits != nullptr) {
-    const auto shape = kept_.back().attr("shape").cast<std::array<int, 2>>();
-    view_.bits_rows = shape[0];
-    view_.bits_columns = shape[1];
+    const auto shape = kept_.back().attr("shape").cast<std::vector<int>>();
+    view_.bits_rows = shape[shape.size() - 2];
+    view_.bits_columns = shape.back();
   }
+}
+
+PictureView GivenPicture::entry(std::int64_t number) const {
+  if (number < 0 || number >= entries_) throw std::out_of_range("the arrays have no such entry");
+  PictureView view = view_;
+  const auto move = [number](auto*& pointer, std::int64_t size) {
+    if (pointer != nullptr) pointer += number * size;
+  };
+  const std::int64_t blocks = std::int64_t{view.block_rows()} * view.block_columns();
+  move(view.mv, 4 * blocks);
+  move(view.pred, blocks);
+  move(view.ref_poc, 2 * blocks);
+  move(view.residual, std::int64_t{view.width} * view.height);
+  move(view.bits, std::int64_t{view.bits_rows} * view.bits_columns);
+  return view;
 }
 
 }  // namespace ove::bindings

@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include <array>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -25,7 +26,8 @@ Geometry geometry_of(const pybind11::dict& params, const DisplayWindow& window);
 DisplayWindow window_of(const std::array<int, 4>& window, int rotation, bool mirrored);
 
 // A picture to be scored: a _core.Picture, or an object with the same attributes and `intra`, where arrays that are not
-// known are None. On a GPU, arrays are contiguous tensors, whose memory is never read here.
+// known are None. On a GPU, arrays are contiguous tensors of a whole clip, one entry a picture, whose memory is never
+// read here.
 class GivenPicture {
  public:
   // Throws std::invalid_argument for a picture of headers alone, and for arrays that do not fit its size.
@@ -36,10 +38,13 @@ class GivenPicture {
                              bool with_pred = false) const {
     return decoded_ ? arrays.view(*decoded_, params, with_pred) : view_;
   }
+  // Of a clip on a GPU, the picture with this number. Throws std::out_of_range.
+  saliency::PictureView entry(std::int64_t number) const;
 
  private:
   std::shared_ptr<const codec::CodecPicture> decoded_;
   saliency::PictureView view_;
+  std::int64_t entries_ = 1;            // of each array
   std::vector<pybind11::object> kept_;  // what the view reads
 };
 

@@ -19,9 +19,9 @@ void fit_medians(Executor& executor, const Clip& clip) {
   saliency::Camera* const cameras = clip.work.cameras;
   const std::int64_t lists = clip.tables.lists;
   find_percentiles(
-      executor, clip.work.select, 2 * fields, blocks,
+      executor, clip.work.select, Extent{2 * fields, 1, blocks},
       [=] OVE_HOST_DEVICE(std::int64_t s) { return clip.counted(s / 2 / lists); }, 50.0,
-      [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t i) {
+      [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t, std::uint32_t i) {
         const std::int64_t field = s / 2;
         const float* const components = s == 2 * field ? clip.arrays.x : clip.arrays.y;
         return weighted(components[field * blocks + i], clip.counts(field / lists, i) ? 1 : 0);
@@ -206,8 +206,8 @@ template <class Executor>
 void count_blocks(Executor& executor, const Clip& clip) {
   if (clip.arrays.intra == nullptr) return;
   executor.zero(clip.work.others, clip.pictures * static_cast<std::int64_t>(sizeof(*clip.work.others)));
-  executor.count(clip.pictures, clip.tables.blocks(), 1, clip.work.others,
-                 [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t i) {
+  executor.count(Extent{clip.pictures, 1, clip.tables.blocks()}, 1, clip.work.others,
+                 [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t, std::uint32_t i) {
                    return Binned{clip.counts(p, i) ? 0 : -1, 1};
                  });
 }
@@ -223,13 +223,13 @@ void fill_intra(Executor& executor, const Clip& clip) {
     return;
   }
   find_percentiles(
-      executor, work.select, clip.pictures, clip.tables.blocks(),
+      executor, work.select, Extent{clip.pictures, 1, clip.tables.blocks()},
       [=] OVE_HOST_DEVICE(std::int64_t p) { return clip.counted(p); },
       intra_blocks == saliency::IntraBlocks::kMax ? 100.0 : 50.0,
-      [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t i) {
+      [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t, std::uint32_t i) {
         if (!clip.counts(p, i)) return Weighted{0, 0};
-        const float u = clip.at(clip.tables.centre_u)[i % clip.tables.grid.columns];
-        const float v = clip.at(clip.tables.centre_v)[i / clip.tables.grid.columns];
+        const auto columns = static_cast<std::uint32_t>(clip.tables.grid.columns);
+        const float u = clip.at(clip.tables.centre_u)[i % columns], v = clip.at(clip.tables.centre_v)[i / columns];
         return weighted(clip.block_motion(p, i, u, v));
       },
       [=] OVE_HOST_DEVICE(std::int64_t p, double found) {

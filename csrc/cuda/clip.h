@@ -204,6 +204,13 @@ struct Clip {
     return work.values[(picture * cells.rows + row) * cells.columns + column];
   }
 
+  // Of the i-th cell of the map.
+  OVE_HOST_DEVICE float motion(std::int64_t picture, std::uint32_t i) const {
+    if (work.values != nullptr) return work.values[picture * tables.cells() + i];
+    const auto columns = static_cast<std::uint32_t>(tables.motion_cells.columns);
+    return sample_motion(picture, static_cast<int>(i % columns), static_cast<int>(i / columns));
+  }
+
   // |Y - 128| of sample i of the window of all pictures, one behind the other; bits of a CTU likewise.
   OVE_HOST_DEVICE float residual(std::int64_t i) const {
     return residual_sums != nullptr ? residual_sums[i] : static_cast<float>(arrays.levels[i]);

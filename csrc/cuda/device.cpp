@@ -2,6 +2,8 @@
 
 #include <stdexcept>
 
+struct CUctx_st;  // what cuda.h's CUcontext points to
+
 namespace ove::cuda {
 
 namespace {
@@ -21,11 +23,15 @@ void check(cudaError_t error, const char* action) {
                            ")");
 }
 
-std::string unavailable_reason(int device) {
+bool has_driver() {
   int driver = 0;
-  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
-    return "there is no NVIDIA driver on this machine";
-  }
+  return cudaDriverGetVersion(&driver) == cudaSuccess && driver != 0;
+}
+
+std::string unavailable_reason(int device) {
+  if (!has_driver()) return "there is no NVIDIA driver on this machine";
+  int driver = 0;
+  static_cast<void>(cudaDriverGetVersion(&driver));
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error == cudaErrorInsufficientDriver) {
@@ -49,6 +55,25 @@ std::string unavailable_reason(int device) {
            std::to_string(minor) + ", and " + std::to_string(kMinMajor) + ".0 or later is needed";
   }
   return "";
+}
+
+std::uintptr_t primary_context() {
+  check(cudaFree(nullptr), "initialising CUDA");
+  void* entry = nullptr;
+  cudaDriverEntryPointQueryResult found{};
+#if CUDART_VERSION >= 12050
+  constexpr unsigned kVersion = 4000;
+  check(cudaGetDriverEntryPointByVersion("cuCtxGetCurrent", &entry, kVersion, cudaEnableDefault, &found),
+        "finding cuCtxGetCurrent");
+#else
+  check(cudaGetDriverEntryPoint("cuCtxGetCurrent", &entry, cudaEnableDefault, &found), "finding cuCtxGetCurrent");
+#endif
+  CUctx_st* context = nullptr;
+  if (found != cudaDriverEntryPointSuccess || reinterpret_cast<int (*)(CUctx_st**)>(entry)(&context) != 0 ||
+      context == nullptr) {
+    throw std::runtime_error("the NVIDIA driver names no current context; update the driver");
+  }
+  return reinterpret_cast<std::uintptr_t>(context);
 }
 
 }  // namespace ove::cuda

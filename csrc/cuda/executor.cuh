@@ -12,6 +12,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "cuda/count_bytes.h"
 #include "cuda/device.h"
 #include "cuda/percentiles.h"
 
@@ -36,30 +37,53 @@ __global__ void __launch_bounds__(kThreads) for_each(std::int64_t n, F f) {
 }
 
 // Counts of a share of a segment come together in shared memory, where they are less than 2^32. Neighbours often fall
-// into one bin (most residuals are 0), so a thread adds up such a run by itself.
+// into one bin (most vectors are 0), so a thread adds up such a run by itself.
 template <class F>
-__global__ void __launch_bounds__(kThreads)
-    count(std::int64_t segments, std::int64_t n, int bins, unsigned long long* counts, F f) {
+__global__ void __launch_bounds__(kThreads) count(Extent extent, int bins, unsigned long long* counts, F f) {
   extern __shared__ unsigned int shared[];
-  for (std::int64_t s = blockIdx.y; s < segments; s += gridDim.y) {
+  for (std::int64_t s = blockIdx.y; s < extent.segments; s += gridDim.y) {
     for (int bin = threadIdx.x; bin < bins; bin += blockDim.x) shared[bin] = 0;
     __syncthreads();
     const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
     Binned run{-1, 0};
-    for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) {
-      const Binned b = f(s, i);
-      if (b.bin < 0) continue;
-      if (b.bin != run.bin) {
-        if (run.bin >= 0) atomicAdd(shared + run.bin, run.weight);
-        run = {b.bin, 0};
+    for (std::int64_t part = blockIdx.z; part < extent.parts; part += gridDim.z) {
+      for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < extent.n;
+           i += stride) {
+        const Binned b = f(s, part, static_cast<std::uint32_t>(i));
+        if (b.bin < 0) continue;
+        if (b.bin != run.bin) {
+          if (run.bin >= 0) atomicAdd(shared + run.bin, run.weight);
+          run = {b.bin, 0};
+        }
+        run.weight += b.weight;
       }
-      run.weight += b.weight;
     }
     if (run.bin >= 0) atomicAdd(shared + run.bin, run.weight);
     __syncthreads();
     for (int bin = threadIdx.x; bin < bins; bin += blockDim.x) {
       if (shared[bin] != 0) atomicAdd(counts + s * bins + bin, static_cast<unsigned long long>(shared[bin]));
     }
+    __syncthreads();
+  }
+}
+
+// Each warp counts in bins of its own.
+inline __global__ void __launch_bounds__(kThreads) count_bytes(std::int64_t segments, std::int64_t n, int bins,
+                                                               unsigned long long* counts, const std::uint8_t* values) {
+  constexpr int kValues = 256, kWarps = kThreads / 32;
+  static_assert(kThreads == kValues);
+  __shared__ unsigned int shared[kWarps][kValues];
+  unsigned int* const own = shared[threadIdx.x / 32];
+  for (std::int64_t s = blockIdx.y; s < segments; s += gridDim.y) {
+    for (int warp = 0; warp < kWarps; ++warp) shared[warp][threadIdx.x] = 0;
+    __syncthreads();
+    count_bytes_share(values + s * n, n, static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x,
+                      static_cast<std::int64_t>(gridDim.x) * kThreads,
+                      [own](std::uint32_t value, std::uint32_t times) { atomicAdd(own + value, times); });
+    __syncthreads();
+    unsigned int sum = 0;
+    for (int warp = 0; warp < kWarps; ++warp) sum += shared[warp][threadIdx.x];
+    if (sum != 0) atomicAdd(counts + s * bins + threadIdx.x, static_cast<unsigned long long>(sum));
     __syncthreads();
   }
 }
@@ -81,13 +105,24 @@ class StreamExecutor {
   }
 
   template <class F>
-  void count(std::int64_t segments, std::int64_t n, int bins, std::uint64_t* counts, F f) {
-    if (n <= 0 || segments <= 0) return;
-    constexpr std::int64_t kShare = 64 * kernels::kThreads;  // samples a block, more where there are too many blocks
-    const auto blocks = static_cast<unsigned>(std::min<std::int64_t>((n + kShare - 1) / kShare, 4096));
-    const dim3 grid(blocks, static_cast<unsigned>(std::min<std::int64_t>(segments, 65535)));
+  void count(const Extent& extent, int bins, std::uint64_t* counts, F f) {
+    if (extent.n <= 0 || extent.parts <= 0 || extent.segments <= 0) return;
+    constexpr std::int64_t kShare = 64 * kernels::kThreads;  // values a block, more where there are too many blocks
+    const std::int64_t across = std::min((extent.n + kShare - 1) / kShare, kMostShares);
+    const std::int64_t deep = std::clamp<std::int64_t>(kMostShares / across, 1, extent.parts);
+    const dim3 grid(static_cast<unsigned>(across), segments_at_once(extent.segments), static_cast<unsigned>(deep));
     kernels::count<<<grid, kernels::kThreads, bins * sizeof(unsigned), stream_>>>(
-        segments, n, bins, reinterpret_cast<unsigned long long*>(counts), f);
+        extent, bins, reinterpret_cast<unsigned long long*>(counts), f);
+    check(cudaGetLastError(), "counting on the GPU");
+  }
+
+  void count_bytes(std::int64_t segments, std::int64_t n, int bins, std::uint64_t* counts, const std::uint8_t* values) {
+    if (n <= 0 || segments <= 0) return;
+    constexpr std::int64_t kShare = 8 * kByteUnit * kernels::kThreads;
+    const dim3 grid(static_cast<unsigned>(std::min((n + kShare - 1) / kShare, kMostShares)),
+                    segments_at_once(segments));
+    kernels::count_bytes<<<grid, kernels::kThreads, 0, stream_>>>(
+        segments, n, bins, reinterpret_cast<unsigned long long*>(counts), values);
     check(cudaGetLastError(), "counting on the GPU");
   }
 
@@ -129,6 +164,11 @@ class StreamExecutor {
 
  private:
   static constexpr std::int64_t kMostBlocks = 1 << 20;
+  static constexpr std::int64_t kMostShares = 4096;  // of a segment
+
+  static unsigned segments_at_once(std::int64_t segments) {
+    return static_cast<unsigned>(std::min<std::int64_t>(segments, 65535));
+  }
   // CUB waits for the GPU to sort more segments than this at a time (300 where it does so earliest).
   static constexpr std::int64_t kMostSegments = 256;
 

@@ -144,10 +144,8 @@ void accumulate(Executor& executor, const Clip& clip, const ClipSums& sums, std:
   };
   if (t.motion) {
     measure_motion(executor, clip);
-    add(float{}, t.cells(), sums.motion, [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t i) {
-      const std::int64_t columns = clip.tables.motion_cells.columns;
-      return clip.motion(p, static_cast<int>(i % columns), static_cast<int>(i / columns));
-    });
+    add(float{}, t.cells(), sums.motion,
+        [=] OVE_HOST_DEVICE(std::int64_t p, std::int64_t i) { return clip.motion(p, static_cast<std::uint32_t>(i)); });
   }
   if (t.residual) {
     const std::int64_t samples = t.samples();
@@ -190,44 +188,35 @@ void find_scales(Executor& executor, const Clip& clip) {
   const auto rounded = [=] OVE_HOST_DEVICE(float value) {
     return clip_scope ? saliency::magnitude_of_bin(saliency::magnitude_bin(value)) : value;
   };
+  const auto extent = [&](std::int64_t n) { return Extent{segments, pictures, n}; };
+  const auto all = [&](std::int64_t n) { return Always{static_cast<std::uint64_t>(pictures * n)}; };
   if (t.motion) {
-    const std::int64_t columns = t.motion_cells.columns, n = t.cells();
-    const auto value = [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t i) {
-      const std::int64_t picture = s * pictures + i / n, cell = i % n;
-      return weighted(
-          rounded(clip.motion(picture, static_cast<int>(cell % columns), static_cast<int>(cell / columns))));
+    const auto value = [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t part, std::uint32_t i) {
+      return weighted(rounded(clip.motion(s * pictures + part, i)));
     };
-    find_percentiles(executor, select, segments, pictures * n, Always{static_cast<std::uint64_t>(pictures * n)}, q,
-                     value, store(0, saliency::kLeastMotion));
+    find_percentiles(executor, select, extent(t.cells()), all(t.cells()), q, value, store(0, saliency::kLeastMotion));
   }
-  const std::int64_t n = pictures * t.samples();
+  const std::int64_t samples = t.samples();
   if (t.residual && clip.residual_sums != nullptr) {
     const float* const sums = clip.residual_sums;
-    const auto value = [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t i) {
-      return weighted(rounded(sums[s * n + i]));
+    const auto value = [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t part, std::uint32_t i) {
+      return weighted(rounded(sums[(s * pictures + part) * samples + i]));
     };
-    find_percentiles(executor, select, segments, n, Always{static_cast<std::uint64_t>(n)}, q, value,
-                     store(1, saliency::kLeastResidual));
+    find_percentiles(executor, select, extent(samples), all(samples), q, value, store(1, saliency::kLeastResidual));
   } else if (t.residual) {
-    const std::uint8_t* const levels = clip.arrays.levels;
-    const auto value = [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t i) { return Weighted{levels[s * n + i], 1}; };
-    find_percentiles(
-        executor, select, segments, n, Always{static_cast<std::uint64_t>(n)}, q, 8, value,
-        [] OVE_HOST_DEVICE(std::uint32_t level) { return static_cast<double>(level); },
-        store(1, saliency::kLeastResidual));
+    find_byte_percentiles(executor, select, segments, pictures * samples, clip.arrays.levels, q,
+                          store(1, saliency::kLeastResidual));
   }
   if (t.bits) {
     float* const bits = clip.work.bits;
     executor.for_each(clip.pictures * t.ctus(),
                       [=] OVE_HOST_DEVICE(std::int64_t i) { bits[i] = saliency::value_of_bits(clip.bits(i)); });
-    const std::uint32_t* const samples = clip.at(t.bits_samples);
+    const std::uint32_t* const weights = clip.at(t.bits_samples);
     const std::int64_t ctus = t.ctus();
-    const auto value = [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t i) {
-      return weighted(rounded(bits[s * pictures * ctus + i]), samples[i % ctus]);
+    const auto value = [=] OVE_HOST_DEVICE(std::int64_t s, std::int64_t part, std::uint32_t i) {
+      return weighted(rounded(bits[(s * pictures + part) * ctus + i]), weights[i]);
     };
-    find_percentiles(executor, select, segments, pictures * ctus,
-                     Always{static_cast<std::uint64_t>(pictures * t.samples())}, q, value,
-                     store(2, saliency::kLeastBits));
+    find_percentiles(executor, select, extent(ctus), all(samples), q, value, store(2, saliency::kLeastBits));
   }
 }
 

@@ -6,6 +6,16 @@ extern "C" {
 #include <libavformat/avformat.h>
 #include <libavutil/display.h>
 #include <libavutil/hwcontext.h>
+// All that this header needs of CUDA's, which builds without CUDA do not have.
+#ifndef CUDA_VERSION
+#define CUDA_VERSION 0
+typedef struct CUctx_st* CUcontext;
+typedef struct CUstream_st* CUstream;
+#include <libavutil/hwcontext_cuda.h>
+#undef CUDA_VERSION
+#else
+#include <libavutil/hwcontext_cuda.h>
+#endif
 #include <libavutil/imgutils.h>
 #include <libavutil/motion_vector.h>
 #include <libavutil/opt.h>
@@ -52,6 +62,9 @@ struct FreePacket {
 struct FreeFrame {
   void operator()(AVFrame* frame) const { av_frame_free(&frame); }
 };
+struct FreeBuffer {
+  void operator()(AVBufferRef* buffer) const { av_buffer_unref(&buffer); }
+};
 
 using IoPtr = std::unique_ptr<AVIOContext, FreeIo>;       // over callbacks
 using FileIoPtr = std::unique_ptr<AVIOContext, CloseIo>;  // over a protocol of libavformat
@@ -61,6 +74,7 @@ using ScalerPtr = std::unique_ptr<SwsContext, FreeScaler>;
 using CodecPtr = std::unique_ptr<AVCodecContext, FreeCodec>;
 using PacketPtr = std::unique_ptr<AVPacket, FreePacket>;
 using FramePtr = std::unique_ptr<AVFrame, FreeFrame>;
+using BufferPtr = std::unique_ptr<AVBufferRef, FreeBuffer>;
 
 // AVInputFormat and AVCodec became const where they are returned in libavformat 59.
 #if LIBAVFORMAT_VERSION_MAJOR >= 59

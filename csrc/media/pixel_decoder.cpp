@@ -25,12 +25,6 @@ void sort_unique(std::vector<std::int64_t>& v) {
   v.erase(std::unique(v.begin(), v.end()), v.end());
 }
 
-// hwcontext_cuda.h, which has this as AV_CUDA_USE_PRIMARY_CONTEXT, needs CUDA's headers. The primary context is the one
-// that everything else in the process uses.
-constexpr int kUsePrimaryContext = 1;
-// Pictures whose frames may be kept while others are decoded.
-constexpr int kKeptFrames = 8;
-
 // NVDEC's frames where the stream allows it, else those of the CPU.
 AVPixelFormat choose_format(AVCodecContext* codec, const AVPixelFormat* formats) {
   for (const AVPixelFormat* f = formats; *f != AV_PIX_FMT_NONE; ++f) {
@@ -47,6 +41,21 @@ bool has_nvdec(const AVCodec* decoder) {
     }
   }
   return false;
+}
+
+// A device of libavutil on a context that is there already. av_hwdevice_ctx_create() refuses a primary context that is
+// active with other flags than its own, as PyTorch's is, and takes the current one only from FFmpeg 6.1 on.
+BufferPtr make_device(const Nvdec& nvdec, int& code) {
+  BufferPtr device(av_hwdevice_ctx_alloc(AV_HWDEVICE_TYPE_CUDA));
+  if (!device) {
+    code = AVERROR(ENOSYS);
+    return nullptr;
+  }
+  auto* cuda = static_cast<AVCUDADeviceContext*>(reinterpret_cast<AVHWDeviceContext*>(device->data)->hwctx);
+  cuda->cuda_ctx = static_cast<CUcontext>(nvdec.context);
+  cuda->stream = static_cast<CUstream>(nvdec.stream);
+  code = av_hwdevice_ctx_init(device.get());
+  return code < 0 ? nullptr : std::move(device);
 }
 
 bool contains(const std::vector<std::int64_t>& sorted, std::int64_t value) {
@@ -115,18 +124,18 @@ void PixelDecoder::Impl::open(const Options& options) {
     codec->flags |= AV_CODEC_FLAG_OUTPUT_CORRUPT;
   }
   const Silence quiet;
-  if (options.cuda_device >= 0) {
+  if (options.nvdec) {
     if (!has_nvdec(codec->codec)) {
       throw UnsupportedStreamError(demuxer.name() + ": this libavcodec has no NVDEC for " + demuxer.info().codec +
                                    "; decode with decoder='cpu'");
     }
-    const std::string device = std::to_string(options.cuda_device);
-    const int created = av_hwdevice_ctx_create(&codec->hw_device_ctx, AV_HWDEVICE_TYPE_CUDA, device.c_str(), nullptr,
-                                               kUsePrimaryContext);
-    if (created < 0) fail("NVDEC cannot be used on CUDA device " + device + "; decode with decoder='cpu'", created);
+    int code = 0;
+    BufferPtr device = make_device(*options.nvdec, code);
+    if (!device) fail("NVDEC cannot be used; decode with decoder='cpu'", code);
+    codec->hw_device_ctx = device.release();
     codec->get_format = choose_format;
-    codec->extra_hw_frames = kKeptFrames;
-    codec->thread_count = 1;  // the GPU decodes
+    codec->extra_hw_frames = kMostFrames + 1;  // and the one received last
+    codec->thread_count = 1;                   // the GPU decodes
   }
   memory.serve(*codec);
   open_decoder(*codec, demuxer.name());

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "common/yuv.h"
@@ -15,15 +16,23 @@ namespace ove::media {
 struct DecodedPicture {
   std::int64_t packet = 0;  // Packet::index of the packet it was decoded from
   YuvPicture yuv;           // valid until the next call to the PixelDecoder
-  // Where the samples lie on a GPU they are valid as long as this is kept, of which a few may be; they are written in
-  // the order of the device's default stream.
+  // Null where the samples lie in the CPU's memory. On a GPU they are valid as long as this is kept, and written in the
+  // order of Nvdec::stream; work that reads them must be done before this is freed. Up to kMostFrames may be kept.
   std::shared_ptr<const void> frame;
+};
+
+// Where NVDEC decodes. Both outlive the decoder and its pictures.
+struct Nvdec {
+  void* context = nullptr;  // CUcontext
+  void* stream = nullptr;   // CUstream of that context; null: its default stream
 };
 
 // Pictures are named by the number of their packet, not by time: time stamps may be missing, repeated or moved by edit
 // lists, packets are none of that. Not for use from several threads at a time.
 class PixelDecoder {
  public:
+  static constexpr int kMostFrames = 9;  // of DecodedPicture::frame, while others are decoded
+
   // Packets that are read one after the other, from a random access point on, and the parameter sets (NAL units, in
   // this order) that its pictures find.
   struct Section {
@@ -44,8 +53,8 @@ class PixelDecoder {
     std::map<std::int64_t, std::int64_t> known_bytes;
     // Some pictures of the sections refer to what is not there. No wanted one needs any of those, or what is missing.
     bool incomplete = false;
-    int threads = 0;       // 0: as many as there are cores
-    int cuda_device = -1;  // not -1: NVDEC decodes there; what it does not know, the CPU does
+    int threads = 0;             // 0: as many as there are cores
+    std::optional<Nvdec> nvdec;  // decodes what it knows, the CPU the rest; none: the CPU decodes all
     std::int64_t max_luma_samples = std::int64_t{1} << 26;  // of a picture
   };
 

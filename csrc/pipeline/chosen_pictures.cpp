@@ -35,7 +35,7 @@ ChosenPictures::ChosenPictures(media::Demuxer demuxer, std::span<const std::int6
   options.wanted = std::move(needed);
   options.threads = decoding.threads;
   options.max_luma_samples = decoding.max_luma_samples;
-  options.cuda_device = decoding.cuda_device;
+  options.nvdec = decoding.nvdec;
   decoder_ = std::make_unique<media::PixelDecoder>(std::move(demuxer), std::move(options));
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -19,7 +20,7 @@ struct Decoding {
   std::shared_ptr<const reader::VideoIndex> index;
   int threads = 0;
   std::int64_t max_luma_samples = 0;
-  int cuda_device = -1;  // of NVDEC
+  std::optional<media::Nvdec> nvdec;
 };
 
 class ChosenPictures {

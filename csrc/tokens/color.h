@@ -23,7 +23,11 @@ OVE_HOST_DEVICE inline float converted(const std::array<float, 3>& weight, float
 
 // From [0, 1], to which it is clamped, to what the encoder takes.
 OVE_HOST_DEVICE inline float normalized(float value, float scale, float black) {
+#ifdef __CUDA_ARCH__
+  return __saturatef(value) * scale + black;  // one instruction
+#else
   return std::clamp(value, 0.0F, 1.0F) * scale + black;
+#endif
 }
 
 // Kr and Kb of the matrices that are made of them.

@@ -97,45 +97,111 @@ OVE_HOST_DEVICE inline void make_patch_taps(const PatchFormula& f, int row, int 
   }
 }
 
-// The plane's value at a pair of taps: interpolated down, then across.
+// What makes normalised R, G and B of the components, apart from the rest of a formula: a copy stays in registers.
+struct PatchColors {
+  ColorConversion color;
+  std::array<float, 3> scale, black;
+
+  OVE_HOST_DEVICE explicit PatchColors(const PatchFormula& f) : color(f.color), scale(f.scale), black(f.black) {}
+
+  OVE_HOST_DEVICE std::array<float, 3> rgb(float y, float cb, float cr) const {
+    std::array<float, 3> values{};
+    for (int k = 0; k < 3; ++k) {
+      values[k] = normalized(converted(color.weight[k], color.offset[k], y, cb, cr), scale[k], black[k]);
+    }
+    return values;
+  }
+};
+
+// The value between four samples, at the addresses of their rows and the bytes in them: interpolated down, then across.
 template <class Sample>
-OVE_HOST_DEVICE inline float plane_value(const ClipPlane& plane, std::int64_t frame, const Tap& across, const Tap& down,
-                                         int width, int height, int low_bits) {
-  const std::uint8_t* const upper = plane.samples + frame * plane.frame_stride + down.first * plane.row_stride;
-  const std::uint8_t* const lower = down.first + 1 < height ? upper + plane.row_stride : upper;
-  const std::int64_t left = across.first * plane.step, right = across.first + 1 < width ? left + plane.step : left;
+OVE_HOST_DEVICE inline float value_between(const std::uint8_t* upper, const std::uint8_t* lower, std::int64_t left,
+                                           std::int64_t right, float across, float down, int low_bits) {
   const auto sample = [low_bits](const std::uint8_t* at) {
-    return static_cast<float>(*reinterpret_cast<const Sample*>(at) >> low_bits);
+    const Sample stored = *reinterpret_cast<const Sample*>(at);
+    if constexpr (sizeof(Sample) == 1) return static_cast<float>(stored);  // which has no unused bits
+    return static_cast<float>(stored >> low_bits);
   };
-  return interpolated(interpolated(sample(upper + left), sample(lower + left), down.fraction),
-                      interpolated(sample(upper + right), sample(lower + right), down.fraction), across.fraction);
+  return interpolated(interpolated(sample(upper + left), sample(lower + left), down),
+                      interpolated(sample(upper + right), sample(lower + right), down), across);
 }
 
-// Writes every stride-th canvas sample, from `first` on, of a patch to its row (3, patch, patch). `taps` are the
-// patch's, complete.
-template <class Sample, class Out>
-OVE_HOST_DEVICE inline void write_patch(const ClipPlanes& clip, std::int64_t frame, const AxisTaps* taps, int first,
-                                        int stride, Out* row) {
-  const PatchFormula& f = clip.formula;
-  const int p = f.patch;
-  for (int i = first; i < p * p; i += stride) {
-    const AxisTaps& across = taps[f.turned ? i / p : i % p];
-    const AxisTaps& down = taps[p + (f.turned ? i % p : i / p)];
-    const bool covered = across.covered && down.covered;
-    float y = 0, cb = 0, cr = 0;
-    if (covered) {
-      y = plane_value<Sample>(clip.planes[0], frame, across.luma, down.luma, f.across.picture.length,
-                              f.down.picture.length, clip.low_bits);
+// The row of component k above (below: 1) a line of the patch, from its sample 0; `down` are the taps of its lines.
+OVE_HOST_DEVICE inline const std::uint8_t* stored_row(const ClipPlanes& clip, std::int64_t frame, const AxisTaps* down,
+                                                      int k, int line, int below) {
+  const StoredAxis& axis = clip.formula.down;
+  const int first = k > 0 ? down[line].chroma.first : down[line].luma.first;
+  const int height = k > 0 ? axis.chroma_samples : axis.picture.length;
+  const ClipPlane& plane = clip.planes[k];
+  return plane.samples + frame * plane.frame_stride + (first + 1 < height ? first + below : first) * plane.row_stride;
+}
+
+// Canvas samples of a patch from where its frame is stored.
+template <class Sample>
+class StoredSamples {
+ public:
+  OVE_HOST_DEVICE StoredSamples(const ClipPlanes& clip, std::int64_t frame, const AxisTaps* taps)
+      : clip_(clip), frame_(frame), taps_(taps), colors_(clip.formula) {}
+
+  // R, G and B in this line and column of the patch.
+  OVE_HOST_DEVICE std::array<float, 3> operator()(int line, int column) const {
+    const PatchFormula& f = clip_.formula;
+    const int i = f.turned ? line : column, j = f.turned ? column : line;  // along the stored rows, and down
+    const AxisTaps &across = taps_[i], &down = taps_[f.patch + j];
+    if (!across.covered || !down.covered) return colors_.black;
+    const auto value = [&](int k, const Tap& x, const Tap& y, int width) {
+      const std::int64_t step = clip_.planes[k].step, left = x.first * step;
+      return value_between<Sample>(row(k, j, 0), row(k, j, 1), left, x.first + 1 < width ? left + step : left,
+                                   x.fraction, y.fraction, clip_.low_bits);
+    };
+    const float y = value(0, across.luma, down.luma, f.across.picture.length);
+    if (f.components == 1) return colors_.rgb(y, 0, 0);
+    const float cb = value(1, across.chroma, down.chroma, f.across.chroma_samples);
+    return colors_.rgb(y, cb, value(2, across.chroma, down.chroma, f.across.chroma_samples));
+  }
+
+ private:
+  OVE_HOST_DEVICE const std::uint8_t* row(int k, int line, int below) const {
+    return stored_row(clip_, frame_, taps_ + clip_.formula.patch, k, line, below);
+  }
+
+  const ClipPlanes& clip_;
+  std::int64_t frame_;
+  const AxisTaps* taps_;
+  PatchColors colors_;
+};
+
+// Neighbours of a row that are stored at once.
+template <class Out>
+struct alignas(2 * sizeof(Out)) [[gnu::may_alias]] SamplePair {
+  Out first, second;
+};
+
+// Writes every stride-th canvas sample, or with kPairs every stride-th pair of neighbours, from `first` on, of a patch
+// of p x p to its row (3, p, p); sample(line, column) is its R, G and B. Pairs need an even patch, and a row that lies
+// where pairs may.
+template <bool kPairs, class Sample, class Out>
+OVE_HOST_DEVICE inline void write_patch(int p, const Sample& sample, int first, int stride, Out* row) {
+  constexpr int kWidth = kPairs ? 2 : 1;
+  const int columns = p / kWidth;
+  const int lines_on = stride / columns, columns_on = stride % columns;
+  int line = first / columns, column = first % columns;
+  while (line < p) {
+    Out* const at = row + line * p + column * kWidth;
+    const std::array<float, 3> one = sample(line, column * kWidth);
+    if constexpr (kPairs) {
+      const std::array<float, 3> other = sample(line, column * kWidth + 1);
+      for (int k = 0; k < 3; ++k) {
+        *reinterpret_cast<SamplePair<Out>*>(at + k * p * p) = {static_cast<Out>(one[k]), static_cast<Out>(other[k])};
+      }
+    } else {
+      for (int k = 0; k < 3; ++k) at[k * p * p] = static_cast<Out>(one[k]);
     }
-    if (covered && f.components == 3) {
-      cb = plane_value<Sample>(clip.planes[1], frame, across.chroma, down.chroma, f.across.chroma_samples,
-                               f.down.chroma_samples, clip.low_bits);
-      cr = plane_value<Sample>(clip.planes[2], frame, across.chroma, down.chroma, f.across.chroma_samples,
-                               f.down.chroma_samples, clip.low_bits);
-    }
-    for (int k = 0; k < 3; ++k) {
-      const float value = converted(f.color.weight[k], f.color.offset[k], y, cb, cr);
-      row[k * p * p + i] = static_cast<Out>(covered ? normalized(value, f.scale[k], f.black[k]) : f.black[k]);
+    line += lines_on;
+    column += columns_on;
+    if (column >= columns) {
+      column -= columns;
+      ++line;
     }
   }
 }

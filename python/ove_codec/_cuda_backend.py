@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ from ove_codec.ops.patches import DTYPES
 
 # Of decoded rows that go up at a time; a picture that needs more gets it.
 _CHUNK_BYTES = 1 << 25
-# Pictures of NVDEC that the kernel reads where they lie, before the decoder gets them back.
-_KEPT_FRAMES = 4
+# Pictures of NVDEC that one launch reads where they lie; those of two launches are kept meanwhile.
+_FRAMES_A_LAUNCH = _core.StagedPictures.most_frames // 2
 _TABLE_BYTES = 256  # at least those of a clip's entry in a table of the kernels
 _ARRAYS = frozenset({"pred", "mv", "ref_poc", "residual", "qp", "cu_size", "skip", "bits"})
 
@@ -233,29 +233,36 @@ class Cuda:
         return rows
 
     def _gather(self, chosen: Places, decoder: str, rows: torch.Tensor) -> None:
-        device, starts, positions = self.device, chosen.starts, chosen.positions
+        device, positions = self.device, chosen.positions
         # A chunk's pictures are clips of one frame each to the kernel.
         there = np.zeros((len(positions), 3), np.int64)
         there[:, 1:] = positions
         on_device = self.tensor(there)
-        pictures = _core.StagedPictures(**chosen.request, cuda_device=(device.index or 0) if decoder == "nvdec" else -1)
-        chunk = cuda.Upload(_CHUNK_BYTES, device)  # rows that patches touch, of pictures whose rows lie together
+        with cuda.launching(device) as (kernels, stream):
+            nvdec = (kernels.primary_context(), stream) if decoder == "nvdec" else None
+        pictures = _core.StagedPictures(**chosen.request, nvdec=nvdec)
+        with closing(_Lent(device)) as lent:
+            self._gather_staged(pictures, chosen, on_device, lent, rows)
+
+    def _gather_staged(
+        self, pictures: _core.StagedPictures, chosen: Places, on_device: torch.Tensor, lent: _Lent, rows: torch.Tensor
+    ) -> None:
+        starts, positions = chosen.starts, chosen.positions
+        chunk = cuda.Upload(_CHUNK_BYTES, self.device)  # rows that patches touch, of pictures whose rows lie together
         clips: list[bytes] = []  # what the kernel reads of them
+        frames: list[Any] = []  # of NVDEC, that they lie in
         first = 0  # the place of the first one
 
         def send(next_bytes: int) -> None:
-            nonlocal chunk, clips
+            nonlocal chunk, clips, frames
             if clips:
-                if pictures.num_kept:
-                    cuda.wait_for_decoder(device)
                 chunk.send()
                 begin, end = int(starts[first]), int(starts[first + len(clips)])
                 bounds = starts[first : first + len(clips) + 1] - begin
                 self._launch(clips, bounds, chosen.patch_size, on_device[begin:end], rows[begin:end])
-            if pictures.num_kept:
-                cuda.synchronize(device)
-                pictures.release()
-            chunk, clips = cuda.Upload(next_bytes, device), []
+            if frames:
+                lent.add(frames)
+            chunk, clips, frames = cuda.Upload(next_bytes, self.device), [], []
 
         while (place := pictures.next()) is not None:
             if clips and place != first + len(clips):
@@ -270,7 +277,9 @@ class Cuda:
                 first = place
             chunk.used = used
             clips.append(clip)
-            if pictures.num_kept == _KEPT_FRAMES:
+            if (frame := pictures.frame) is not None:
+                frames.append(frame)
+            if len(frames) == _FRAMES_A_LAUNCH:
                 send(_CHUNK_BYTES)
         send(0)
 
@@ -296,6 +305,29 @@ class Cuda:
                 rows.data_ptr(),
                 stream,
             )
+
+
+class _Lent:
+    """Frames of NVDEC that launches read: the decoder gets them back when those are done."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._launches: deque[tuple[Any, list[Any]]] = deque()  # each with the event behind it
+
+    def add(self, frames: list[Any]) -> None:
+        """Takes the frames that the launch queued last reads, and waits for the one before."""
+        self._launches.append((cuda.record(self._device), frames))
+        if len(self._launches) > 1:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        self._launches[0][0].synchronize()
+        self._launches.popleft()
+
+    def close(self) -> None:
+        """Waits for all launches."""
+        while self._launches:
+            self._give_back()
 
 
 def _counted(pictures: Pictures, reads: Reads, params: dict[str, Any]) -> list[tuple[int, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -58,7 +57,7 @@ class ClipScorer:
         self._upload: cuda.Upload | None = None  # of the pictures that were not sent yet, like the next three
         self._records: list[bytes] = []
         self._level_blocks = 0  # the most that one of them has
-        self._held: list[Any] = []  # what they point to
+        self._in_place: list[tuple[PictureArrays, int]] = []  # whose records are still to be made
         self._placed = 0  # pictures in the room
         self._first, self._end = 0, 0  # the sampled pictures that those in the room count for
         self._begun = False  # the sums hold those of pictures that are not measured yet
@@ -73,11 +72,11 @@ class ClipScorer:
 
     def take_in(self, picture: Scorable, last: bool = True) -> None:
         """Takes in a picture that counts for the next sampled one, whose `last` one it is."""
-        if self._accumulates and self._placed + len(self._records) == self._room:
+        if self._accumulates and self._placed + self._waiting == self._room:
             self._accumulate()
-        if isinstance(picture, PictureArrays) and any(map(cuda.lies_on_gpu, vars(picture).values())):
+        if isinstance(picture, PictureArrays) and picture.entry is not None:
             self._with_room(0)
-            record = self._record_in_place(picture)
+            self._in_place.append((picture, self.taken))
         else:
             upload = self._with_room(self._plan.most_bytes)
             used, blocks, record = self._plan.pack(
@@ -85,16 +84,20 @@ class ClipScorer:
             )
             upload.used += used
             self._level_blocks = max(self._level_blocks, blocks)
-        self._records.append(record)
+            self._records.append(record)
         self._left -= 1
         self._end = self.taken + 1
         self.taken += last
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._records) + len(self._in_place)
 
     def _with_room(self, size: int) -> cuda.Upload:
         """The upload with room for a picture of so many bytes; the one before is sent where that is full."""
         needed = size + _RECORD_BYTES
         if self._upload is not None:
-            if self._upload.used + size + (len(self._records) + 1) * _RECORD_BYTES <= self._upload.capacity:
+            if self._upload.used + size + (self._waiting + 1) * _RECORD_BYTES <= self._upload.capacity:
                 return self._upload
             self._send()
         self._upload = cuda.Upload(max(needed, min(_UPLOAD_BYTES, self._left * needed)), self.device)
@@ -104,23 +107,28 @@ class ClipScorer:
         """Has the pictures go up, and their arrays come to the clip's memory."""
         if self._upload is None:
             return
+        count = self._waiting
+        if self._in_place:
+            self._records.append(self._records_in_place())
         records = self._upload.there + self._upload.add(b"".join(self._records))
         self._upload.send()
-        self._queue("take_in", records, len(self._records), self._level_blocks, self._placed)
-        self._placed += len(self._records)
-        self._upload, self._records, self._level_blocks, self._held = None, [], 0, []
+        self._queue("take_in", records, count, self._level_blocks, self._placed)
+        if self._in_place:
+            cuda.hold(self._in_place[0][0].borrowed)
+        self._placed += count
+        self._upload, self._records, self._in_place, self._level_blocks = None, [], [], 0
 
-    def _record_in_place(self, picture: PictureArrays) -> bytes:
-        """The record of a picture whose arrays lie on the device."""
-        given = {name: array for name, array in vars(picture).items() if hasattr(array, "shape")}
+    def _records_in_place(self) -> bytes:
+        """The records of the pictures whose arrays lie on the device, which are of one clip."""
+        clip = self._in_place[0][0]
+        given = {name: array for name, array in vars(clip).items() if isinstance(array, torch.Tensor)}
         for name, array in given.items():
-            if getattr(array, "device", None) != self.device:
-                where = getattr(array, "device", "the CPU")
-                raise ValueError(f"{name} lies on {where}, and is to be selected from on {self.device}: move it there")
-            given[name] = array.contiguous()
+            if array.device != self.device:
+                raise ValueError(
+                    f"{name} lies on {array.device}, and is to be selected from on {self.device}: move it there"
+                )
         cuda.use(given.values())
-        self._held.append(given)
-        return self._plan.in_place(self.taken, replace(picture, **given))
+        return self._plan.in_place(clip, [(p.entry or 0, slot, p.poc, p.intra) for p, slot in self._in_place])
 
     def _accumulate(self) -> None:
         """Adds up the pictures in the room, and empties it."""

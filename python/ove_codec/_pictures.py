@@ -135,6 +135,10 @@ def _exported(picture: Any) -> PictureArrays:
     )  # fmt: skip
 
 
+# Of arrays on a GPU
+_DEVICE_TYPES = {"mv": "int16", "residual": "int16", "pred": "uint8", "ref_poc": "int32", "bits": "int32"}
+
+
 class ArrayPictures:
     """Arrays of one entry a picture, as ``select_arrays`` takes them."""
 
@@ -161,7 +165,13 @@ class ArrayPictures:
             "mv": mv, "residual": residual, "pred": pred, "ref_poc": ref_poc, "poc": poc, "bits": bits, "types": types,
             "pts": pts,
         }  # fmt: skip
-        self._arrays = {name: _known(value) for name, value in given.items() if value is not None}
+        self._borrowed: list[Any] = []  # memory of other libraries on a GPU
+        self._on_gpu = any(map(cuda.lies_on_gpu, (mv, residual, bits)))
+        self._arrays = {
+            name: self._on_device(name, value) if self._on_gpu and name in _DEVICE_TYPES else _known(value)
+            for name, value in given.items()
+            if value is not None
+        }
         lengths = {name: len(value) for name, value in self._arrays.items()}
         if not set(lengths) & {"mv", "residual", "bits"}:
             raise ValueError("nothing to select by: pass mv, residual or bits")
@@ -174,6 +184,23 @@ class ArrayPictures:
         self._ctb_size = ctb_size
         self._window = window
         self._orientation = rotation, mirrored
+
+    def _on_device(self, name: str, value: Any) -> Any:
+        """The arrays of all pictures as one contiguous tensor on the GPU; nothing waits for its values."""
+        import torch
+
+        from ove_codec.ops.inputs import as_tensor
+
+        def taken(array: Any) -> torch.Tensor:
+            tensor = as_tensor(array)
+            if tensor is not array:
+                self._borrowed.append(tensor)
+            return tensor
+
+        whole = torch.stack(list(map(taken, value))) if isinstance(value, list | tuple) else taken(value)
+        if str(whole.dtype) != f"torch.{_DEVICE_TYPES[name]}":
+            raise ValueError(f"{name} must be {_DEVICE_TYPES[name]} on a GPU, not {whole.dtype}")
+        return _with_list_1(whole) if name == "mv" and whole.dim() == 4 else whole.contiguous()
 
     def pts(self) -> Array | int:
         return np.asarray(self._arrays["pts"], np.float64) if "pts" in self._arrays else self._count
@@ -196,10 +223,14 @@ class ArrayPictures:
         return None
 
     def _size(self, i: int) -> tuple[int, int]:
+        def shape(name: str) -> tuple[int, ...]:
+            array = self._arrays[name]
+            return tuple(array.shape[1:]) if self._on_gpu else np.shape(array[i])
+
         if "residual" in self._arrays:
-            height, width = np.shape(self._arrays["residual"][i])
+            height, width = shape("residual")
         elif "mv" in self._arrays:
-            height, width = (4 * n for n in np.shape(self._arrays["mv"][i])[:2])
+            height, width = (4 * n for n in shape("mv")[:2])
         else:
             assert self._window is not None
             x, y, width, height = self._window
@@ -210,12 +241,8 @@ class ArrayPictures:
         """The array of a picture as whole numbers of this type."""
         if name not in self._arrays:
             return None
-        array = _known(self._arrays[name][i])
-        if cuda.lies_on_gpu(array):  # to look at its values would wait for the GPU
-            if str(array.dtype) != f"torch.{np.dtype(dtype)}":
-                raise ValueError(f"{name} must be {np.dtype(dtype)} on a GPU, not {array.dtype}")
-            return array
-        array = np.asarray(array)
+        array = self._arrays[name][i]
+        array = np.asarray(array.cpu() if self._on_gpu else _known(array))
         if array.dtype == dtype:
             return array
         info = np.iinfo(dtype)
@@ -234,6 +261,9 @@ class ArrayPictures:
     def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Scorable]:
         for i in frame_ids:
             width, height = self._size(i)
+            if self._on_gpu:
+                yield self._placed(i, width, height)
+                continue
             mv = self._whole("mv", i, np.int16)
             if mv is not None and mv.ndim == 3:  # list 0 alone
                 mv = _with_list_1(mv)
@@ -254,21 +284,41 @@ class ArrayPictures:
                 ctb_size=self._ctb(width, height, bits),
             )
 
+    def _placed(self, i: int, width: int, height: int) -> PictureArrays:
+        """A picture of arrays that lie on a GPU, and stay where they are."""
+        arrays = self._arrays
+        bits = arrays.get("bits")
+        return PictureArrays(
+            width,
+            height,
+            self._window or (0, 0, width, height),
+            *self._orientation,
+            bool(self.intra([i])[0]),
+            self._bit_depth,
+            arrays.get("mv"),
+            pred=arrays.get("pred"),
+            ref_poc=arrays.get("ref_poc") if "poc" in arrays else None,
+            poc=int(arrays["poc"][i]) if "poc" in arrays else 0,
+            residual=arrays.get("residual"),
+            bits=bits,
+            ctb_size=self._ctb(width, height, None if bits is None else bits[0]),
+            entry=i,
+            entries=self._count,
+            borrowed=self._borrowed,
+        )
+
 
 def _known(array: Any) -> Any:
-    """The array as one of NumPy, or of PyTorch where it lies on a GPU; what NumPy reads by itself is left as it is."""
-    if cuda.lies_on_gpu(array) and not isinstance(array, list | tuple):
-        from ove_codec.ops.inputs import as_tensor
-
-        return as_tensor(array)
+    """The array as one of NumPy; what NumPy reads by itself is left as it is."""
     if hasattr(array, "__dlpack__") and not hasattr(array, "__array__"):
         return np.from_dlpack(array)
     return array
 
 
 def _with_list_1(mv: Any) -> Any:
+    """Vectors (..., 2) of list 0 with those of a list 1 that is not used."""
     if isinstance(mv, np.ndarray):
-        return np.stack([mv, np.zeros_like(mv)], axis=2)
+        return np.stack([mv, np.zeros_like(mv)], axis=-2)
     import torch
 
-    return torch.stack([mv, torch.zeros_like(mv)], dim=2)
+    return torch.stack([mv, torch.zeros_like(mv)], dim=-2)

@@ -19,7 +19,11 @@ Reads: TypeAlias = Sequence[tuple[int, int | None]]
 
 @dataclass
 class PictureArrays:
-    """What a scorer reads of a picture from elsewhere, named and shaped as in a ``Picture``; None is not known."""
+    """What a scorer reads of a picture from elsewhere, named and shaped as in a ``Picture``; None is not known.
+
+    On a GPU the arrays are contiguous tensors of the whole clip with `entries` entries, of which `entry` is this
+    picture's; `borrowed` are those whose memory is another library's.
+    """
 
     coded_width: int
     coded_height: int
@@ -35,6 +39,9 @@ class PictureArrays:
     residual: Any = None
     bits: Any = None
     ctb_size: int = 0
+    entry: int | None = None
+    entries: int = 1
+    borrowed: Sequence[Any] = ()
 
 
 Scorable: TypeAlias = _core.Picture | PictureArrays

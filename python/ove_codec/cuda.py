@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["available", "unavailable_reason"]
 
+_held: list[tuple[Any, tuple[Any, ...]]] = []  # memory of other libraries, with the event behind its use
+_holding = threading.Lock()
 _usable: set[int] = set()  # numbers of devices on which kernels were found to run
 
 
@@ -24,13 +29,45 @@ def available(device: int = 0) -> bool:
 
 
 def unavailable_reason(device: int = 0) -> str | None:
-    """Why kernels cannot run on the device with this number: not built, no driver or an old one, no such device, or one
-    of too low a compute capability. None where they can."""
+    """Why kernels cannot run on the device with this number: not built, no driver or an old one, a PyTorch without
+    CUDA, no such device, or one of too low a compute capability. None where they can.
+
+    The driver stays as it is in this process: where nothing has initialised it, another process asks it, so that
+    processes forked later can use it.
+    """
     try:
         from ove_codec import _cuda
     except ImportError as error:
         return f"this ove_codec has no CUDA kernels ({error}); build it where nvcc 12.0 or later is found"
-    return _cuda.unavailable_reason(device) or None
+    if not _cuda.has_driver():
+        return "there is no NVIDIA driver on this machine"
+    try:
+        import torch
+    except ImportError as error:
+        return f"PyTorch, whose memory and streams the kernels use, cannot be imported ({error}); install it"
+    if torch.version.cuda is None:
+        return f"this PyTorch ({torch.__version__}) has no CUDA; install a build of it that has"
+    if torch.cuda.is_initialized():
+        return _cuda.unavailable_reason(device) or None
+    return _ask_elsewhere(_cuda.__file__, device) or None
+
+
+_QUESTION = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("_cuda", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+print(module.unavailable_reason(int(sys.argv[2])))
+"""
+
+
+def _ask_elsewhere(module: str | None, device: int) -> str:
+    """What ``unavailable_reason`` of the kernels' module says in a process of its own."""
+    command = [sys.executable, "-I", "-S", "-c", _QUESTION, str(module), str(device)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return f"a process that asks the NVIDIA driver fails: {done.stderr.strip() or done.returncode}"
+    return done.stdout.strip()
 
 
 def is_cpu(device: Any) -> bool:
@@ -93,6 +130,9 @@ def _check(device: torch.device) -> torch.device:
     if number is None:
         number = torch.cuda.current_device() if torch.cuda.is_available() else 0
     if number not in _usable:
+        if torch.version.cuda is not None:
+            with suppress(RuntimeError):  # which the reason tells better
+                torch.cuda.init()
         if (reason := unavailable_reason(number)) is not None:
             raise RuntimeError(f"ove_codec cannot work on cuda:{number}: {reason}")
         _usable.add(number)
@@ -163,13 +203,6 @@ def synchronize(device: torch.device) -> None:
     torch.cuda.current_stream(device).synchronize()
 
 
-def wait_for_decoder(device: torch.device) -> None:
-    """Queues what comes next behind the device's default stream, on which NVDEC's pictures come."""
-    import torch
-
-    torch.cuda.current_stream(device).wait_stream(torch.cuda.default_stream(device))
-
-
 def record(device: torch.device) -> Any:
     """An event behind what is queued on the current stream."""
     import torch
@@ -192,6 +225,22 @@ def use(tensors: Iterable[torch.Tensor]) -> None:
 
     for tensor in tensors:
         tensor.record_stream(torch.cuda.current_stream(tensor.device))
+
+
+def capturing() -> bool:
+    """Whether the current stream is captured into a CUDA graph."""
+    import torch
+
+    return torch.version.cuda is not None and torch.cuda.is_current_stream_capturing()
+
+
+def hold(tensors: Sequence[torch.Tensor]) -> None:
+    """Keeps memory of other libraries, which ``use`` knows nothing of, until the current stream is done with what is
+    queued; it goes with a later call that finds the stream there."""
+    with _holding:
+        _held[:] = [(event, kept) for event, kept in _held if not event.query()]
+        if tensors:
+            _held.append((record(tensors[0].device), tuple(tensors)))
 
 
 @contextmanager

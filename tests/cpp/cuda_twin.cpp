@@ -3,40 +3,49 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#include <cstring>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #include "cuda/device.h"
 #include "cuda/gather_patches.h"
+#include "cuda/move_rows.h"
 #include "cuda/rows.h"
 #include "cuda/select.cu"  // with twin/cuda/executor.cuh
+#include "patch_runner.h"
 
 namespace ove::cuda {
 
 namespace {
 
-template <class F>
-void for_rows(const Rows& all, const std::int64_t* index, const Rows& packed, F f) {
-  for (std::int64_t i = 0; i < packed.count; ++i) {
-    if (index[i] < 0 || index[i] >= all.count) throw std::out_of_range("a row number is off the rows");
-    f(static_cast<std::byte*>(all.data) + index[i] * all.bytes, static_cast<std::byte*>(packed.data) + i * all.bytes);
+// Shares of several threads, one after the other.
+template <class Unit, class Load, class Store>
+void for_rows(const Rows& all, const std::int64_t* index, const Rows& packed, Load load, Store store) {
+  constexpr std::int64_t kGroups = 3;
+  constexpr int kLanes = 5;
+  const std::int64_t units = all.bytes / static_cast<std::int64_t>(sizeof(Unit));
+  for (std::int64_t group = kGroups - 1; group >= 0; --group) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      move_share(static_cast<Unit*>(all.data), all.count, index, static_cast<Unit*>(packed.data), packed.count, units,
+                 {group, kGroups, lane, kLanes}, load, store,
+                 [] { throw std::out_of_range("a row number is off the rows"); });
+    }
   }
 }
 
 template <class T>
-void add_to(std::byte* row, const std::byte* other, std::int64_t bytes) {
-  auto* to = reinterpret_cast<T*>(row);
-  const auto* from = reinterpret_cast<const T*>(other);
-  for (std::int64_t i = 0; i < bytes / static_cast<std::int64_t>(sizeof(T)); ++i) {
-    to[i] = static_cast<T>(static_cast<float>(to[i]) + static_cast<float>(from[i]));
-  }
+void add(const Rows& all, const std::int64_t* index, const Rows& packed) {
+  using Sum = std::conditional_t<std::is_same_v<T, double>, double, float>;
+  for_rows<T>(
+      all, index, packed, [](const T*, const T* other) { return *other; },
+      [](T* one, T*, const T& kept) { *one = static_cast<T>(static_cast<Sum>(*one) + static_cast<Sum>(kept)); });
 }
 
 template <class Out>
 void gather(const tokens::ClipPlanes* clips, int clip_count, int patch, const std::int32_t* cu_seqlens,
             const std::int64_t* positions, Out* rows) {
-  std::vector<tokens::AxisTaps> taps(2 * static_cast<std::size_t>(patch));
+  PatchRunner runner(patch);
   for (int c = 0; c < clip_count; ++c) {
     for (std::int64_t n = cu_seqlens[c]; n < cu_seqlens[c + 1]; ++n) {
       const std::int64_t *p = positions + 3 * n, frame = p[0];
@@ -45,44 +54,45 @@ void gather(const tokens::ClipPlanes* clips, int clip_count, int patch, const st
           p[2] >= formula.columns) {
         throw std::out_of_range("a position is off its clip");
       }
-      tokens::make_patch_taps(formula, static_cast<int>(p[1]), static_cast<int>(p[2]), 0, 1, taps.data());
-      Out* const row = rows + n * 3 * patch * patch;
-      if (clips[c].sample_bytes == 1) {
-        tokens::write_patch<std::uint8_t>(clips[c], frame, taps.data(), 0, 1, row);
-      } else {
-        tokens::write_patch<std::uint16_t>(clips[c], frame, taps.data(), 0, 1, row);
-      }
+      const tokens::PatchPosition at{static_cast<std::int32_t>(p[1]), static_cast<std::int32_t>(p[2])};
+      runner.run(clips[c], frame, at, rows + n * 3 * patch * patch);
     }
   }
 }
 
 }  // namespace
 
+bool has_driver() { return true; }
+
 std::string unavailable_reason(int) { return ""; }
 
+std::uintptr_t primary_context() { return 0xc0de; }  // tests/cpp/nvdec_twin.cpp knows it
+
 void gather_rows(const Rows& all, const std::int64_t* index, const Rows& packed, cudaStream_t) {
-  for_rows(all, index, packed,
-           [&](std::byte* row, std::byte* other) { std::memcpy(other, row, static_cast<std::size_t>(all.bytes)); });
+  using Byte = std::uint8_t;
+  for_rows<Byte>(
+      all, index, packed, [](const Byte* one, const Byte*) { return *one; },
+      [](Byte*, Byte* other, Byte kept) { *other = kept; });
 }
 
 void scatter_rows(const Rows& all, const std::int64_t* index, const Rows& packed, cudaStream_t) {
-  for_rows(all, index, packed,
-           [&](std::byte* row, std::byte* other) { std::memcpy(row, other, static_cast<std::size_t>(all.bytes)); });
+  using Byte = std::uint8_t;
+  for_rows<Byte>(
+      all, index, packed, [](const Byte*, const Byte* other) { return *other; },
+      [](Byte* one, Byte*, Byte kept) { *one = kept; });
 }
 
 void add_rows(const Rows& all, const std::int64_t* index, const Rows& packed, Addend type, cudaStream_t) {
-  for_rows(all, index, packed, [&](std::byte* row, std::byte* other) {
-    switch (type) {
-      case Addend::kFloat16:
-        return add_to<__half>(row, other, all.bytes);
-      case Addend::kBfloat16:
-        return add_to<__nv_bfloat16>(row, other, all.bytes);
-      case Addend::kFloat32:
-        return add_to<float>(row, other, all.bytes);
-      case Addend::kFloat64:
-        return add_to<double>(row, other, all.bytes);
-    }
-  });
+  switch (type) {
+    case Addend::kFloat16:
+      return add<__half>(all, index, packed);
+    case Addend::kBfloat16:
+      return add<__nv_bfloat16>(all, index, packed);
+    case Addend::kFloat32:
+      return add<float>(all, index, packed);
+    case Addend::kFloat64:
+      return add<double>(all, index, packed);
+  }
 }
 
 void gather_patches(const tokens::ClipPlanes* clips, int clip_count, int patch, const std::int32_t* cu_seqlens,

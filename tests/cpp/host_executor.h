@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "cuda/count_bytes.h"
 #include "cuda/percentiles.h"
 
 namespace ove::cuda {
@@ -59,13 +60,25 @@ class HostExecutor {
     if (state() != after) throw std::logic_error("the parts of a step depend on their order");
   }
   template <class F>
-  void count(std::int64_t segments, std::int64_t n, int bins, std::uint64_t* counts, F f) {
+  void count(const Extent& extent, int bins, std::uint64_t* counts, F f) {
+    operations_ += extent.segments > 0 && extent.parts > 0 && extent.n > 0;
+    for (std::int64_t s = 0; s < extent.segments; ++s) {
+      for (std::int64_t part = extent.parts - 1; part >= 0; --part) {
+        for (std::int64_t i = 0; i < extent.n; ++i) {
+          const Binned b = f(s, part, static_cast<std::uint32_t>(i));
+          if (b.bin >= bins) throw std::logic_error("there are fewer bins");
+          if (b.bin >= 0) counts[s * bins + b.bin] += b.weight;
+        }
+      }
+    }
+  }
+  void count_bytes(std::int64_t segments, std::int64_t n, int bins, std::uint64_t* counts, const std::uint8_t* values) {
+    constexpr std::int64_t kThreads = 5;
     operations_ += segments > 0 && n > 0;
     for (std::int64_t s = 0; s < segments; ++s) {
-      for (std::int64_t i = 0; i < n; ++i) {
-        const Binned b = f(s, i);
-        if (b.bin >= bins) throw std::logic_error("there are fewer bins");
-        if (b.bin >= 0) counts[s * bins + b.bin] += b.weight;
+      for (std::int64_t thread = 0; thread < kThreads; ++thread) {
+        count_bytes_share(values + s * n, n, thread, kThreads,
+                          [&](std::uint32_t value, std::uint32_t times) { counts[s * bins + value] += times; });
       }
     }
   }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <utility>
@@ -319,37 +320,58 @@ TEST_CASE("percentiles by digits are those of sorted values") {
   Random random{std::mt19937(5)};
   for (int trial = 0; trial < 200; ++trial) {
     CAPTURE(trial);
-    const std::int64_t segments = random(1, 5), n = random(1, 400);
+    const std::int64_t segments = random(1, 5), parts = random(1, 3), n = random(1, 200), all = parts * n;
     const double q = random.one_of({0.0, 3.7, 50.0, 95.0, 99.9, 100.0});
     const bool whole = random(0, 1) == 1;
     std::vector<float> values;
-    for (std::int64_t i = 0; i < segments * n; ++i) {
-      const auto level = static_cast<float>(random(0, 5) == 0 ? random(0, 128) : 0);
-      values.push_back(whole ? level : std::ldexp(static_cast<float>(random(-1 << 20, 1 << 20)), random(-30, 4)));
+    std::vector<std::uint8_t> bytes;
+    for (std::int64_t i = 0; i < segments * all; ++i) {
+      const int level = random(0, 5) == 0 ? random(0, 128) : 0;
+      bytes.push_back(static_cast<std::uint8_t>(level));
+      values.push_back(whole ? static_cast<float>(level)
+                             : std::ldexp(static_cast<float>(random(-1 << 20, 1 << 20)), random(-30, 4)));
     }
     cuda::HostMemory memory(std::byte{0x5A});
     cuda::Arena arena = memory.arena();
     const cuda::SelectWork work(segments, arena);
     cuda::HostExecutor executor(memory.parts());
-    const cuda::Always total{static_cast<std::uint64_t>(n)};
     std::vector<double> found(static_cast<std::size_t>(segments));
     const auto store = [&](std::int64_t s, double value) { found[static_cast<std::size_t>(s)] = value; };
     if (whole) {
-      cuda::find_percentiles(
-          executor, work, segments, n, total, q, 8,
-          [&](std::int64_t s, std::int64_t i) {
-            return cuda::Weighted{static_cast<std::uint32_t>(values[static_cast<std::size_t>(s * n + i)]), 1};
-          },
-          [](std::uint32_t level) { return static_cast<double>(level); }, store);
+      cuda::find_byte_percentiles(executor, work, segments, all, bytes.data(), q, store);
     } else {
       cuda::find_percentiles(
-          executor, work, segments, n, total, q,
-          [&](std::int64_t s, std::int64_t i) { return cuda::weighted(values[static_cast<std::size_t>(s * n + i)]); },
+          executor, work, cuda::Extent{segments, parts, n}, cuda::Always{static_cast<std::uint64_t>(all)}, q,
+          [&](std::int64_t s, std::int64_t part, std::uint32_t i) {
+            return cuda::weighted(values[static_cast<std::size_t>((s * parts + part) * n + i)]);
+          },
           store);
     }
     for (std::int64_t s = 0; s < segments; ++s) {
-      REQUIRE(found[static_cast<std::size_t>(s)] == percentile(std::span(values).subspan(s * n, n), q));
+      REQUIRE(found[static_cast<std::size_t>(s)] == percentile(std::span(values).subspan(s * all, all), q));
     }
+  }
+}
+
+TEST_CASE("shares of threads count every byte once, wherever they begin") {
+  Random random{std::mt19937(9)};
+  for (int trial = 0; trial < 300; ++trial) {
+    const int first = random(0, 20), n = random(0, trial % 3 == 0 ? 40 : 700), mode = random(0, 3);
+    // Another block for each, so that sanitizers see what is read around it.
+    const auto block = std::make_unique<std::uint8_t[]>(static_cast<std::size_t>(first + n));
+    std::vector<std::int64_t> expected(256), counts(256);
+    for (int i = 0; i < n; ++i) {
+      // All alike, in runs, each another than the one before, and anything
+      const int value = mode == 0 ? 255 : mode == 1 ? i / 21 % 2 * 7 : mode == 2 ? i % 256 : random(0, 255);
+      block[static_cast<std::size_t>(first + i)] = static_cast<std::uint8_t>(value);
+      ++expected[static_cast<std::size_t>(value)];
+    }
+    const int threads = random(1, 70);
+    for (int thread = 0; thread < threads; ++thread) {
+      cuda::count_bytes_share(block.get() + first, n, thread, threads,
+                              [&](std::uint32_t value, std::uint32_t times) { counts[value] += times; });
+    }
+    REQUIRE(counts == expected);
   }
 }
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from ove_codec import cuda
 
 
 def as_tensor(array: Any) -> Tensor:
@@ -21,6 +24,13 @@ def as_tensor(array: Any) -> Tensor:
     if not hasattr(array, "__dlpack__"):
         raise TypeError(f"a tensor, or an array with __dlpack__, is needed, not a {type(array).__name__}")
     return torch.from_dlpack(array)
+
+
+def hold_borrowed(tensors: Sequence[Tensor], arrays: Sequence[Any]) -> None:
+    """Keeps those tensors on a GPU that ``as_tensor`` made of other libraries' arrays until the work queued is done."""
+    borrowed = [tensor for tensor, array in zip(tensors, arrays, strict=True) if tensor is not array and tensor.is_cuda]
+    if borrowed:
+        cuda.hold(borrowed)
 
 
 def float_dtype(dtype: torch.dtype | str | None) -> torch.dtype:

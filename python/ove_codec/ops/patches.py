@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ove_codec import _core, cuda
 from ove_codec._colors import CLIP_MEAN, CLIP_STD, Color
-from ove_codec.ops.inputs import as_tensor
+from ove_codec.ops.inputs import as_tensor, hold_borrowed
 
 _MATRICES = ("rgb", "bt709", "bt601", "fcc", "smpte240m", "ycgco", "bt2020")
 DTYPES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
@@ -77,13 +77,19 @@ def gather_patches(
     Raises:
         ValueError: shape, dtype, device or format of an argument is another; on the CPU also a position off the grid or
             the frames. On a GPU that is an error of the device, which CUDA reports at the next synchronisation.
-        RuntimeError: no kernel can run on the device.
+        RuntimeError: no kernel can run on the device, or a CUDA graph is being captured: what describes the clips comes
+            from the CPU's memory, which a replay would not find. torch.compile leaves the call out of its graphs.
     """
+    arrays: list[Any] = [positions, cu_seqlens]
+    given = list(map(as_tensor, arrays))
     planes: list[Tensor] = []
     formats: list[int] = []
     sites: list[float] = []
     for clip in clips:
-        components, low_bits = _components(clip)
+        arrays += clip.planes
+        made = [as_tensor(plane) for plane in clip.planes]
+        given += made
+        components, low_bits = _components(clip.layout, clip.bit_depth, made)
         rgb = clip.layout == "rgb"
         matrix = "rgb" if rgb else clip.matrix
         if matrix not in _MATRICES:
@@ -96,8 +102,7 @@ def gather_patches(
         planes,
         formats,
         sites,
-        as_tensor(positions),
-        as_tensor(cu_seqlens),
+        *given[:2],
         resize,
         size,
         patch_size,
@@ -105,20 +110,20 @@ def gather_patches(
         list(std),
         dtype,
     )
+    hold_borrowed(given, arrays)
     return rows
 
 
-def _components(clip: ClipPlanes) -> tuple[list[Tensor], int]:
+def _components(layout: str, bit_depth: int, planes: list[Tensor]) -> tuple[list[Tensor], int]:
     """Views (T, H, W) of one component each, and the number of unused low bits."""
-    planes = [as_tensor(plane) for plane in clip.planes]
     shapes = [tuple(p.shape) for p in planes]
-    if clip.layout == "yuv" and len(planes) in (1, 3):
+    if layout == "yuv" and len(planes) in (1, 3):
         return planes, 0
-    if clip.layout in ("nv12", "p010") and len(planes) == 2 and len(shapes[1]) == 4 and shapes[1][3] == 2:
-        return [planes[0], planes[1][..., 0], planes[1][..., 1]], 0 if clip.layout == "nv12" else 16 - clip.bit_depth
-    if clip.layout == "rgb" and len(planes) == 1 and len(shapes[0]) == 4 and shapes[0][3] == 3:
+    if layout in ("nv12", "p010") and len(planes) == 2 and len(shapes[1]) == 4 and shapes[1][3] == 2:
+        return [planes[0], planes[1][..., 0], planes[1][..., 1]], 0 if layout == "nv12" else 16 - bit_depth
+    if layout == "rgb" and len(planes) == 1 and len(shapes[0]) == 4 and shapes[0][3] == 3:
         return list(planes[0].unbind(-1)), 0
-    raise ValueError(f"planes of shapes {shapes} are not of a layout 'yuv', 'nv12', 'p010' or 'rgb' ({clip.layout!r})")
+    raise ValueError(f"planes of shapes {shapes} are not of a layout 'yuv', 'nv12', 'p010' or 'rgb' ({layout!r})")
 
 
 @dataclass(frozen=True)
@@ -237,6 +242,8 @@ def _samples(plane: Tensor, low_bits: int) -> NDArray[Any]:
 
 def _gather_cuda(*arguments: Any) -> Tensor:
     request = _checked(*arguments)
+    if cuda.capturing():
+        raise RuntimeError("gather_patches reads the CPU's memory: call it before the CUDA graph is captured")
     positions, cu_seqlens = request.positions.contiguous(), request.cu_seqlens.contiguous()
     with cuda.launching(positions.device) as (kernels, stream):
         table = b"".join(
@@ -280,6 +287,7 @@ _gather = torch.library.custom_op(
     device_types="cpu",
     schema="(Tensor[] planes, int[] formats, float[] sites, Tensor positions, Tensor cu_seqlens, str resize, int size, "
     "int patch_size, float[] mean, float[] std, ScalarType dtype) -> Tensor",
+    tags=[tag for tag in [getattr(torch.Tag, "cudagraph_unsafe", None)] if tag is not None],
 )
 _gather.register_kernel("cuda", _gather_cuda)
 _gather.register_fake(_gather_fake)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ove_codec import cuda
-from ove_codec.ops.inputs import as_tensor
+from ove_codec.ops.inputs import as_tensor, hold_borrowed
 
 _ADDENDS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -30,7 +30,9 @@ def gather_tokens(tokens: Any, index: Any) -> Tensor:
         IndexError: a number off the rows, on the CPU; on a GPU it is an error of the device, which CUDA reports at the
             next synchronisation, as for PyTorch's own indexing.
     """
-    rows: Tensor = _gather(as_tensor(tokens), as_tensor(index))
+    given = as_tensor(tokens), as_tensor(index)
+    rows: Tensor = _gather(*given)
+    hold_borrowed(given, (tokens, index))
     return rows
 
 
@@ -51,7 +53,9 @@ def scatter_tokens(tokens: Any, packed: Any, index: Any, *, accumulate: bool = F
     Raises:
         ValueError, RuntimeError, IndexError: as of `gather_tokens`.
     """
-    rows: Tensor = _scatter(as_tensor(tokens), as_tensor(packed), as_tensor(index), accumulate)
+    given = as_tensor(tokens), as_tensor(packed), as_tensor(index)
+    rows: Tensor = _scatter(*given, accumulate)
+    hold_borrowed(given, (tokens, packed, index))
     return rows
 
 
