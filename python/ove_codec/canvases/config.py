@@ -14,6 +14,7 @@ _CHOICES = {
     "grouping": ("readiness", "fixed"),
     "threshold_mode": ("mean", "fixed", "clamped_sqrt_bpppf"),
     "sampling": ("count", "fps"),
+    "bitcost_grid": ("adaptive", "sub"),
     "mode": ("default", "legacy"),
 }
 MIN_PIXELS = 3136  # of a canvas, as the released preprocessor has it
@@ -49,6 +50,9 @@ class CanvasConfig:
         sample_fps: for ``sampling="fps"``.
         start, end: seconds from which on, and before which, shown frames may be sampled; None for the whole clip.
         avoid_keyframes: sample a neighbour instead of a key frame, whose bits say little about change.
+        bitcost_grid: cells of the costs of a video. "adaptive": CTUs or macroblocks. "sub": blocks of 4x4 samples. What a
+            transform unit of HEVC takes is spread evenly over its blocks, and so are the rests of a coding unit and of
+            a CTU; in H.264 what a macroblock takes.
         mode: "default", or "legacy" to imitate ``codec-video-prep``; see ``codec_canvases``.
     """
 
@@ -74,6 +78,7 @@ class CanvasConfig:
     start: float | None = None
     end: float | None = None
     avoid_keyframes: bool = True
+    bitcost_grid: str = "adaptive"
     mode: str = "default"
 
     def __post_init__(self) -> None:
