@@ -50,9 +50,9 @@ class CanvasConfig:
         sample_fps: for ``sampling="fps"``.
         start, end: seconds from which on, and before which, shown frames may be sampled; None for the whole clip.
         avoid_keyframes: sample a neighbour instead of a key frame, whose bits say little about change.
-        bitcost_grid: cells of the costs of a video. "adaptive": CTUs or macroblocks. "sub": blocks of 4x4 samples. What a
-            transform unit of HEVC takes is spread evenly over its blocks, and so are the rests of a coding unit and of
-            a CTU; in H.264 what a macroblock takes.
+        bitcost_grid: cells of the costs of a video. "adaptive": CTUs or macroblocks. "sub": blocks of 4x4 samples. A
+            transform unit of HEVC spreads its bits evenly over its blocks, and so does a coding unit with the rest of
+            its bits, then the CTU; a macroblock of H.264 spreads all of them.
         mode: "default", or "legacy" to imitate ``codec-video-prep``; see ``codec_canvases``.
     """
 
