@@ -3,8 +3,8 @@ checkpoint.
 
     OVE_CODEC_VLLM=1 check_vllm.py VIDEO VIDEO
 
-Run it where vLLM and ove_codec are installed, or where the Python files of vLLM's wheel are on PYTHONPATH: neither a GPU
-nor a checkpoint is needed. The videos are two HEVC or H.264 files of different lengths.
+Run it where vLLM and ove_codec are installed, or where the Python files of vLLM's wheel are on PYTHONPATH: neither a
+GPU nor a checkpoint is needed. The videos are two HEVC or H.264 files of different lengths.
 """
 
 from __future__ import annotations
