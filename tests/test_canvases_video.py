@@ -15,7 +15,7 @@ from ove_codec._pictures import VideoPictures
 from ove_codec.canvases import Canvases, codec_canvases, plan
 from ove_codec.canvases.config import CanvasConfig
 from ove_codec.canvases.scoring import cell_costs
-from support import canvas_twin
+from support import canvas_twin, ffmpeg
 from support.orientation import ORIENTATIONS, put_up, shown
 from support.pixels import av_pictures, encode, needs_ffmpeg
 
@@ -217,6 +217,28 @@ def test_no_video_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"no video at all")
     with pytest.raises(ove_codec.DecodeError, match=r"text\.mp4"):
         codec_canvases(path)
+
+
+def test_sound_alone_is_told(folder: Path) -> None:
+    path = folder / "sound.mp4"
+    ffmpeg.run(["-f", "lavfi", "-i", "sine=d=1", "-c:a", "aac", path])
+    with pytest.raises(ove_codec.DecodeError, match=r"sound\.mp4: has sound only"):
+        codec_canvases(path)
+
+
+def test_unknown_codecs_are_told(folder: Path) -> None:
+    path = encode(folder / "lossless.mkv", codec="ffv1")
+    with pytest.raises(ove_codec.UnsupportedStreamError, match=r"lossless\.mkv: its codec is ffv1.*transcode"):
+        codec_canvases(path)
+
+
+def test_broken_files_are_told(folder: Path, clip: Path) -> None:
+    data = clip.read_bytes()
+    with pytest.raises(ove_codec.DecodeError, match="the index .* is missing"):
+        codec_canvases(data[: len(data) // 2])
+    start, size = data.index(b"mdat") + len(data) // 8, len(data) // 2
+    with pytest.raises(ove_codec.Error, match="near byte"):
+        codec_canvases(data[:start] + b"\xff" * size + data[start + size :], **SMALL)
 
 
 def test_placements_are_checked(clip: Path) -> None:

@@ -101,6 +101,11 @@ class CanvasConfig:
                 f"max_group_frames must not be below min_group_frames, but they are {self.max_group_frames} and "
                 f"{self.min_group_frames}"
             )
+        if (side := self.patch * self.block) ** 2 > max(self.max_pixels, MIN_PIXELS):
+            raise ValueError(
+                f"a block of {self.block} x {self.block} patches of {self.patch} x {self.patch} samples has {side**2}, "
+                f"more than a canvas with max_pixels {self.max_pixels}"
+            )
         if self.min_group_frames < 2:
             raise ValueError(f"min_group_frames must be 2 or more, not {self.min_group_frames}")
 
