@@ -2,8 +2,8 @@
 
 `python bench/canvases.py [--readme docs/measurements.md]` measures 10 s of 1080p HEVC and of 720p H.264, which it
 encodes into build/bench, at 150,000 and 4,000,000 pixels a canvas, with one thread and with two;
-`python bench/canvases.py FILE` any other video. Each run is a process of its own on as many cores as it has threads. Its
-start and the imports count, and so does writing JPEG files, for both programs.
+`python bench/canvases.py FILE` any other video. Each run is a process of its own on as many cores as it has threads.
+Its start and the imports count, and so does writing JPEG files, for both programs.
 """
 
 from __future__ import annotations

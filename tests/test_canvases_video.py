@@ -234,7 +234,7 @@ def test_unknown_codecs_are_told(folder: Path) -> None:
 
 def test_broken_files_are_told(folder: Path, clip: Path) -> None:
     data = clip.read_bytes()
-    with pytest.raises(ove_codec.DecodeError, match="the index .* is missing"):
+    with pytest.raises(ove_codec.DecodeError, match=r"the index .* is missing"):
         codec_canvases(data[: len(data) // 2])
     start, size = data.index(b"mdat") + len(data) // 8, len(data) // 2
     with pytest.raises(ove_codec.Error, match="near byte"):

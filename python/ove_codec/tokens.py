@@ -180,8 +180,8 @@ def frames(
         frame_ids: numbers of the frames in display order; negative ones count from the end.
         num_frames: instead, so many frames from the first to the last at equal distances (np.linspace, truncated), all
             frames of a clip that has fewer.
-        fps: instead, so many frames a second: those shown at equal steps of time from the first frame on, each once. All
-            frames where these three are None.
+        fps: instead, so many frames a second: those shown at equal steps of time from the first frame on, each once.
+            All frames where these three are None.
         size: side of the square canvas; `resize` "native" ignores it.
         resize: "crop", "letterbox", "stretch" or "native", as for `select`.
         normalize: with mean and std, as dtype; otherwise uint8, 0 to 255.
@@ -193,8 +193,8 @@ def frames(
         (T, 3, H, W) tensor of R'G'B' frames, in the order asked for.
 
     Raises:
-        ValueError: a frame that the video does not have, or no frame; two choices of frames at once, or an `fps` that is
-            not positive.
+        ValueError: a frame that the video does not have, or no frame; two choices of frames at once, or an `fps` that
+            is not positive.
         DecodeError, UnsupportedStreamError: as in `tokenize`.
     """
     import torch
