@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ove_codec import presets
 from ove_codec.cli import common, select
+from ove_codec.cli.parsing import keep_for_help_all
 from ove_codec.probes.datasets import DatasetInfo, dataset_info, known_datasets
 from ove_codec.probes.families import BACKBONES, BUDGETS, PATCHES_PER_FRAME
 
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from ove_codec.probes.train import ProbeRecipe, Trained
 
 _FIXED = ("size", "patch_size", "budget", "tau", "frame_ids")  # the backbone and its budget decide
+_SELDOM = (
+    "--train-split", "--val-split", "--class-names", "--max-unreadable", "--patches-per-frame", "--precision",
+    "--dtype", "--clips-at-once", "--protocol", "--head-precision", "--checkpoint-seconds", "--views", "--weight-decay",
+    "--batch-size", "--epochs", "--start", "--end", "--sampling", "--root", "--classes", "--verbose",
+)  # fmt: skip
 _SHOWN = 20  # unreadable clips that are printed; results name all
 
 
@@ -48,12 +54,9 @@ def _add_run(actions: common.Commands[Any]) -> None:
     run = actions.add_parser(
         "run",
         help="compute features once, train probes on them, write the results",
-        description="Features of the clips are computed once and kept in --cache; probes with all learning rates and "
-        "weight decays are trained together on one pass over them, once a seed. The same command resumes an "
-        "interrupted run. Features are of the plain view of a clip (middle frames, true "
-        "colours); --views adds others with random frames and colours, as the released evaluation draws anew in every "
-        "epoch. With torchrun (torchrun --nproc-per-node N -m ove_codec.cli probe run ...) the processes share the "
-        "work, and the result is that of one process.",
+        description="Computes features of the clips once, keeps them in --cache, and trains probes with all learning "
+        "rates and weight decays in one pass over them. The same command resumes an interrupted run. With torchrun "
+        "(torchrun --nproc-per-node N -m ove_codec.cli probe run ...) the processes share the work.",
     )
     run.set_defaults(run=run_probe)
     data = run.add_argument_group("data set")
@@ -89,7 +92,14 @@ def _add_run(actions: common.Commands[Any]) -> None:
         "--cache", required=True, metavar="DIR", help="where features are kept: patches x channels x 2 bytes a clip"
     )
     cache.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"), help="on disk")
-    cache.add_argument("--views", type=int, default=1, metavar="N", help="of every training clip (default: 1)")
+    cache.add_argument(
+        "--views",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of every training clip (default: 1). The first has the middle frames in true colours, the others random "
+        "frames and colours, which the released evaluation draws anew in every epoch",
+    )
     cache.add_argument("--workers", type=int, default=0, metavar="N", help="clips read at a time, 0 for all cores")
     cache.add_argument("--clips-at-once", type=int, default=8, metavar="N", help="in the backbone (default: 8)")
     cache.add_argument("--features-only", action="store_true", help="compute features, train nothing")
@@ -108,6 +118,7 @@ def _add_run(actions: common.Commands[Any]) -> None:
     recipe.add_argument("--results", required=True, metavar="DIR", help="where results and checkpoints go")
     recipe.add_argument("--checkpoint-seconds", type=float, default=300.0, metavar="X", help="(default: 300)")
     recipe.add_argument("--verbose", action="store_true", help="a line an epoch on standard error")
+    keep_for_help_all(run, *_SELDOM)
     common.add_json(run)
 
 
