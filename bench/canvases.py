@@ -1,9 +1,9 @@
 """From a video file to its canvases: seconds, and the most memory, beside `cv-preinfer` where it is installed.
 
-`python bench/canvases.py` measures 10 s of 1080p HEVC and of 720p H.264, which it encodes into build/bench, at 150,000
-and 4,000,000 pixels a canvas, with one thread and with two; `python bench/canvases.py FILE` any other video. Each run
-is a process of its own on as many cores as it has threads. Its start and the imports count, and so does writing JPEG
-files, for both programs.
+`python bench/canvases.py [--readme docs/measurements.md]` measures 10 s of 1080p HEVC and of 720p H.264, which it
+encodes into build/bench, at 150,000 and 4,000,000 pixels a canvas, with one thread and with two;
+`python bench/canvases.py FILE` any other video. Each run is a process of its own on as many cores as it has threads.
+Its start and the imports count, and so does writing JPEG files, for both programs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import clips
+from report import fill_readme, row
 
 PIXELS = (150_000, 4_000_000)
 THREADS = (1, 2)
@@ -29,6 +30,7 @@ ARGUMENTS = (
     "--readiness_sum_threshold=0", "--min_group_frames=8", "--max_group_frames=64", "--avoid_keyframes",
     "--canvas_format=jpg",
 )  # fmt: skip
+MARKS = "<!-- canvases -->", "<!-- /canvases -->"
 HEVC = clips.Clip("1080p", "medium", seconds=10)
 SOURCE = clips.Clip("720p", "medium", seconds=10)
 
@@ -107,6 +109,21 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows in Markdown, with how many times as much the other program took, where it was measured."""
+    heads = ["clip", "pixels of a canvas", "threads", "program", "canvases", "seconds", "of the processor", "MiB"]
+    lines = [row(heads), row(["---"] * len(heads))]
+    ours = {(r["file"], r["pixels"]): r for r in rows if r["program"] == "ove_codec" and r["threads"] == 1}
+    for r in rows:
+        one = ours[r["file"], r["pixels"]]
+        cells = [f"{r[name]:.{digits}f}" for name, digits in (("seconds", 2), ("processor", 2), ("mib", 0))]
+        if r is not one:
+            ratios = [r[name] / one[name] for name in ("seconds", "processor", "mib")]
+            cells = [f"{cell} ({ratio:.2f}x)" for cell, ratio in zip(cells, ratios, strict=True)]
+        lines.append(row([r["file"], f"{r['pixels']:,}", str(r["threads"]), r["program"], str(r["canvases"]), *cells]))
+    return "\n".join(lines)
+
+
 def main() -> None:
     assert __doc__ is not None
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -114,6 +131,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="the best of N counts (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=Path("build/bench"), help="of the clips (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the rows, too")
+    parser.add_argument("--readme", type=Path, help=f"put the table there, between {MARKS[0]} and {MARKS[1]}")
     args = parser.parse_args()
     files = args.files or encoded(args.folder)
     heads = "file", "pixels", "threads", "program", "canvases", "seconds", "processor", "MiB"
@@ -126,6 +144,8 @@ def main() -> None:
     found = rows(files, args.runs)
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + "\n")
+    if args.readme:
+        fill_readme(table(found), args.readme, MARKS)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def test_the_program_ends_with_1_after_an_error(clip: Path, tmp_path: Path, caps
     broken.write_bytes(b"no video")
     cases = {
         "broken.mp4": ["--video", str(broken), "--out_dir", str(tmp_path / "out")],
-        "--bitcost_grid sub": ["--video", str(clip), "--out_dir", str(tmp_path / "out"), "--bitcost_grid", "sub"],
+        "max_group_frames": ["--video", str(clip), "--out_dir", str(tmp_path / "out"), "--min_group_frames", "200"],
     }
     for message, arguments in cases.items():
         assert preinfer.main(arguments) == 1
@@ -119,6 +119,7 @@ def test_the_program_s_settings(clip: Path, tmp_path: Path) -> None:
     more = [
         "--frame_sampling_mode", "fps", "--sample_fps", "12.5", "--no_avoid_keyframes", "--grouping_mode", "fixed",
         "--block_size", "1", "--bitcost_pct", "95", "--iframe_score_clip_mode", "non_i_percentile", "--mode", "legacy",
+        "--bitcost_grid", "sub",
         "--readiness_sum_threshold_mode", "clamped_sqrt_bpppf",
     ]  # fmt: skip
     assert preinfer.main(["--video", str(clip), "--out_dir", str(tmp_path), *COMMAND, *more]) == 0
@@ -126,6 +127,7 @@ def test_the_program_s_settings(clip: Path, tmp_path: Path) -> None:
     assert meta["mode"] == "legacy" and meta["block_size"] == 1
     assert np.load(tmp_path / "frame_ids.npy").tolist() == list(range(0, PICTURES, 2))
     assert [group["group_stop_reason"] for group in meta["groups"]] == ["fixed_group_size"]
+    assert meta["config"]["bitcost_grid"] == "sub"
     assert meta["config"]["cap_intra"] == 95 and meta["config"]["percentile"] == 95
 
 

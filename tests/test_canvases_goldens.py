@@ -16,8 +16,7 @@ from ove_codec.canvases.scoring import cell_costs
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "ov2"
 RUNS = {path.parent.name: json.loads(path.read_text()) for path in sorted(FOLDER.glob("codec/*/run.json"))}
-# VP9 has no bits here; `sub` scores 4x4 blocks.
-READ = [name for name, run in RUNS.items() if run["error"] is None and "vp9" not in name and "sub" not in name]
+READ = [name for name, run in RUNS.items() if run["error"] is None and "vp9" not in name]  # VP9 has no bits here
 HEVC = [name for name in READ if RUNS[name]["codec"] == "hevc"]
 
 pytestmark = pytest.mark.skipif(not READ, reason="the goldens are not here")
@@ -40,6 +39,7 @@ def settings_of(run: dict[str, Any]) -> dict[str, Any]:
         "num_frames": config["num_sampled_frames"],
         "block": config.get("block_size", 2),
         "grouping": config.get("grouping_mode", "readiness"),
+        "bitcost_grid": config.get("bitcost_grid", "adaptive"),
     }
 
 
@@ -53,7 +53,8 @@ def test_legacy_bits(name: str) -> None:
     golden = arrays_of(name)
     pictures = VideoPictures(clip_of(RUNS[name]))
     shown, slots = np.unique(np.minimum(golden["frame_ids"], len(pictures.video) - 1), return_inverse=True)
-    bits = cell_costs(pictures, shown, CanvasConfig(mode="legacy"))[0][slots]
+    config = CanvasConfig(mode="legacy", bitcost_grid=settings_of(RUNS[name])["bitcost_grid"])
+    bits = cell_costs(pictures, shown, config)[0][slots]
     if name not in HEVC:
         np.testing.assert_array_equal(bits, golden["bits"])
         return
@@ -86,7 +87,8 @@ def test_default_canvases(name: str) -> None:
     np.testing.assert_array_equal(canvases.good, golden["good_mask"])
     wanted = golden.get("stable_aligned.src_patch_position", golden["stable.src_patch_position"])
     ours, theirs = patches_of(canvases.src_positions), patches_of(wanted)
-    assert len(ours & theirs) > 0.45 * len(theirs)
+    least = 0.3 if "sub" in name else 0.45  # most of its blocks cost the package nothing
+    assert len(ours & theirs) > least * len(theirs)
 
 
 def test_pixels_are_those_of_ffmpeg() -> None:
@@ -103,3 +105,17 @@ def test_pixels_are_those_of_ffmpeg() -> None:
     assert same.mean() > 0.95
     shown = np.kron(same, np.ones((canvases.plan.config.patch,) * 2, bool))
     assert np.abs(canvases.images - theirs)[shown].mean() < 1.2
+
+
+def test_legacy_bits_of_4x4_blocks_of_hevc() -> None:
+    """The other package's run: a byte comes to a unit or to that around it. CTUs have the same but for slices' ends."""
+    folder = FOLDER / "codec_legacy_exact" / "pan_hevc"
+    with np.load(folder / "arrays.npz") as z:
+        golden, frame_ids = z["bits"], z["frame_ids"]
+    pictures = VideoPictures(clip_of(json.loads((folder / "run.json").read_text())))
+    bits = cell_costs(pictures, frame_ids, CanvasConfig(mode="legacy", bitcost_grid="sub"))[0]
+    assert bits.shape == golden.shape and (np.abs(bits - golden) > 1e-3).mean() < 0.09
+    assert np.corrcoef(bits.ravel(), golden.ravel())[0, 1] > 0.998
+    sums = (bits - golden).astype(np.float64)
+    ctus = np.add.reduceat(np.add.reduceat(sums, range(0, sums.shape[1], 16), 1), range(0, sums.shape[2], 16), 2)
+    assert set(np.round(ctus, 2).ravel().tolist()) <= {0, 16}

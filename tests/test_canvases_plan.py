@@ -132,6 +132,7 @@ def test_intra_pictures_can_be_capped() -> None:
         ({"patch": 0}, "patch must be a positive whole number, not 0"),
         ({"block": 1.5}, "block must be a positive whole number, not 1.5"),
         ({"min_group_frames": 9, "max_group_frames": 8}, "8 and 9"),
+        ({"patch": 200}, "has 160000, more than a canvas with max_pixels 150000"),
         ({"grouping": "none"}, "grouping must be 'readiness' or 'fixed', not 'none'"),
         ({"percentile": 101}, "0 to 100, not 101"),
         ({"threshold_mode": "clamped_sqrt_bpppf"}, "pass threshold"),

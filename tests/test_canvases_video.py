@@ -15,7 +15,7 @@ from ove_codec._pictures import VideoPictures
 from ove_codec.canvases import Canvases, codec_canvases, plan
 from ove_codec.canvases.config import CanvasConfig
 from ove_codec.canvases.scoring import cell_costs
-from support import canvas_twin
+from support import canvas_twin, ffmpeg
 from support.orientation import ORIENTATIONS, put_up, shown
 from support.pixels import av_pictures, encode, needs_ffmpeg
 
@@ -219,6 +219,28 @@ def test_no_video_is_told(tmp_path: Path) -> None:
         codec_canvases(path)
 
 
+def test_sound_alone_is_told(folder: Path) -> None:
+    path = folder / "sound.mp4"
+    ffmpeg.run(["-f", "lavfi", "-i", "sine=d=1", "-c:a", "aac", path])
+    with pytest.raises(ove_codec.DecodeError, match=r"sound\.mp4: has sound only"):
+        codec_canvases(path)
+
+
+def test_unknown_codecs_are_told(folder: Path) -> None:
+    path = encode(folder / "lossless.mkv", codec="ffv1")
+    with pytest.raises(ove_codec.UnsupportedStreamError, match=r"lossless\.mkv: its codec is ffv1.*transcode"):
+        codec_canvases(path)
+
+
+def test_broken_files_are_told(folder: Path, clip: Path) -> None:
+    data = clip.read_bytes()
+    with pytest.raises(ove_codec.DecodeError, match=r"the index .* is missing"):
+        codec_canvases(data[: len(data) // 2])
+    start, size = data.index(b"mdat") + len(data) // 8, len(data) // 2
+    with pytest.raises(ove_codec.Error, match="near byte"):
+        codec_canvases(data[:start] + b"\xff" * size + data[start + size :], **SMALL)
+
+
 def test_placements_are_checked(clip: Path) -> None:
     video = ove_codec.open(clip)
     images = np.zeros((1, 56, 84, 3), np.uint8)
@@ -275,3 +297,54 @@ def test_whole_bytes_of_h264(folder: Path) -> None:
     cavlc = encode(folder / "cavlc.mp4", "-profile:v", "baseline", "-pix_fmt", "yuv420p", codec="libx264")
     exact, legacy = both_costs(cavlc)
     np.testing.assert_array_equal(exact, legacy)
+
+
+def block_costs(path: Path, mode: str) -> tuple[np.ndarray, np.ndarray, list[_core.Picture]]:
+    """Costs of all pictures by 4x4 block, and by CTU or macroblock."""
+    pictures = VideoPictures(path)
+    every = np.arange(len(pictures.video))
+    fine = cell_costs(pictures, every, CanvasConfig(mode=mode, bitcost_grid="sub"))[0]
+    coarse = cell_costs(pictures, every, CanvasConfig(mode=mode))[0]
+    return fine, coarse, list(pictures.video)
+
+
+@pytest.mark.parametrize("mode", ["default", "legacy"])
+def test_bits_of_4x4_blocks_of_hevc(folder: Path, mode: str) -> None:
+    """They add up to those of their CTUs, those beside the picture's edge too, and are even over skipped units."""
+    arguments = "-vf", "scale=200:136", "-pix_fmt", "yuv420p", "-x265-params", "log-level=none:bframes=2"
+    path = encode(folder / f"fine-{mode}.mp4", *arguments)
+    fine, coarse, pictures = block_costs(path, mode)
+    assert fine.dtype == np.float32 and fine.shape == (len(pictures), 34, 50) and (fine >= 0).all()
+    side = pictures[0].ctb_size // 4
+    sums = np.add.reduceat(fine.astype(np.float64), range(0, 34, side), 1)
+    np.testing.assert_allclose(np.add.reduceat(sums, range(0, 50, side), 2), coarse, rtol=1e-5, atol=1e-3)
+    skipped = 0
+    for costs, picture in zip(fine, pictures, strict=True):
+        for y, x in np.argwhere(picture.skip):
+            size = picture.cu_size[y, x] // 4
+            corner = costs[y // size * size, x // size * size]
+            assert costs[y, x] == pytest.approx(corner, rel=1e-5)
+            skipped += 1
+    assert skipped and np.unique(fine[0]).size > 100  # where an I picture takes its bits differs within CTUs
+
+
+@pytest.mark.parametrize("mode", ["default", "legacy"])
+@pytest.mark.parametrize("interlaced", ["", "interlaced=1"])
+def test_bits_of_4x4_blocks_of_h264(folder: Path, mode: str, interlaced: str) -> None:
+    """Those of a macroblock are spread evenly, and legacy mode adds no column."""
+    path = encode(
+        folder / f"fine264{mode}{interlaced}.mp4", "-pix_fmt", "yuv420p", "-x264-params", interlaced, codec="libx264"
+    )
+    fine, coarse, _ = block_costs(path, mode)
+    coarse = coarse[:, :, : fine.shape[2] // 4]
+    np.testing.assert_array_equal(fine, np.repeat(np.repeat(coarse / 16, 4, 1), 4, 2).astype(np.float32))
+
+
+def test_canvases_by_4x4_blocks(clip: Path) -> None:
+    canvases = codec_canvases(clip, bitcost_grid="sub", **SMALL)
+    bits, _ = cell_costs(VideoPictures(clip), canvases.frame_ids, CanvasConfig(bitcost_grid="sub"))
+    made = plan(bits, canvases.frame_ids, size=(112, 192), **SMALL)
+    np.testing.assert_array_equal(canvases.src_positions, made.positions)
+    assert_shows(canvases, frames_of(clip, canvases.plan.size))
+    with pytest.raises(ValueError, match="bitcost_grid must be 'adaptive' or 'sub', not 'mb'"):
+        codec_canvases(clip, bitcost_grid="mb")

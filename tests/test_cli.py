@@ -96,10 +96,10 @@ def test_help_command_and_module(capsys: pytest.CaptureFixture[str]) -> None:
     assert done.stdout == f"ove-codec {ove_codec.__version__}\n"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "probe run", "select-dataset"])
 def test_help_fits_a_screen(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
-    lines = printed(capsys, "help", command).splitlines()
+    lines = printed(capsys, "help", *command.split()).splitlines()
     assert len(lines) <= 48
     if command == "select":
         assert any("(default: 2048, llava 10368)" in line for line in lines)

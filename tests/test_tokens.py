@@ -256,6 +256,8 @@ def test_frames_choice_and_dtype(tmp_path: Path) -> None:
     assert torch.equal(frames(path, [7, 0, 7, -1], size=32, normalize=False), every[[7, 0, 7, 9]])
     assert torch.equal(frames(path, num_frames=4, size=32, normalize=False), every[[0, 3, 6, 9]])
     assert torch.equal(frames(path, num_frames=64, size=32, normalize=False), every)
+    assert torch.equal(frames(path, fps=12.5, size=32, normalize=False), every[::2])
+    assert torch.equal(frames(path, fps=1000.0, size=32, normalize=False), every)
     assert torch.equal(frames(path.read_bytes(), [2], size=32, normalize=False), every[[2]])
     assert frames(path, [0], size=32, dtype=torch.bfloat16).dtype == torch.bfloat16
     mean, std = (torch.tensor(c)[:, None, None] for c in (CLIP_MEAN, CLIP_STD))
@@ -264,8 +266,12 @@ def test_frames_choice_and_dtype(tmp_path: Path) -> None:
     for bad in ({"frame_ids": [10]}, {"frame_ids": [-11]}, {"frame_ids": []}, {"frame_ids": [0.5]}, {"num_frames": 0}):
         with pytest.raises(ValueError, match="frame"):
             frames(path, **bad)
-    with pytest.raises(ValueError, match="not both"):
-        frames(path, [0], num_frames=1)
+    for both in ({"num_frames": 1}, {"fps": 1.0}):
+        with pytest.raises(ValueError, match="one of frame_ids, num_frames and fps"):
+            frames(path, [0], **both)
+    for rate in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="fps must be a positive number"):
+            frames(path, fps=rate)
 
 
 @needs_ffmpeg

@@ -85,6 +85,7 @@ class Picture {
     const codec::PictureFormat& format = *codec_->format;
     return view(buffers().bits.data(), {format.rows(format.log2_bits), format.columns(format.log2_bits)}, codec_);
   }
+  py::array block_bits() { return plane<float>("block_bits", {height4(), width4()}, &CodecPicture::copy_block_bits); }
   py::array pred() { return plane<std::uint8_t>("pred", {height4(), width4()}, &CodecPicture::copy_pred); }
   py::array ref_poc() { return plane<std::int32_t>("ref_poc", {height4(), width4(), 2}, &CodecPicture::copy_ref_poc); }
   py::array qp() { return plane<std::int8_t>("qp", {height4(), width4()}, &CodecPicture::copy_qp); }
@@ -158,7 +159,7 @@ class PictureIterator {
  public:
   PictureIterator(py::handle source, int threads, bool decoding_order, bool residual, const LimitsDict& limits,
                   std::shared_ptr<const reader::VideoIndex> index, std::vector<std::int64_t> frame_ids,
-                  bool whole_bytes)
+                  bool whole_bytes, bool bits_by_block)
       : reader_(std::make_unique<reader::VideoReader>(
             open_demuxer(source),
             reader::ReaderOptions{
@@ -166,7 +167,8 @@ class PictureIterator {
                 .order = decoding_order ? codec::Order::kDecoding : codec::Order::kDisplay,
                 .as_coded = decoding_order,
                 .detail = {.amount = residual ? codec::Amount::kResidual : codec::Amount::kMotion,
-                           .bits = whole_bytes ? codec::BitsRule::kWholeBytes : codec::BitsRule::kExact},
+                           .bits = whole_bytes ? codec::BitsRule::kWholeBytes : codec::BitsRule::kExact,
+                           .bits_by_block = bits_by_block},
                 .limits = limits_of(limits),
                 .observe = {},
                 .index = std::move(index),
@@ -355,6 +357,12 @@ void bind_picture(py::module_& m) {
           "bits", &Picture::bits,
           "(CTB rows, CTB columns) int32: bits of slice data that each CTU, or macroblock of H.264, took from the\n"
           "entropy decoder, alignment included with the one before it.")
+      .def_property_readonly(
+          "block_bits", &Picture::block_bits,
+          "(h4, w4) float32: the same bits by 4x4 block. What a transform unit takes counts evenly for its blocks, so\n"
+          "does the rest of a coding unit, and the rest of the CTU. With H.264, and where the reader was not asked "
+          "for\n"
+          "them, the bits of a CTU or macroblock are spread evenly.")
       .def("__repr__", &picture_text)
       .def(
           "plot",
@@ -519,11 +527,13 @@ void bind_reader(py::module_& m) {
   py::class_<PictureIterator>(m, "PictureIterator",
                               "Iterates over the pictures of `source`, in display or decoding order.")
       .def(py::init<py::handle, int, bool, bool, const LimitsDict&, std::shared_ptr<const reader::VideoIndex>,
-                    std::vector<std::int64_t>, bool>(),
+                    std::vector<std::int64_t>, bool, bool>(),
            py::arg("source"), py::kw_only(), py::arg("threads") = 0, py::arg("decoding_order") = false,
            py::arg("residual") = true, py::arg("limits") = LimitsDict(), py::arg("index") = py::none(),
            py::arg("frame_ids") = std::vector<std::int64_t>(), py::arg("whole_bytes") = false,
-           "With `whole_bytes`, `bits` of the pictures are those of codec::BitsRule::kWholeBytes.")
+           py::arg("bits_by_block") = false,
+           "With `whole_bytes`, `bits` of the pictures are those of codec::BitsRule::kWholeBytes. `bits_by_block` is\n"
+           "needed for their `block_bits`.")
       .def("__iter__", [](py::object self) { return self; })
       .def("__next__", &PictureIterator::next)
       .def_property_readonly("info", &PictureIterator::info, "The stream_info of the source.");

@@ -7,14 +7,15 @@
 
 namespace ove::codec {
 
-void PictureBuffers::prepare(const PictureFormat& format, Slabs& slabs) {
+void PictureBuffers::prepare(const PictureFormat& format, Slabs& slabs, bool bits_by_block) {
   const auto count = [&](int log2_side) {
     return static_cast<std::size_t>(format.columns(log2_side)) * static_cast<std::size_t>(format.rows(log2_side));
   };
   const std::size_t blocks = count(2), units = count(format.log2_unit), bit_blocks = count(format.log2_bits),
-                    slice_blocks = count(format.log2_slice), fields = format.has_fields ? units : 0;
+                    slice_blocks = count(format.log2_slice), fields = format.has_fields ? units : 0,
+                    fine = bits_by_block ? blocks : 0;
   if (mv.size() != blocks || qp.size() != units || bits.size() != bit_blocks || slice_idx.size() != slice_blocks ||
-      field.size() != fields) {
+      field.size() != fields || block_bits.size() != fine) {
     // One array behind the other, each on a cache line of its own: first without memory, to know how much.
     std::size_t size = 0;
     const auto place = [&](auto& array, std::size_t length) {
@@ -31,6 +32,7 @@ void PictureBuffers::prepare(const PictureFormat& format, Slabs& slabs) {
       place(skip, units);
       place(field, fields);
       place(bits, bit_blocks);
+      place(block_bits, fine);
       place(slice_idx, slice_blocks);
     };
     memory_.reset();
@@ -40,6 +42,7 @@ void PictureBuffers::prepare(const PictureFormat& format, Slabs& slabs) {
   }
   std::fill(ref_idx.begin(), ref_idx.end(), std::array<std::int8_t, 2>{-1, -1});
   std::fill(slice_idx.begin(), slice_idx.end(), kNoSlice);
+  std::fill(block_bits.begin(), block_bits.end(), 0.0F);
 }
 
 void ResidualBuffer::prepare(const PictureFormat& format, Slabs& slabs, ResidualForm wanted) {

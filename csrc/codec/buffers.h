@@ -65,6 +65,9 @@ struct PictureBuffers {
   std::span<std::uint8_t> field;            // 0 frame, 1 top field, 2 bottom field; empty in progressive pictures
   // by block of the bits grid
   std::span<std::int32_t> bits;
+  // The same bits by 4x4 block: those of a transform unit, those of the rest of a coding unit, and those of the rest of
+  // a block of the bits grid each count evenly for all that it covers. Empty where they are not wanted.
+  std::span<float> block_bits;
   // by block of the slice grid: index into CodecPicture::slices, kNoSlice where nothing was decoded
   std::span<std::uint16_t> slice_idx;
 
@@ -75,7 +78,7 @@ struct PictureBuffers {
   PictureBuffers& operator=(const PictureBuffers&) = delete;
 
   // Clears what decoding does not write everywhere.
-  void prepare(const PictureFormat& format, Slabs& slabs);
+  void prepare(const PictureFormat& format, Slabs& slabs, bool bits_by_block = false);
 
  private:
   std::shared_ptr<std::byte> memory_;  // of all these

@@ -19,6 +19,7 @@ struct Detail {
   Amount amount = Amount::kResidual;
   ResidualForm form = ResidualForm::kPlane;  // of the residual, where it is wanted
   BitsRule bits = BitsRule::kExact;
+  bool bits_by_block = false;  // PictureBuffers::block_bits too, of codecs that have them
 
   bool has_arrays() const { return amount != Amount::kHeaders; }
   bool has_residual() const { return amount == Amount::kResidual; }

@@ -77,4 +77,21 @@ void CodecPicture::copy_field(std::uint8_t* out) const {
   }
 }
 
+void CodecPicture::copy_block_bits(float* out) const {
+  if (!buffers->block_bits.empty()) {
+    std::copy(buffers->block_bits.begin(), buffers->block_bits.end(), out);
+    return;
+  }
+  const int shift = format->log2_bits - 2, side = 1 << shift;
+  const int columns = format->columns(format->log2_bits);
+  for (int y4 = 0; y4 < height4(); ++y4) {
+    const int rows_inside = std::min(side, height4() - (y4 >> shift << shift));
+    for (int x4 = 0; x4 < width4(); ++x4) {
+      const int columns_inside = std::min(side, width4() - (x4 >> shift << shift));
+      const auto cell = static_cast<std::size_t>((y4 >> shift) * columns + (x4 >> shift));
+      *out++ = static_cast<float>(buffers->bits[cell]) / static_cast<float>(rows_inside * columns_inside);
+    }
+  }
+}
+
 }  // namespace ove::codec

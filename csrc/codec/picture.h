@@ -138,6 +138,8 @@ struct CodecPicture : PictureHeaders {
   void copy_block_size(std::uint8_t* out) const;  // luma samples
   void copy_skip(std::uint8_t* out) const;
   void copy_field(std::uint8_t* out) const;  // 0 frame, 1 top field, 2 bottom field
+  // PictureBuffers::block_bits; without them, the bits of the grid spread evenly over the blocks inside the picture.
+  void copy_block_bits(float* out) const;
 };
 
 }  // namespace ove::codec

@@ -18,8 +18,7 @@ void SliceDataParser::coding_quadtree(int x, int y, int log2_size, int depth) {
     cu_chroma_qp_offset_coded_ = false;
   }
   if (!split) {
-    coding_unit(x, y, log2_size);
-    return;
+    return spread_over(x, y, size, [&] { coding_unit(x, y, log2_size); });
   }
   const int half = size >> 1;
   for (int part = 0; part < 4; ++part) {

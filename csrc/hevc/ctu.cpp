@@ -85,6 +85,7 @@ void SliceDataParser::start_ctu(int rs, bool first_in_segment) {
   if (first_in_tile || first_in_row || (first_in_segment && !header_->dependent)) last_qp_ = header_->qp;
   if (!pps_.cu_qp_delta_enabled) start_quantization_group(ctb_x_, ctb_y_);
 
+  spread_ = 0;
   top_modes_.fill(1);  // 8.4.2: a candidate above the CTB counts as INTRA_DC
   if (!left_available_) left_modes_.fill(1);
 }
@@ -126,8 +127,21 @@ bool SliceDataParser::finish_ctu(int rs) {
   }
   const std::size_t bits = whole_bytes ? 8 * (byte_end - byte_begin_) : position - ctu_begin_;
   out_.bits[static_cast<std::size_t>(rs)] = static_cast<std::int32_t>(bits);
+  if (!out_.block_bits.empty()) spread_bits(bits - spread_, ctb_x_, ctb_y_, 1 << sps_.log2_ctb);
   ctu_begin_ = position;
   return end_of_segment;
+}
+
+// Into block_bits, evenly over the part of a square that lies in the picture.
+void SliceDataParser::spread_bits(std::size_t bits, int x, int y, int size) {
+  const int stride = sps_.width >> 2;
+  const int width = (std::min(x + size, sps_.width) - x) >> 2, height = (std::min(y + size, sps_.height) - y) >> 2;
+  const float share = static_cast<float>(bits) / static_cast<float>(width * height);
+  float* row = out_.block_bits.data() + static_cast<std::ptrdiff_t>(y >> 2) * stride + (x >> 2);
+  for (int i = 0; i < height; ++i, row += stride) {
+    for (int j = 0; j < width; ++j) row[j] += share;
+  }
+  spread_ += bits;
 }
 
 // 7.3.8.3 sao(); the values are read and dropped

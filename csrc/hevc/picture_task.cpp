@@ -11,7 +11,7 @@ namespace ove::hevc {
 
 void PictureTask::parse() {
   CodecPicture& out = *picture();
-  out.buffers = pools_.pictures->take(*out.format);
+  out.buffers = pools_.pictures->take(*out.format, out.detail.bits_by_block);
   if (out.detail.has_residual()) {
     out.residual = pools_.residuals->take(*out.format, out.detail.form);
     out.residual->clear_above();  // coding tree blocks of tiles come in any order

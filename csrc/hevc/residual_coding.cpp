@@ -117,11 +117,16 @@ template <bool kLuma>
 }  // namespace
 
 void SliceDataParser::residual_coding(const CodingUnit& cu, const ResidualBlock& block) {
-  if (block.c_idx == 0) {
-    residual_coding<true>(cu, block);
-  } else {
-    residual_coding<false>(cu, block);
-  }
+  const auto parse = [&] {
+    if (block.c_idx == 0) {
+      residual_coding<true>(cu, block);
+    } else {
+      residual_coding<false>(cu, block);
+    }
+  };
+  if (bits_rule_ == codec::BitsRule::kExact) return parse();
+  // codec-video-prep takes the size of a chroma block for one in luma samples.
+  spread_over(block.x, block.y, 1 << block.log2_size, parse);
 }
 
 template <bool kLuma>

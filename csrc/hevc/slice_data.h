@@ -53,6 +53,19 @@ class SliceDataParser {
   void start_ctu(int rs, bool first_in_segment);
   bool finish_ctu(int rs);
   std::size_t byte_position() const { return substream_begin_ + cabac_.bytes_behind_offset(); }
+  std::size_t bit_position() const {
+    return bits_rule_ == codec::BitsRule::kWholeBytes ? 8 * byte_position() : 8 * substream_begin_ + cabac_.position();
+  }
+  void spread_bits(std::size_t bits, int x, int y, int size);
+  // Parses, and spreads the bits that this takes, but for those already spread meanwhile, over a square of luma
+  // samples.
+  template <class Parse>
+  void spread_over(int x, int y, int size, Parse parse) {
+    if (out_.block_bits.empty()) return parse();
+    const std::size_t begin = bit_position(), before = spread_;
+    parse();
+    spread_bits(bit_position() - begin - (spread_ - before), x, y, size);
+  }
   bool same_slice_and_tile(int rs, int other) const;
   void parse_sao();
   void parse_sao_component(int c_idx);
@@ -130,6 +143,7 @@ class SliceDataParser {
   // of the CTU
   int ctb_x_ = 0, ctb_y_ = 0;  // luma samples
   bool left_available_ = false, up_available_ = false;
+  std::size_t spread_ = 0;                                   // bits of it that spread_bits() gave to blocks inside it
   std::array<std::uint8_t, 16> left_modes_{}, top_modes_{};  // IntraPredModeY beside the current block, by 4 samples
 
   // of the quantization group

@@ -34,7 +34,10 @@ void SliceDataParser::transform_tree(const CodingUnit& cu, int x, int y, int x_b
     return;
   }
   const bool cbf_luma = (!cu.intra && depth == 0 && !cbf.any()) || decision(kCtxCbfLuma + (depth == 0));
-  if (cbf_luma || cbf.any()) transform_unit(cu, x, y, x_base, y_base, log2_size, blk_idx, cbf_luma, cbf);
+  if (!cbf_luma && !cbf.any()) return;
+  const auto parse = [&] { transform_unit(cu, x, y, x_base, y_base, log2_size, blk_idx, cbf_luma, cbf); };
+  if (bits_rule_ == codec::BitsRule::kWholeBytes) return parse();  // residual_coding() spreads
+  spread_over(x, y, 1 << log2_size, parse);
 }
 
 int SliceDataParser::parse_chroma_cbf(int context, bool two) {

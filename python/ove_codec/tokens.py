@@ -18,7 +18,7 @@ from ove_codec._jobs import numbered
 from ove_codec._pixels import PixelSource
 from ove_codec._reading import Places
 from ove_codec.limits import Limits
-from ove_codec.selection import Selection
+from ove_codec.selection import Selection, at_rate
 from ove_codec.video import Source, Video
 
 if TYPE_CHECKING:
@@ -163,6 +163,7 @@ def frames(
     frame_ids: Sequence[int] | NDArray[np.integer[Any]] | None = None,
     *,
     num_frames: int | None = None,
+    fps: float | None = None,
     size: int = 224,
     resize: str = "crop",
     normalize: bool = True,
@@ -178,7 +179,9 @@ def frames(
         source: path, bytes, binary file object or opened Video.
         frame_ids: numbers of the frames in display order; negative ones count from the end.
         num_frames: instead, so many frames from the first to the last at equal distances (np.linspace, truncated), all
-            frames of a clip that has fewer. All frames where both are None.
+            frames of a clip that has fewer.
+        fps: instead, so many frames a second: those shown at equal steps of time from the first frame on, each once.
+            All frames where these three are None.
         size: side of the square canvas; `resize` "native" ignores it.
         resize: "crop", "letterbox", "stretch" or "native", as for `select`.
         normalize: with mean and std, as dtype; otherwise uint8, 0 to 255.
@@ -190,7 +193,8 @@ def frames(
         (T, 3, H, W) tensor of R'G'B' frames, in the order asked for.
 
     Raises:
-        ValueError: a frame that the video does not have, or no frame.
+        ValueError: a frame that the video does not have, or no frame; two choices of frames at once, or an `fps` that
+            is not positive.
         DecodeError, UnsupportedStreamError: as in `tokenize`.
     """
     import torch
@@ -198,9 +202,13 @@ def frames(
     from ove_codec.ops.inputs import float_dtype
 
     kind = float_dtype(dtype)
-    if frame_ids is not None and num_frames is not None:
-        raise ValueError("give frame_ids or num_frames, not both")
+    if sum(choice is not None for choice in (frame_ids, num_frames, fps)) > 1:
+        raise ValueError("give one of frame_ids, num_frames and fps")
+    if fps is not None and not 0 < fps < float("inf"):
+        raise ValueError(f"fps must be a positive number, not {fps}")
     video = PixelSource(source, threads, limits)
+    if fps is not None and len(video.packets):
+        frame_ids = at_rate(np.asarray(video.video._table.pts, np.float64), fps)
     ids = _frame_ids(len(video.packets), frame_ids, num_frames)
     unique, back = np.unique(ids, return_inverse=True)
     request = {**video.request(unique), "resize": resize, "size": size}

@@ -14,6 +14,7 @@ _CHOICES = {
     "grouping": ("readiness", "fixed"),
     "threshold_mode": ("mean", "fixed", "clamped_sqrt_bpppf"),
     "sampling": ("count", "fps"),
+    "bitcost_grid": ("adaptive", "sub"),
     "mode": ("default", "legacy"),
 }
 MIN_PIXELS = 3136  # of a canvas, as the released preprocessor has it
@@ -49,6 +50,9 @@ class CanvasConfig:
         sample_fps: for ``sampling="fps"``.
         start, end: seconds from which on, and before which, shown frames may be sampled; None for the whole clip.
         avoid_keyframes: sample a neighbour instead of a key frame, whose bits say little about change.
+        bitcost_grid: cells of the costs of a video. "adaptive": CTUs or macroblocks. "sub": blocks of 4x4 samples. A
+            transform unit of HEVC spreads its bits evenly over its blocks, and so does a coding unit with the rest of
+            its bits, then the CTU; a macroblock of H.264 spreads all of them.
         mode: "default", or "legacy" to imitate ``codec-video-prep``; see ``codec_canvases``.
     """
 
@@ -74,6 +78,7 @@ class CanvasConfig:
     start: float | None = None
     end: float | None = None
     avoid_keyframes: bool = True
+    bitcost_grid: str = "adaptive"
     mode: str = "default"
 
     def __post_init__(self) -> None:
@@ -95,6 +100,11 @@ class CanvasConfig:
             raise ValueError(
                 f"max_group_frames must not be below min_group_frames, but they are {self.max_group_frames} and "
                 f"{self.min_group_frames}"
+            )
+        if (side := self.patch * self.block) ** 2 > max(self.max_pixels, MIN_PIXELS):
+            raise ValueError(
+                f"a block of {self.block} x {self.block} patches of {self.patch} x {self.patch} samples has {side**2}, "
+                f"more than a canvas with max_pixels {self.max_pixels}"
             )
         if self.min_group_frames < 2:
             raise ValueError(f"min_group_frames must be 2 or more, not {self.min_group_frames}")

@@ -55,12 +55,14 @@ def block_scores(
 def _bits_scores(
     pictures: VideoPictures, frame_ids: NDArray[np.int64], size: tuple[int, int], config: CanvasConfig
 ) -> NDArray[np.float32]:
-    costs, intra = cell_costs(pictures, frame_ids, config)
-    return scores_of(costs, intra, pictures.video, size, config)
+    if config.cap_intra is not None:
+        return scores_of(*cell_costs(pictures, frame_ids, config), pictures.video, size, config)
+    costs = costs_of(pictures.video, frame_ids, config)
+    return np.concatenate([scores_of(c[None], np.array([intra]), pictures.video, size, config) for c, intra in costs])
 
 
 def scores_of(
-    costs: NDArray[np.int32], intra: NDArray[np.bool_], video: Any, size: tuple[int, int], config: CanvasConfig
+    costs: NDArray[Any], intra: NDArray[np.bool_], video: Any, size: tuple[int, int], config: CanvasConfig
 ) -> NDArray[np.float32]:
     """Scores (T, blocks) float32 of costs (T, rows, columns), as coded, of frames scaled to `size`."""
     heat = heat_of(costs, config, intra)
@@ -72,31 +74,34 @@ def scores_of(
 
 def cell_costs(
     pictures: VideoPictures, frame_ids: NDArray[np.int64], config: CanvasConfig
-) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """The costs of ``costs_of`` (T, rows, columns), and which frames are I pictures."""
-    costs: NDArray[np.int32] | None = None
+    costs: NDArray[Any] | None = None
     intra = np.zeros(len(frame_ids), bool)
     for i, (cells, intra[i]) in enumerate(costs_of(pictures.video, frame_ids, config)):
         if costs is None:
-            costs = np.empty((len(frame_ids), *cells.shape), np.int32)
+            costs = np.empty((len(frame_ids), *cells.shape), cells.dtype)
         costs[i] = cells
     assert costs is not None
     return costs, intra
 
 
-def costs_of(
-    video: Any, frame_ids: NDArray[np.int64], config: CanvasConfig
-) -> Iterator[tuple[NDArray[np.int32], bool]]:
-    """Bits (rows, columns) of the CTUs or macroblocks of each of these ascending frames, as coded, and whether it is an
-    I picture.
+def costs_of(video: Any, frame_ids: NDArray[np.int64], config: CanvasConfig) -> Iterator[tuple[NDArray[Any], bool]]:
+    """Bits (rows, columns) of the cells of each of these ascending frames, as coded, and whether it is an I picture:
+    int32 of CTUs or macroblocks, float32 of 4x4 blocks.
 
     In legacy mode they are in whole bytes, without the syntax around the coding quadtree, and those of macroblocks have
     one column too many. Raises UnsupportedStreamError where the video has no bits, or the size of its pictures changes.
     """
     if not video.has("bits"):
         raise _core.UnsupportedStreamError(lacking(video.name, video.info["codec"], "bits", "take score='motion'"))
-    legacy = config.mode == "legacy"
-    pictures = video._pictures(residual=False, index=video.index, frame_ids=frame_ids.tolist(), whole_bytes=legacy)
+    pictures = video._pictures(
+        residual=False,
+        index=video.index,
+        frame_ids=frame_ids.tolist(),
+        whole_bytes=config.mode == "legacy",
+        bits_by_block=config.bitcost_grid == "sub",
+    )
     first, count = None, 0
     for picture in pictures:
         layout = picture.bits.shape, picture.window
@@ -106,9 +111,14 @@ def costs_of(
                 f"{video.name}: the picture is {first[1][2]}x{first[1][3]} at first and {picture.width}x"
                 f"{picture.height} at display index {picture.index}; cut the video where its size changes"
             )
-        macroblocks = picture.ctb_size == picture.block_unit == _MACROBLOCK
-        cells = np.pad(picture.bits, ((0, 0), (0, 1))) if legacy and macroblocks else picture.bits
-        yield cells, picture.type == "I"
+        yield _cells(picture, config), picture.type == "I"
         count += 1
     if count < len(frame_ids):
         raise _core.DecodeError(f"{video.name}: the video ended before the picture of display index {frame_ids[count]}")
+
+
+def _cells(picture: _core.Picture, config: CanvasConfig) -> NDArray[Any]:
+    if config.bitcost_grid == "sub":
+        return picture.block_bits
+    macroblocks = picture.ctb_size == picture.block_unit == _MACROBLOCK
+    return np.pad(picture.bits, ((0, 0), (0, 1))) if config.mode == "legacy" and macroblocks else picture.bits

@@ -63,6 +63,14 @@ def add_brief(group: Any, brief: str | None, *names: str, **options: Any) -> Non
     action.help = argparse.SUPPRESS if brief is None else brief
 
 
+def keep_for_help_all(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Options that a screen of `--help` has no room for."""
+    for action in parser._actions:
+        if set(names) & set(action.option_strings):
+            setattr(action, _FULL, action.help)
+            action.help = argparse.SUPPRESS
+
+
 def add_help_all(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--help-all", action=_HelpAll, nargs=0, help="show all that there is, and exit")
 

@@ -52,7 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--patch", type=int, default=defaults.patch)
     add("--block_size", type=int, default=defaults.block)
     add("--max_pixels", type=int, default=defaults.max_pixels)
-    add("--bitcost_grid", default="adaptive", help="adaptive, the grid of CTUs or macroblocks, is the only one")
+    add("--bitcost_grid", choices=("adaptive", "sub"), default=defaults.bitcost_grid, help="sub: 4x4 blocks")
     add("--bitcost_pct", type=float, default=defaults.percentile)
     add("--readiness_sum_threshold", type=float, default=0.0, help="0 (default): by --readiness_sum_threshold_mode")
     add("--readiness_sum_threshold_mode", choices=_THRESHOLDS, default="legacy")
@@ -78,11 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Settings of ``codec_canvases`` of these arguments. Raises ValueError for what only the package has."""
-    if args.bitcost_grid != "adaptive":
-        raise ValueError(
-            f"--bitcost_grid {args.bitcost_grid}: ove_codec has the costs of CTUs and macroblocks: adaptive"
-        )
+    """Settings of ``codec_canvases`` of these arguments."""
     return {
         "num_frames": args.num_sampled_frames,
         "sampling": _SAMPLING[args.frame_sampling_mode],
@@ -96,6 +92,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
         "block": args.block_size,
         "max_pixels": args.max_pixels,
         "percentile": args.bitcost_pct,
+        "bitcost_grid": args.bitcost_grid,
         "threshold": args.readiness_sum_threshold if args.readiness_sum_threshold > 0 else None,
         "threshold_mode": _THRESHOLDS[args.readiness_sum_threshold_mode],
         "norm_threshold": args.readiness_norm_sum_threshold,

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ove_codec import presets
 from ove_codec.cli import common, select
+from ove_codec.cli.parsing import keep_for_help_all
 from ove_codec.probes.datasets import DatasetInfo, dataset_info
 from ove_codec.probes.families import BACKBONES, PATCHES_PER_FRAME
 
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
     from ove_codec.probes.train import ProbeRecipe, Trained
 
 _FIXED = ("size", "patch_size", "budget", "tau", "frame_ids")  # the backbone and its budget decide
+_SELDOM = (
+    "--train-split", "--val-split", "--class-names", "--max-unreadable", "--patches-per-frame", "--precision",
+    "--dtype", "--clips-at-once", "--protocol", "--head-precision", "--checkpoint-seconds", "--views", "--weight-decay",
+    "--batch-size", "--epochs", "--resize", "--start", "--end", "--sampling", "--root", "--classes", "--verbose",
+    "--checkpoint-seconds", "--features-only",
+)  # fmt: skip
 _SHOWN = 20  # unreadable clips that are printed; results name all
 
 
@@ -37,13 +44,11 @@ def add_action(actions: common.Commands[Any]) -> None:
     run = actions.add_parser(
         "run",
         help="train probes on the features of clips, write the results",
-        description="Probes with all learning rates and weight decays are trained together on one pass over the "
-        "features, once a seed. Features are computed once and kept in --cache: of the plain view of a clip (middle "
-        "frames, true colours), and with --views of others with random frames and colours. With --features fly they "
-        "are computed for every batch, and every epoch sees the training clips in new views, as the released "
-        "evaluation does; 'plan' tells what either takes. The same command resumes an interrupted run; SIGTERM writes "
-        "a checkpoint first. With torchrun (torchrun --nproc-per-node N -m ove_codec.cli probe run ...) the processes "
-        "share the work, and the result is that of one process.",
+        description="Trains a probe for every learning rate and weight decay, all in one pass over the features. With "
+        "--features cache the features are computed once and kept; with fly they are computed for every batch, in new "
+        "random views, as the released evaluation does. 'plan' tells what either takes. The same command resumes an "
+        "interrupted run. With torchrun (torchrun --nproc-per-node N -m ove_codec.cli probe run ...) the processes "
+        "share the work, with the same result.",
     )
     run.set_defaults(run=run_probe)
     add_arguments(run, results_needed=True)
@@ -56,8 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, results_needed: bool) -> N
     data.add_argument(
         "--train",
         metavar="FILE",
-        help="manifest of the training set: CSV or JSON Lines of path, label, and for parts of videos start and end in "
-        "seconds; or a folder with a folder of videos a class",
+        help="manifest (CSV, JSON Lines: path, label, start, end), or folder of classes",
     )
     data.add_argument("--val", metavar="FILE", help="manifest, or folder, of the validation set")
     data.add_argument("--manifest", metavar="FILE", help="instead of both: one with a column 'split'")
@@ -89,20 +93,20 @@ def add_arguments(parser: argparse.ArgumentParser, *, results_needed: bool) -> N
         "--features",
         choices=("cache", "fly"),
         default="cache",
-        help="cache: keep them on disk; fly: compute them for every batch (default: %(default)s)",
+        help="kept on disk, or computed for every batch (default: %(default)s)",
     )
     cache.add_argument(
         "--cache",
         metavar="DIR",
-        help="where features are kept, patches x channels x 2 bytes a clip; with fly only those of the validation set, "
-        "which are the same in every epoch",
+        help="where features are kept; with fly those of the validation set",
     )
     cache.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"), help="on disk")
     cache.add_argument(
         "--views",
         type=int,
         metavar="N",
-        help="of every training clip, the plain one among them (default: 1; with fly a new one in every epoch)",
+        help="of each training clip: middle frames in true colours, then random ones (default: 1; fly: new in each "
+        "epoch)",
     )
     cache.add_argument("--workers", type=int, default=0, metavar="N", help="clips read at a time, 0 for all cores")
     cache.add_argument("--clips-at-once", type=int, default=8, metavar="N", help="in the backbone (default: 8)")
@@ -122,6 +126,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, results_needed: bool) -> N
     recipe.add_argument("--results", required=results_needed, metavar="DIR", help="where results and checkpoints go")
     recipe.add_argument("--checkpoint-seconds", type=float, default=300.0, metavar="X", help="(default: 300)")
     recipe.add_argument("--verbose", action="store_true", help="a line an epoch on standard error")
+    keep_for_help_all(parser, *_SELDOM)
     common.add_json(parser)
 
 

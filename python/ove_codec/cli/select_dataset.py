@@ -9,8 +9,13 @@ from typing import Any, NoReturn
 
 from ove_codec.canvases.config import NAMES
 from ove_codec.cli import common, select
+from ove_codec.cli.parsing import keep_for_help_all
 from ove_codec.transcoding import RECIPES
 
+_SELDOM = (
+    "--shard-clips", "--shard-size", "--timeout", "--video", "--frame-ids", "--start", "--end", "--sampling", "--tau",
+    "--patch-size", "--resize", "--fps",
+)  # fmt: skip
 _FORMATS = ("parquet", "webdataset", "reference", "canvases")
 
 
@@ -27,38 +32,41 @@ def add_commands(commands: common.Commands[Any]) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("input", metavar="INPUT", help="folder, pattern, table, shards or video; a path or URL")
     parser.add_argument("output", metavar="OUTPUT", help="folder, or URL of one, of the results")
-    parser.add_argument(
+    results = parser.add_argument_group("results")
+    results.add_argument(
         "--format",
         choices=_FORMATS,
         default="parquet",
         help="reference: the reference implementation's files and mosaics, of the preset llava; canvases: those of "
         "LLaVA-OneVision-2 and Mage-VL, by --score and --set (default: %(default)s)",
     )
-    parser.add_argument("--score", metavar="NAME", help="of canvases: bits (default), motion+residual, ...")
-    parser.add_argument(
+    results.add_argument("--score", metavar="NAME", help="of canvases: bits (default), motion+residual, ...")
+    results.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
         help="a setting of canvases, as patch=16 or max_pixels=313600; may be repeated",
     )
-    parser.add_argument(
+    results.add_argument(
         "--transcode",
         default="auto",
         metavar="RECIPE",
         help=f"auto: what is neither HEVC nor H.264; {' or '.join(RECIPES)}: everything; off: nothing "
         "(default: %(default)s)",
     )
-    parser.add_argument("--tokens", choices=("float16", "float32"), help="keep the normalised patches, too")
-    parser.add_argument("--video", action="store_true", help="keep the clips, too, in webdataset shards")
-    parser.add_argument("--engine", choices=("local", "ray"), default="local", help="default: %(default)s")
-    parser.add_argument("--workers", type=int, metavar="N", help="clips at a time (default: one a core)")
-    parser.add_argument("--device", metavar="DEVICE", help="for scores and patches: cuda, cuda:1 (default: the CPU)")
-    parser.add_argument("--column", metavar="NAME", help="of the table, with paths or URLs (default: video, path, ...)")
-    parser.add_argument("--shard-clips", type=int, default=256, metavar="N", help="default: %(default)s")
-    parser.add_argument("--shard-size", type=float, default=256, metavar="MB", help="default: %(default)s")
-    parser.add_argument("--timeout", type=float, metavar="S", help="give a clip up after so many seconds")
+    results.add_argument("--tokens", choices=("float16", "float32"), help="keep the normalised patches, too")
+    results.add_argument("--video", action="store_true", help="keep the clips, too, in webdataset shards")
+    results.add_argument("--shard-clips", type=int, default=256, metavar="N", help="default: %(default)s")
+    results.add_argument("--shard-size", type=float, default=256, metavar="MB", help="default: %(default)s")
+    work = parser.add_argument_group("work")
+    work.add_argument("--column", metavar="NAME", help="of the table, with paths or URLs (default: video, path, ...)")
+    work.add_argument("--engine", choices=("local", "ray"), default="local", help="default: %(default)s")
+    work.add_argument("--workers", type=int, metavar="N", help="clips at a time (default: one a core)")
+    work.add_argument("--device", metavar="DEVICE", help="for scores and patches: cuda, cuda:1 (default: the CPU)")
+    work.add_argument("--timeout", type=float, metavar="S", help="give a clip up after so many seconds")
     select.add_selection_options(parser)
+    keep_for_help_all(parser, *_SELDOM)
     common.add_json(parser)
 
 
