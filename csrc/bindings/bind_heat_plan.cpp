@@ -46,7 +46,7 @@ class Plan {
     cuda::PictureRecord record;
     {
       const WithoutGil unlocked;
-      record = plan_.pack(given.view(arrays, params_, true), reinterpret_cast<std::byte*>(memory),
+      record = plan_.pack(given.view(arrays, params_, false, true), reinterpret_cast<std::byte*>(memory),
                           reinterpret_cast<const std::byte*>(there), bytes);
     }
     record.sampled = sampled;
@@ -54,7 +54,7 @@ class Plan {
   }
   py::bytes in_place(std::int32_t sampled, const py::object& picture) const {
     pipeline::PictureArrays arrays;
-    cuda::PictureRecord record = plan_.in_place(GivenPicture(picture, true).view(arrays, params_));
+    cuda::PictureRecord record = plan_.in_place(GivenPicture(picture, true).view(arrays, params_, false));
     record.sampled = sampled;
     return bytes_of(record);
   }

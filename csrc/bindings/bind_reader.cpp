@@ -74,12 +74,16 @@ class Picture {
   py::array mv() const {
     return view(reinterpret_cast<const std::int16_t*>(buffers().mv.data()), {height4(), width4(), 2, 2}, codec_);
   }
-  py::array residual() const {
+  py::array residual() {
     buffers();
     if (!codec_->detail.has_residual()) {
       throw std::logic_error("the residual was not decoded: read the picture with residual=True");
     }
-    return view(codec_->residual->samples.data(), {codec_->height(), codec_->width()}, codec_);
+    const std::vector<py::ssize_t> shape{codec_->height(), codec_->width()};
+    if (codec_->detail.form == codec::ResidualForm::kPacked) {
+      return plane<std::int16_t>("residual", shape, &CodecPicture::copy_residual);
+    }
+    return view(codec_->residual->samples.data(), shape, codec_);
   }
   py::array bits() const {
     const codec::PictureFormat& format = *codec_->format;
@@ -382,6 +386,10 @@ codec::Limits limits_of(const LimitsDict& values) {
   }
   limits.validate();
   return limits;
+}
+
+py::object picture_object(reader::VideoPicture picture, Orientation orientation) {
+  return py::cast(Picture(std::move(picture), orientation));
 }
 
 std::shared_ptr<const CodecPicture> codec_picture(const py::object& picture) {

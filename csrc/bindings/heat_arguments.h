@@ -32,9 +32,9 @@ class GivenPicture {
   explicit GivenPicture(const pybind11::object& picture, bool on_gpu = false);
 
   // `arrays` holds what has to be made of a decoded picture.
-  saliency::PictureView view(pipeline::PictureArrays& arrays, const saliency::HeatParams& params,
+  saliency::PictureView view(pipeline::PictureArrays& arrays, const saliency::HeatParams& params, bool takes_packed,
                              bool with_pred = false) const {
-    return decoded_ ? arrays.view(*decoded_, params, with_pred) : view_;
+    return decoded_ ? arrays.view(*decoded_, params, takes_packed, with_pred) : view_;
   }
 
  private:

@@ -17,6 +17,7 @@ from ove_codec._suggest import hint
 from ove_codec.batching import Batch, batches
 from ove_codec.canvases import codec_canvases
 from ove_codec.limits import Limits
+from ove_codec.live import Loss, Stream, Window
 from ove_codec.motion_only import MotionPicture, MotionVideo
 from ove_codec.presets import PRESETS
 from ove_codec.selection import Selection, select, select_arrays
@@ -40,16 +41,19 @@ __all__ = [
     "Error",
     "InvalidBitstreamError",
     "Limits",
+    "Loss",
     "MotionPicture",
     "MotionVideo",
     "PaddedTokens",
     "Picture",
     "Recipe",
     "Selection",
+    "Stream",
     "Tokens",
     "UnsupportedStreamError",
     "Video",
     "VideoIndex",
+    "Window",
     "batches",
     "canvases",
     "codec_canvases",

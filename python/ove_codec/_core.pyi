@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Never, Self
 
 _Source = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+_Bytes = bytes | bytearray | memoryview
 _Color = tuple[float, float, float]
 
 class _Pybind11Type(type): ...
@@ -31,6 +32,10 @@ class Packets(metaclass=_Pybind11Type):
     def __init__(self, source: _Source) -> None: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> dict[str, Any]: ...
+    @property
+    def info(self) -> dict[str, Any]: ...
+    @property
+    def extradata(self) -> bytes: ...
 
 @final
 class Transcoder(metaclass=_Pybind11Type):
@@ -390,6 +395,45 @@ def gather_byte_frames(
     index: VideoIndex | None = None,
     max_luma_samples: int = ...,
 ) -> NDArray[np.uint8]: ...
+
+@final
+class LiveFrame(metaclass=_Pybind11Type):
+    @property
+    def packet(self) -> int: ...
+    def patches(
+        self,
+        positions: ArrayLike,
+        *,
+        resize: str,
+        size: int,
+        patch_size: int,
+        mean: _Color = ...,
+        std: _Color = ...,
+    ) -> NDArray[np.float32]: ...
+
+@final
+class LiveStream(metaclass=_Pybind11Type):
+    def __init__(
+        self,
+        codec: str,
+        extradata: _Bytes | None = None,
+        *,
+        residual: bool = True,
+        packed: bool = False,
+        pixels: bool = False,
+        threads: int = 1,
+        limits: dict[str, int] = ...,
+        rotation: int = 0,
+        mirrored: bool = False,
+    ) -> None: ...
+    def push(self, packet: _Bytes, pts: float | None, *, corrupt: bool = False) -> None: ...
+    def set_extradata(self, extradata: _Bytes) -> None: ...
+    def flush(self) -> None: ...
+    def next(self) -> Picture | None: ...
+    def decide(self, packet: int, wanted: bool) -> None: ...
+    def take_frames(self) -> list[LiveFrame]: ...
+    def take_losses(self) -> list[tuple[int, int, float | None, str]]: ...
+
 def gather_planes(
     planes: Sequence[NDArray[Any]],
     positions: ArrayLike,
