@@ -17,7 +17,7 @@ from ove_codec._suggest import hint
 from ove_codec.batching import Batch, batches
 from ove_codec.canvases import codec_canvases
 from ove_codec.limits import Limits
-from ove_codec.live import Loss, Stream, Window
+from ove_codec.live import Loss, Stream, Window, stream
 from ove_codec.motion_only import MotionPicture, MotionVideo
 from ove_codec.presets import PRESETS
 from ove_codec.selection import Selection, select, select_arrays
@@ -66,6 +66,7 @@ __all__ = [
     "ops",
     "select",
     "select_arrays",
+    "stream",
     "tokenize",
     "transcode",
 ]

@@ -398,6 +398,7 @@ def gather_byte_frames(
 
 @final
 class LiveFrame(metaclass=_Pybind11Type):
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
     @property
     def packet(self) -> int: ...
     def patches(

@@ -16,6 +16,7 @@ from typing_extensions import Unpack
 
 from ove_codec import _core
 from ove_codec._backend import Backend, backend_for
+from ove_codec._feeds import feed_of
 from ove_codec._reading import Array, Scorable, Scored
 from ove_codec._suggest import hint
 from ove_codec.limits import Limits
@@ -185,10 +186,10 @@ class _Pending:
 class Stream:
     """Selects patches of a live stream, window by window.
 
-    Packets are pushed as they come, one access unit at a time; windows come out as soon as the first picture behind them
-    is there. Sampled are the first pictures at or behind equal steps from the start on: ``fps`` a second, or
-    ``num_frames`` a window. Each packet is decoded once, however many windows its picture is in, and pictures that nothing refers to are decoded
-    for their pixels only where they are sampled. Memory is bounded by the window.
+    Packets are pushed as they come, one access unit at a time; windows come out as soon as the first picture behind
+    them is there. Sampled are the first pictures at or behind equal steps from the start on: ``fps`` a second, or
+    ``num_frames`` a window. Each packet is decoded once, however many windows its picture is in, and pictures that
+    nothing refers to are decoded for their pixels only where they are sampled. Memory is bounded by the window.
 
     A packet that is damaged, or that refers to a lost one, costs the pictures up to the next random access point;
     ``Window.lost`` names them, and the stream goes on. It may begin anywhere. Packets that come twice count once. Where
@@ -290,6 +291,9 @@ class Stream:
             pts = float(packet.pts * packet.time_base)
         if pts is not None and not math.isfinite(pts):
             raise ValueError(f"pts must be a number of seconds, not {pts}")
+        return self._push(packet, pts, bool(getattr(packet, "is_corrupt", False)))
+
+    def _push(self, packet: Any, pts: float | None, corrupt: bool) -> list[Window]:
         data = memoryview(packet).cast("B")
         if not data:
             return self._ready()
@@ -298,11 +302,13 @@ class Stream:
             if mark in self._recent:
                 return self._ready()
             self._recent.append(mark)
-        self._decoder.push(data, pts, corrupt=bool(getattr(packet, "is_corrupt", False)))
-        return self._advance()
+        self._decoder.push(data, pts, corrupt=corrupt)
+        self._take_all()
+        self._take_frames()
+        return self._ready()
 
     def flush(self) -> list[Window]:
-        """The end of the stream: gives what is left, the last window cut short. What is pushed then begins a new one."""
+        """The end of the stream: gives what is left, the last window cut short. What is pushed then begins anew."""
         self._decoder.flush()
         self._take_all()
         self._close()
@@ -312,18 +318,13 @@ class Stream:
         return self._ready()
 
     def change(self, codec: str, extradata: Any = None) -> list[Window]:
-        """What follows is of another codec, or has other parameter sets beside the packets; gives what ``flush`` does."""
+        """What follows is of another codec, or has other `extradata`; gives what ``flush`` does."""
         windows = self.flush()
         codec = _ALIASES.get(codec, codec)
         if not _core.decodes(codec):
             raise ValueError(f"streams of {codec!r} are not read; {hint(codec, ('hevc', 'h264'))}")
         self._begin(codec, extradata)
         return windows
-
-    def _advance(self) -> list[Window]:
-        self._take_all()
-        self._take_frames()
-        return self._ready()
 
     def _take_all(self) -> None:
         for packet, end, pts, reason in self._decoder.take_losses():
@@ -400,3 +401,71 @@ class Stream:
                 pictures = [k.picture for k in kept]
                 windows.append(Window(pending.start, pending.end, pictures, sampled, pending.lost, frames, self))
         return windows
+
+
+@with_parameters
+def stream(
+    source: Any,
+    *,
+    timeout: float | None = None,
+    follow: bool = False,
+    window: float = 4.0,
+    stride: float | None = None,
+    preset: str = "paper",
+    pixels: bool = True,
+    device: Any = None,
+    threads: int = 1,
+    limits: Limits | None = None,
+    **params: Unpack[Parameters],
+) -> Iterator[Window]:
+    """Reads a video that is still being written, and gives its windows as they are complete.
+
+    The video must be in a container that can be read from front to end, such as MPEG-TS, Matroska, FLV or fragmented
+    MP4, or raw. No more of it is held than the window needs, and reading waits as long as nobody takes the windows.
+
+    Args:
+        source: a path of a file, named pipe, device or Unix socket; "-" for standard input; a socket; or a binary file
+            object, which a thread reads.
+        timeout: seconds after which a source that gives no byte is given up; None waits for ever.
+        follow: whether a regular file may still grow: it ends when it has not grown for `timeout` seconds.
+        window, stride, preset, pixels, device, threads, limits, params: as for ``Stream``.
+
+    Raises:
+        TimeoutError: the source gave no byte for `timeout` seconds; after the windows up to there.
+        DecodeError: the source cannot be read, or ends in the middle; after the windows up to there.
+        UnsupportedStreamError: the codec is not one that is read.
+        ValueError, TypeError: as for ``Stream``.
+    """
+    options: dict[str, Any] = {
+        "window": window, "stride": stride, "preset": preset, "pixels": pixels, "device": device, "threads": threads,
+        "limits": limits, **params,
+    }  # fmt: skip
+    Stream("hevc", **options)  # raises at once for what it does not know
+    return _windows(feed_of(source, timeout, follow), options)
+
+
+def _windows(feed: Any, options: dict[str, Any]) -> Iterator[Window]:
+    try:
+        packets = _core.Packets(feed)
+        info, extradata = packets.info, packets.extradata
+        codec = info["codec"]
+        if not _core.decodes(codec):
+            raise _core.UnsupportedStreamError(
+                f"{feed.name}: its codec is {codec}, which streams are not read of; convert it on the way: "
+                "ffmpeg -i IN -c:v libx265 -crf 23 -f mpegts pipe:"
+            )
+        live = Stream(codec, extradata, rotation=info["rotation"], mirrored=info["mirrored"], **options)
+        numerator, denominator = info["time_base"]
+        try:
+            for packet in packets:
+                if packet["extradata"] is not None and packet["extradata"] != extradata:
+                    extradata = packet["extradata"]
+                    yield from live.change(codec, extradata)
+                pts = None if packet["pts"] is None else packet["pts"] * numerator / denominator
+                yield from live._push(packet["data"], pts, packet["corrupt"])
+        except (TimeoutError, _core.DecodeError):
+            yield from live.flush()
+            raise
+        yield from live.flush()
+    finally:
+        feed.close()
