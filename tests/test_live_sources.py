@@ -1,6 +1,7 @@
 """Windows of sources that are still being written: pipes, sockets, files that grow, and those who go away."""
 
 import io
+import json
 import os
 import socket
 import subprocess
@@ -152,3 +153,34 @@ def test_what_cannot_be_read(clip: Path, tmp_path: Path) -> None:
     ffmpeg.run(["-v", "error", "-f", "lavfi", "-i", "testsrc2=s=64x48:d=1", "-c:v", "mpeg4", "-y", audio])
     with pytest.raises(ove_codec.UnsupportedStreamError, match="mpeg4"):
         list(ove_codec.stream(audio, **OPTIONS))
+
+
+def test_windows_on_the_command_line(clip: Path, expected: Summary) -> None:
+    command = [sys.executable, "-m", "ove_codec.cli", "select", "-", "--window", "1", "--fps", "5", "--budget", "40"]
+    with clip.open("rb") as file:
+        done = subprocess.run([*command, "--json"], stdin=file, capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(line["start"], line["pts"], line["lost"]) for line in lines] == [(s, pts, []) for s, pts, _ in expected]
+    pipe = subprocess.run(f"cat {clip} | {' '.join(command)}", shell=True, capture_output=True, text=True, check=True)
+    assert pipe.stdout.count("40 of") == len(expected)
+    for wrong in (["--stride", "1"], ["--window", "1", "-o", "out.npz"]):
+        done = subprocess.run([*command[:4], clip, *wrong], capture_output=True, text=True)
+        assert done.returncode and "--window" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_select_from_standard_input(clip: Path, name: str) -> None:
+    command = [sys.executable, "-m", "ove_codec.cli", "select", "--json"]
+    direct = subprocess.run([*command, clip], capture_output=True, text=True, check=True)
+    with subprocess.Popen(["cat", clip], stdout=subprocess.PIPE) as cat:
+        piped = subprocess.run([*command, name], stdin=cat.stdout, capture_output=True, text=True, check=True)
+    first, second = (json.loads(done.stdout) for done in (direct, piped))
+    assert {**first, "file": ""} == {**second, "file": ""}
+
+
+def test_the_camera_example(clip: Path) -> None:
+    pytest.importorskip("av")
+    example = Path(__file__).resolve().parents[1] / "examples" / "camera.py"
+    command = [sys.executable, example, clip, "--window", "1", "--stride", "0.5", "--budget", "64"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.count("64 features") >= 6 and "lost" not in done.stdout

@@ -17,7 +17,7 @@ from typing_extensions import Unpack
 from ove_codec import _core
 from ove_codec._backend import Backend, backend_for
 from ove_codec._feeds import feed_of
-from ove_codec._reading import Array, Scorable, Scored
+from ove_codec._reading import Array, Scorable, Scored, scorer_for
 from ove_codec._suggest import hint
 from ove_codec.limits import Limits
 from ove_codec.presets import Parameters, resolve, with_parameters
@@ -50,12 +50,13 @@ class Loss:
 
 
 class WindowPictures:
-    """The pictures of a window, as selection reads them."""
+    """The pictures of a window, as selection reads them, and their scores where each counts alone."""
 
     path: str | None = None
 
-    def __init__(self, pictures: Sequence[_core.Picture]) -> None:
+    def __init__(self, pictures: Sequence[_core.Picture], scored: Sequence[Scored | None]) -> None:
         self._pictures = pictures
+        self._scored = scored
 
     def pts(self) -> Array | int:
         return np.array([picture.pts for picture in self._pictures])
@@ -73,7 +74,10 @@ class WindowPictures:
         return (self._pictures[i] for i in frame_ids)
 
     def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
-        return None
+        scored = [one for i in frame_ids if (one := self._scored[i]) is not None]
+        if len(scored) < len(frame_ids):
+            return None
+        return Scored(np.stack([one.values for one in scored]), None, scored[0].scorer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +100,7 @@ class Window:
     pictures: list[_core.Picture]
     sampled: npt.NDArray[np.int64]
     lost: tuple[Loss, ...]
+    _scored: list[Scored | None] = field(repr=False)
     _frames: dict[int, _core.LiveFrame] = field(repr=False)
     _stream: Stream = field(repr=False)
 
@@ -119,7 +124,7 @@ class Window:
         """The patches that are kept of the window; its ``frame_ids`` are `sampled`."""
         stream = self._stream
         overrides = {**stream._overrides, "num_frames": None, "fps": None, "frame_ids": self.sampled.tolist()}
-        return select_pictures(WindowPictures(self.pictures), stream.preset, overrides, stream._backend)
+        return select_pictures(WindowPictures(self.pictures, self._scored), stream.preset, overrides, stream._backend)
 
     @cached_property
     def tokens(self) -> Tokens:
@@ -155,6 +160,7 @@ class _Kept:
     picture: _core.Picture
     time: float
     sampled: bool
+    scored: Scored | None = None  # on its own
     frame: _core.LiveFrame | None = None
     gone: bool = False  # its pixels do not come
 
@@ -276,6 +282,7 @@ class Stream:
         self._last: tuple[float, tuple[Any, ...]] | None = None  # time and layout of the last picture
         self._origin = self._start = 0.0  # of the first window, and of the one at work
         self._steps = -1  # from the origin to the last picture
+        self._scorer: _core.Scorer | None = None
 
     def push(self, packet: Any, pts: float | None = None) -> list[Window]:
         """Takes one packet, and gives the windows that are complete, mostly none.
@@ -356,7 +363,14 @@ class Stream:
         inside = (time - self._origin + _ROUNDING) % self.stride < self.window
         self._decoder.decide(picture.packet, sampled and inside)
         if inside and (sampled or self._keeps_all):
-            self._kept.append(_Kept(picture, time, sampled, gone=not self.pixels))
+            self._kept.append(_Kept(picture, time, sampled, self._score(picture), gone=not self.pixels))
+
+    def _score(self, picture: _core.Picture) -> Scored | None:
+        """The scores of a sampled picture, if they depend on no other: made once, however many windows it is in."""
+        if self._keeps_all or not self._backend.is_cpu or self._params["percentile_scope"] != "frame":
+            return None
+        self._scorer = self._scorer or scorer_for(picture, self._params)
+        return Scored(self._scorer.score(picture), None, self._scorer)
 
     def _end_window(self) -> None:
         """Of the pictures that are kept, those of the window at work are a window; others may be in the next."""
@@ -377,7 +391,7 @@ class Stream:
         if self._kept:
             self._end_window()
         self._kept.clear()
-        self._last = None
+        self._last = self._scorer = None
 
     def _take_frames(self) -> None:
         frames = {frame.packet: frame for frame in self._decoder.take_frames()}
@@ -398,8 +412,10 @@ class Stream:
             sampled = np.flatnonzero([k.sampled for k in kept])
             if len(sampled):
                 frames = {k.picture.packet: k.frame for k in kept if k.frame is not None}
-                pictures = [k.picture for k in kept]
-                windows.append(Window(pending.start, pending.end, pictures, sampled, pending.lost, frames, self))
+                pictures, scored = [k.picture for k in kept], [k.scored for k in kept]
+                windows.append(
+                    Window(pending.start, pending.end, pictures, sampled, pending.lost, scored, frames, self)
+                )
         return windows
 
 
