@@ -1,7 +1,10 @@
 """Pushed packets: windows equal what the whole video gives, and a stream outlives what happens to its packets."""
 
 import itertools
+import json
 import random
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -259,3 +262,13 @@ def test_bad_packets(stream_folder: Path) -> None:
         ove_codec.Stream("vp9")
     with pytest.raises(ove_codec.InvalidBitstreamError):
         ove_codec.Stream("hevc", b"\1" * 12)
+
+
+def test_the_benchmark(stream_folder: Path) -> None:
+    bench = Path(__file__).resolve().parents[1] / "bench" / "live.py"
+    clip = anchor_clip(stream_folder, "h264-closed")
+    done = subprocess.run([sys.executable, bench, clip], capture_output=True, text=True, check=True)
+    result = json.loads(done.stdout)
+    assert result["clip"] == clip.name
+    for way in ("syntax", "selections", "tokens"):
+        assert result[way]["times_real_time"] > 0 and result[way]["longest_ms"] > 0 and result[way]["peak_mb"] > 0

@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <functional>
 #include <map>
@@ -211,10 +212,12 @@ py::array_t<T> column(const std::vector<P>& pictures, F&& field) {
   return out;
 }
 
-std::shared_ptr<reader::VideoIndex> index_video(py::handle source, const LimitsDict& limits) {
+std::shared_ptr<reader::VideoIndex> index_video(py::handle source, const LimitsDict& limits, bool skip_damage) {
   media::Demuxer demuxer = open_demuxer(source);
+  const codec::Limits checked = limits_of(limits);
   const WithoutGil unlocked;
-  return std::make_shared<reader::VideoIndex>(reader::index_video(std::move(demuxer), limits_of(limits)));
+  return std::make_shared<reader::VideoIndex>(skip_damage ? reader::index_sound_pictures(std::move(demuxer), checked)
+                                                          : reader::index_video(std::move(demuxer), checked));
 }
 
 // Null where the tables do not tell.
@@ -388,6 +391,11 @@ codec::Limits limits_of(const LimitsDict& values) {
   return limits;
 }
 
+py::tuple loss_tuple(const reader::Loss& loss) {
+  const py::object pts = std::isnan(loss.pts) ? py::object(py::none()) : py::object(py::float_(loss.pts));
+  return py::make_tuple(loss.packet, loss.end, pts, loss.reason);
+}
+
 py::object picture_object(reader::VideoPicture picture, Orientation orientation) {
   return py::cast(Picture(std::move(picture), orientation));
 }
@@ -408,7 +416,17 @@ void bind_reader(py::module_& m) {
   py::class_<reader::VideoIndex, std::shared_ptr<reader::VideoIndex>>(
       m, "VideoIndex", "The N pictures of a video in display order, as its headers tell them.")
       .def(py::init(&index_video), py::arg("source"), py::kw_only(), py::arg("limits") = LimitsDict(),
-           "Reads all headers of `source` (path, bytes or binary file object), without any slice data.")
+           py::arg("skip_damage") = false,
+           "Reads all headers of `source` (path, bytes or binary file object), without any slice data; or decodes all\n"
+           "of it and leaves out the pictures that damage costs.")
+      .def_property_readonly(
+          "lost",
+          [](const reader::VideoIndex& i) {
+            py::list losses;
+            for (const reader::Loss& loss : i.lost) losses.append(loss_tuple(loss));
+            return losses;
+          },
+          "(first packet, packet behind the last, seconds or None, reason) of what damage has cost.")
       .def("__len__", [](const reader::VideoIndex& i) { return i.pictures.size(); })
       .def_property_readonly(
           "packet",

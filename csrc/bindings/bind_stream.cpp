@@ -117,14 +117,15 @@ class LiveStream {
     for (media::KeptPicture& picture : decoder_->take_pixels()) frames.emplace_back(std::move(picture), orientation_);
     return frames;
   }
-  std::vector<std::tuple<std::int64_t, std::int64_t, std::optional<double>, std::string>> take_losses() {
-    std::vector<std::tuple<std::int64_t, std::int64_t, std::optional<double>, std::string>> losses;
-    const WithoutGil unlocked;
-    const std::lock_guard lock(mutex_);
-    for (const reader::Loss& loss : decoder_->take_losses()) {
-      losses.emplace_back(loss.packet, loss.end, std::isnan(loss.pts) ? std::nullopt : std::optional(loss.pts),
-                          loss.reason);
+  py::list take_losses() {
+    std::vector<reader::Loss> taken;
+    {
+      const WithoutGil unlocked;
+      const std::lock_guard lock(mutex_);
+      taken = decoder_->take_losses();
     }
+    py::list losses;
+    for (const reader::Loss& loss : taken) losses.append(loss_tuple(loss));
     return losses;
   }
 

@@ -16,6 +16,7 @@ struct CodecPicture;
 }
 
 namespace ove::reader {
+struct Loss;
 struct VideoPicture;
 }
 
@@ -34,6 +35,8 @@ void bind_stream(pybind11::module_& m);
 void bind_tokens(pybind11::module_& m);
 void bind_transcoding(pybind11::module_& m);
 
+// (first packet, packet behind the last, seconds or None, reason)
+pybind11::tuple loss_tuple(const reader::Loss& loss);
 // A _core.Picture.
 pybind11::object picture_object(reader::VideoPicture picture, Orientation orientation);
 // What a _core.Picture shows; throws a TypeError for other objects.

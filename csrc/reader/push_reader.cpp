@@ -58,8 +58,9 @@ void PushReader::set_extradata(codec::Bytes extradata) {
   extradata_ = std::move(extradata);
 }
 
-void PushReader::push(std::span<const std::uint8_t> packet, double pts, bool corrupt) {
-  const std::int64_t number = packets_++;
+void PushReader::push(std::span<const std::uint8_t> packet, double pts, bool corrupt, codec::AccessUnitTag tag) {
+  const std::int64_t number = tag.packet = packets_++;
+  tag.size = std::ssize(packet);
   sent_[number] = {bytes_, pts};
   if (sent_.size() > kLongestDelay) sent_.erase(sent_.begin());
   bytes_ += std::ssize(packet);
@@ -68,16 +69,13 @@ void PushReader::push(std::span<const std::uint8_t> packet, double pts, bool cor
     lose(number, "the sender says that bytes of this packet are missing");
     restart();
   } else {
-    feed(number, packet);
+    feed(packet, tag);
   }
 }
 
-void PushReader::feed(std::int64_t number, std::span<const std::uint8_t> packet) {
-  codec::AccessUnitTag tag;
-  tag.packet = number;
-  tag.size = std::ssize(packet);
-  decoder_->decode(packet, tag, sent_.at(number).position);
-  collect(number, packet);
+void PushReader::feed(std::span<const std::uint8_t> packet, const codec::AccessUnitTag& tag) {
+  decoder_->decode(packet, tag, sent_.at(tag.packet).position);
+  collect(packet, tag);
 }
 
 void PushReader::drain() {
@@ -85,19 +83,19 @@ void PushReader::drain() {
 }
 
 // Takes the finished pictures. Damage is told by the packet that it lies in, or by the one behind it.
-void PushReader::collect(std::int64_t number, std::span<const std::uint8_t> packet) {
+void PushReader::collect(std::span<const std::uint8_t> packet, const codec::AccessUnitTag& tag) {
   try {
     drain();
     decoder_->settle();
     drain();
   } catch (const Error& error) {
-    const std::int64_t damaged = error.position() < 0 ? number : packet_at(error.position());
+    const std::int64_t damaged = error.position() < 0 ? tag.packet : packet_at(error.position());
     const bool again = !any_since_restart_ && restarts_ + pictures_ > 0;
     if (dynamic_cast<const UnsupportedStreamError*>(&error) && (pictures_ == 0 || again)) throw;
     lose(damaged, error.what());
     restart();
     // Behind the damage there may be a random access point; in the damaged packet, parameter sets.
-    if (damaged < number) return feed(number, packet);
+    if (damaged < tag.packet) return feed(packet, tag);
     try {
       decoder_->decode(filter_->without_picture(packet), {}, -1);
       decoder_->settle();

@@ -12,17 +12,10 @@
 
 #include "codec/decoder.h"
 #include "media/packet_filter.h"
+#include "reader/loss.h"
 #include "reader/video_reader.h"
 
 namespace ove::reader {
-
-// Packets whose pictures are lost: from damage up to the next random access point.
-struct Loss {
-  std::int64_t packet = 0;  // the first, counted from 0 over all that were pushed
-  std::int64_t end = -1;    // behind the last; -1 while none is known to be
-  double pts = 0;           // seconds, of the first; NaN where it has none
-  std::string reason;
-};
 
 // Not for use from several threads at a time. Decodes in the caller's thread, so that a picture is there when the
 // packet behind its own is, unless it waits for others that are shown before it. Holds as many pictures as a decoder
@@ -39,8 +32,9 @@ class PushReader {
   PushReader(std::string codec, codec::Bytes extradata, Options options);
 
   // One access unit, shown at `pts` seconds, or NaN. `corrupt`: the sender says that bytes are missing. Throws
-  // UnsupportedStreamError for what no later packet can make good.
-  void push(std::span<const std::uint8_t> packet, double pts, bool corrupt);
+  // UnsupportedStreamError for what no later packet can make good. The pictures get the tag with the packet's number
+  // and size.
+  void push(std::span<const std::uint8_t> packet, double pts, bool corrupt, codec::AccessUnitTag tag = {});
   // Parameter sets and framing of the packets from here on.
   void set_extradata(codec::Bytes extradata);
   // The end of the stream: all pictures that wait come out. What is pushed then begins a new one.
@@ -66,8 +60,8 @@ class PushReader {
 
   void open();
   void restart();
-  void feed(std::int64_t number, std::span<const std::uint8_t> packet);
-  void collect(std::int64_t number, std::span<const std::uint8_t> packet);
+  void feed(std::span<const std::uint8_t> packet, const codec::AccessUnitTag& tag);
+  void collect(std::span<const std::uint8_t> packet, const codec::AccessUnitTag& tag);
   void drain();
   void finish();
   void lose(std::int64_t number, const std::string& reason);

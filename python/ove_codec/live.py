@@ -18,6 +18,7 @@ from ove_codec import _core
 from ove_codec._backend import Backend, backend_for
 from ove_codec._feeds import feed_of
 from ove_codec._reading import Array, Scorable, Scored, scorer_for
+from ove_codec._source import Loss
 from ove_codec._suggest import hint
 from ove_codec.limits import Limits
 from ove_codec.presets import Parameters, resolve, with_parameters
@@ -30,23 +31,6 @@ if TYPE_CHECKING:
 _MOST_PICTURES = 4096  # of a window: time stamps that stand still must not keep it open
 _ALIASES = {"h265": "hevc", "avc": "h264"}
 _ROUNDING = 1e-6  # seconds by which time stamps may miss a mark
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Packets of a stream whose pictures are lost, up to the next random access point.
-
-    Attributes:
-        packet: number of the first, counted from 0 over all that were pushed.
-        end: number of the packet behind the last.
-        pts: seconds of the first packet; None where it has none.
-        reason: what was wrong with it.
-    """
-
-    packet: int
-    end: int
-    pts: float | None
-    reason: str
 
 
 class WindowPictures:
@@ -334,9 +318,9 @@ class Stream:
         return windows
 
     def _take_all(self) -> None:
-        for packet, end, pts, reason in self._decoder.take_losses():
-            since = pts if pts is not None else self._last[0] if self._last else 0.0
-            self._losses.append(_Open(Loss(packet, end, pts, reason), since))
+        for loss in map(Loss._make, self._decoder.take_losses()):
+            since = loss.pts if loss.pts is not None else self._last[0] if self._last else 0.0
+            self._losses.append(_Open(loss, since))
         while (picture := self._decoder.next()) is not None:
             self._take(picture)
 

@@ -8,7 +8,6 @@ import re
 import typing
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +208,7 @@ def select_windows(args: argparse.Namespace) -> None:
     options = {"window": args.window, "stride": args.stride, "timeout": args.timeout, "follow": args.follow}
     for window in stream(args.file, preset=args.preset, pixels=False, **options, **overrides_of(args)):
         selection = window.selection
-        losses = [asdict(loss) for loss in window.lost]
+        losses = [loss._asdict() for loss in window.lost]
         facts = {"start": window.start, "end": window.end, "pts": window.pts, **selection_facts(selection)}
         del facts["frame_ids"]
         if args.json:
