@@ -21,6 +21,7 @@ pytest.importorskip("transformers", reason="ove_codec[lmm] is not installed")
 import ove_codec
 from ove_codec.lmm import LlavaDataset, LMMProcessor, LMMSample, Unreadable, VisionReader, read_mosaics, select_blocks
 from ove_codec.lmm.images import image_size
+from ove_codec.tokens import CLIP_MEAN, CLIP_STD
 from support import clips, ffmpeg
 from support import lmm as tiny
 
@@ -304,7 +305,7 @@ def test_an_image_of_whole_blocks_is_taken_as_it_is() -> None:
     item = made().reader.image(picture)
     order = [(2 * r + y, 2 * c + x) for r in range(2) for c in range(3) for y in range(2) for x in range(2)]
     samples = torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255
-    mean, std = (torch.tensor(v)[:, None, None] for v in (ove_codec.tokens.CLIP_MEAN, ove_codec.tokens.CLIP_STD))
+    mean, std = (torch.tensor(v)[:, None, None] for v in (CLIP_MEAN, CLIP_STD))
     torch.testing.assert_close(item.patches, rows_of((samples - mean) / std, order))
     assert item.positions.tolist() == [[0, h, w] for h, w in order] and item.seconds is None
     array = np.array(picture)

@@ -23,6 +23,7 @@ from ove_codec.probes import reading
 from ove_codec.probes.backbones import OVBackbone, load_backbone
 from ove_codec.probes.families import BACKBONES
 from ove_codec.probes.reading import CodecRequest, FrameRequest
+from ove_codec.tokens import CLIP_MEAN, CLIP_STD
 from support import backbones, clips, ffmpeg
 from support.timm import import_timm
 
@@ -172,7 +173,7 @@ def test_ov_encoder_on_frames(tmp_path: Path) -> None:
     model = backbones.save_ov_encoder(tmp_path)
     backbone = load_backbone("ov-encoder", tmp_path)
     wanted = backbone.input_for(48, patches_per_frame=16)
-    assert wanted == FrameRequest(3, 16, ove_codec.tokens.CLIP_MEAN, ove_codec.tokens.CLIP_STD, "bicubic")
+    assert wanted == FrameRequest(3, 16, CLIP_MEAN, CLIP_STD, "bicubic")
     for (frames, slots), features in zip(some_clips(), backbone.encode(some_clips()), strict=True):
         positions = torch.tensor([[int(t), y, x] for t in slots for y in range(4) for x in range(4)])
         with torch.no_grad():

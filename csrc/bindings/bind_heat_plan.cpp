@@ -48,7 +48,7 @@ class Plan {
     cuda::PictureRecord record;
     {
       const WithoutGil unlocked;
-      record = plan_.pack(given.view(arrays, params_, true), reinterpret_cast<std::byte*>(memory),
+      record = plan_.pack(given.view(arrays, params_, false, true), reinterpret_cast<std::byte*>(memory),
                           reinterpret_cast<const std::byte*>(there), bytes);
     }
     record.sampled = sampled;

@@ -21,6 +21,10 @@ py::object optional(std::int64_t timestamp) {
 
 py::tuple pair(media::Rational r) { return py::make_tuple(r.num, r.den); }
 
+py::bytes bytes_of(const std::vector<std::uint8_t>& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 // The packets of a video stream one after the other, as dictionaries.
 class PacketIterator {
  public:
@@ -38,8 +42,12 @@ class PacketIterator {
     return py::dict("data"_a = py::bytes(reinterpret_cast<const char*>(packet.data.data()), packet.data.size()),
                     "index"_a = packet.index, "pts"_a = optional(packet.pts), "dts"_a = optional(packet.dts),
                     "duration"_a = packet.duration, "position"_a = packet.position, "key"_a = packet.key,
-                    "discard"_a = packet.discard, "corrupt"_a = packet.corrupt);
+                    "discard"_a = packet.discard, "corrupt"_a = packet.corrupt,
+                    "extradata"_a = packet.extradata ? py::object(bytes_of(*packet.extradata)) : py::none());
   }
+
+  py::dict info() const { return stream_info(demuxer_.info()); }
+  py::bytes extradata() const { return bytes_of(demuxer_.info().extradata); }
 
  private:
   media::Demuxer demuxer_;
@@ -90,7 +98,11 @@ void bind_media(py::module_& m) {
                              "Iterates over the packets of the video stream of `source`, as dictionaries.")
       .def(py::init<py::handle>(), py::arg("source"))
       .def("__iter__", [](py::object self) { return self; })
-      .def("__next__", &PacketIterator::next);
+      .def("__next__", &PacketIterator::next)
+      .def_property_readonly("info", &PacketIterator::info, "The stream_info of the source.")
+      .def_property_readonly("extradata", &PacketIterator::extradata,
+                             "Parameter sets, and how packets are framed; those of a packet, unless None, take their "
+                             "place from it on.");
 }
 
 }  // namespace ove::bindings

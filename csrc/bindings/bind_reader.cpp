@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <functional>
 #include <map>
@@ -74,12 +75,16 @@ class Picture {
   py::array mv() const {
     return view(reinterpret_cast<const std::int16_t*>(buffers().mv.data()), {height4(), width4(), 2, 2}, codec_);
   }
-  py::array residual() const {
+  py::array residual() {
     buffers();
     if (!codec_->detail.has_residual()) {
       throw std::logic_error("the residual was not decoded: read the picture with residual=True");
     }
-    return view(codec_->residual->samples.data(), {codec_->height(), codec_->width()}, codec_);
+    const std::vector<py::ssize_t> shape{codec_->height(), codec_->width()};
+    if (codec_->detail.form == codec::ResidualForm::kPacked) {
+      return plane<std::int16_t>("residual", shape, &CodecPicture::copy_residual);
+    }
+    return view(codec_->residual->samples.data(), shape, codec_);
   }
   py::array bits() const {
     const codec::PictureFormat& format = *codec_->format;
@@ -209,10 +214,12 @@ py::array_t<T> column(const std::vector<P>& pictures, F&& field) {
   return out;
 }
 
-std::shared_ptr<reader::VideoIndex> index_video(py::handle source, const LimitsDict& limits) {
+std::shared_ptr<reader::VideoIndex> index_video(py::handle source, const LimitsDict& limits, bool skip_damage) {
   media::Demuxer demuxer = open_demuxer(source);
+  const codec::Limits checked = limits_of(limits);
   const WithoutGil unlocked;
-  return std::make_shared<reader::VideoIndex>(reader::index_video(std::move(demuxer), limits_of(limits)));
+  return std::make_shared<reader::VideoIndex>(skip_damage ? reader::index_sound_pictures(std::move(demuxer), checked)
+                                                          : reader::index_video(std::move(demuxer), checked));
 }
 
 // Null where the tables do not tell.
@@ -392,6 +399,15 @@ codec::Limits limits_of(const LimitsDict& values) {
   return limits;
 }
 
+py::tuple loss_tuple(const reader::Loss& loss) {
+  const py::object pts = std::isnan(loss.pts) ? py::object(py::none()) : py::object(py::float_(loss.pts));
+  return py::make_tuple(loss.packet, loss.end, pts, loss.reason);
+}
+
+py::object picture_object(reader::VideoPicture picture, Orientation orientation) {
+  return py::cast(Picture(std::move(picture), orientation));
+}
+
 std::shared_ptr<const CodecPicture> codec_picture(const py::object& picture) {
   if (!py::isinstance<Picture>(picture)) throw py::type_error("picture must be one that a Video gave");
   return picture.cast<const Picture&>().shared();
@@ -408,7 +424,17 @@ void bind_reader(py::module_& m) {
   py::class_<reader::VideoIndex, std::shared_ptr<reader::VideoIndex>>(
       m, "VideoIndex", "The N pictures of a video in display order, as its headers tell them.")
       .def(py::init(&index_video), py::arg("source"), py::kw_only(), py::arg("limits") = LimitsDict(),
-           "Reads all headers of `source` (path, bytes or binary file object), without any slice data.")
+           py::arg("skip_damage") = false,
+           "Reads all headers of `source` (path, bytes or binary file object), without any slice data; or decodes all\n"
+           "of it and leaves out the pictures that damage costs.")
+      .def_property_readonly(
+          "lost",
+          [](const reader::VideoIndex& i) {
+            py::list losses;
+            for (const reader::Loss& loss : i.lost) losses.append(loss_tuple(loss));
+            return losses;
+          },
+          "(first packet, packet behind the last, seconds or None, reason) of what damage has cost.")
       .def("__len__", [](const reader::VideoIndex& i) { return i.pictures.size(); })
       .def_property_readonly(
           "packet",

@@ -9,9 +9,15 @@
 #include <string>
 
 #include "codec/limits.h"
+#include "common/geometry.h"
 
 namespace ove::codec {
 struct CodecPicture;
+}
+
+namespace ove::reader {
+struct Loss;
+struct VideoPicture;
 }
 
 namespace ove::bindings {
@@ -25,9 +31,14 @@ void bind_media(pybind11::module_& m);
 void bind_planes(pybind11::module_& m);
 void bind_reader(pybind11::module_& m);
 void bind_saliency(pybind11::module_& m);
+void bind_stream(pybind11::module_& m);
 void bind_tokens(pybind11::module_& m);
 void bind_transcoding(pybind11::module_& m);
 
+// (first packet, packet behind the last, seconds or None, reason)
+pybind11::tuple loss_tuple(const reader::Loss& loss);
+// A _core.Picture.
+pybind11::object picture_object(reader::VideoPicture picture, Orientation orientation);
 // What a _core.Picture shows; throws a TypeError for other objects.
 std::shared_ptr<const codec::CodecPicture> codec_picture(const pybind11::object& picture);
 

@@ -34,9 +34,9 @@ class GivenPicture {
   explicit GivenPicture(const pybind11::object& picture, bool on_gpu = false);
 
   // `arrays` holds what has to be made of a decoded picture.
-  saliency::PictureView view(pipeline::PictureArrays& arrays, const saliency::HeatParams& params,
+  saliency::PictureView view(pipeline::PictureArrays& arrays, const saliency::HeatParams& params, bool takes_packed,
                              bool with_pred = false) const {
-    return decoded_ ? arrays.view(*decoded_, params, with_pred) : view_;
+    return decoded_ ? arrays.view(*decoded_, params, takes_packed, with_pred) : view_;
   }
   // Of a clip on a GPU, the picture with this number. Throws std::out_of_range.
   saliency::PictureView entry(std::int64_t number) const;

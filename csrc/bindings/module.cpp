@@ -53,6 +53,7 @@ PYBIND11_MODULE(_core, m) {
   ove::bindings::bind_reader(m);
   ove::bindings::bind_saliency(m);
   ove::bindings::bind_heat_plan(m);
+  ove::bindings::bind_stream(m);
   ove::bindings::bind_tokens(m);
   ove::bindings::bind_canvases(m);
   ove::bindings::bind_planes(m);

@@ -28,19 +28,20 @@ class Scorer {
 
   // Pictures are what GivenPicture takes.
   void measure(const pybind11::object& picture) {
-    with(picture, [&](const saliency::PictureView& view) { saliency_.measure(view); });
+    with(picture, saliency_.takes_packed(), [&](const saliency::PictureView& view) { saliency_.measure(view); });
   }
   void accumulate(const pybind11::object& picture) {
-    with(picture, [&](const saliency::PictureView& view) { saliency_.accumulate(view); });
+    with(picture, false, [&](const saliency::PictureView& view) { saliency_.accumulate(view); });
   }
   pybind11::array_t<float> score(const pybind11::object& picture) {
     pybind11::array_t<float> out({geometry_.rows, geometry_.columns});
-    with(picture, [&, to = span_of(out)](const saliency::PictureView& view) { saliency_.score(view, to); });
+    with(picture, saliency_.takes_packed(),
+         [&, to = span_of(out)](const saliency::PictureView& view) { saliency_.score(view, to); });
     return out;
   }
   pybind11::array_t<float> heat(const pybind11::object& picture) {
     pybind11::array_t<float> out({geometry_.canvas_height(), geometry_.canvas_width()});
-    with(picture, [&, to = span_of(out)](const saliency::PictureView& view) { saliency_.heat(view, to); });
+    with(picture, false, [&, to = span_of(out)](const saliency::PictureView& view) { saliency_.heat(view, to); });
     return out;
   }
 
@@ -64,11 +65,11 @@ class Scorer {
   }
 
   template <class Work>
-  void with(const pybind11::object& picture, Work work) {
+  void with(const pybind11::object& picture, bool takes_packed, Work work) {
     const GivenPicture given(picture);
     const WithoutGil unlocked;
     const std::lock_guard lock(mutex_);
-    work(given.view(arrays_, params_));
+    work(given.view(arrays_, params_, takes_packed));
   }
 
   saliency::HeatParams params_;

@@ -77,6 +77,11 @@ void Decoder::flush() {
   }
 }
 
+void Decoder::settle() {
+  while (has_parts()) decode_next_part();
+  if (!failed_ && submitted_ > 0 && !tasks_.wait(submitted_ - 1)) fail(tasks_.failure());
+}
+
 void Decoder::submit(std::unique_ptr<PictureTask> task) {
   if (options_.observe) options_.observe(*task->picture());
   submitted_ = task->picture()->decode_index + 1;

@@ -69,6 +69,10 @@ class Decoder {
   // precede it in decoding order come out, then the exception, at every call.
   std::shared_ptr<const CodecPicture> pop();
 
+  // Finishes every picture whose headers are complete, so that pop() tells of damage in any of them at once, not when
+  // the picture is due.
+  void settle();
+
   // Nothing more can be decoded.
   bool failed() const { return failed_; }
 

@@ -94,4 +94,16 @@ void CodecPicture::copy_block_bits(float* out) const {
   }
 }
 
+void CodecPicture::copy_residual(std::int16_t* out) const {
+  const std::ptrdiff_t stride = width();
+  std::fill_n(out, stride * height(), std::int16_t{0});
+  const std::int16_t* samples = residual->samples.data();
+  for (const CodedBlock& block : residual->coded) {
+    const int side = 4 * block.size4;
+    for (int y = 0; y < side; ++y, samples += side) {
+      std::copy_n(samples, side, out + (4 * block.y4 + y) * stride + 4 * block.x4);
+    }
+  }
+}
+
 }  // namespace ove::codec

@@ -90,6 +90,7 @@ struct PictureHeaders {
   // All that it refers to, directly or not, is in the stream. Other pictures are not shown.
   bool complete = true;
   Dropping dropping = Dropping::kFree;
+  bool referable = true;                             // its own headers do not rule out that others refer to it
   std::int64_t decode_index = 0;                     // among the coded pictures
   std::vector<std::int64_t> references, collocated;  // decode_index of the pictures that its slices refer to
 };
@@ -140,6 +141,7 @@ struct CodecPicture : PictureHeaders {
   void copy_field(std::uint8_t* out) const;  // 0 frame, 1 top field, 2 bottom field
   // PictureBuffers::block_bits; without them, the bits of the grid spread evenly over the blocks inside the picture.
   void copy_block_bits(float* out) const;
+  void copy_residual(std::int16_t* out) const;  // by luma sample, of a packed residual
 };
 
 }  // namespace ove::codec

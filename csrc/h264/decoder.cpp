@@ -155,6 +155,7 @@ void SyntaxDecoder::begin_picture(const SliceHeader& header, std::shared_ptr<con
   picture->structure = header.structure;
   picture->format = header.is_field() ? sets->field_format : header.mbaff ? sets->mbaff_format : sets->frame_format;
   picture->dropping = header.nal.ref_idc == 0 ? codec::Dropping::kFree : codec::Dropping::kNever;
+  picture->referable = header.nal.ref_idc != 0;
   picture->tag = tag;
   picture->decode_index = decode_index_;
   const Vui& vui = sets->sps->vui;

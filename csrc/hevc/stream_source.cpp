@@ -132,6 +132,7 @@ void StreamSource::begin(const SliceHeader& header, const NalContext& nal, const
   picture.random_access = is_irap(nal.type);
   picture.resets_order = is_idr(nal.type) || is_bla(nal.type) || joint;
   picture.dropping = is_poc_anchor(nal) ? codec::Dropping::kUnlessCounted : codec::Dropping::kFree;
+  picture.referable = !is_sub_layer_non_reference(nal.type) || nal.temporal_id + 1 < sps.max_sub_layers;
   picture.detail = options_.detail(nal.tag);
   rps_ = dpb_.begin_picture(header, sps, picture.poc, new_sequence, nal.type == NalUnitType::kCra && !joint);
   const std::int64_t held = static_cast<std::int64_t>(dpb_.size()) + 1;

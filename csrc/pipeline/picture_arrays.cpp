@@ -3,7 +3,7 @@
 namespace ove::pipeline {
 
 saliency::PictureView PictureArrays::view(const codec::CodecPicture& picture, const saliency::HeatParams& params,
-                                          bool with_pred) {
+                                          bool takes_packed, bool with_pred) {
   const codec::PictureBuffers& buffers = *picture.buffers;
   const codec::PictureFormat& format = *picture.format;
   saliency::PictureView view;
@@ -26,7 +26,13 @@ saliency::PictureView PictureArrays::view(const codec::CodecPicture& picture, co
   }
   if (picture.detail.has_residual()) {
     const std::int16_t* samples = picture.residual->samples.data();
-    const bool packed = picture.detail.form == codec::ResidualForm::kPacked;
+    bool packed = picture.detail.form == codec::ResidualForm::kPacked;
+    if (packed && !takes_packed) {
+      residual_.resize(static_cast<std::size_t>(picture.width()) * static_cast<std::size_t>(picture.height()));
+      picture.copy_residual(residual_.data());
+      samples = residual_.data();
+      packed = false;
+    }
     (packed ? view.packed_residual : view.residual) = samples;
     coded_.clear();
     for (const auto& block : picture.residual->coded) coded_.push_back({block.x4, block.y4, block.size4});

@@ -68,7 +68,8 @@ void score_video(media::Demuxer demuxer, reader::ReaderOptions options, const Sc
   options.process = [&](const codec::CodecPicture& picture, std::int64_t id) {
     const auto slot = static_cast<std::size_t>(std::lower_bound(ids.begin(), ids.end(), id) - ids.begin());
     benches.with_one([&](Bench& bench) {
-      bench.saliency.score(bench.arrays.view(picture, scoring.params), scores.subspan(slot * patches, patches));
+      bench.saliency.score(bench.arrays.view(picture, scoring.params, bench.saliency.takes_packed()),
+                           scores.subspan(slot * patches, patches));
     });
   };
   std::size_t count = 0;

@@ -49,7 +49,10 @@ ReadingPlan::ReadingPlan(std::shared_ptr<const VideoIndex> index, std::vector<st
     // A picture ends where the next one begins.
     const std::int64_t begin = index_->decoded[at(i)].packet;
     const bool last = i + 1 == std::ssize(needed);
-    const std::int64_t end = last ? kEnd : std::max(begin + 1, index_->decoded[at(i + 1)].packet);
+    std::int64_t end = last ? kEnd : std::max(begin + 1, index_->decoded[at(i + 1)].packet);
+    for (const Loss& loss : index_->lost) {
+      if (loss.packet > begin) end = std::min(end, loss.packet);
+    }
     if (ranges_.empty() || ranges_.back().second < begin) ranges_.emplace_back(begin, end);
     ranges_.back().second = end;
   }

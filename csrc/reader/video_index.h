@@ -11,6 +11,7 @@
 #include "codec/limits.h"
 #include "codec/picture.h"
 #include "media/demuxer.h"
+#include "reader/loss.h"
 
 namespace ove::reader {
 
@@ -31,6 +32,7 @@ struct VideoIndex {
   std::vector<codec::KnownPicture> decoded;       // coded pictures, in decoding order
   std::vector<std::int64_t> packet_bytes;         // by index of `decoded`: the size of the packet that it begins in
   std::vector<media::PacketPlace> random_access;  // their packets, ascending
+  std::vector<Loss> lost;                         // what of the video the index leaves out, ascending
 
   // Which pictures of `decoded` these need, themselves included. Throws std::logic_error for unknown pictures.
   enum class Edges : std::uint8_t {
@@ -65,5 +67,8 @@ struct VideoIndex {
 
 // Reads the whole video. Throws what VideoReader throws.
 VideoIndex index_video(media::Demuxer demuxer, const codec::Limits& limits);
+// The same without what is damaged, for which all pictures are decoded: those that the index has can be. Throws where
+// there is no picture at all.
+VideoIndex index_sound_pictures(media::Demuxer demuxer, const codec::Limits& limits);
 
 }  // namespace ove::reader

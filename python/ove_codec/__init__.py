@@ -13,13 +13,16 @@ from ove_codec._core import (
     UnsupportedStreamError,
     VideoIndex,
 )
+from ove_codec._source import Loss
 from ove_codec._suggest import hint
 from ove_codec.batching import Batch, batches
 from ove_codec.canvases import codec_canvases
 from ove_codec.limits import Limits
+from ove_codec.live import Stream, Window, stream
 from ove_codec.motion_only import MotionPicture, MotionVideo
 from ove_codec.presets import PRESETS
 from ove_codec.selection import Selection, select, select_arrays
+from ove_codec.together import tokens
 from ove_codec.tokens import PaddedTokens, Tokens, frames, tokenize
 from ove_codec.transcoding import RECIPES, Recipe, transcode
 from ove_codec.video import Video, framecrc, open
@@ -40,16 +43,19 @@ __all__ = [
     "Error",
     "InvalidBitstreamError",
     "Limits",
+    "Loss",
     "MotionPicture",
     "MotionVideo",
     "PaddedTokens",
     "Picture",
     "Recipe",
     "Selection",
+    "Stream",
     "Tokens",
     "UnsupportedStreamError",
     "Video",
     "VideoIndex",
+    "Window",
     "batches",
     "canvases",
     "codec_canvases",
@@ -62,7 +68,9 @@ __all__ = [
     "ops",
     "select",
     "select_arrays",
+    "stream",
     "tokenize",
+    "tokens",
     "transcode",
 ]
 

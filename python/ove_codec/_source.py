@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from html import escape
 from os import PathLike
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,22 @@ def _read_all(file: Any) -> bytes:
     if chunk is None:
         raise ValueError("the file object does not block: read() returned None")
     return b"".join(chunks)
+
+
+class Loss(NamedTuple):
+    """Packets whose pictures are lost, up to the next random access point.
+
+    Attributes:
+        packet: number of the first, counted from 0 over all packets of the stream.
+        end: number of the packet behind the last.
+        pts: seconds of the first packet; None where it has none.
+        reason: what was wrong with it.
+    """
+
+    packet: int
+    end: int
+    pts: float | None
+    reason: str
 
 
 _INDICES = ("index", "pixel_index", "_tables", "_known")  # attributes that are read again where they are needed

@@ -11,8 +11,8 @@ import numpy as np
 
 from ove_codec import _core
 from ove_codec._backend import backend_for
+from ove_codec._source import Loss, SourceVideo, is_fetched, position
 from ove_codec._source import Source as Source
-from ove_codec._source import SourceVideo, is_fetched, position
 from ove_codec.cuda import is_cpu
 from ove_codec.limits import Limits
 from ove_codec.motion_only import MotionIndex, MotionVideo, decoded_index
@@ -34,11 +34,22 @@ class Video(SourceVideo):
     Every iteration begins at the start of the video. After damage, the pictures that precede it in decoding order are
     given, then the error is raised; where the resolution changes, iteration goes on with pictures of the new size.
 
+    One that was opened with ``on_damage="skip"`` leaves out the pictures that damage costs; `lost` names them.
+
     A video can be pickled if its source is a path or bytes. Its index is left out and read again where it is needed.
     """
 
+    _skips_damage = False
+
     def _all(self) -> Iterator[_core.Picture]:
+        if self._skips_damage:
+            return self._pictures(index=self.index, frame_ids=list(range(len(self))))
         return self._pictures()
+
+    @property
+    def lost(self) -> tuple[Loss, ...]:
+        """What damage has cost of a video opened with ``on_damage="skip"``, whose index this reads; else nothing."""
+        return tuple(map(Loss._make, self.index.lost)) if self._skips_damage else ()
 
     def _pictures(self, **options: Any) -> _core.PictureIterator:
         pictures = _core.PictureIterator(self.source, threads=self.threads, limits=self.limits.as_dict(), **options)
@@ -47,13 +58,14 @@ class Video(SourceVideo):
 
     @cached_property
     def index(self) -> _core.VideoIndex:
-        """The pictures in display order by their headers alone; reads the video once, without its slice data."""
-        return _core.VideoIndex(self.source, limits=self.limits.as_dict())
+        """The pictures in display order by their headers alone; reads the video once, without its slice data. Where
+        damage is skipped, all pictures are decoded once to find it."""
+        return _core.VideoIndex(self.source, limits=self.limits.as_dict(), skip_damage=self._skips_damage)
 
     @cached_property
     def _tables(self) -> _core.PictureTable | None:
         """The container's tables of a long video, if they tell its pictures."""
-        if self.info["frame_count"] < _LONG or not reads_codec(self.info["codec"]):
+        if self._skips_damage or self.info["frame_count"] < _LONG or not reads_codec(self.info["codec"]):
             return None
         if "444" in self.info["pixel_format"]:  # the first packet may tell how the others are to be read
             return None
@@ -112,7 +124,9 @@ class Video(SourceVideo):
         return self.read(range(position(self.index.pts, index, pts), len(self)), residual=residual)
 
 
-def open(source: Source, threads: int = 0, limits: Limits | None = None, *, device: Any = None) -> Video:
+def open(
+    source: Source, threads: int = 0, limits: Limits | None = None, *, device: Any = None, on_damage: str = "raise"
+) -> Video:
     """Opens an HEVC or H.264 video: a path, bytes (a uint8 array or tensor too), or a binary file object.
 
     File objects that cannot seek, and named pipes, which are waited for, are read whole. Several threads may read one
@@ -125,18 +139,28 @@ def open(source: Source, threads: int = 0, limits: Limits | None = None, *, devi
     MPEG-4, MPEG-2 and MPEG-1 give a ``MotionVideo``, whose pictures have motion vectors alone; ``has`` tells what
     there is. Type checkers, which cannot know, are told a ``Video``.
 
+    With ``on_damage="skip"`` damage does not end reading: it costs the pictures up to the next random access point,
+    which ``lost`` names. What reads the video, as ``select`` and ``tokenize`` do, then has the other pictures alone. To
+    find the damage, all of the video is decoded once, when its index is first asked for.
+
     `threads` is the number of decoding threads with the caller's, 0 for all cores. With a GPU as `device` (as for
     ``select``) the arrays of its pictures are CUDA tensors, each of which goes up when it is asked for. Reading what
     exceeds the `limits` (those of ``Limits()`` where None) raises UnsupportedStreamError. Raises DecodeError where
     nothing can be read, UnsupportedStreamError where the video is of yet another codec, and RuntimeError where nothing
-    can be done on the device.
+    can be done on the device, and ValueError for damage that is to be skipped in a ``MotionVideo``.
     """
+    if on_damage not in ("raise", "skip"):
+        raise ValueError(f"on_damage must be 'raise' or 'skip', not {on_damage!r}")
     video: Any = Video(source, threads, limits)
     codec = video.info["codec"]
     if not reads_codec(codec):
         if not _core.exports_motion(codec):
             _core.PictureIterator(video.source)  # raises, with the remedy
+        if on_damage == "skip":
+            raise ValueError(f"{video.name}: damage is skipped in HEVC and H.264, not in {codec}: transcode it first")
         video = MotionVideo(video.source, threads, limits, video.info)
+    elif on_damage == "skip":
+        video._skips_damage = True
     return video if is_cpu(device) else video._on(backend_for(device))
 
 

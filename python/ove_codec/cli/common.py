@@ -24,9 +24,16 @@ Commands = argparse._SubParsersAction  # the type has no public name
 
 
 def add_command(
-    commands: Commands[Any], name: str, run: Any, summary: str, *, reads: str = "HEVC or H.264 video", **options: Any
+    commands: Commands[Any],
+    name: str,
+    run: Any,
+    summary: str,
+    *,
+    reads: str = "HEVC or H.264 video",
+    copied: bool = True,
+    **options: Any,
 ) -> argparse.ArgumentParser:
-    """A command that reads one video."""
+    """A command that reads one video; unless `copied`, pipes are left to it."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=summary, description=options.pop("description", f"{summary[0].upper()}{summary[1:]}."), **options
     )
@@ -34,7 +41,7 @@ def add_command(
     parser.add_argument(
         "file",
         metavar="FILE",
-        type=input_file,
+        type=input_file if copied else str,
         help=f"{reads} in any container, or raw; - is standard input",
     )
     return parser

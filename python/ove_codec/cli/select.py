@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import typing
 from collections.abc import Callable, Collection
@@ -16,6 +17,7 @@ from ove_codec import presets
 from ove_codec.cli import common
 from ove_codec.cli.parsing import add_brief, add_help_all
 from ove_codec.cli.writing import check_suffix, write_arrays
+from ove_codec.live import stream
 from ove_codec.selection import Selection
 from ove_codec.selection import select as select_patches
 from ove_codec.transcoding import RECIPES
@@ -43,8 +45,10 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "select",
         select,
         "select patches by motion, residual or bits",
+        copied=False,
         description="Samples pictures, scores their patches by what the codec spent on them, and keeps the best. "
-        "Prints what is kept; writes it with -o for ove_codec.Selection.load.",
+        "Prints what is kept; writes it with -o for ove_codec.Selection.load. With --window the file may still be "
+        "written, as a pipe is: prints a line for every window.",
     )
     parser.add_argument(
         "-o",
@@ -53,6 +57,11 @@ def add_commands(commands: common.Commands[Any]) -> None:
         help="write .npz (for Selection.load), .json, .parquet, .safetensors or .npy (positions)",
     )
     add_transcode(parser, default="off")
+    live = parser.add_argument_group("windows")
+    live.add_argument("--window", type=float, metavar="X", help="select window by window, of so many seconds")
+    live.add_argument("--stride", type=float, metavar="X", help="seconds from window to window (default: --window)")
+    add_brief(live, None, "--timeout", type=float, metavar="X", help="give up when nothing comes for so many seconds")
+    add_brief(live, None, "--follow", action="store_true", help="the file may grow until nothing comes for --timeout")
     add_selection_options(parser)
     common.add_threads(parser)
     common.add_json(parser)
@@ -192,6 +201,11 @@ def selection_lines(selection: Selection) -> list[tuple[str, Any]]:
 
 
 def select(args: argparse.Namespace) -> None:
+    if args.window is not None:
+        return select_windows(args)
+    if args.stride is not None or args.timeout is not None or args.follow:
+        raise ValueError("--stride, --timeout and --follow are of windows: give --window too")
+    args.file = common.input_file(args.file)
     suffix = check_suffix(args.out, _SUFFIXES) if args.out else ""
     with common.replacing(args.out) if args.out else nullcontext() as part:
         selection = selected(args)
@@ -200,6 +214,25 @@ def select(args: argparse.Namespace) -> None:
             write(part, suffix, selection, facts)
     lines = selection_lines(selection)
     common.print_facts(facts, args.json, [*lines, ("file", args.out)] if args.out else lines)
+
+
+def select_windows(args: argparse.Namespace) -> None:
+    """Prints what is kept of every window, as it is complete."""
+    if args.out is not None or transcoding(args.transcode):
+        raise ValueError("windows are printed as they come: leave out -o and --transcode, or --window")
+    options = {"window": args.window, "stride": args.stride, "timeout": args.timeout, "follow": args.follow}
+    for window in stream(args.file, preset=args.preset, pixels=False, **options, **overrides_of(args)):
+        selection = window.selection
+        losses = [loss._asdict() for loss in window.lost]
+        facts = {"start": window.start, "end": window.end, "pts": window.pts, **selection_facts(selection)}
+        del facts["frame_ids"]
+        if args.json:
+            print(json.dumps({**facts, "lost": losses}, default=common.plain), flush=True)
+            continue
+        kept = f"{facts['tokens']} of {facts['tokens_dense']} tokens in {facts['frames']} pictures"
+        print(f"{window.start:.3f} to {window.end:.3f} s  {kept}", flush=True)
+        for loss in window.lost:
+            print(f"  lost: packets {loss.packet} to {loss.end - 1}: {loss.reason}", flush=True)
 
 
 def write(path: Path, suffix: str, selection: Selection, facts: dict[str, Any]) -> None:

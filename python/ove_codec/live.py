@@ -1,0 +1,471 @@
+"""Live streams: packets in, windows with their selection and tokens out."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Unpack
+
+from ove_codec import _core
+from ove_codec._backend import Backend, backend_for
+from ove_codec._feeds import feed_of
+from ove_codec._reading import Array, Scorable, Scored, scorer_for
+from ove_codec._source import Loss
+from ove_codec._suggest import hint
+from ove_codec.limits import Limits
+from ove_codec.presets import Parameters, resolve, with_parameters
+from ove_codec.selection import Selection, select_pictures
+from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color, Tokens
+
+if TYPE_CHECKING:
+    import torch
+
+_MOST_PICTURES = 4096  # of a window: time stamps that stand still must not keep it open
+_ALIASES = {"h265": "hevc", "avc": "h264"}
+_ROUNDING = 1e-6  # seconds by which time stamps may miss a mark
+
+
+class WindowPictures:
+    """The pictures of a window, as selection reads them, and their scores where each counts alone."""
+
+    path: str | None = None
+
+    def __init__(self, pictures: Sequence[_core.Picture], scored: Sequence[Scored | None]) -> None:
+        self._pictures = pictures
+        self._scored = scored
+
+    def pts(self) -> Array | int:
+        return np.array([picture.pts for picture in self._pictures])
+
+    def sizes(self) -> None:
+        return None
+
+    def anchors(self, shown: Array, asked: Array, params: dict[str, Any]) -> Array:
+        raise ValueError("sampling='anchors' needs a video that can be read again, not a stream: set sampling='time'")
+
+    def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
+        return np.array([self._pictures[i].type == "I" for i in frame_ids], bool)
+
+    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Scorable]:
+        return (self._pictures[i] for i in frame_ids)
+
+    def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
+        scored = [one for i in frame_ids if (one := self._scored[i]) is not None]
+        if len(scored) < len(frame_ids):
+            return None
+        return Scored(np.stack([one.values for one in scored]), None, scored[0].scorer)
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """The pictures of a stream that are shown from `start` to `end`, what is selected of them, and their pixels.
+
+    It stays as it is when the stream goes on, and holds what it needs. Iterating gives `pictures`.
+
+    Attributes:
+        start, end: seconds; pictures with start <= pts < end. A window that the stream's end or a change of size has
+            cut short ends there.
+        pictures: those that are kept: the sampled ones, and with ``accumulate`` all. Each is an ``ove_codec.Picture``,
+            whose index counts over the whole stream.
+        sampled: (T,) int64, places of the sampled ones in `pictures`.
+        lost: what was lost of the window, and why.
+    """
+
+    start: float
+    end: float
+    pictures: list[_core.Picture]
+    sampled: npt.NDArray[np.int64]
+    lost: tuple[Loss, ...]
+    _scored: list[Scored | None] = field(repr=False)
+    _frames: dict[int, _core.LiveFrame] = field(repr=False)
+    _stream: Stream = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __iter__(self) -> Iterator[_core.Picture]:
+        return iter(self.pictures)
+
+    def __repr__(self) -> str:
+        lost = f", {len(self.lost)} losses" if self.lost else ""
+        return f"Window({self.start:.3f} to {self.end:.3f} s, {len(self.sampled)} sampled pictures{lost})"
+
+    @property
+    def pts(self) -> npt.NDArray[np.float64]:
+        """(T,) seconds of the sampled pictures."""
+        return np.array([self.pictures[i].pts for i in self.sampled])
+
+    @cached_property
+    def selection(self) -> Selection:
+        """The patches that are kept of the window; its ``frame_ids`` are `sampled`."""
+        stream = self._stream
+        overrides = {**stream._overrides, "num_frames": None, "fps": None, "frame_ids": self.sampled.tolist()}
+        return select_pictures(WindowPictures(self.pictures, self._scored), stream.preset, overrides, stream._backend)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """The patches of `selection`, as ``tokenize`` gives them; ValueError where the stream has ``pixels=False``."""
+        return self.tokenize()
+
+    def tokenize(
+        self, *, dtype: torch.dtype | str | None = None, mean: Color = CLIP_MEAN, std: Color = CLIP_STD
+    ) -> Tokens:
+        """`tokens` of another type and normalisation; see ``ove_codec.tokenize``."""
+        from ove_codec.ops.inputs import float_dtype
+
+        stream = self._stream
+        if not stream.pixels:
+            raise ValueError("the stream decodes no pixels: make it with pixels=True")
+        kind, geometry = float_dtype(dtype), self.selection.geometry
+        at = self.selection.positions_on_cpu()
+        canvas: dict[str, Any] = {"resize": geometry.resize, "size": geometry.size, "patch_size": geometry.patch_size}
+        rows = [
+            self._frames[self.pictures[i].packet].patches(at[at[:, 0] == t, 1:], mean=mean, std=std, **canvas)
+            for t, i in enumerate(self.sampled)
+        ]
+        with stream._backend.on():
+            return Tokens(
+                stream._backend.tensor(np.concatenate(rows)).to(kind),
+                stream._backend.tensor(at.astype(np.int64)),
+                stream._backend.tensor(np.array([0, len(at)], np.int32)),
+            )
+
+
+@dataclass(eq=False)
+class _Kept:
+    picture: _core.Picture
+    time: float
+    sampled: bool
+    scored: Scored | None = None  # on its own
+    frame: _core.LiveFrame | None = None
+    gone: bool = False  # its pixels do not come
+
+
+@dataclass
+class _Open:
+    """A loss, and until when nothing is shown."""
+
+    loss: Loss
+    since: float
+    until: float = math.inf
+    told: bool = False
+
+
+@dataclass
+class _Pending:
+    """A window that is over, but whose pixels may still come."""
+
+    start: float
+    end: float
+    kept: list[_Kept]
+    lost: tuple[Loss, ...]
+
+    @property
+    def ready(self) -> bool:
+        return all(kept.frame or kept.gone or not kept.sampled for kept in self.kept)
+
+
+class Stream:
+    """Selects patches of a live stream, window by window.
+
+    Packets are pushed as they come, one access unit at a time; windows come out as soon as the first picture behind
+    them is there. Sampled are the first pictures at or behind equal steps from the start on: ``fps`` a second, or
+    ``num_frames`` a window. Each packet is decoded once, however many windows its picture is in, and pictures that
+    nothing refers to are decoded for their pixels only where they are sampled. Memory is bounded by the window.
+
+    A packet that is damaged, or that refers to a lost one, costs the pictures up to the next random access point;
+    ``Window.lost`` names them, and the stream goes on. It may begin anywhere. Packets that come twice count once. Where
+    the size of the pictures changes, or times jump by more than a window, a new window begins.
+
+    One stream may be used by one thread at a time; different streams by different ones.
+    """
+
+    @with_parameters
+    def __init__(
+        self,
+        codec: str,
+        extradata: Any = None,
+        *,
+        window: float = 4.0,
+        stride: float | None = None,
+        preset: str = "paper",
+        pixels: bool = True,
+        device: Any = None,
+        threads: int = 1,
+        limits: Limits | None = None,
+        rotation: int = 0,
+        mirrored: bool = False,
+        **params: Unpack[Parameters],
+    ) -> None:
+        """Makes a stream, of which nothing is known yet but its codec.
+
+        Args:
+            codec: "hevc" or "h264", as FFmpeg calls them.
+            extradata: bytes of the parameter sets that are not in the packets, as the container has them (hvcC, avcC or
+                Annex B); they also tell how packets are framed.
+            window: seconds of a window.
+            stride: seconds from the start of a window to that of the next; `window` where None.
+            preset, device, params: as for ``select``; a budget is that of a window.
+            pixels: whether pixels are decoded, for ``Window.tokens``.
+            threads: of the pixel decoder; 0 for all cores. More than one delays its pictures.
+            limits: of what the stream may ask for, as with ``ove_codec.open``.
+            rotation: clockwise degrees to turn pictures by for display.
+            mirrored: whether left and right are exchanged before that.
+
+        Raises:
+            ValueError: a codec that is not read, or a bad value.
+            TypeError: an unknown parameter.
+            InvalidBitstreamError: damaged extradata.
+        """
+        codec = _ALIASES.get(codec, codec)
+        if not _core.decodes(codec):
+            raise ValueError(f"streams of {codec!r} are not read; {hint(codec, ('hevc', 'h264'))}")
+        self.window, self.stride = float(window), float(window if stride is None else stride)
+        for name, seconds in (("window", self.window), ("stride", self.stride)):
+            if not 0 < seconds < math.inf:
+                raise ValueError(f"{name} must be a positive number of seconds, not {seconds}")
+        self.preset, self.pixels = preset, pixels
+        self._overrides = dict(params)
+        self._params = resolve(preset, self._overrides)
+        for name in ("frame_ids", "start", "end"):
+            if self._params[name] is not None:
+                raise ValueError(f"{name} is of a whole video; a stream has window, stride, fps and num_frames")
+        if self._params["sampling"] != "time":
+            raise ValueError(f"a stream is sampled by time: leave out sampling={self._params['sampling']!r}")
+        _core.Scorer(self._params, (0, 0, 64, 64))  # raises for values that it does not know
+        fps = self._params["fps"]
+        self._step = 1 / fps if fps is not None else self.window / self._params["num_frames"]
+        self._keeps_all = self._params["accumulate"] != "none"
+        self._backend: Backend = backend_for(device)
+        self._options: dict[str, Any] = {
+            "residual": self._params["residual_weight"] > 0,
+            "packed": True,
+            "pixels": pixels,
+            "threads": threads,
+            "limits": (limits or Limits()).as_dict(),
+            "rotation": rotation,
+            "mirrored": mirrored,
+        }
+        self._pending: deque[_Pending] = deque()
+        self._begin(codec, extradata)
+
+    def _begin(self, codec: str, extradata: Any) -> None:
+        self.codec = codec
+        self._decoder = _core.LiveStream(codec, extradata, **self._options)
+        self._kept: deque[_Kept] = deque()
+        self._losses: list[_Open] = []
+        self._recent: deque[tuple[int, int, float]] = deque(maxlen=64)
+        self._last: tuple[float, tuple[Any, ...]] | None = None  # time and layout of the last picture
+        self._origin = self._start = 0.0  # of the first window, and of the one at work
+        self._steps = -1  # from the origin to the last picture
+        self._scorer: _core.Scorer | None = None
+
+    def push(self, packet: Any, pts: float | None = None) -> list[Window]:
+        """Takes one packet, and gives the windows that are complete, mostly none.
+
+        Args:
+            packet: an access unit: bytes, a memoryview, or a packet of PyAV, which has its own time.
+            pts: when it is shown, in seconds; None where that is not known: then pictures follow at the stream's rate.
+
+        Raises:
+            UnsupportedStreamError: the stream needs what the decoder does not have, or exceeds the limits.
+        """
+        if pts is None and getattr(packet, "pts", None) is not None:
+            pts = float(packet.pts * packet.time_base)
+        if pts is not None and not math.isfinite(pts):
+            raise ValueError(f"pts must be a number of seconds, not {pts}")
+        return self._push(packet, pts, bool(getattr(packet, "is_corrupt", False)))
+
+    def _push(self, packet: Any, pts: float | None, corrupt: bool) -> list[Window]:
+        data = memoryview(packet).cast("B")
+        if not data:
+            return self._ready()
+        if pts is not None:
+            mark = (zlib.crc32(data), len(data), pts)
+            if mark in self._recent:
+                return self._ready()
+            self._recent.append(mark)
+        self._decoder.push(data, pts, corrupt=corrupt)
+        self._take_all()
+        self._take_frames()
+        return self._ready()
+
+    def flush(self) -> list[Window]:
+        """The end of the stream: gives what is left, the last window cut short. What is pushed then begins anew."""
+        self._decoder.flush()
+        self._take_all()
+        self._close()
+        self._take_frames()
+        for kept in (kept for pending in self._pending for kept in pending.kept):
+            kept.gone = kept.frame is None
+        return self._ready()
+
+    def change(self, codec: str, extradata: Any = None) -> list[Window]:
+        """What follows is of another codec, or has other `extradata`; gives what ``flush`` does."""
+        windows = self.flush()
+        codec = _ALIASES.get(codec, codec)
+        if not _core.decodes(codec):
+            raise ValueError(f"streams of {codec!r} are not read; {hint(codec, ('hevc', 'h264'))}")
+        self._begin(codec, extradata)
+        return windows
+
+    def _take_all(self) -> None:
+        for loss in map(Loss._make, self._decoder.take_losses()):
+            since = loss.pts if loss.pts is not None else self._last[0] if self._last else 0.0
+            self._losses.append(_Open(loss, since))
+        while (picture := self._decoder.next()) is not None:
+            self._take(picture)
+
+    def _take(self, picture: _core.Picture) -> None:
+        """The next picture in display order."""
+        time, layout = picture.pts, (picture.window, picture.coded_width, picture.coded_height)
+        if self._last is not None:
+            shown, before = self._last
+            if layout != before or abs(time - shown) > self.window or len(self._kept) >= _MOST_PICTURES:
+                self._close()
+            else:
+                time = max(time, shown)
+        if self._last is None:
+            self._origin = self._start = time
+            self._steps = -1
+        self._last = time, layout
+        for loss in self._losses:
+            if loss.until == math.inf and picture.packet >= loss.loss.end:
+                loss.until = time
+        while time >= self._start + self.window - _ROUNDING:
+            self._end_window()
+        before_steps, self._steps = self._steps, math.floor((time - self._origin + _ROUNDING) / self._step)
+        sampled = self._steps > before_steps
+        inside = (time - self._origin + _ROUNDING) % self.stride < self.window
+        self._decoder.decide(picture.packet, sampled and inside)
+        if inside and (sampled or self._keeps_all):
+            self._kept.append(_Kept(picture, time, sampled, self._score(picture), gone=not self.pixels))
+
+    def _score(self, picture: _core.Picture) -> Scored | None:
+        """The scores of a sampled picture, if they depend on no other: made once, however many windows it is in."""
+        if self._keeps_all or not self._backend.is_cpu or self._params["percentile_scope"] != "frame":
+            return None
+        self._scorer = self._scorer or scorer_for(picture, self._params)
+        return Scored(self._scorer.score(picture), None, self._scorer)
+
+    def _end_window(self) -> None:
+        """Of the pictures that are kept, those of the window at work are a window; others may be in the next."""
+        start, end = self._start, self._start + self.window
+        kept = [k for k in self._kept if k.time < end - _ROUNDING]
+        if any(k.sampled for k in kept):
+            losses = [loss for loss in self._losses if loss.since < end and (loss.until > start or not loss.told)]
+            for loss in losses:
+                loss.told = True
+            self._pending.append(_Pending(start, end, kept, tuple(loss.loss for loss in losses)))
+        self._start += self.stride
+        while self._kept and self._kept[0].time < self._start - _ROUNDING:
+            self._kept.popleft()
+        self._losses = [loss for loss in self._losses if not loss.told or loss.until > self._start]
+
+    def _close(self) -> None:
+        """Ends the window at work, before a new beginning."""
+        if self._kept:
+            self._end_window()
+        self._kept.clear()
+        self._last = self._scorer = None
+
+    def _take_frames(self) -> None:
+        frames = {frame.packet: frame for frame in self._decoder.take_frames()}
+        if not frames:
+            return
+        kept = [*(k for pending in self._pending for k in pending.kept), *self._kept]
+        for k in kept:
+            k.frame = frames.get(k.picture.packet, k.frame)
+        latest = max((k.time for k in kept if k.picture.packet in frames), default=0.0)
+        for k in kept:  # pixels come in the order of display
+            k.gone = k.gone or (k.sampled and k.frame is None and k.time < latest)
+
+    def _ready(self) -> list[Window]:
+        windows = []
+        while self._pending and self._pending[0].ready:
+            pending = self._pending.popleft()
+            kept = [k for k in pending.kept if not (self.pixels and k.sampled and k.frame is None)]
+            sampled = np.flatnonzero([k.sampled for k in kept])
+            if len(sampled):
+                frames = {k.picture.packet: k.frame for k in kept if k.frame is not None}
+                pictures, scored = [k.picture for k in kept], [k.scored for k in kept]
+                windows.append(
+                    Window(pending.start, pending.end, pictures, sampled, pending.lost, scored, frames, self)
+                )
+        return windows
+
+
+@with_parameters
+def stream(
+    source: Any,
+    *,
+    timeout: float | None = None,
+    follow: bool = False,
+    window: float = 4.0,
+    stride: float | None = None,
+    preset: str = "paper",
+    pixels: bool = True,
+    device: Any = None,
+    threads: int = 1,
+    limits: Limits | None = None,
+    **params: Unpack[Parameters],
+) -> Iterator[Window]:
+    """Reads a video that is still being written, and gives its windows as they are complete.
+
+    The video must be in a container that can be read from front to end, such as MPEG-TS, Matroska, FLV or fragmented
+    MP4, or raw. No more of it is held than the window needs, and reading waits as long as nobody takes the windows.
+
+    Args:
+        source: a path of a file, named pipe, device or Unix socket; "-" for standard input; a socket; or a binary file
+            object, which a thread reads.
+        timeout: seconds after which a source that gives no byte is given up; None waits for ever.
+        follow: whether a regular file may still grow: it ends when it has not grown for `timeout` seconds.
+        window, stride, preset, pixels, device, threads, limits, params: as for ``Stream``.
+
+    Raises:
+        TimeoutError: the source gave no byte for `timeout` seconds; after the windows up to there.
+        DecodeError: the source cannot be read, or ends in the middle; after the windows up to there.
+        UnsupportedStreamError: the codec is not one that is read.
+        ValueError, TypeError: as for ``Stream``.
+    """
+    options: dict[str, Any] = {
+        "window": window, "stride": stride, "preset": preset, "pixels": pixels, "device": device, "threads": threads,
+        "limits": limits, **params,
+    }  # fmt: skip
+    Stream("hevc", **options)  # raises at once for what it does not know
+    return _windows(feed_of(source, timeout, follow), options)
+
+
+def _windows(feed: Any, options: dict[str, Any]) -> Iterator[Window]:
+    try:
+        packets = _core.Packets(feed)
+        info, extradata = packets.info, packets.extradata
+        codec = info["codec"]
+        if not _core.decodes(codec):
+            raise _core.UnsupportedStreamError(
+                f"{feed.name}: its codec is {codec}, which streams are not read of; convert it on the way: "
+                "ffmpeg -i IN -c:v libx265 -crf 23 -f mpegts pipe:"
+            )
+        live = Stream(codec, extradata, rotation=info["rotation"], mirrored=info["mirrored"], **options)
+        numerator, denominator = info["time_base"]
+        try:
+            for packet in packets:
+                if packet["extradata"] is not None and packet["extradata"] != extradata:
+                    extradata = packet["extradata"]
+                    yield from live.change(codec, extradata)
+                pts = None if packet["pts"] is None else packet["pts"] * numerator / denominator
+                yield from live._push(packet["data"], pts, packet["corrupt"])
+        except (TimeoutError, _core.DecodeError):
+            yield from live.flush()
+            raise
+        yield from live.flush()
+    finally:
+        feed.close()
