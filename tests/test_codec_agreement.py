@@ -23,7 +23,7 @@ def test_tiny_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encodings = {name: options for name, options in bench.ENCODINGS.items() if name in ENCODINGS}
     monkeypatch.setattr(bench, "ENCODINGS", encodings)
     setting = bench.motion_probe.SMALL
-    training = dataclasses.replace(setting.training, hidden=32, layers=1, heads=2, epochs=1)
+    training = dataclasses.replace(setting.training, layers=1, epochs=1)
     work = bench.Work("ove", 1, 1, 2, dataclasses.replace(setting, training=training, side=64))
     assert work.ways() == [(name, way) for name in ENCODINGS for way in ("own", "reference", "saliency")]
     files = [bench.tokens_of(clip, work, tmp_path) for clip in work.clips()]

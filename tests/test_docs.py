@@ -75,7 +75,7 @@ def test_links() -> None:
 def test_marks_of_the_benchmarks() -> None:
     """The places where commands in bench/ put their tables."""
     text = (DOCS / "measurements.md").read_text(encoding="utf-8")
-    for name in ("bench", "dataset", "encoder", "motion-probe", "routes"):
+    for name in ("bench", "codec-agreement", "dataset", "encoder", "motion-probe", "routes"):
         assert re.search(f"^<!-- {name} -->\n.+^<!-- /{name} -->$", text, re.DOTALL | re.MULTILINE), name
 
 

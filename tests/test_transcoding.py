@@ -87,9 +87,11 @@ def test_codecs(tmp_path: Path, codec: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", list(ove_codec.RECIPES))
-def test_recipes_are_what_ffmpeg_makes_of_them(h264: Path, tmp_path: Path, recipe: str) -> None:
-    """The very packets of the ffmpeg program with these parameters, in one encoding thread."""
+def test_recipes_are_what_ffmpeg_makes_of_them(tmp_path: Path, recipe: str) -> None:
+    """The very packets of the ffmpeg program with these parameters, in one encoding thread; of pictures that need no
+    others."""
     r = ove_codec.RECIPES[recipe]
+    h264 = make(tmp_path / "clip.mp4", "h264", size=(96, 80))
     expected = tmp_path / "expected.mp4"
     params = f"{r.params}:log-level=none:info=0:frame-threads=1:pools=1"
     options = ["-preset", r.preset, "-crf", f"{r.crf}", "-x265-params", params, "-pix_fmt", "yuv420p"]

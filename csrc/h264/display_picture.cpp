@@ -131,8 +131,11 @@ void pack(const ResidualBuffer& plane, ResidualBuffer& packed) {
 
 std::shared_ptr<CodecPicture> make_shown_frame(const CodedPicture& first, const CodedPicture* second,
                                                const ActiveSets& sets) {
-  auto shown = std::make_shared<CodecPicture>(static_cast<const CodecPicture&>(first));
-  shown->slices.clear();
+  // Of the first field, a thread may be at work on slices and arrays.
+  auto shown = std::make_shared<CodecPicture>();
+  static_cast<codec::PictureHeaders&>(*shown) = first;
+  shown->tag = first.tag;
+  shown->duration = first.duration;
   shown->structure = Structure::kFieldPair;
   shown->format = sets.shown_format;
   if (is_field(first.structure)) shown->duration *= 2;
