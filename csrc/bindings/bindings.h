@@ -18,7 +18,7 @@ struct CodecPicture;
 namespace ove::reader {
 struct Loss;
 struct VideoPicture;
-}
+}  // namespace ove::reader
 
 namespace ove::bindings {
 
