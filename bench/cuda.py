@@ -36,7 +36,7 @@ from ove_codec import _core, cuda, ops
 from ove_codec._cuda_backend import Cuda
 from ove_codec._reading import Scored
 from ove_codec.presets import resolve
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD
+from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD
 
 sys.path.append(str(HERE))
 import clips as own

@@ -151,8 +151,8 @@ def test_corrupt_packets_are_lost(stream_folder: Path) -> None:
     for number, (data, pts) in enumerate(packets):
         live.push(data, pts, corrupt=number == 5)
     live.flush()
-    ((first, end, pts, reason),) = live.take_losses()
-    assert (first, end, pts) == (5, 20, packets[5][1]) and "missing" in reason
+    ((first, end, lost_at, reason),) = live.take_losses()
+    assert (first, end, lost_at) == (5, 20, packets[5][1]) and "missing" in reason
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -181,6 +181,6 @@ def test_select_from_standard_input(clip: Path, name: str) -> None:
 def test_the_camera_example(clip: Path) -> None:
     pytest.importorskip("av")
     example = Path(__file__).resolve().parents[1] / "examples" / "camera.py"
-    command = [sys.executable, example, clip, "--window", "1", "--stride", "0.5", "--budget", "64"]
+    command: list[str | Path] = [sys.executable, example, clip, "--window", "1", "--stride", "0.5", "--budget", "64"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.count("64 features") >= 6 and "lost" not in done.stdout

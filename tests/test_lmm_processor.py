@@ -21,7 +21,7 @@ pytest.importorskip("transformers", reason="ove_codec[lmm] is not installed")
 import ove_codec
 from ove_codec.lmm import LlavaDataset, LMMProcessor, LMMSample, Unreadable, VisionReader, read_mosaics, select_blocks
 from ove_codec.lmm.images import image_size
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD
+from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD
 from support import clips, ffmpeg
 from support import lmm as tiny
 

@@ -23,7 +23,7 @@ from ove_codec.probes import reading
 from ove_codec.probes.backbones import OVBackbone, load_backbone
 from ove_codec.probes.families import BACKBONES
 from ove_codec.probes.reading import CodecRequest, FrameRequest
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD
+from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD
 from support import backbones, clips, ffmpeg
 from support.timm import import_timm
 

@@ -29,7 +29,7 @@ from ove_codec.datasets import (  # noqa: E402 (pyarrow comes first)
     select_dataset,
     write_report,
 )  # fmt: skip
-from ove_codec.datasets.job import Job, Result, process  # noqa: E402
+from ove_codec.datasets.job import Job, Result  # noqa: E402
 from ove_codec.datasets.output import Output  # noqa: E402
 from support import report  # noqa: E402
 from support.report import FEW, Parsed, copied, entries, make_output, page_of  # noqa: E402
@@ -84,7 +84,7 @@ def test_clips_in_tar_files(clip: Path, tmp_path: Path) -> None:
     job = Job(params=FEW)
     output = Output(str(tmp_path / "out"), job, 9, 1 << 28)
     for one in list_clips(tmp_path / "in.tar").clips:
-        result = process(one, job)
+        result = job.process(one)
         assert isinstance(result, Result)
         output.add(result)
     output.flush()

@@ -66,6 +66,6 @@ def test_other_codecs_and_bad_arguments(stream_folder: Path, tmp_path: Path) -> 
     assert_like_one_after_the_other(clip, "paper", residual_weight=0, mv_weight=1.0, num_frames=4)
     assert len(ove_codec.tokens(clip, transcode=True, num_frames=4, dtype="bfloat16")) > 0
     with pytest.raises(TypeError, match="did you mean budget"):
-        ove_codec.tokens(clip, buget=3)
+        ove_codec.tokens(clip, **{"buget": 3})  # type: ignore[arg-type]
     with pytest.raises(ove_codec.DecodeError, match="no such file"):
         ove_codec.tokens(tmp_path / "none.mp4")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import ove_codec
 from ove_codec import _core
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD, frames, tokenize
+from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD, frames, tokenize
 from support.pixels import (
     FFMPEG,
     MATRICES,

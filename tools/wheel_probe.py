@@ -44,12 +44,12 @@ def frames(path: Path) -> Any:
 
     if has_torch():
         return ove_codec.frames(path, num_frames=3, size=64, threads=1).numpy()
-    from ove_codec import _core, _pixels, tokens
+    from ove_codec import _core, _pixels, tokenizer
 
     pixels = _pixels.PixelSource(path, 1, None)
     numbers = np.unique(np.linspace(0, len(pixels.packets) - 1, 3, dtype=np.int64))
-    return _core.gather_frames(**pixels.request(numbers), resize="crop", size=64, mean=tokens.CLIP_MEAN,
-                               std=tokens.CLIP_STD)  # fmt: skip
+    return _core.gather_frames(**pixels.request(numbers), resize="crop", size=64, mean=tokenizer.CLIP_MEAN,
+                               std=tokenizer.CLIP_STD)  # fmt: skip
 
 
 def facts(path: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from ove_codec.motion_only import MotionPicture, MotionVideo
 from ove_codec.presets import PRESETS
 from ove_codec.selection import Selection, select, select_arrays
 from ove_codec.together import tokens
-from ove_codec.tokens import PaddedTokens, Tokens, frames, tokenize
+from ove_codec.tokenizer import PaddedTokens, Tokens, frames, tokenize
 from ove_codec.transcoding import RECIPES, Recipe, transcode
 from ove_codec.video import Video, framecrc, open
 

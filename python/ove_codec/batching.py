@@ -22,7 +22,7 @@ from ove_codec._progress import watched
 from ove_codec.limits import Limits
 from ove_codec.presets import Parameters, resolve, with_parameters
 from ove_codec.selection import ScoredClip, Selection, rank_clips, score_clip
-from ove_codec.tokens import Tokens, tokenize
+from ove_codec.tokenizer import Tokens, tokenize
 from ove_codec.transcoding import Recipe
 
 if TYPE_CHECKING:

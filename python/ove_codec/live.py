@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from ove_codec._suggest import hint
 from ove_codec.limits import Limits
 from ove_codec.presets import Parameters, resolve, with_parameters
 from ove_codec.selection import Selection, select_pictures
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color, Tokens
+from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD, Color, Tokens
 
 if TYPE_CHECKING:
     import torch
@@ -417,7 +417,7 @@ def stream(
     threads: int = 1,
     limits: Limits | None = None,
     **params: Unpack[Parameters],
-) -> Iterator[Window]:
+) -> Generator[Window, None, None]:
     """Reads a video that is still being written, and gives its windows as they are complete.
 
     The video must be in a container that can be read from front to end, such as MPEG-TS, Matroska, FLV or fragmented
@@ -444,7 +444,7 @@ def stream(
     return _windows(feed_of(source, timeout, follow), options)
 
 
-def _windows(feed: Any, options: dict[str, Any]) -> Iterator[Window]:
+def _windows(feed: Any, options: dict[str, Any]) -> Generator[Window, None, None]:
     try:
         packets = _core.Packets(feed)
         info, extradata = packets.info, packets.extradata

@@ -15,7 +15,7 @@ from ove_codec._pixels import PixelSource
 from ove_codec.limits import Limits
 from ove_codec.presets import Parameters, resolve, with_parameters
 from ove_codec.selection import sampled_frames, select_pictures
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color, Tokens, tokenize
+from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD, Color, Tokens, tokenize
 from ove_codec.transcoding import Recipe
 
 if TYPE_CHECKING:

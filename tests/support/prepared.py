@@ -10,7 +10,7 @@ import numpy as np
 
 from ove_codec.data import synthetic
 from ove_codec.datasets import list_clips
-from ove_codec.datasets.job import Job, Result, process
+from ove_codec.datasets.job import Job, Result
 from ove_codec.datasets.output import Output
 
 # 2 x 2 patches a picture, all of them kept: a clip of n pictures has 4 * n tokens, up to 24.
@@ -38,7 +38,7 @@ def prepare(source: Path | str, output: Path | str, shard_clips: int = 3, **job:
     settings = Job(**{"params": FEW, **job})
     target = Output(str(output), settings, shard_clips, 1 << 30)
     for clip in list_clips(source).clips:
-        result = process(clip, settings)
+        result = settings.process(clip)
         assert isinstance(result, Result), result
         target.add(result)
     target.flush()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ove_codec.datasets import Clip, Failure, select_dataset, write_report
-from ove_codec.datasets.job import Job, Result, process
+from ove_codec.datasets.job import Job, Result
 from ove_codec.datasets.output import Output
 from support import clips
 
@@ -32,7 +32,7 @@ def make_output(folder: Path, sources: list[Path], **settings: Any) -> Path:
     output.write_run({"engine": "local", "workers": 1, "source": [str(sources[0].parent)]}, first=True)
     failures = []
     for path in sources:
-        outcome = process(Clip(path.name, str(path)), job)
+        outcome = job.process(Clip(path.name, str(path)))
         if isinstance(outcome, Result):
             output.add(outcome)
         else:

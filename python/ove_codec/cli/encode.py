@@ -16,7 +16,7 @@ from ove_codec.cli.writing import check_suffix, write_arrays
 if TYPE_CHECKING:
     from ove_codec.models import OVEncoder, OVEncoderConfig, OVEncoderOutput
     from ove_codec.selection import Selection
-    from ove_codec.tokens import Tokens
+    from ove_codec.tokenizer import Tokens
 
 
 def add_commands(commands: common.Commands[Any]) -> None:
@@ -49,7 +49,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
 def encode(args: argparse.Namespace) -> None:
     import torch
 
-    from ove_codec.tokens import tokenize
+    from ove_codec.tokenizer import tokenize
 
     suffix = check_suffix(args.out, (".npz", ".safetensors", ".npy")) if args.out else ""
     if args.threads > 0:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ove_codec.data.packed import Packed
 from ove_codec.data.shards import DataError
 from ove_codec.models.inputs import pack
-from ove_codec.tokens import Tokens
+from ove_codec.tokenizer import Tokens
 
 
 class Place(NamedTuple):

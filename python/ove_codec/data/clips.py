@@ -23,7 +23,7 @@ from ove_codec.datasets import places
 from ove_codec.datasets.clips import COLUMNS, NAMES, Clip, list_clips
 from ove_codec.limits import Limits
 from ove_codec.presets import Parameters, resolve, with_parameters
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color, Tokens
+from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD, Color, Tokens
 from ove_codec.transcoding import Recipe, in_hevc
 
 ON_ERROR = ("raise", "skip")

@@ -24,7 +24,7 @@ from ove_codec.data.shards import DataError, Sample
 from ove_codec.models.inputs import collage_tokens, frame_tokens, image_tokens
 from ove_codec.presets import resolve
 from ove_codec.selection import Selection, sample_frames
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Tokens
+from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD, Tokens
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "bmp")
 VIDEOS = ("mp4", "mov", "mkv", "ts", "h265", "hevc", "265", "webm")

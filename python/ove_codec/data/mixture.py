@@ -18,7 +18,7 @@ from ove_codec.data.order import Order
 from ove_codec.data.packed import Packed
 from ove_codec.data.shards import DataError, Sample, ShardSet, name_of
 from ove_codec.models.inputs import pack
-from ove_codec.tokens import Tokens
+from ove_codec.tokenizer import Tokens
 
 LABELS = "json"
 

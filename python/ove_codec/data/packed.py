@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from ove_codec.tokens import PaddedTokens, Tokens
+from ove_codec.tokenizer import PaddedTokens, Tokens
 
 _P = TypeVar("_P", bound="Packed")
 

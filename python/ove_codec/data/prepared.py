@@ -26,7 +26,7 @@ from ove_codec.datasets.layout import read_manifests
 from ove_codec.limits import Limits
 from ove_codec.ops.inputs import float_dtype
 from ove_codec.selection import Geometry
-from ove_codec.tokens import Tokens
+from ove_codec.tokenizer import Tokens
 from ove_codec.transcoding import in_hevc
 
 _FACTS = ("name", "where", "codec", "pictures", "geometry", "row", "frame_ids", "positions")

@@ -11,7 +11,7 @@ from transformers.models.siglip2.configuration_siglip2 import Siglip2VisionConfi
 
 from ove_codec.models.config import MODEL_TYPES
 from ove_codec.models.hf import OneVisionEncoderConfig
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color
+from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD, Color
 
 HALF: Color = (0.5, 0.5, 0.5)
 

@@ -18,7 +18,7 @@ from ove_codec.models.inputs import temporal_slots
 from ove_codec.models.pixels import patchify
 from ove_codec.presets import resolve
 from ove_codec.selection import select
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color, frames, tokenize
+from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD, Color, frames, tokenize
 from ove_codec.video import Video
 
 VIDEO_MODES = ("codec", "frames")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ove_codec.models.pixels import patchify
-from ove_codec.tokens import Tokens
+from ove_codec.tokenizer import Tokens
 
 SLOTS = 64
 

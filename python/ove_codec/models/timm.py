@@ -33,7 +33,7 @@ from ove_codec.models.encoder import OVEncoderOutput, PackedEncoder
 from ove_codec.models.layers import init_weights
 from ove_codec.models.packing import packing
 from ove_codec.models.pixels import pixel_rows, with_batch_axis
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD
+from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD
 
 _NAMES = ("base", "large", "huge")
 _POOLS = ("map", "avg", "")

@@ -17,7 +17,7 @@ from ove_codec.models.inputs import SLOTS
 from ove_codec.probes.families import PATCHES_PER_FRAME, family
 from ove_codec.probes.model_files import directory_digest, preprocessing
 from ove_codec.probes.reading import CodecRequest, FrameRequest
-from ove_codec.tokens import Tokens
+from ove_codec.tokenizer import Tokens
 
 _FRAMES_AT_ONCE = 64
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ove_codec.models.config import read_json_object
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD, Color
+from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD, Color
 
 _RESAMPLING = {2: "bilinear", 3: "bicubic", "bilinear": "bilinear", "bicubic": "bicubic"}  # PIL's numbers, timm's names
 

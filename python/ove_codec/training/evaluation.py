@@ -17,7 +17,7 @@ from ove_codec.data.inputs import Input
 from ove_codec.data.mixture import LABELS, placeholder
 from ove_codec.models import OVEncoder
 from ove_codec.models.inputs import pack
-from ove_codec.tokens import Tokens
+from ove_codec.tokenizer import Tokens
 from ove_codec.training.ranks import Ranks
 from ove_codec.training.recipe import Evaluation
 

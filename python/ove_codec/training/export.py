@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from ove_codec.models import OVEncoder, OVEncoderConfig
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD
+from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD
 from ove_codec.training import checkpoint
 
 PREPROCESSOR_FILE = "preprocessor_config.json"

@@ -16,7 +16,7 @@ from ove_codec._source import SourceVideo
 from ove_codec._suggest import hint
 from ove_codec.presets import COMMON, PRESETS
 from ove_codec.selection import Selection
-from ove_codec.tokens import frames
+from ove_codec.tokenizer import frames
 from ove_codec.video import Source
 from ove_codec.video import open as open_video
 

@@ -16,7 +16,7 @@ from transformers import BaseImageProcessor, BatchFeature
 from ove_codec.models.config import CONFIG_FILE, read_json_object
 from ove_codec.models.images import center_crop, normalize, resize, to_rgb
 from ove_codec.models.inputs import SLOTS, temporal_slots
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD
+from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD
 
 IMAGE_FILE = "preprocessor_config.json"
 VIDEO_FILE = "video_preprocessor_config.json"

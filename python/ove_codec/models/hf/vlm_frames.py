@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ove_codec.models.vision_info import opened
 from ove_codec.models.visuals import DEFAULT_FPS
-from ove_codec.tokens import frames
+from ove_codec.tokenizer import frames
 from ove_codec.video import Video
 
 _CHUNK = 16  # frames of full size in memory

@@ -12,7 +12,7 @@ from transformers import BaseImageProcessor, BatchFeature
 
 from ove_codec.models.images import to_rgb
 from ove_codec.models.visuals import PatchFormat, Visual, fitted_size, image_visual
-from ove_codec.tokens import CLIP_MEAN, CLIP_STD
+from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD
 
 
 class _Options(TypedDict, total=False):
