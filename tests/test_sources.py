@@ -7,6 +7,7 @@ import io
 import json
 import mmap
 import os
+import pickle
 import subprocess
 import sys
 import tarfile
@@ -23,7 +24,8 @@ import pytest
 
 import ove_codec
 from ove_codec import _core
-from support import mp4
+from ove_codec.cli import main
+from support import ffmpeg, mp4
 from support.pixels import FFMPEG, encode, needs_ffmpeg
 
 DASH = """<?xml version="1.0"?>
@@ -419,3 +421,49 @@ def test_windows_where_time_goes_back(sampling: str) -> None:
     chosen = sample_frames(pts, params, np.ones(100, np.int64), np.zeros(100, bool))
     assert ((pts[chosen] >= 1.0) & (pts[chosen] < 1.2)).all()
     assert chosen.min() < 50 <= chosen.max()
+
+
+@pytest.fixture(scope="module")
+def two_streams(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sound, then a small HEVC and a large H.264 stream."""
+    path = tmp_path_factory.mktemp("streams") / "two.mkv"
+    inputs = ("sine=d=0.4", "testsrc2=s=64x64:r=25:d=0.4", "testsrc=s=128x96:r=25:d=0.4")
+    made = [word for source in inputs for word in ("-f", "lavfi", "-i", source)]
+    ffmpeg.run(["-v", "error", *made, "-map", "0", "-map", "1", "-map", "2", "-c:v:0", "libx265", "-c:v:1", "libx264",
+                "-x265-params", "log-level=none", "-pix_fmt", "yuv420p", path])  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize(("number", "codec", "width"), [(1, "hevc", 64), (2, "h264", 128)])
+def test_one_of_several_video_streams(two_streams: Path, tmp_path: Path, number: int, codec: str, width: int) -> None:
+    alone = tmp_path / "alone.mkv"
+    ffmpeg.run(["-v", "error", "-i", two_streams, "-map", f"0:{number}", "-c", "copy", alone])
+    for file in (two_streams, two_streams.read_bytes(), io.BytesIO(two_streams.read_bytes())):
+        source = ove_codec.VideoStream(file, number)
+        video = ove_codec.open(source)
+        assert (video.info["codec"], video.info["width"], len(video)) == (codec, width, 10)
+        assert list(ove_codec.framecrc(source)) == list(ove_codec.framecrc(alone))
+        how: Any = {"num_frames": 4, "size": 56, "budget": 20}
+        selection = ove_codec.select(source, **how)
+        np.testing.assert_array_equal(selection.positions, ove_codec.select(alone, **how).positions)
+        tokens, expected = ove_codec.tokenize(source, selection), ove_codec.tokenize(alone, selection)
+        np.testing.assert_array_equal(tokens.patches.numpy(), expected.patches.numpy())
+        np.testing.assert_array_equal(ove_codec.frames(video, [3]), ove_codec.frames(alone, [3]))
+    assert len(pickle.loads(pickle.dumps(ove_codec.open(ove_codec.VideoStream(two_streams, number))))) == 10
+    ove_codec.transcode(ove_codec.VideoStream(two_streams, number), tmp_path / "out.mp4")
+    assert ove_codec.open(tmp_path / "out.mp4").info["width"] == width
+
+
+def test_streams_that_are_not_there(two_streams: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ove_codec.open(two_streams).info["codec"] == "hevc"  # marked as the default
+    for number in (0, 3):
+        with pytest.raises(
+            ove_codec.DecodeError, match=rf"stream {number} is not .* 1 \(hevc 64x64\), 2 \(h264 128x96\)"
+        ):
+            ove_codec.open(ove_codec.VideoStream(two_streams, number))
+    with pytest.raises(ValueError, match="0 or more"):
+        ove_codec.VideoStream(two_streams, -1)
+    with pytest.raises(ValueError, match="one file"):
+        ove_codec.transcode(ove_codec.VideoStream(two_streams, 1), two_streams)
+    assert main(["info", str(two_streams), "--stream", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["codec"] == "hevc"

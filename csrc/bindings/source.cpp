@@ -158,13 +158,15 @@ KeptReads::KeptReads(py::handle file, std::int64_t most_bytes)
 
 KeptReads::~KeptReads() = default;
 
-media::Demuxer open_demuxer(py::handle source) {
+namespace {
+
+media::Demuxer open_stream(py::handle source, int stream) {
   if (py::isinstance<py::str>(source) || py::hasattr(source, "__fspath__")) {
     const std::string path = py::module_::import("os").attr("fsencode")(source).cast<std::string>();
     if (path.find('\0') != std::string::npos) throw py::value_error("source must not have a null byte in its name");
     const std::string name = printable(source);
     const WithoutGil unlocked;
-    return media::Demuxer(path, name, reader::sniff_byte_stream);
+    return media::Demuxer(path, name, reader::sniff_byte_stream, stream);
   }
   if (PyObject_CheckBuffer(source.ptr())) {
     auto view = with_gil(py::reinterpret_borrow<py::buffer>(source).request());
@@ -175,23 +177,30 @@ media::Demuxer open_demuxer(py::handle source) {
                                               static_cast<std::size_t>(view->size * view->itemsize));
     auto memory = std::make_unique<media::MemorySource>(bytes, std::move(view));
     const WithoutGil unlocked;
-    return media::Demuxer(std::move(memory), "<bytes>", reader::sniff_byte_stream);
+    return media::Demuxer(std::move(memory), "<bytes>", reader::sniff_byte_stream, stream);
   }
   if (py::hasattr(source, "read")) {
     auto file = std::make_unique<FileObject>(source);
     const std::string name = name_of(source);
     const WithoutGil unlocked;
-    return media::Demuxer(std::move(file), name, reader::sniff_byte_stream);
+    return media::Demuxer(std::move(file), name, reader::sniff_byte_stream, stream);
   }
   if (py::hasattr(source, "__array__")) {  // a tensor of PyTorch, whose __array__ says what is wrong with one of a GPU
     const py::object array = source.attr("__array__")();
     if (!py::isinstance<py::array_t<std::uint8_t>>(array)) {
       throw py::value_error("source must have the dtype uint8: the bytes of a file");
     }
-    return open_demuxer(array);
+    return open_stream(array, stream);
   }
   throw py::type_error("source must be a path, bytes or a binary file object, not " +
                        py::str(py::type::of(source).attr("__name__")).cast<std::string>());
+}
+
+}  // namespace
+
+media::Demuxer open_demuxer(py::handle source) {
+  if (!py::hasattr(source, "stream_index")) return open_stream(source, media::Demuxer::kBestStream);
+  return open_stream(source.attr("file"), source.attr("stream_index").cast<int>());
 }
 
 }  // namespace ove::bindings

@@ -99,7 +99,8 @@ void Demuxer::Impl::fail(const std::string& what, int code, std::int64_t positio
   throw DecodeError(name + ": " + what + (code ? " (" + error_text(code) + ")" : ""), position);
 }
 
-Demuxer::Impl::Impl(std::string source_name, Sniffer sniffer) : name(std::move(source_name)), sniff(sniffer) {
+Demuxer::Impl::Impl(std::string source_name, Sniffer sniffer, int stream)
+    : name(std::move(source_name)), sniff(sniffer), wanted_stream(stream) {
   if (!packet) throw std::bad_alloc();
 }
 
@@ -192,7 +193,8 @@ void Demuxer::Impl::find_stream() {
     check_encryption();
     fail("its streams cannot be read", code);
   }
-  const int found = av_find_best_stream(input.get(), AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
+  const int found = av_find_best_stream(input.get(), AVMEDIA_TYPE_VIDEO, wanted_stream, -1, nullptr, 0);
+  if (found < 0 && wanted_stream != kBestStream) fail(there_is_no_stream());
   const bool picture = found >= 0 && (input->streams[found]->disposition & AV_DISPOSITION_ATTACHED_PIC);
   if (found < 0 || picture) {
     bool audio = false;
@@ -207,6 +209,19 @@ void Demuxer::Impl::find_stream() {
   for (unsigned i = 0; i < input->nb_streams; ++i) {
     if (static_cast<int>(i) != found) input->streams[i]->discard = AVDISCARD_ALL;
   }
+}
+
+// What to say where `wanted_stream` is no video stream.
+std::string Demuxer::Impl::there_is_no_stream() const {
+  std::string text = "stream " + std::to_string(wanted_stream) + " is not a video stream; video streams are ";
+  const char* separator = "";
+  for (unsigned i = 0; i < input->nb_streams; ++i) {
+    const AVCodecParameters& par = *input->streams[i]->codecpar;
+    if (par.codec_type != AVMEDIA_TYPE_VIDEO) continue;
+    text += std::exchange(separator, ", ") + std::to_string(i) + " (" + avcodec_get_name(par.codec_id) + " " +
+            std::to_string(par.width) + "x" + std::to_string(par.height) + ")";
+  }
+  return text + (*separator ? "" : "not there at all");
 }
 
 // Throws where what was found of the streams, or was not, comes of encryption.
@@ -281,15 +296,15 @@ void Demuxer::Impl::check_end() {
   }
 }
 
-Demuxer::Demuxer(const std::string& path, const std::string& name, Sniffer sniff)
-    : impl_(std::make_unique<Impl>(name, sniff)) {
+Demuxer::Demuxer(const std::string& path, const std::string& name, Sniffer sniff, int stream)
+    : impl_(std::make_unique<Impl>(name, sniff, stream)) {
   const Silence quiet;
   impl_->open_file(path);
   impl_->open_stream();
 }
 
-Demuxer::Demuxer(std::unique_ptr<ByteSource> source, const std::string& name, Sniffer sniff)
-    : impl_(std::make_unique<Impl>(name, sniff)) {
+Demuxer::Demuxer(std::unique_ptr<ByteSource> source, const std::string& name, Sniffer sniff, int stream)
+    : impl_(std::make_unique<Impl>(name, sniff, stream)) {
   const Silence quiet;
   impl_->source = std::move(source);
   impl_->open_source();

@@ -71,9 +71,13 @@ class Demuxer {
   // Names libavformat's format of a file by its first bytes, where it would not find it itself; empty where it would.
   using Sniffer = std::string (*)(std::span<const std::uint8_t> head);
 
-  // `path` is a file of the local system; `name` stands for the source in messages.
-  Demuxer(const std::string& path, const std::string& name, Sniffer sniff);
-  Demuxer(std::unique_ptr<ByteSource> source, const std::string& name, Sniffer sniff);
+  // Of several video streams, the one that libavformat finds best.
+  static constexpr int kBestStream = -1;
+
+  // `path` is a file of the local system; `name` stands for the source in messages; `stream` counts all streams of the
+  // container.
+  Demuxer(const std::string& path, const std::string& name, Sniffer sniff, int stream = kBestStream);
+  Demuxer(std::unique_ptr<ByteSource> source, const std::string& name, Sniffer sniff, int stream = kBestStream);
   ~Demuxer();
   Demuxer(Demuxer&&) noexcept;
   Demuxer& operator=(Demuxer&&) noexcept;

@@ -11,10 +11,11 @@
 namespace ove::media {
 
 struct Demuxer::Impl {
-  Impl(std::string source_name, Sniffer sniffer);
+  Impl(std::string source_name, Sniffer sniffer, int stream);
 
   std::string name;
   Sniffer sniff;
+  int wanted_stream;
   std::unique_ptr<ByteSource> source;
   std::exception_ptr source_error;  // thrown by the source inside a callback of libavformat
   // In this order: the input is closed before the bytes it reads from.
@@ -39,6 +40,7 @@ struct Demuxer::Impl {
   void open_stream();
   void open_input();
   void find_stream();
+  std::string there_is_no_stream() const;
   void describe();
   void check_end();
   void check_encryption();

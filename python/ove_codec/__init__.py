@@ -13,7 +13,7 @@ from ove_codec._core import (
     UnsupportedStreamError,
     VideoIndex,
 )
-from ove_codec._source import Loss
+from ove_codec._source import Loss, VideoStream
 from ove_codec._suggest import hint
 from ove_codec.batching import Batch, batches
 from ove_codec.canvases import codec_canvases
@@ -55,6 +55,7 @@ __all__ = [
     "UnsupportedStreamError",
     "Video",
     "VideoIndex",
+    "VideoStream",
     "Window",
     "batches",
     "canvases",

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import Never, Self
 
-_Source = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+from ove_codec._source import VideoStream
+
+_Source = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | VideoStream
 _Bytes = bytes | bytearray | memoryview
 _Color = tuple[float, float, float]
 

@@ -9,6 +9,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from html import escape
 from os import PathLike
 from typing import Any, BinaryIO, ClassVar, NamedTuple
@@ -21,7 +22,29 @@ from ove_codec import _core
 from ove_codec._backend import CPU, Backend
 from ove_codec.limits import Limits
 
-Source = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+
+@dataclass(frozen=True)
+class VideoStream:
+    """One of several video streams of a source, to be given wherever a source is: ``select(VideoStream(path, 2))``.
+
+    Without it, libavformat chooses: a stream marked as the default, then one with more pictures or a higher bit rate.
+
+    Attributes:
+        file: a path, bytes, or a binary file object.
+        stream_index: number of the stream among all streams of the container, sound too, from 0; as ffprobe counts.
+
+    Reading raises DecodeError where that is no video stream, and names those there are.
+    """
+
+    file: str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+    stream_index: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= operator.index(self.stream_index) < 1 << 31:
+            raise ValueError(f"stream_index must be 0 or more, not {self.stream_index}")
+
+
+Source = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | VideoStream
 _CHUNK = 1 << 20
 
 # What a video may have of its pictures; "references" are the pictures that each of them needs to be decoded.
@@ -31,6 +54,8 @@ SIGNALS = frozenset({"motion", "ref_poc", "residual", "qp", "cu_size", "skip", "
 def rereadable(source: Any) -> Any:
     """The source, or, where its bytes can be read only once, all of them: of a file object that cannot seek, or of a
     pipe or device that a path names. A named pipe is waited for until somebody writes to it."""
+    if isinstance(source, VideoStream):
+        return replace(source, file=rereadable(source.file))
     if isinstance(source, str | PathLike):
         try:
             mode = os.stat(source).st_mode
@@ -114,7 +139,13 @@ class SourceVideo(ABC):
     @property
     def name(self) -> str:
         """What messages call it."""
-        return os.fspath(self.source) if isinstance(self.source, str | os.PathLike) else "<bytes>"
+        inner = self._inner
+        return os.fspath(inner) if isinstance(inner, str | os.PathLike) else "<bytes>"
+
+    @property
+    def _inner(self) -> Any:
+        """The source without a choice of its stream."""
+        return self.source.file if isinstance(self.source, VideoStream) else self.source
 
     def _check_unchanged(self, info: dict[str, Any]) -> None:
         """Raises DecodeError where what the source is now is not what it was when the video was opened."""
@@ -211,9 +242,9 @@ class SourceVideo(ABC):
         return self.index
 
     def __getstate__(self) -> dict[str, Any]:
-        if not isinstance(self.source, str | PathLike | bytes | bytearray):
+        if not isinstance(self._inner, str | PathLike | bytes | bytearray):
             raise TypeError(
-                f"a video whose source is a {type(self.source).__name__} cannot be pickled: open it by its path, or "
+                f"a video whose source is a {type(self._inner).__name__} cannot be pickled: open it by its path, or "
                 f"from bytes"
             )
         return {name: value for name, value in vars(self).items() if name not in _INDICES}

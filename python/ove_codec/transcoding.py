@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 from ove_codec import _core
 from ove_codec._files import replacing
 from ove_codec._progress import bar
-from ove_codec._source import Source, rereadable
+from ove_codec._source import Source, VideoStream, rereadable
 from ove_codec.limits import Limits
 from ove_codec.video import reads_codec
 
@@ -204,6 +204,7 @@ def _in_memory(
 
 def _refuse_same_file(source: Source, target: str | os.PathLike[str]) -> None:
     """Raises ValueError where writing the target, or what it links to, would replace the source."""
+    source = source.file if isinstance(source, VideoStream) else source
     file: Any = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
     named = isinstance(file, str | bytes | os.PathLike) and os.path.exists(file) and os.path.exists(target)
     if named and os.path.samefile(file, target):

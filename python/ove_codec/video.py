@@ -69,7 +69,7 @@ class Video(SourceVideo):
             return None
         if "444" in self.info["pixel_format"]:  # the first packet may tell how the others are to be read
             return None
-        source: Any = self.source
+        source = self._inner
         if is_fetched(source):  # index, arrays and pixels are read one after the other
             self._kept = _core.KeptReads(source, _KEPT)
         return _core.PictureTable.read(self.source)

@@ -44,7 +44,13 @@ def add_command(
         type=input_file if copied else str,
         help=f"{reads} in any container, or raw; - is standard input",
     )
+    parser.add_argument("--stream", type=int, metavar="N", help="of several video streams, the one with this index")
     return parser
+
+
+def source_of(args: argparse.Namespace) -> Any:
+    """What the arguments name: a file, or one of its streams."""
+    return args.file if args.stream is None else ove_codec.VideoStream(args.file, args.stream)
 
 
 def input_file(name: str) -> str:
@@ -82,7 +88,7 @@ def progress(items: Iterable[T], total: int | None, unit: str = " pictures") -> 
 
 def open_video(args: argparse.Namespace, transcode: bool | str = False) -> Any:
     """The video of the arguments, transcoded if so wanted; raises as `ove_codec.open` does."""
-    return ove_codec.open(in_hevc(args.file, transcode, args.threads), threads=args.threads)
+    return ove_codec.open(in_hevc(source_of(args), transcode, args.threads), threads=args.threads)
 
 
 def frame_list(text: str, count: int) -> list[int]:

@@ -160,7 +160,7 @@ def selected(args: argparse.Namespace) -> Selection:
     if "frame_ids" in overrides:  # counts from the end of the video
         return selection_of(args)[1]
     return select_patches(
-        args.file,
+        common.source_of(args),
         args.preset,
         threads=args.threads,
         transcode=transcoding(args.transcode),
@@ -218,8 +218,8 @@ def select(args: argparse.Namespace) -> None:
 
 def select_windows(args: argparse.Namespace) -> None:
     """Prints what is kept of every window, as it is complete."""
-    if args.out is not None or transcoding(args.transcode):
-        raise ValueError("windows are printed as they come: leave out -o and --transcode, or --window")
+    if args.out is not None or transcoding(args.transcode) or args.stream is not None:
+        raise ValueError("windows are printed as they come: leave out -o, --transcode and --stream, or --window")
     options = {"window": args.window, "stride": args.stride, "timeout": args.timeout, "follow": args.follow}
     for window in stream(args.file, preset=args.preset, pixels=False, **options, **overrides_of(args)):
         selection = window.selection

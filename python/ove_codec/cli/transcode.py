@@ -72,7 +72,7 @@ def _ended_tidily() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-_FOR_VIDEO = {"start": None, "end": None, "keep_damaged": False, "threads": 0}
+_FOR_VIDEO = {"stream": None, "start": None, "end": None, "keep_damaged": False, "threads": 0}
 _FOR_FOLDER = {"everything": False, "workers": None, "timeout": None}
 
 
@@ -122,10 +122,10 @@ def _run_folder(args: argparse.Namespace) -> None:
 
 
 def _run_video(args: argparse.Namespace) -> None:
-    count = _core.stream_info(args.file)["frame_count"] or None
+    count = _core.stream_info(common.source_of(args))["frame_count"] or None
     with tqdm(total=count, unit=" pictures", delay=0.5, leave=False, disable=None, file=sys.stderr) as bar:
         done = transcode(
-            args.file,
+            common.source_of(args),
             args.out,
             args.recipe,
             threads=args.threads,

@@ -42,4 +42,5 @@ def frame_times(video: Video) -> NDArray[np.float64]:
 def name_of(source: Any) -> str:
     """What messages call a video."""
     source = getattr(source, "source", source)
+    source = getattr(source, "file", source)  # of a VideoStream
     return os.fspath(source) if isinstance(source, (str, os.PathLike)) else f"a video of type {type(source).__name__}"
