@@ -17,6 +17,8 @@ namespace {
 // Where a side is of a few blocks only, cutree of libx265 3.5 writes beyond its arrays; where it is one CTU of 64, what
 // is encoded differs from run to run.
 constexpr int kSmallSide = 64;
+// It refuses a CTU that is larger than a side, and takes one of 16 by itself.
+constexpr int kSmallCtu = 32;
 
 // Pictures by which libx265 delays others at most, to reorder them.
 constexpr int kReorderDelay = 2;
@@ -135,8 +137,10 @@ void Transcoder::Impl::open_encoder(const AVFrame& first) {
       options.threads ? options.threads : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   // Frame threads change what is encoded, and their default goes by the machine: with one, and without a note of all
   // parameters in the stream, any number of threads on any machine gives the same.
+  const int side = std::min(e.width, e.height);
   const std::string params = (options.params.empty() ? "" : options.params + ":") +
-                             (std::min(e.width, e.height) <= kSmallSide ? "cutree=0:ctu=32:" : "") +
+                             (side <= kSmallSide ? "cutree=0:" : "") +
+                             (side <= kSmallSide && side >= kSmallCtu ? "ctu=32:" : "") +
                              "log-level=none:info=0:frame-threads=1:pools=" + std::to_string(threads);
   AVDictionary* given = nullptr;
   av_dict_set(&given, "preset", options.preset.c_str(), 0);
