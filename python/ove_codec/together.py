@@ -40,9 +40,9 @@ def tokens(
 ) -> Tokens:
     """The tokens of a video in one call: ``tokenize`` of what ``select`` keeps.
 
-    On the CPU the sampled pictures are decoded while their patches are scored. That takes less time where there are two
-    cores or more, and room for all patches of these pictures until it is known which are kept; where that is more than
-    256 MiB, one comes after the other.
+    On the CPU the sampled pictures are decoded while their patches are scored. That takes room for all patches of these
+    pictures until it is known which are kept; where it is more than 256 MiB, one comes after the other. Where either
+    keeps all cores busy, the two take as long together as one after the other.
 
     Args:
         source, preset, device, threads, limits, transcode, params: as for ``select``.
