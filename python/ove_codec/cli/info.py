@@ -35,7 +35,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
 
 
 def info(args: argparse.Namespace) -> None:
-    facts = video_facts(args.file, args.threads, args.stream)
+    facts = video_facts(args)
     types = ", ".join(f"{count} {kind}" for kind, count in facts["types"].items() if count)
     gop, duration = facts["gop"], facts["duration"]
     distance = f"{gop['distance_min']}..{gop['distance_max']} pictures" if gop["distance_max"] else "none follows"
@@ -61,10 +61,9 @@ def info(args: argparse.Namespace) -> None:
     common.print_facts(facts, args.json, lines)
 
 
-def video_facts(file: str, threads: int = 0, stream_index: int | None = None) -> dict[str, Any]:
+def video_facts(args: argparse.Namespace) -> dict[str, Any]:
     """The facts that `info` prints. Reads all headers and decodes one picture; raises as `ove_codec.open` does."""
-    source = file if stream_index is None else ove_codec.VideoStream(file, stream_index)
-    video = ove_codec.open(source, threads=threads)
+    file, video = args.file, ove_codec.open(common.source_of(args), threads=args.threads)
     stream, index = video.info, video.index
     first = next(video.read([0], residual=False), None) if len(index) else None
     if first is None:
