@@ -88,6 +88,17 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
 
+def two_processes(argv: list[Any], **options: Any) -> list[subprocess.Popen[str]]:
+    """The processes of this command, started as torchrun does; `options` are those of Popen."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = environment() | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return [
+        subprocess.Popen(argv, env=shared | {"RANK": rank, "LOCAL_RANK": rank}, text=True, **options) for rank in "01"
+    ]
+
+
 @pytest.fixture(scope="module")
 def result(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The result of a plain run of two settings and two seeds, in one process."""
@@ -207,23 +218,12 @@ def test_killed_and_resumed(data: Path, tmp_path: Path) -> None:
 @needs_x265
 def test_two_processes(result: dict[str, Any], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As torchrun starts them: shards, batches and the validation set are shared out, the result is that of one."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     code = (
         "import sys; from ove_codec.cli import main; from ove_codec.probes import cache;"
         "cache._SHARD_CLIPS = 4; sys.exit(main(sys.argv[1:]))"
     )
     argv = command(data, tmp_path, *CODEC, "--json", **SWEEP)
-    processes = []
-    for rank in range(2):
-        env = environment() | {
-            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-        }  # fmt: skip
-        processes.append(
-            subprocess.Popen([sys.executable, "-c", code, *argv], env=env, stdout=subprocess.PIPE, text=True)
-        )
+    processes = two_processes([sys.executable, "-c", code, *argv], stdout=subprocess.PIPE)
     outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert outputs[1] == ""  # one process speaks

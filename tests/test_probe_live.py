@@ -6,7 +6,6 @@ import itertools
 import json
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,7 +28,7 @@ from ove_codec.probes.manifest import LabelledClip
 from ove_codec.probes.reading import CodecRequest, FrameRequest, read_frames, view_rng
 from ove_codec.probes.train import Stopped, Trained
 from support import actions, backbones, ffmpeg
-from test_probe_cli import CODEC, command, environment
+from test_probe_cli import CODEC, command, environment, two_processes
 
 pytestmark = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 is not installed")
 
@@ -275,17 +274,8 @@ def test_unreadable_clips_of_a_run(data: Path, tmp_path: Path, capsys: pytest.Ca
 
 def test_two_processes_on_the_fly(whole: Path, data: Path, tmp_path: Path) -> None:
     """The result of one process, up to rounding."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     argv = [sys.executable, "-m", "ove_codec.cli", *command(data, tmp_path, *CODEC, **FLY)]
-    processes = []
-    for rank in range(2):
-        env = environment() | {
-            "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-        }  # fmt: skip
-        processes.append(subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL))
+    processes = two_processes(argv, stdout=subprocess.DEVNULL)
     assert [process.wait(timeout=180) for process in processes] == [0, 0]
     shared, expected = result_of(tmp_path)[0], result_of(whole)[0]
     for seed, alone in zip(shared["seeds"], expected["seeds"], strict=True):
