@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from ove_codec.cli import main
 from ove_codec.probes.annotations import FORMS
 from ove_codec.probes.datasets import known_datasets
 from ove_codec.probes.manifest import read_manifest
+from support import backbones, ffmpeg
+from test_probe_cli import CODEC, command
+
+needs_x264 = pytest.mark.skipif(not ffmpeg.has_libx264(), reason="ffmpeg with libx264 is not installed")
 
 Rows = list[tuple[str, int, tuple[float | None, float | None]]]
 WHOLE = (None, None)
@@ -38,6 +43,7 @@ EPIC_COLUMNS = (
     "narration,verb,verb_class,noun,noun_class,all_nouns,all_noun_classes"
 )
 EPIC_ROW = "P01_01_0,P01,P01_01,00:00:01.089,00:00:00.14,01:00:03.37,8,202,open door,open,3,door,12,['door'],\"[12]\"\n"
+EPIC_OTHER = "P02_02_0,P02,P02_02,00:00:05,00:00:04.00,00:00:08.50,8,202,close bin,close,4,bin,9,['bin'],\"[9]\"\n"
 K400 = [f"action {n:03d}" for n in range(400)]
 HMDB = [f"move_{chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(51)]
 
@@ -80,16 +86,18 @@ FORMS_MADE: dict[str, tuple[dict[str, str], Sequence[str], Rows, Rows]] = {
         [("CD1.mp4", 2, WHOLE)],
     ),
     "epic_verb": (
-        {"EPIC_100_train.csv": f"{EPIC_COLUMNS}\n{EPIC_ROW}", "EPIC_100_validation.csv": f"{EPIC_COLUMNS}\n{EPIC_ROW}"},
-        ("P01/videos/P01_01.MP4",),
+        {"EPIC_100_train.csv": f"{EPIC_COLUMNS}\n{EPIC_ROW}",
+         "EPIC_100_validation.csv": f"{EPIC_COLUMNS}\n{EPIC_OTHER}"},
+        ("P01/videos/P01_01.MP4", "P02/videos/P02_02.MP4"),
         [("P01/videos/P01_01.MP4", 3, (0.14, 3603.37))],
-        [("P01/videos/P01_01.MP4", 3, (0.14, 3603.37))],
+        [("P02/videos/P02_02.MP4", 4, (4.0, 8.5))],
     ),
     "epic_noun": (
-        {"EPIC_100_train.csv": f"{EPIC_COLUMNS}\n{EPIC_ROW}", "EPIC_100_validation.csv": f"{EPIC_COLUMNS}\n{EPIC_ROW}"},
-        ("P01/videos/P01_01.MP4",),
+        {"EPIC_100_train.csv": f"{EPIC_COLUMNS}\n{EPIC_ROW}",
+         "EPIC_100_validation.csv": f"{EPIC_COLUMNS}\n{EPIC_OTHER}"},
+        ("P01/videos/P01_01.MP4", "P02/videos/P02_02.MP4"),
         [("P01/videos/P01_01.MP4", 12, (0.14, 3603.37))],
-        [("P01/videos/P01_01.MP4", 12, (0.14, 3603.37))],
+        [("P02/videos/P02_02.MP4", 9, (4.0, 8.5))],
     ),
     "k400": (
         {"train.csv": "label,youtube_id,time_start,time_end,split,is_cc\n"
@@ -151,6 +159,41 @@ def test_official_forms(key: str, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert len(rows(tmp_path, key, "val")) == len(val)
     with pytest.raises(ValueError, match="lists no clip of split 'train'"):
         rows(tmp_path, key, "train")
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eleven seconds, as long as the parts that the files name."""
+    path = tmp_path_factory.mktemp("video") / "clip.mp4"
+    source = "testsrc2=s=112x112:r=5:d=11"
+    ffmpeg.run(["-v", "error", "-f", "lavfi", "-i", source, "-c:v", "libx264", "-pix_fmt", "yuv420p", path])
+    return path
+
+
+@needs_x264
+@pytest.mark.parametrize("key", list(FORMS_MADE))
+def test_from_official_files_to_a_result(
+    key: str, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    annotations, videos, train, val = FORMS_MADE[key]
+    arguments = made(tmp_path, annotations, videos)
+    for name in videos:
+        shutil.copy(video, tmp_path / "videos" / name)
+    assert main(["probe", "manifest", key, *arguments]) == 0
+    backbones.save_ov_encoder(tmp_path / "weights")
+    options = {
+        "dataset": key,
+        "manifest": tmp_path / "m.csv",
+        "root": tmp_path / "videos",
+        "epochs": 1,
+        "batch-size": 1,
+    }
+    assert main(command(tmp_path, tmp_path, *CODEC, "--json", **options)) == 0
+    out, _ = capsys.readouterr()
+    (result,) = json.loads(out[out.index("[") :])
+    counted = [(found["listed"], found["read"]) for found in (result["clips"]["train"], result["clips"]["val"])]
+    assert counted == [(len(train), len(train)), (len(val), len(val))]
+    assert result["seeds"][0]["heads"][0]["losses"][0] > 0
 
 
 def test_one_file_and_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
