@@ -227,7 +227,7 @@ class Stream:
         """
         codec = _ALIASES.get(codec, codec)
         if not _core.decodes(codec):
-            raise ValueError(f"streams of {codec!r} are not read; {hint(codec, ('hevc', 'h264'))}")
+            raise ValueError(f"streams of {codec!r} cannot be read; {hint(codec, ('hevc', 'h264'))}")
         self.window, self.stride = float(window), float(window if stride is None else stride)
         for name, seconds in (("window", self.window), ("stride", self.stride)):
             if not 0 < seconds < math.inf:
@@ -237,7 +237,7 @@ class Stream:
         self._params = resolve(preset, self._overrides)
         for name in ("frame_ids", "start", "end"):
             if self._params[name] is not None:
-                raise ValueError(f"{name} is of a whole video; a stream has window, stride, fps and num_frames")
+                raise ValueError(f"{name} is for a whole video; a stream takes window, stride, fps and num_frames")
         if self._params["sampling"] != "time":
             raise ValueError(f"a stream is sampled by time: leave out sampling={self._params['sampling']!r}")
         _core.Scorer(self._params, (0, 0, 64, 64))  # raises for values that it does not know
@@ -313,7 +313,7 @@ class Stream:
         windows = self.flush()
         codec = _ALIASES.get(codec, codec)
         if not _core.decodes(codec):
-            raise ValueError(f"streams of {codec!r} are not read; {hint(codec, ('hevc', 'h264'))}")
+            raise ValueError(f"streams of {codec!r} cannot be read; {hint(codec, ('hevc', 'h264'))}")
         self._begin(codec, extradata)
         return windows
 
@@ -451,7 +451,7 @@ def _windows(feed: Any, options: dict[str, Any]) -> Generator[Window, None, None
         codec = info["codec"]
         if not _core.decodes(codec):
             raise _core.UnsupportedStreamError(
-                f"{feed.name}: its codec is {codec}, which streams are not read of; convert it on the way: "
+                f"{feed.name}: its codec is {codec}, but a stream must be HEVC or H.264; convert it on the fly: "
                 "ffmpeg -i IN -c:v libx265 -crf 23 -f mpegts pipe:"
             )
         live = Stream(codec, extradata, rotation=info["rotation"], mirrored=info["mirrored"], **options)

@@ -277,18 +277,18 @@ def resolve(preset: str, overrides: dict[str, Any]) -> dict[str, Any]:
         raise TypeError(f"unknown parameter {name}; {hint(name, COMMON)}")
     given = {name for name, value in overrides.items() if value is not None}
     if {"tau", "budget"} <= given:
-        raise ValueError("tau and budget exclude each other: give one of them")
+        raise ValueError("give either tau or budget, not both")
     clash = given & {"num_frames", "fps", "start", "end"}
     if "frame_ids" in given and clash:
         raise ValueError(f"frame_ids and {', '.join(sorted(clash))} exclude each other")
     if {"num_frames", "fps"} <= given:
-        raise ValueError("num_frames and fps exclude each other: give one of them")
+        raise ValueError("give either num_frames or fps, not both")
     params = {**COMMON, **PRESETS[preset], **overrides}
     params = {name: _checked(name, value) for name, value in params.items()}
     if "tau" in given:
         params["budget"] = None
     elif params["budget"] is None:
-        raise ValueError("neither tau nor budget is given: what is to be kept?")
+        raise ValueError("give tau or budget: they say how many patches to keep")
     if params["tolerance"] is not None and not params["tolerance"] >= 0:
         raise ValueError(f"tolerance must be 0 seconds or more, not {params['tolerance']}")
     if not 0 < params["first_frame_share"] <= 1:
@@ -296,7 +296,7 @@ def resolve(preset: str, overrides: dict[str, Any]) -> dict[str, Any]:
     if params["frame_ids"] is not None:
         params["num_frames"] = None
         if not params["frame_ids"] or params["frame_ids"][0] < 0:
-            raise ValueError("frame_ids must hold one display index or more, none of them negative")
+            raise ValueError("frame_ids must hold at least one display index, and none may be negative")
     elif params["fps"] is not None:
         params["num_frames"] = None
         if not 0 < params["fps"] < float("inf"):
@@ -304,5 +304,5 @@ def resolve(preset: str, overrides: dict[str, Any]) -> dict[str, Any]:
         if params["sampling"] != "time":
             raise ValueError(f"fps samples by time: leave it out with sampling={params['sampling']!r}")
     elif params["num_frames"] is None:
-        raise ValueError("num_frames is None: give it, or fps, or frame_ids")
+        raise ValueError("num_frames is None: give num_frames, fps or frame_ids")
     return params

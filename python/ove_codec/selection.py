@@ -179,7 +179,7 @@ class Selection:
         ValueError where a loaded selection has no source.
         """
         if not 0 <= t < len(self.frame_ids):
-            raise IndexError(f"t must lie in 0..{len(self.frame_ids) - 1}, not {t}")
+            raise IndexError(f"t must be from 0 to {len(self.frame_ids) - 1}, not {t}")
         return next(self._heats([t]))
 
     def heats(self) -> Iterator[Any]:
@@ -230,11 +230,11 @@ class Selection:
         Raises ValueError where the file holds something else, or is damaged.
         """
         name = os.fspath(file) if isinstance(file, str | os.PathLike) else "<file object>"
-        remedy = "pass a file that Selection.save or `ove-codec select -o` wrote, and a video to ove_codec.select"
+        remedy = "pass a file that Selection.save or `ove-codec select -o` wrote; ove_codec.select takes videos"
         try:
             loaded = np.load(file, allow_pickle=False)
             if not isinstance(loaded, NpzFile):
-                raise ValueError("it is not an npz file")
+                raise ValueError("not an npz file")
             with loaded as z:
                 if missing := sorted({*_SAVED, "about"} - set(z.files)):
                     raise ValueError(f"it lacks {', '.join(missing)}")
@@ -244,7 +244,7 @@ class Selection:
             geometry = {**about["geometry"], "window": tuple(about["geometry"]["window"])}
         except (ValueError, EOFError, KeyError, TypeError, BadZipFile, zlib.error) as error:
             # NumPy takes a file of no known kind for a pickle.
-            what = "it is not an npz file" if "pickle" in str(error) else str(error)
+            what = "not an npz file" if "pickle" in str(error) else str(error)
             raise ValueError(f"{name} is not a saved selection ({what}): {remedy}") from None
         source = about["source"] if source is None else source
         return cls(
@@ -276,13 +276,13 @@ def sample_frames(
     if params["frame_ids"] is not None:
         if params["frame_ids"][-1] >= count:
             raise ValueError(
-                f"frame_ids reach {params['frame_ids'][-1]}, but the last of {count} pictures is {count - 1}"
+                f"frame_ids go up to {params['frame_ids'][-1]}, but the last of {count} pictures is {count - 1}"
             )
         return np.array(params["frame_ids"], np.int64)
     shown = _shown(pts, params)
     if params.get("fps") is not None:  # selections saved before version 0.2 lack it
         if isinstance(pts, int):
-            raise ValueError("fps needs the times of the pictures: pass pts")
+            raise ValueError("fps needs the picture times: pass pts")
         return shown[at_rate(pts[shown], params["fps"])]
     if params["sampling"] in ("time", "anchors"):
         first = int(shown[0])
@@ -301,7 +301,7 @@ def _shown(pts: Array | int, params: dict[str, Any]) -> npt.NDArray[np.int64]:
     if not isinstance(pts, int):
         return shown_between(pts, start, end)
     if start is not None or end is not None:
-        raise ValueError("start and end need the times of the pictures: pass pts")
+        raise ValueError("start and end need the picture times: pass pts")
     return np.arange(pts)
 
 
@@ -317,7 +317,7 @@ def shown_between(pts: Array, start: float | None, end: float | None) -> npt.NDA
         inside &= pts < end
     if len(pts) and not inside.any():
         raise ValueError(
-            f"no picture is shown from start={start} to end={end}: pts are {pts.min():.3f}..{pts.max():.3f}"
+            f"no picture is displayed from start={start} to end={end}: pts are {pts.min():.3f}..{pts.max():.3f}"
         )
     return np.flatnonzero(inside)
 
@@ -331,7 +331,7 @@ def at_rate(pts: Array, fps: float) -> npt.NDArray[np.int64]:
     times = np.maximum.accumulate(np.nan_to_num(pts))
     first, last = float(times[0]), float(times[-1])
     if (last - first) * fps >= len(times) * 64:  # a gap in the time stamps must not ask for endless steps
-        raise ValueError(f"fps={fps} asks for {(last - first) * fps:.0f} samples of {len(times)} pictures: lower it")
+        raise ValueError(f"fps={fps} asks for {(last - first) * fps:.0f} samples of {len(times)} pictures: lower fps")
     # Marks get half a millionth of a step more, so that rounding does not put them before the picture that they hit.
     marks = first + (np.arange(int((last - first) * fps + 1e-6) + 1) + 5e-7) / fps
     return np.unique(np.searchsorted(times, marks, side="right") - 1)
@@ -541,7 +541,7 @@ def select_arrays(
     backend = backend_for(device)
     if on_gpu and (backend.is_cpu or len(on_gpu) < sum(array is not None for array in given.values())):
         raise ValueError(
-            f"{', '.join(on_gpu)} lie on a GPU: pass all arrays there and device='cuda', or bring them to the CPU"
+            f"{', '.join(on_gpu)} are on a GPU: move every array there and pass device='cuda', or move them to the CPU"
         )
     # What other libraries have queued to make the arrays comes before what is queued here.
     with backend.on(behind_caller=True) if on_gpu else nullcontext():

@@ -79,7 +79,7 @@ class Tokens:
         longest = int(counts.max()) if len(counts) else 0
         length = longest if length is None else length
         if length < longest:
-            raise ValueError(f"length must be {longest} or more, the tokens of the longest clip, not {length}")
+            raise ValueError(f"length must be at least {longest}, the token count of the longest clip, not {length}")
         mask = torch.arange(length, device=counts.device) < counts[:, None]
         patches = self.patches.new_zeros(*mask.shape, self.patches.shape[1])
         positions = self.positions.new_zeros(*mask.shape, 3)
@@ -138,10 +138,10 @@ def tokenize(
     sources: list[Any] = list(source) if isinstance(source, list | tuple) else [source]
     selections: list[Any] = list(selection) if isinstance(selection, Sequence) else [selection]
     if len(sources) != len(selections) or not sources:
-        raise ValueError(f"source and selection must be as many, not {len(sources)} and {len(selections)}")
+        raise ValueError(f"source and selection must have the same length, not {len(sources)} and {len(selections)}")
     backend = backend_for(device)
     if decoder not in ("cpu", "nvdec") or decoder not in backend.decoders:
-        raise ValueError(f"decoder must be 'cpu', or with a GPU as device 'nvdec', not {decoder!r}")
+        raise ValueError(f"decoder must be 'cpu', or 'nvdec' if device is a GPU, not {decoder!r}")
     with backend.on():
         found = [s.positions if isinstance(s.positions, np.ndarray) else s.positions_on_cpu() for s in selections]
         positions = [array.reshape(-1, 3) for array in found]
@@ -150,7 +150,7 @@ def tokenize(
             with numbered(number if len(sources) > 1 else None):
                 chosen.append(places(PixelSource(one[0], threads, limits), *one[1:], mean, std))
         if any(c.patch_size != chosen[0].patch_size for c in chosen):
-            raise ValueError("selections of one batch must have one patch_size")
+            raise ValueError("all selections of a batch must have the same patch_size")
         return Tokens(
             backend.patches(chosen, decoder, kind),
             backend.tensor(np.concatenate(positions).astype(np.int64)),
@@ -203,7 +203,7 @@ def frames(
 
     kind = float_dtype(dtype)
     if sum(choice is not None for choice in (frame_ids, num_frames, fps)) > 1:
-        raise ValueError("give one of frame_ids, num_frames and fps")
+        raise ValueError("give exactly one of frame_ids, num_frames and fps")
     if fps is not None and not 0 < fps < float("inf"):
         raise ValueError(f"fps must be a positive number, not {fps}")
     video = PixelSource(source, threads, limits)
@@ -227,9 +227,9 @@ def places(video: PixelSource, selection: Selection, at: NDArray[Any], mean: Col
     frame_ids = np.asarray(selection.frame_ids, np.int64)
     slots = positions[:, 0]
     if len(slots) and (slots.min() < 0 or slots.max() >= len(frame_ids) or np.any(np.diff(slots) < 0)):
-        raise ValueError("selection.positions must have slots of frame_ids, ascending, in their first column")
+        raise ValueError("the first column of selection.positions must hold ascending indices into frame_ids")
     if len(frame_ids) and (frame_ids.min() < 0 or frame_ids.max() >= len(video.packets)):
-        raise ValueError(f"selection.frame_ids reach beyond the {len(video.packets)} frames of this video")
+        raise ValueError(f"selection.frame_ids go beyond the {len(video.packets)} frames of this video")
     used, counts = np.unique(slots, return_counts=True)
     geometry = selection.geometry
     request = {
@@ -263,5 +263,5 @@ def _frame_ids(
     else:
         ids = np.arange(count)
     if not len(ids):
-        raise ValueError("no frame to read")
+        raise ValueError("there is no frame to read")
     return ids

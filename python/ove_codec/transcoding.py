@@ -69,7 +69,7 @@ def recipe_of(recipe: str | Recipe | Literal[True]) -> Recipe:
         return recipe
     name = "reference" if recipe is True else recipe.removeprefix(AUTO)
     if name not in RECIPES:
-        raise ValueError(f"there is no recipe {recipe!r}; there are {', '.join(RECIPES)}, and ove_codec.Recipe(...)")
+        raise ValueError(f"unknown recipe {recipe!r}; choose from {', '.join(RECIPES)}, or pass an ove_codec.Recipe")
     return RECIPES[name]
 
 
@@ -150,7 +150,7 @@ def transcode(
     options = _options(recipe_of(recipe), threads, limits, start, end)
     if target is None:
         if keep_damaged:
-            raise ValueError("keep_damaged needs a target to leave the pictures in")
+            raise ValueError("keep_damaged needs a target file to write the pictures to")
         return _in_memory(source, options, progress).bytes()
     suffix = os.path.splitext(os.fspath(target))[1].lower()
     if suffix not in _CONTAINERS:
@@ -208,7 +208,7 @@ def _refuse_same_file(source: Source, target: str | os.PathLike[str]) -> None:
     file: Any = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
     named = isinstance(file, str | bytes | os.PathLike) and os.path.exists(file) and os.path.exists(target)
     if named and os.path.samefile(file, target):
-        raise ValueError(f"{os.fspath(target)}: source and target are one file; name another target")
+        raise ValueError(f"{os.fspath(target)}: source and target are the same file; choose another target")
 
 
 def in_hevc(source: Any, recipe: bool | str | Recipe, threads: int = 0, limits: Limits | None = None) -> Any:

@@ -157,7 +157,9 @@ def open(
         if not _core.exports_motion(codec):
             _core.PictureIterator(video.source)  # raises, with the remedy
         if on_damage == "skip":
-            raise ValueError(f"{video.name}: damage is skipped in HEVC and H.264, not in {codec}: transcode it first")
+            raise ValueError(
+                f"{video.name}: damage can be skipped in HEVC and H.264, not in {codec}: transcode it first"
+            )
         video = MotionVideo(video.source, threads, limits, video.info)
     elif on_damage == "skip":
         video._skips_damage = True

@@ -98,7 +98,7 @@ class CanvasConfig:
             raise ValueError(f"sample_fps must be positive, not {self.sample_fps}")
         if self.max_group_frames < self.min_group_frames:
             raise ValueError(
-                f"max_group_frames must not be below min_group_frames, but they are {self.max_group_frames} and "
+                f"max_group_frames must be at least min_group_frames, but they are {self.max_group_frames} and "
                 f"{self.min_group_frames}"
             )
         if (side := self.patch * self.block) ** 2 > max(self.max_pixels, MIN_PIXELS):
@@ -136,7 +136,9 @@ class CanvasConfig:
         if height < 1 or width < 1:
             raise ValueError(f"the frame must have an area, not {height}x{width}")
         if max(height, width) > _LARGEST_RATIO * min(height, width):
-            raise ValueError(f"the sides of a frame may differ by {_LARGEST_RATIO} times at most, not {height}x{width}")
+            raise ValueError(
+                f"the longer side of a frame may be at most {_LARGEST_RATIO} times the shorter, not {height}x{width}"
+            )
         factor = self.patch * self.block
         area = height * width
         if area > self.max_pixels:
@@ -156,5 +158,5 @@ NAMES = frozenset(field.name for field in fields(CanvasConfig))
 def config_of(settings: dict[str, Any]) -> CanvasConfig:
     """The configuration with these settings. Raises TypeError for an unknown name, ValueError for a bad value."""
     if unknown := sorted(set(settings) - NAMES):
-        raise TypeError(f"unknown setting {', '.join(unknown)}; there are {', '.join(sorted(NAMES))}")
+        raise TypeError(f"unknown setting {', '.join(unknown)}; choose from {', '.join(sorted(NAMES))}")
     return CanvasConfig(**settings)

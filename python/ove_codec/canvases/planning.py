@@ -111,7 +111,7 @@ def heat_of(costs: NDArray[Any], config: CanvasConfig, intra: ArrayLike | None =
     if config.cap_intra is None:
         return heat
     if intra is None:
-        raise ValueError("cap_intra needs to know the I pictures: pass intra")
+        raise ValueError("cap_intra needs to know which pictures are I pictures: pass intra")
     marked = np.asarray(intra, bool)
     if marked.shape != (len(heat),):
         raise ValueError(f"intra must have an entry for each of the {len(heat)} frames, not {marked.shape}")
@@ -134,7 +134,9 @@ def plan_blocks(
     """
     ids = np.asarray(frame_ids, np.int64)
     if ids.shape != (len(scores),):
-        raise ValueError(f"frame_ids must number the {len(scores)} frames of the maps, not be of shape {ids.shape}")
+        raise ValueError(
+            f"frame_ids must hold one index for each of the {len(scores)} frames of the maps; its shape is {ids.shape}"
+        )
     if len(ids) and not 0 <= ids.min() <= ids.max() < 2**31:
         raise ValueError(f"frame_ids must be 0 to 2**31 - 1, not {ids.min()} to {ids.max()}")
     usable = None if good is None else np.asarray(good, bool)

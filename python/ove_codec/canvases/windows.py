@@ -67,7 +67,9 @@ def canvas_windows(
     if not (seconds > 0 and step > 0):
         raise ValueError(f"seconds and step must be positive, not {seconds} and {step}")
     if unfit := {"num_frames", "target_canvas", "sampling", "cap_intra"} & settings.keys():
-        raise ValueError(f"{', '.join(sorted(unfit))}: windows sample by sample_fps, one frame after the other")
+        raise ValueError(
+            f"{', '.join(sorted(unfit))}: windows sample at sample_fps, in order; leave these settings out"
+        )
     config = config_of({**settings, "sampling": "fps", "sample_fps": sample_fps, "mode": mode})
     pictures = VideoPictures(source, threads, limits, transcode)
     clip = Clip(pictures, config)

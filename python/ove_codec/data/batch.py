@@ -100,7 +100,7 @@ def collate(samples: Sequence[ClipSample | SkippedClip]) -> ClipBatch:
         ValueError: there is no sample, or patches differ in size.
     """
     if not samples:
-        raise ValueError("samples must be at least one")
+        raise ValueError("there must be at least one sample")
     clips = [sample for sample in samples if isinstance(sample, ClipSample)]
     if clips:
         tokens = pack([clip.tokens for clip in clips])
@@ -124,18 +124,20 @@ def _labels(clips: Sequence[ClipSample]) -> Tensor | None:
     if len(missing) == len(clips):
         return None
     if missing:
-        raise DataError(f"{missing[0].name} has no label, other clips of the batch have: give all one, or label=None")
+        raise DataError(
+            f"{missing[0].name} has no label, but other clips of the batch have: label every clip, or pass label=None"
+        )
     arrays = [np.asarray(clip.label) for clip in clips]
     for clip, array in zip(clips, arrays, strict=True):
         if array.dtype.kind not in "biuf":
             raise DataError(
-                f"the label of {clip.name} is {clip.label!r}, no number: pass label=function of the row, which gives "
-                f"its number, such as names.index"
+                f"the label of {clip.name} is {clip.label!r}, not a number: pass as label a function from the row to "
+                "its number, such as names.index"
             )
         if array.shape != arrays[0].shape:
             raise DataError(
                 f"the label of {clip.name}, {clip.label!r}, does not fit that of {clips[0].name}, {clips[0].label!r}: "
-                f"all labels are single numbers, or lists of as many"
+                "labels must all be single numbers, or lists of the same length"
             )
     stacked = np.stack(arrays)
     return torch.from_numpy(stacked.astype(np.float32 if stacked.dtype.kind == "f" else np.int64))

@@ -63,24 +63,27 @@ class BatchPlan:
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be 1 or more, not {value}")
         if batch_size is None and max_tokens is None:
-            raise ValueError("give batch_size, max_tokens, or both")
+            raise ValueError("give batch_size, max_tokens or both")
         if drop_last and (batch_size is None or max_tokens is not None):
-            raise ValueError("drop_last needs batch_size, without max_tokens")
+            raise ValueError("drop_last needs batch_size, and cannot be used with max_tokens")
         if uneven not in (None, *UNEVEN):
             raise ValueError(f"uneven must be one of {', '.join(UNEVEN)}, not {uneven!r}")
         if self.world > 1 and uneven is None:
             raise ValueError(
-                f"{self.world} ranks may have different numbers of batches: say with uneven what is then done: 'keep' "
-                f"(every clip exactly once), 'drop' (all end with the first) or 'repeat' (all go on to the last)"
+                f"{self.world} ranks may have different numbers of batches: set uneven to 'keep' (every clip exactly "
+                "once), 'drop' (all ranks stop with the first) or 'repeat' (ranks repeat batches until the last is "
+                "done)"
             )
         if len(dataset) < self.world:
             raise ValueError(f"there are {len(dataset)} clips, fewer than the {self.world} ranks: start fewer")
         lengths = dataset.lengths
         if max_tokens is not None:
             if lengths is None:
-                raise ValueError("max_tokens needs to know how many tokens clips have: select with budget, not tau")
+                raise ValueError(
+                    "max_tokens needs to know the number of tokens of every clip: select with budget, not tau"
+                )
             if np.max(lengths) > max_tokens:
-                raise ValueError(f"max_tokens is {max_tokens}, but a clip may have {np.max(lengths)}: enlarge it")
+                raise ValueError(f"max_tokens is {max_tokens}, but a clip may have {np.max(lengths)}: increase it")
         self.batch_size, self.max_tokens, self.uneven, self.drop_last = batch_size, max_tokens, uneven, drop_last
         self.dataset = dataset
         self._starts = np.cumsum(dataset.counts) - dataset.counts
@@ -124,7 +127,7 @@ class BatchPlan:
             return bounds, len(bounds) - 1
         counts = [len(self._bounds(rank, ends)) - 1 for rank in range(self.world)]
         if self.uneven == "repeat" and min(counts) == 0 < max(counts):
-            raise ValueError("a rank has no batch to repeat: set drop_last=False, or a smaller batch_size")
+            raise ValueError("a rank has no batch to repeat: set drop_last=False or a smaller batch_size")
         return bounds, min(counts) if self.uneven == "drop" else max(counts)
 
     def _bounds(self, rank: int, ends: NDArray[np.int64] | None) -> NDArray[np.int64]:
@@ -170,11 +173,11 @@ class BatchPlan:
         if batch is not None:
             if batch.place is None:
                 raise ValueError(
-                    "the batch does not know its place: it was made by another sampler, or another collate"
+                    "the batch has no position in the epoch: it was made by another sampler or collate function"
                 )
             place = Place(batch.place.epoch, batch.place.number + 1)
         elif self._position[BEGUN]:
-            raise RuntimeError("workers make the batches, ahead of what is used: pass the last batch that was used")
+            raise RuntimeError("workers prepare batches ahead of their use: pass the last batch that was used")
         elif self._given is not None:
             place = self._given
         else:
@@ -196,7 +199,10 @@ class BatchPlan:
         own, other = self._settings(), state["settings"]
         changed = [f"{name} {other.get(name)}, now {own[name]}" for name in own if own[name] != other.get(name)]
         if state["batch"] and changed:
-            raise ValueError(f"the state is of other settings ({'; '.join(changed)}): set these, or begin an epoch")
+            raise ValueError(
+                f"the state was saved with other settings ({'; '.join(changed)}): use those settings, or begin a new "
+                "epoch"
+            )
         return Place(int(state["epoch"]), int(state["batch"]))
 
     def _settings(self) -> dict[str, Any]:
@@ -272,12 +278,12 @@ class ClipSampler(BatchPlan, torch.utils.data.Sampler[list[int]]):
 
 def _ranks(rank: int | None, world: int | None) -> tuple[int, int]:
     if (rank is None) != (world is None):
-        raise ValueError("give rank and world, or neither")
+        raise ValueError("give both rank and world, or neither")
     if rank is None or world is None:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
         else:
             rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if not 0 <= rank < world:
-        raise ValueError(f"rank must lie in 0 to world - 1, not {rank} of {world}")
+        raise ValueError(f"rank must be from 0 to world - 1, not {rank} of {world}")
     return rank, world

@@ -50,5 +50,7 @@ class ClipStream(BatchPlan, torch.utils.data.IterableDataset[ClipBatch]):
             super().load_state_dict(state)
             return
         if info is None or info.num_workers != state["workers"]:
-            raise ValueError(f"the state is of one of {state['workers']} workers of a StatefulDataLoader: use as many")
+            raise ValueError(
+                f"the state belongs to one of {state['workers']} workers of a StatefulDataLoader: use the same number"
+            )
         self._own = self._checked(state)

@@ -129,7 +129,9 @@ def transcode_folder(
         raise ValueError(f"workers and timeout must be positive, got {workers} and {timeout}")
     source, target = Path(folder).resolve(), Path(output).resolve()
     if source == target or source in target.parents:
-        raise ValueError(f"{output} lies inside {folder}: name a folder elsewhere, so that results are no sources")
+        raise ValueError(
+            f"{output} is inside {folder}: choose a folder outside, so that results are not read as sources"
+        )
     began = time.monotonic()
     target.mkdir(parents=True, exist_ok=True)
     job = TranscodingJob(os.fspath(target), recipe, everything)
@@ -140,7 +142,7 @@ def transcode_folder(
     for clip in clips:
         other = taken.setdefault(job.targets(clip)[0], clip.name)
         if other != clip.name:
-            error = ValueError(f"it would be written where {other} is: rename one of them")
+            error = ValueError(f"its output would overwrite that of {other}: rename one of them")
             summary.failures.append(Failure.of(clip.name, clip.where, error))
         elif job.finished(clip):
             summary.finished += 1
@@ -184,7 +186,7 @@ def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
         except ValueError:
             found = None
         if found != settings:
-            raise ValueError(f"{folder} was made with other settings, {found}: name another folder, or remove {file}")
+            raise ValueError(f"{folder} was made with other settings, {found}: choose another folder, or remove {file}")
         return
     with replacing(file) as part:
         part.write_text(json.dumps(settings), encoding="utf-8")

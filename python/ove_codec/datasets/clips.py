@@ -146,7 +146,9 @@ def list_clips(
                 listing.clips.append(item)
     if not listing.clips and not listing.failures:
         names = ", ".join(places.printable(os.fspath(one)) for one in sources)
-        raise ValueError(f"{names}: there is no clip; videos have one of these suffixes: {' '.join(sorted(SUFFIXES))}")
+        raise ValueError(
+            f"{names}: there are no clips; videos have one of these suffixes: {' '.join(sorted(SUFFIXES))}"
+        )
     return listing
 
 
@@ -164,7 +166,9 @@ def _list(source: str, column: str | None) -> Iterator[Clip | Failure]:
         return
     found = _expand(source)
     if not found:
-        raise FileNotFoundError(f"{places.printable(source)}: there is no such file or folder, and none that fits")
+        raise FileNotFoundError(
+            f"{places.printable(source)}: there is no such file or folder, and no file matches the pattern"
+        )
     base = "" if places.is_url(source) else os.path.commonpath([places.parent(file) for file in found])
     for place in found:
         kind = _suffix(place)
@@ -234,7 +238,7 @@ def _parquet(place: str) -> Iterator[tuple[int, Any]]:
         with places.open_binary(place) as file:
             rows = pq.read_table(file).to_pylist()
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{place} is no Parquet file, or damaged: {error}") from error
+        raise ValueError(f"{place} is not a Parquet file, or is damaged: {error}") from error
     yield from enumerate(rows)
 
 
@@ -246,7 +250,7 @@ def _table(place: str, rows: Iterable[tuple[int, Any]], column: str | None) -> I
     for number, row in rows:
         where = f"{places.printable(place)}, {'row' if place.endswith('.parquet') else 'line'} {number}"
         if not isinstance(row, dict):
-            error = row if isinstance(row, ValueError) else ValueError("it is no JSON object")
+            error = row if isinstance(row, ValueError) else ValueError("it is not a JSON object")
             yield Failure.of(where, where, error)
             continue
         named = column or next((c for c in COLUMNS if c in row), None)
@@ -257,7 +261,7 @@ def _table(place: str, rows: Iterable[tuple[int, Any]], column: str | None) -> I
             )
         value = row[named]
         if not isinstance(value, str) or not value:
-            yield Failure.of(where, where, ValueError(f"{named} is no path but {value!r}"))
+            yield Failure.of(where, where, ValueError(f"{named} must be a path, not {value!r}"))
             continue
         given = next((row[c] for c in NAMES if c != named and row.get(c) not in (None, "")), None)
         rest = {key: other for key, other in row.items() if key is not None and key != named}

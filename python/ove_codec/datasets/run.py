@@ -138,7 +138,7 @@ def select_dataset(
         if value is not None and not value > 0:
             raise ValueError(f"{name} must be positive, not {value}")
     if timeout is not None and engine == "ray":
-        raise ValueError("timeout is for engine='local': Ray has no time limits of its own")
+        raise ValueError("timeout is for engine='local': Ray cannot limit the time of a task")
     if not isinstance(source, str | os.PathLike):
         source = list(source)
     preset = preset or ("bits" if format == "canvases" else "paper")
@@ -221,8 +221,12 @@ def _keep_what_is_done(target: Output, failures: list[Failure]) -> None:
 def _with_remedy(error: OSError, target: Output) -> OSError:
     done = sum(map(len, target.finished.values()))
     said = error.strerror or str(error)
-    remedy = "make room, and run the same again" if error.errno == errno.ENOSPC else "run the same again"
-    return type(error)(error.errno, f"{said}; {done} clips are in shards: {remedy}, it goes on behind them",
+    remedy = (
+        "free disk space, and run the same command again"
+        if error.errno == errno.ENOSPC
+        else "run the same command again"
+    )
+    return type(error)(error.errno, f"{said}; {done} clips are in shards: {remedy} to continue after them",
                        target.folder.place)  # fmt: skip
 
 

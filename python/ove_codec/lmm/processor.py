@@ -125,7 +125,7 @@ class LMMProcessor:
         """The same processor with other settings; of `reader` only the fields that are given change."""
         values = {name: getattr(self, name) for name in self._settings}
         if unknown := sorted(set(settings) - set(values)):
-            raise ValueError(f"unknown processor setting {', '.join(unknown)}; there are {', '.join(sorted(values))}")
+            raise ValueError(f"unknown processor setting {', '.join(unknown)}; choose from {', '.join(sorted(values))}")
         if "reader" in settings:
             settings["reader"] = {**self.reader.to_dict(), **settings["reader"]}
         return type(self)(self.tokenizer, **{**values, **settings})

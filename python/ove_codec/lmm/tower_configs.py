@@ -93,4 +93,4 @@ def check(config: PretrainedConfig, merge_size: int, select_layer: int | None) -
 
 
 def _known() -> str:
-    return "there are " + ", ".join(name for name in _CLASSES if name != "qwen3_vl")
+    return "choose from " + ", ".join(name for name in _CLASSES if name != "qwen3_vl")

@@ -135,7 +135,7 @@ class VisionReader:
         """A reader of these fields; ValueError for a name that is none."""
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise ValueError(f"unknown reader field {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+            raise ValueError(f"unknown reader field {', '.join(unknown)}; choose from {', '.join(sorted(known))}")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -160,7 +160,7 @@ class VisionReader:
         further = {name: value for name, value in settings.items() if name not in names}
         if further and not codec:
             raise ValueError(
-                f"videos of whole frames have no setting {', '.join(sorted(further))}; there are "
+                f"videos of whole frames have no setting {', '.join(sorted(further))}; choose from "
                 f"{', '.join(sorted(names))}"
             )
         if further:

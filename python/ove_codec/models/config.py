@@ -183,7 +183,7 @@ class OVEncoderConfig:
         """
         found = {file.parent.name: file for root in reversed(_NAMED) for file in root.glob(f"*/{CONFIG_FILE}")}
         if name not in found:
-            raise ValueError(f"no configuration is named {name!r}; there are {', '.join(sorted(found))}")
+            raise ValueError(f"no configuration is named {name!r}; choose from {', '.join(sorted(found))}")
         return cls.from_file(found[name])
 
     def save(self, directory: str | os.PathLike[str]) -> None:

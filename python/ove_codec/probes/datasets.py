@@ -58,7 +58,8 @@ def dataset_info(key: str, classes: int | None = None) -> DatasetInfo:
     if known is None:
         if classes is None:
             raise ValueError(
-                f"no data set is named {key!r}; there are {', '.join(known_datasets())}. For one of your own give the "
+                f"no data set is named {key!r}; choose from {', '.join(known_datasets())}. For one of your own give "
+                "the "
                 f"number of its classes"
             )
         if classes < 1:

@@ -77,7 +77,7 @@ class _Processor(BaseImageProcessor):
         """The options of one call; raises ValueError for unknown ones."""
         known = _Options.__annotations__
         if unknown := overrides.keys() - known:
-            raise ValueError(f"unknown options {sorted(unknown)}; there are {', '.join(known)}")
+            raise ValueError(f"unknown options {sorted(unknown)}; choose from {', '.join(known)}")
         options = {name: getattr(self, name) for name in known} | overrides
         options["size"] = _size(options["size"], {})
         options["crop_size"] = _size(options["crop_size"], {})
