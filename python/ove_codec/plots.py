@@ -86,9 +86,7 @@ def _matplotlib() -> Any:
     try:
         import matplotlib.pyplot as plt
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "plots are drawn with matplotlib, which is not installed: pip install 'ove_codec[plot]'"
-        ) from None
+        raise ModuleNotFoundError("plots need matplotlib: pip install 'ove_codec[plot]'") from None
     return plt
 
 

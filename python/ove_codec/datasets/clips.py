@@ -257,7 +257,7 @@ def _table(place: str, rows: Iterable[tuple[int, Any]], column: str | None) -> I
         if named is None or named not in row:
             have = ", ".join(map(str, row))
             raise ValueError(
-                f"{where}: there is no column {column or ' or '.join(COLUMNS)}, only {have}: name one with column"
+                f"{where}: there is no column {column or ' or '.join(COLUMNS)}, only {have}: set column"
             )
         value = row[named]
         if not isinstance(value, str) or not value:

@@ -67,8 +67,8 @@ class LMMConfig(PretrainedConfig):
                 )
         if self.vision_token_id >= self.text_config.vocab_size:
             raise ValueError(
-                f"vision_token_id {self.vision_token_id} is none of the {self.text_config.vocab_size} tokens of the "
-                f"language model"
+                f"vision_token_id {self.vision_token_id} is not one of the {self.text_config.vocab_size} tokens of the "
+                "language model"
             )
         if self.projector not in PROJECTORS:
             raise ValueError(f"projector must be one of {', '.join(PROJECTORS)}, not {self.projector!r}")

@@ -51,7 +51,7 @@ def order_for_merge(positions: Any, merge_size: int, cu_seqlens: Any = None) -> 
         raise ValueError(
             f"positions must be whole blocks of {merge_size} x {merge_size} patches, each once, but the block at "
             f"t={t}, h={row * merge_size}, w={column * merge_size} is incomplete or has a patch twice: select with "
-            f"select_blocks, or leave out what whole_blocks finds"
+            "select_blocks, or keep only what whole_blocks returns"
         )
     return order
 
@@ -105,7 +105,8 @@ def select_blocks(selection: Selection, merge_size: int) -> Selection:
         params["budget"] //= area
         if not params["budget"]:
             raise ValueError(
-                f"budget must hold a block of {merge_size} x {merge_size} patches, not {selection.params['budget']}"
+                f"budget must be at least one block of {merge_size} x {merge_size} patches, not "
+                f"{selection.params['budget']}"
             )
     size = (block_rows, merge_size, block_columns, merge_size)
     cropped = (slice(None), slice(block_rows * merge_size), slice(block_columns * merge_size))

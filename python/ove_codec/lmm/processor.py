@@ -105,7 +105,7 @@ class LMMProcessor:
             values = json.loads(file.read_text(encoding="utf-8"))
             settings = {name: values[name] for name in cls._settings}
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{file} is no processor file of this library: {error!r}") from error
+            raise ValueError(f"{file} is not a processor file of this library: {error!r}") from error
         settings.update({name: kwargs[name] for name in cls._settings if name in kwargs})
         return cls(AutoTokenizer.from_pretrained(directory, local_files_only=True), **settings)
 
@@ -208,9 +208,7 @@ class LMMProcessor:
         if padding is False and len(lengths) > 1:
             raise ValueError(f"padding must be True: the texts have {min(lengths)} to {max(lengths)} tokens")
         if (padding == "max_length") != (max_length is not None) or max(lengths) > (max_length or max(lengths)):
-            raise ValueError(
-                f"max_length must be given with padding='max_length', and be {max(lengths)} at least, not {max_length}"
-            )
+            raise ValueError(f"with padding='max_length', max_length must be at least {max(lengths)}, not {max_length}")
         return BatchFeature(self.collate(samples, padding_side=padding_side, labels=False, length=max_length))
 
     def apply_chat_template(
@@ -270,7 +268,7 @@ class LMMProcessor:
         row, and `position_ids` (1, L), which begin anew with each, take the place of the mask.
         """
         if not samples:
-            raise ValueError("samples must be one or more")
+            raise ValueError("there must be at least one sample")
         if padding_side not in ("left", "right"):
             raise ValueError(f"padding_side must be 'left' or 'right', not {padding_side!r}")
         ids, targets = [s.input_ids for s in samples], [s.labels for s in samples]
@@ -336,8 +334,8 @@ class LMMProcessor:
             begin, at = len(before), text.find(content, len(before))
             if not text.startswith(before) or at < 0:
                 raise ValueError(
-                    f"the chat template rewrites turns before turn {i}, so its targets cannot be found; use one that "
-                    f"renders a conversation's beginning the same whatever follows"
+                    f"the chat template changes the turns before turn {i}, so its targets cannot be found; use a "
+                    "template that renders earlier turns independently of later ones"
                 )
             # What ends a turn is seen where it is the last one.
             alone = self._rendered(messages[: i + 1], False)
@@ -401,7 +399,7 @@ class LMMProcessor:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
         if self.vision_token_id in ids:
             raise ValueError(
-                f"a text holds the vision token {self.vision_token!r}: take it out, {IMAGE} stands for images"
+                f"a text holds the vision token {self.vision_token!r}: remove it, and mark images with {IMAGE}"
             )
         return ids
 
@@ -437,7 +435,7 @@ def reader_fields(config: LMMConfig, further: Mapping[str, Any]) -> dict[str, An
     }
     for name, value in fixed.items():
         if further.get(name, value) != value:
-            raise ValueError(f"{name} must be {value}, as the model has it, not {further[name]!r}")
+            raise ValueError(f"{name} must be {value}, as in the model, not {further[name]!r}")
     usual = {"mean": traits.mean, "std": traits.std, "video_mode": "frames" if traits.whole_frames else "codec"}
     return {**usual, **fixed, **further}
 

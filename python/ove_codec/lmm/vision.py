@@ -105,11 +105,11 @@ class VisionReader:
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
             if len(getattr(self, name)) != 3:
-                raise ValueError(f"{name} must be three numbers, of R, G and B, not {getattr(self, name)}")
+                raise ValueError(f"{name} must be three numbers for R, G and B, not {getattr(self, name)}")
         if self.max_image_patches < self.merge_size**2 or not 0 <= self.min_image_patches <= self.max_image_patches:
             raise ValueError(
                 f"min_image_patches {self.min_image_patches} and max_image_patches {self.max_image_patches} must "
-                f"ascend and hold a block of {self.merge_size} x {self.merge_size} patches"
+                f"ascend and be at least one block of {self.merge_size} x {self.merge_size} patches"
             )
         if self.frame_slots is not None and self.frame_slots < 1:
             raise ValueError(f"frame_slots must be None or positive, not {self.frame_slots!r}")
@@ -123,7 +123,7 @@ class VisionReader:
             if self.whole_frames or self.temporal_patch_size > 1:
                 raise ValueError("video_mode must be 'frames': this tower takes whole frames, not codec tokens")
             if clash := {"size", "patch_size", "resize"} & set(self.select):
-                raise ValueError(f"select must not have {', '.join(sorted(clash))}: the reader has fields for it")
+                raise ValueError(f"select must not have {', '.join(sorted(clash))}: use the fields of the reader")
             budget = resolve(self.preset, self._parameters())["budget"]
             if budget is not None and budget < self.merge_size**2:
                 raise ValueError(
@@ -246,7 +246,7 @@ class VisionReader:
         if self.merge_size > 1:
             selection = select_blocks(selection, self.merge_size)
         if not len(selection):
-            raise ValueError(f"{name_of(source)}: no patch is selected: give a lower tau, or a budget")
+            raise ValueError(f"{name_of(source)}: no patch is selected: lower tau, or give a budget")
         tokens = tokenize(video, selection, threads=self.threads, mean=self.mean, std=self.std)
         order = torch.from_numpy(order_for_merge(tokens.positions, self.merge_size))
         seconds = np.asarray(video._table.pts, np.float64)[selection.frame_ids]

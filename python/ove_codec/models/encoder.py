@@ -247,7 +247,7 @@ def check_positions(positions: Tensor, rows: int, temporal_size: int | None) -> 
     if temporal_size is not None and high >= temporal_size and (slot := positions[:, 0].max().item()) >= temporal_size:
         warnings.warn(
             f"positions has the slot t = {slot:g}, beyond the {temporal_size} of rope_temporal_size; "
-            "map long clips onto the slots instead",
+            "map long clips onto these slots",
             stacklevel=6,
         )
 

@@ -39,7 +39,7 @@ def temporal_slots(frame_ids: Any, num_frames: int, slots: int = SLOTS) -> Tenso
     if slots < 1 or num_frames < 1:
         raise ValueError(f"slots and num_frames must be positive, got {slots} and {num_frames}")
     if len(ids) and (int(ids.min()) < 0 or int(ids.max()) >= num_frames):
-        raise ValueError(f"frame_ids must lie in 0 to {num_frames - 1} (num_frames - 1), got {ids.tolist()}")
+        raise ValueError(f"frame_ids must be from 0 to {num_frames - 1} (num_frames - 1), got {ids.tolist()}")
     return (ids.double() / max(1, num_frames - 1) * (slots - 1)).round().long()
 
 
@@ -135,10 +135,10 @@ def pack(parts: Sequence[Tokens]) -> Tokens:
         ValueError: there is no part, or patches differ in size.
     """
     if not parts:
-        raise ValueError("parts must be at least one")
+        raise ValueError("there must be at least one part")
     sizes = {part.patches.shape[1] for part in parts}
     if len(sizes) > 1:
-        raise ValueError(f"patches of one batch must have one size, got rows of {sorted(sizes)} values")
+        raise ValueError(f"patches of one batch must have the same size, got rows of {sorted(sizes)} values")
     first = parts[0].patches
     starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
     bounds = [part.cu_seqlens[1:].cpu().int() + int(start) for part, start in zip(parts, starts, strict=True)]
@@ -157,8 +157,8 @@ def _clip(frames: Any, frame_ids: Any, num_frames: int | None, slots: int) -> tu
         frame_ids, num_frames = range(len(frames)), len(frames)
     if len(frame_ids) != len(frames) or num_frames is None:
         raise ValueError(
-            f"frame_ids must be one for each of the {len(frames)} frames, with num_frames of the whole clip, "
-            f"got {len(frame_ids)} and {num_frames}"
+            f"frame_ids must have one entry for each of the {len(frames)} frames, and num_frames must be the length of "
+            f"the clip, got {len(frame_ids)} and {num_frames}"
         )
     return frames, temporal_slots(frame_ids, num_frames, slots)
 

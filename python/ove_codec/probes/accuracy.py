@@ -55,7 +55,7 @@ def evaluate(
     workers = Workers.current()
     count = len(features.labels)
     if count == 0:
-        raise ValueError("features hold no clip to evaluate on")
+        raise ValueError("features hold no clips to evaluate")
     mine = range(workers.rank, count, workers.size)
     steps = -(-count // (workers.size * batch_size))  # of the process with the largest share
     jobs = [(mine[step * batch_size : (step + 1) * batch_size], None) for step in range(steps)]
@@ -72,9 +72,11 @@ def evaluate(
             check()
     *correct, read, evaluated, known = workers.sum(counts).tolist()
     if evaluated != count or known != count * workers.size:
-        raise RuntimeError(f"this process knows {count} clips, others do not: the sets of the processes differ")
+        raise RuntimeError(
+            f"this process has {count} clips, but others have another number: give all processes the same data set"
+        )
     if read == 0:
-        raise ValueError(f"none of the {count} clips to evaluate on can be read")
+        raise ValueError(f"none of the {count} clips to evaluate can be read")
     return Accuracy(tuple(correct), read)
 
 

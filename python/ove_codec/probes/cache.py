@@ -139,7 +139,7 @@ class FeatureCache:
         if need > free:
             raise OSError(
                 errno.ENOSPC,
-                f"features of {clips} clips take {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
+                f"features of {clips} clips need {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
                 os.fspath(self.folder),
             )
 
@@ -213,7 +213,7 @@ class CachedFeatures:
             except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
                 raise ValueError(f"{path} is missing or damaged: {error}; remove it and start again") from None
             if len(self._bounds[path]) != len(keys) * self.views + 1:
-                raise ValueError(f"{path} is not of its {len(keys)} clips; remove it and start again")
+                raise ValueError(f"{path} does not belong to these {len(keys)} clips; remove it and start again")
             for row, key in enumerate(keys):
                 if row in found:
                     errors[key] = found[row]

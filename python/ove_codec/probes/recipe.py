@@ -48,7 +48,7 @@ class ProbeRecipe:
 
     def __post_init__(self) -> None:
         if not self.settings or len(set(self.settings)) < len(self.settings):
-            raise ValueError("settings must hold one setting or more, all different")
+            raise ValueError("there must be at least one setting, and all must be different")
         for setting in self.settings:
             if not setting.lr > 0 or not setting.weight_decay >= 0:
                 raise ValueError(f"lr must be positive and weight_decay not negative, got {setting}")
@@ -56,7 +56,7 @@ class ProbeRecipe:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
+            raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
         if self.min_lr < 0 or self.clip_norm < 0:
             raise ValueError(f"min_lr and clip_norm must not be negative, got {self.min_lr} and {self.clip_norm}")
         if self.precision not in DTYPES:

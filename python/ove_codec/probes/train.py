@@ -118,7 +118,7 @@ def train_heads(
         training.load(checkpoint, about)
     workers = training.workers
     if int(workers.sum(torch.tensor(training.step, device=training.device))) != training.step * workers.size:
-        raise RuntimeError(f"the processes do not see the same checkpoint {checkpoint}: name one on a shared disk")
+        raise RuntimeError(f"the processes do not see the same checkpoint {checkpoint}: put it on a shared disk")
     result = training.result
     written = time.monotonic()
 
@@ -307,8 +307,8 @@ class _Training:
         found, progress, tensors = _read(path)
         if found != about:
             differing = [name for name in about if found.get(name) != about[name]]
-            told = "; ".join(f"{name} is {found.get(name)}, wanted {about[name]}" for name in differing)
-            raise ValueError(f"{path} is of another training: {told}. Remove it, or name another checkpoint")
+            told = "; ".join(f"{name} is {found.get(name)}, expected {about[name]}" for name in differing)
+            raise ValueError(f"{path} belongs to another training: {told}. Remove it, or choose another checkpoint")
         for name, value in self.result.heads.state.items():
             value.detach().copy_(tensors[f"head.{name}"])
         states: dict[int, dict[str, Tensor]] = {}
@@ -351,19 +351,23 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         return json.loads(metadata["about"]), json.loads(metadata["progress"]), tensors
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is no checkpoint of a probe, or damaged: {error}; remove it to begin anew") from None
+        raise ValueError(
+            f"{path} is damaged, or not a checkpoint of a probe: {error}; remove it to start again"
+        ) from None
 
 
 def _check(train: FeatureSet, val: FeatureSet, num_classes: int) -> None:
     if train.hidden_size != val.hidden_size:
-        raise ValueError(f"train and val must have as many channels, got {train.hidden_size} and {val.hidden_size}")
+        raise ValueError(
+            f"train and val must have the same number of channels, got {train.hidden_size} and {val.hidden_size}"
+        )
     for name, features in (("train", train), ("val", val)):
         labels = features.labels
         if len(labels) == 0:
-            raise ValueError(f"{name} holds no clip")
+            raise ValueError(f"{name} holds no clips")
         if labels.min() < 0 or labels.max() >= num_classes:
             raise ValueError(
-                f"labels of {name} must lie in 0 to {num_classes - 1}, got {labels.min()} to {labels.max()}"
+                f"labels of {name} must be from 0 to {num_classes - 1}, got {labels.min()} to {labels.max()}"
             )
 
 

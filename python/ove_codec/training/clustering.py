@@ -167,7 +167,7 @@ def cluster_faiss(features: FeatureFiles, k: int, *, iterations: int = 20, seed:
     try:
         import faiss
     except ImportError as error:
-        raise ModuleNotFoundError("k-means by faiss needs it: pip install 'ove_codec[cluster]'") from error
+        raise ModuleNotFoundError("k-means with faiss needs faiss: pip install 'ove_codec[cluster]'") from error
     total, width = features.shape
     if not 1 <= k <= total:
         raise ValueError(f"k must be 1 to the {total} features that there are, not {k}")

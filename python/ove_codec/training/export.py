@@ -28,7 +28,7 @@ def find_checkpoint(path: Path) -> Path:
         return path
     found = checkpoint.complete(path)
     if not found:
-        raise FileNotFoundError(f"{path} is neither a whole checkpoint nor a folder with one")
+        raise FileNotFoundError(f"{path} is neither a complete checkpoint nor a folder with one")
     return found[-1]
 
 
@@ -51,7 +51,7 @@ def export(source: Path, target: Path, average: bool | None = None) -> dict[str,
             is damaged or has no averaged weights.
     """
     if target.exists():
-        raise FileExistsError(f"{target} is there already: remove it, or choose another directory")
+        raise FileExistsError(f"{target} already exists: remove it, or choose another directory")
     path = find_checkpoint(source)
     state = checkpoint.read_state(path)
     config = OVEncoderConfig.from_dict(state["config"])

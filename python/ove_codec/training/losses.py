@@ -264,7 +264,8 @@ def check_labels(labels: Tensor, num_centres: int, names: list[str] | None = Non
         name = f"row {row}" if names is None else names[row]
         raise ValueError(
             f"sample {name} has the label {int(labels[row, column])}, outside the bank of {num_centres} centres "
-            f"(0 to {num_centres - 1}): make labels and bank in one run of 'ove-codec cluster', or enlarge the bank"
+            f"(0 to {num_centres - 1}): make labels and bank in the same run of 'ove-codec cluster', or use a larger "
+            "bank"
         )
 
 

@@ -76,7 +76,9 @@ class Model(RecipePart):
             ValueError, FileNotFoundError: it is not there, or not allowed.
         """
         if (self.config is None) == (self.weights is None):
-            raise ValueError("model needs either config, for random weights, or weights, a directory to begin from")
+            raise ValueError(
+                "model needs either config, for random weights, or weights, a directory with the initial weights"
+            )
         if self.weights is not None:
             config = OVEncoderConfig.from_file(self.weights)
         elif isinstance(self.config, dict):
@@ -92,7 +94,7 @@ class Model(RecipePart):
             raise ValueError(f"model has unknown keys: {', '.join(sorted(unknown))}")
         config = dataclasses.replace(config, **self.settings)
         if not config.use_head:
-            raise ValueError("model: use_head must be true, the loss is of the pooled output")
+            raise ValueError("model: use_head must be true, because the loss uses the pooled output")
         return config
 
 
@@ -297,14 +299,14 @@ class TrainingRecipe(RecipePart):
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         if not self.heads:
-            raise ValueError("heads is empty: name one at least")
+            raise ValueError("heads is empty: give at least one")
         if (self.run.steps is None) == (self.run.samples is None):
-            raise ValueError("run needs steps or samples, and not both")
+            raise ValueError("run needs either steps or samples, not both")
         for name in self.heads:
             if not re.fullmatch("[A-Za-z0-9_-]*", name):
-                raise ValueError(f"a head's name is letters, digits, _ and -, not {name!r}")
+                raise ValueError(f"the name of a head must consist of letters, digits, _ and -, not {name!r}")
         if self.data.global_batch is not None and self.run.accumulate != 1:
-            raise ValueError("data.global_batch says how many micro-batches a step has: leave run.accumulate out")
+            raise ValueError("data.global_batch sets the number of micro-batches per step: leave out run.accumulate")
         self.model.resolved()
         return self
 
@@ -312,14 +314,15 @@ class TrainingRecipe(RecipePart):
         """Micro-batches of a step of each of `world` ranks.
 
         Raises:
-            ValueError: data.global_batch is no multiple of the samples of one of all ranks.
+            ValueError: data.global_batch is not a multiple of the samples of one of all ranks.
         """
         if self.data.global_batch is None:
             return self.run.accumulate
         count, left = divmod(self.data.global_batch, self.data.batch * world)
         if left or not count:
             raise ValueError(
-                f"data.global_batch {self.data.global_batch} is no multiple of data.batch {self.data.batch} on {world} "
+                f"data.global_batch {self.data.global_batch} is not a multiple of data.batch {self.data.batch} on "
+                f"{world} "
                 f"ranks: change one of them"
             )
         return count

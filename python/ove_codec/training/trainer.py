@@ -61,8 +61,8 @@ class Trainer:
         run, optimizer = recipe.run, recipe.optimizer
         if run.ranks is not None and run.ranks != ranks.world:
             raise ValueError(
-                f"the recipe is made for {run.ranks} ranks, {ranks.world} run: start as many, or set run.ranks to null "
-                f"and the learning rate to what the batch then is"
+                f"the recipe is for {run.ranks} ranks, but {ranks.world} are running: start {run.ranks}, or set "
+                "run.ranks to null and adapt the learning rate to the new batch size"
             )
         self.recipe, self.ranks, self.device = recipe, ranks, device
         self.folder = Path(recipe.output.folder)
@@ -228,14 +228,14 @@ class Trainer:
         what = f"the loss is {loss}" if not math.isfinite(loss) else f"the norm of the gradients is {norm}"
         where = f", from the sample {samples}" if samples else ", though the loss of every sample is finite"
         if not self.skips.add_step():
-            self.journal.warn(f"step {self.step}: {what}{where}. The step is left out")
+            self.journal.warn(f"step {self.step}: {what}{where}. The step is skipped")
             return
         self.checkpoints.wait()  # all ranks are here: what was begun before is written to the end
         found = checkpoint.complete(self.folder)
         left = f"the last checkpoint is {found[-1].name}" if found else "there is no checkpoint yet"
         raise TrainingError(
-            f"step {self.step}: {what}{where}. Nothing was updated, and {left}: look at the sample, lower "
-            f"optimizer.lr, or allow more than {self.skips.max_steps} such steps with run.max_skipped_steps"
+            f"step {self.step}: {what}{where}. Nothing was updated, and {left}: check the sample, lower optimizer.lr, "
+            f"or allow more than {self.skips.max_steps} such steps with run.max_skipped_steps"
         )
 
     # A whole run
@@ -252,7 +252,7 @@ class Trainer:
             SystemExit: the process was asked to end (SIGTERM); a checkpoint of this step is written.
         """
         if checkpoint.complete(self.folder) and not resume:
-            raise FileExistsError(f"{self.folder} holds checkpoints: choose another output.folder, or resume")
+            raise FileExistsError(f"{self.folder} already holds checkpoints: choose another output.folder, or resume")
         try:
             with Termination(self.recipe.run.max_minutes) as termination:
                 return self._run(termination)
@@ -383,7 +383,7 @@ class Trainer:
         """
         state = checkpoint.read_state(path)
         if OVEncoderConfig.from_dict(state["config"]) != self.config:
-            raise ValueError(f"{path} is of another model than this recipe's: begin a new output.folder")
+            raise ValueError(f"{path} belongs to another model than the recipe's: use a new output.folder")
         recipe = json.loads(state["recipe"])
         before = {"ranks": state["world"], "data.batch": recipe["data"]["batch"]}
         now = {"ranks": self.ranks.world, "data.batch": self.recipe.data.batch}
@@ -391,8 +391,8 @@ class Trainer:
         same = whole is not None and whole == recipe["data"].get("global_batch")
         if before != now and not same and not self.recipe.run.elastic:
             raise ValueError(
-                f"{path} was written with {_listed(before)}, this run has {_listed(now)}: take the same, allow others "
-                f"with run.elastic: true, or give data.global_batch from the beginning"
+                f"{path} was written with {_listed(before)}, but this run has {_listed(now)}: use the same, allow "
+                "others with run.elastic: true, or set data.global_batch from the first run on"
             )
         checkpoint.load_tensors(path, self.tensors(), self.ranks.background)
         self.mixture.load_state_dict(state["data"])

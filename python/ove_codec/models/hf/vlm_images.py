@@ -147,7 +147,7 @@ def model_inputs(visuals: Sequence[Visual]) -> dict[str, NDArray[Any]]:
         ValueError: there is none.
     """
     if not visuals:
-        raise ValueError("images must be at least one")
+        raise ValueError("there must be at least one image")
     return {
         "pixel_values": np.concatenate([visual.pixel_values for visual in visuals]),
         "image_grid_thw": np.concatenate([visual.grid_thw for visual in visuals]),
