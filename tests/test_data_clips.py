@@ -191,8 +191,8 @@ def test_labels(table: Path, labels: list[Any], found: torch.Tensor | None) -> N
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([1, None], "clip.mp4 has no label, other clips of the batch have"),
-        (["cat", "dog"], r"the label of .* is 'cat', no number: pass label=function"),
+        ([1, None], "clip.mp4 has no label, but other clips of the batch have"),
+        (["cat", "dog"], r"the label of .* is 'cat', not a number: pass as label a function"),
         ([[1], [1, 2]], "does not fit"),
     ],
 )
@@ -205,7 +205,7 @@ def test_labels_that_do_not_fit(table: Path, labels: list[Any], message: str) ->
 def test_a_label_function_that_gives_no_number(table: Path) -> None:
     rows = [{"video": table.parent / "c00.mp4", "kind": "cat", "id": "clip.mp4"}] * 2
     clips = ClipDataset(rows, label=lambda row: row["kind"], **FEW)
-    with pytest.raises(DataError, match=r"the label of clip\.mp4 is 'cat', no number: pass label=function"):
+    with pytest.raises(DataError, match=r"the label of clip\.mp4 is 'cat', not a number: pass as label a function"):
         collate(clips.__getitems__([0]))
 
 
@@ -226,7 +226,7 @@ def test_label_functions_and_transforms(table: Path) -> None:
     [
         ([], ValueError, "no clip"),
         (iter([b""]), TypeError, "sequence of rows"),
-        ([3], DataError, "clip 0 is a int: rows are dicts"),
+        ([3], DataError, "clip 0 is a int: rows must be dicts"),
         ([{"film": "a.mp4"}], DataError, r"no column video or path.*only film: name one with column"),
         ([{"video": 3}], DataError, "not a int; .*decode=False"),
         ("nowhere/*.mp4", FileNotFoundError, "no such file"),

@@ -152,7 +152,7 @@ def test_incomplete_last_batches() -> None:
     [
         ({}, "give batch_size, max_tokens, or both"),
         ({"batch_size": 0}, "batch_size must be 1 or more"),
-        ({"batch_size": 2, "rank": 0, "world": 2}, "say with uneven what is then done: 'keep'"),
+        ({"batch_size": 2, "rank": 0, "world": 2}, "set uneven to 'keep'"),
         ({"batch_size": 2, "uneven": "pad"}, "uneven must be one of keep, drop, repeat"),
         ({"batch_size": 2, "rank": 2, "world": 2}, "rank must lie in 0 to world - 1"),
         ({"batch_size": 2, "rank": 0}, "rank and world, or neither"),

@@ -195,7 +195,7 @@ def test_signatures_tell_the_parameters() -> None:
 def test_typos_get_a_suggestion() -> None:
     with pytest.raises(TypeError, match=r"unknown parameter bugdet; did you mean budget\?"):
         presets.resolve("paper", {"bugdet": 3})
-    with pytest.raises(TypeError, match=r"unknown parameter zzz; there are num_frames, "):
+    with pytest.raises(TypeError, match=r"unknown parameter zzz; choose from num_frames, "):
         presets.resolve("paper", {"zzz": 3})
     with pytest.raises(ValueError, match=r"unknown preset 'papr'; did you mean paper\?"):
         presets.resolve("papr", {})
@@ -226,7 +226,7 @@ def test_at_rate_takes_what_is_shown() -> None:
     assert at_rate(pts, 0.1).tolist() == [0]
     assert at_rate(np.array([0.0, 0.1, 5.0, 5.1]), 1).tolist() == [0, 1, 2]  # the second stands for four seconds
     assert at_rate(np.array([0.0, 0.2, 0.1, 0.3]), 10).tolist() == [0, 2, 3]
-    with pytest.raises(ValueError, match="lower it"):
+    with pytest.raises(ValueError, match="lower fps"):
         at_rate(np.array([0.0, 1e12]), 30)
 
 

@@ -98,7 +98,7 @@ def test_templates_that_change_the_last_answer() -> None:
     turns = [*tiny.question("", "a box"), *tiny.question("", "box")]
     assert targets(p, p.sample(turns)) == ["a box<|im_end|>", "<think>\n\n</think>\n\nbox<|im_end|>"]
     p.tokenizer.chat_template = "{% for m in messages | reverse %}{{ m.content }}\n{% endfor %}"
-    with pytest.raises(ValueError, match="the chat template rewrites turns before turn 1"):
+    with pytest.raises(ValueError, match="the chat template changes the turns before turn 1"):
         p.sample(turns)
     p.tokenizer.chat_template = None
     with pytest.raises(ValueError, match=r"the tokenizer has no chat template: set tokenizer\.chat_template"):
@@ -174,9 +174,9 @@ def test_padding() -> None:
     for options, message in (
         ({"padding": False}, "padding must be True: the texts have"),
         ({"padding": "max"}, "padding must be True, False, 'longest' or 'max_length', not 'max'"),
-        ({"padding": "max_length"}, "max_length must be given with padding='max_length'"),
+        ({"padding": "max_length"}, "with padding='max_length', max_length must be at least"),
         ({"padding": "max_length", "max_length": 1}, f"and be {length} at least, not 1"),
-        ({"max_length": 50}, "max_length must be given with padding"),
+        ({"max_length": 50}, "with padding='max_length', max_length must"),
     ):
         with pytest.raises(ValueError, match=message):
             p(texts, **options)
@@ -194,7 +194,10 @@ def test_settings_of_videos_for_one_call(clip: Path) -> None:
     assert len(frames["patches"]) == 2 * 36 and p.reader == made().reader
     for wrong, message in (
         ({"budgett": 3}, "budgett"),
-        ({"video_mode": "frames", "budget": 3}, "videos of whole frames have no setting budget; there are frame_slots"),
+        (
+            {"video_mode": "frames", "budget": 3},
+            "videos of whole frames have no setting budget; choose from frame_slots",
+        ),
         ({"budget": 2}, "budget must hold a block of 2 x 2 patches, not 2"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -284,7 +287,7 @@ def test_settings_are_kept(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none.processor_config\.json is missing"):
         LMMProcessor.from_pretrained(tmp_path / "none")
     (tmp_path / "processor_config.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"processor_config\.json is no processor file"):
+    with pytest.raises(ValueError, match=r"processor_config\.json is not a processor file"):
         LMMProcessor.from_pretrained(tmp_path)
 
 
@@ -447,7 +450,7 @@ def test_readers_fit_their_towers() -> None:
     assert tiny.processor(tiny.config("qwen3vl")).reader.temporal_patch_size == 2
     with pytest.raises(ValueError, match="video_mode must be 'frames'"):
         tiny.processor(tiny.config("siglip2"), {"video_mode": "codec"})
-    with pytest.raises(ValueError, match="patch_size must be 8, as the model has it, not 14"):
+    with pytest.raises(ValueError, match="patch_size must be 8, as in the model, not 14"):
         made(reader={"patch_size": 14})
 
 
@@ -603,5 +606,5 @@ def test_unreadable_samples_are_named(tmp_path: Path) -> None:
         assert re.search(reason, got.reason) and "\n" not in got.reason, got.reason
     with pytest.raises(FileNotFoundError, match=r"none\.jsonl: no such file"):
         LlavaDataset(tmp_path / "none.jsonl", made())
-    with pytest.raises(ValueError, match=r"there is no sample in .*empty\.jsonl"):
+    with pytest.raises(ValueError, match=r"there are no samples in .*empty\.jsonl"):
         LlavaDataset(write_lines(tmp_path / "empty.jsonl", []), made())

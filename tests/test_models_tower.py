@@ -290,7 +290,7 @@ def test_positions_beyond_the_tables_are_refused(tmp_path: Path) -> None:
 
 
 def test_checkpoints_that_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no directory with a config\.json"):
+    with pytest.raises(FileNotFoundError, match=r"not a directory with a config\.json"):
         load_tower(tmp_path)
     write(tmp_path, values())
     (tmp_path / "config.json").write_text(json.dumps(vlm.config("mage_vl")))
@@ -303,7 +303,7 @@ def test_checkpoints_that_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="model_type must be 'llava_onevision2' or 'mage_vl', got 'qwen2_vl'"):
         load_tower(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"\xff" * 64)
-    with pytest.raises(ValueError, match="damaged or no safetensors file"):
+    with pytest.raises(ValueError, match="damaged or not a safetensors file"):
         load_tower(tmp_path)
 
 

@@ -288,9 +288,9 @@ def test_two_processes_are_as_one(workers: Workers, trained: tuple[Trained, list
         (lambda: AttentiveHead(64, 2)(torch.zeros(2, 0, 64)), r"with L > 0"),
         (lambda: AttentiveHead(64, 2)(torch.zeros(2, 3, 64), torch.tensor([1])), r"lengths must be \(2,\)"),
         (lambda: HeadStack([]), "heads must hold"),
-        (lambda: TensorFeatures(torch.zeros(3, 2, 4), [0, 1]), "as many, got 3"),
+        (lambda: TensorFeatures(torch.zeros(3, 2, 4), [0, 1]), "as many tokens as labels, got 3"),
         (lambda: TensorFeatures([torch.zeros(2, 4), torch.zeros(2, 5)], [0, 1]), r"tokens\[1\] must be \(L, 4\)"),
-        (lambda: ProbeRecipe(settings=()), "settings must hold"),
+        (lambda: ProbeRecipe(settings=()), "at least one setting"),
         (lambda: ProbeRecipe(settings=(Setting(), Setting())), "all different"),
         (lambda: ProbeRecipe(settings=(Setting(lr=0),)), "lr must be positive"),
         (lambda: ProbeRecipe(epochs=0), "epochs must be 1"),
@@ -299,7 +299,7 @@ def test_two_processes_are_as_one(workers: Workers, trained: tuple[Trained, list
         (lambda: train_heads(train_set(), val_set(), 3), "labels of train must lie in 0 to 2, got 0 to 4"),
         (
             lambda: train_heads(train_set(), TensorFeatures(*clusters(5, 5, 64, 0)), CLASSES),
-            "as many channels, got 128 and 64",
+            "the same number of channels, got 128 and 64",
         ),
     ],
 )
@@ -309,5 +309,5 @@ def test_bad_arguments(make: Callable[[], Any], message: str) -> None:
 
 
 def test_in_memory_there_is_one_view() -> None:
-    with pytest.raises(IndexError, match="one view"):
+    with pytest.raises(IndexError, match="a single view"):
         train_set().batch([0], [1])

@@ -282,7 +282,7 @@ def test_params_select_again() -> None:
         ({"vector": "l2"}, ValueError, "'l0_else_l1'"),
         ({"padding": 3}, ValueError, "padding"),
         ({"tau": 0.1, "budget": 3}, ValueError, "exclude each other"),
-        ({"budget": None}, ValueError, "neither tau nor budget"),
+        ({"budget": None}, ValueError, "give tau or budget"),
         ({"budget": 0}, ValueError, "positive"),
         ({"budget": 2.5}, ValueError, "positive whole"),
         ({"frame_ids": [0], "start": 1.0}, ValueError, "exclude each other"),

@@ -129,7 +129,7 @@ def test_damaged_shards(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "gone.tar").write_bytes(data)
     shards = ShardSet([f"{tmp_path}/gone.tar"])
     (tmp_path / "gone.tar").unlink()
-    with pytest.raises(DataError, match=r"gone\.tar cannot be read any more"):
+    with pytest.raises(DataError, match=r"gone\.tar can no longer be read"):
         shards.read(0, 0)
 
 
@@ -212,7 +212,7 @@ def test_stored_selections(clip: bytes, tmp_path: Path) -> None:
     assert torch.equal(tokens.positions, torch.from_numpy(selection.positions).long())
     computed = CodecInput(**options, selection="compute").tokens(stored, 16, RNG)
     assert not torch.equal(tokens.positions, computed.positions)
-    with pytest.raises(DataError, match="20 patches of 16 samples, the recipe wants at most 19 of 16"):
+    with pytest.raises(DataError, match="20 patches of 16 samples, but the recipe allows at most 19 of 16"):
         CodecInput(budget=19).tokens(stored, 16, RNG)
     with pytest.raises(DataError, match="of 14"):
         CodecInput(budget=20).tokens(stored, 14, RNG)
@@ -430,11 +430,11 @@ def test_pack_of_folder_csv_and_jsonl(tmp_path: Path, clip: bytes, capsys: pytes
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"file": "a.png", "labels": [1.5]}', "line 1 must have file and labels"),
-        ('{"file": "a.png"}', "line 1 must have file and labels"),
+        ('{"file": "a.png", "labels": [1.5]}', "line 1 must have a file"),
+        ('{"file": "a.png"}', "line 1 must have a file"),
         ('{"file": "b.png", "labels": [1]}', "line 1 names .*b.png, which is not there"),
         ('{"file": "a.png", "labels": [-1]}', "none negative"),
-        ("{", "line 1 is no JSON"),
+        ("{", "line 1 is not valid JSON"),
         ("", "holds no sample"),
     ],
 )

@@ -209,7 +209,7 @@ def test_what_is_frozen_stays(data: Path, tmp_path: Path) -> None:
     assert stays == expected and len(expected) > 10
     assert not any(name.startswith("optimizer.exp_avg.embeddings") for name in after)
     for patterns, message in (
-        (["layers.0"], r"fits 'layers\.0'; there are embeddings\.\*, "),
+        (["layers.0"], r"fits 'layers\.0'; choose from embeddings\.\*, "),
         (["*"], "nothing to train"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -217,9 +217,9 @@ def test_what_is_frozen_stays(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_global_batch_needs_whole_micro_batches(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"data\.global_batch 12 is no multiple of data\.batch 8 on 1 ranks"):
+    with pytest.raises(ValueError, match=r"data\.global_batch 12 is not a multiple of data\.batch 8 on 1 ranks"):
         run(data, tmp_path / "a", data__global_batch=12)
-    with pytest.raises(ValueError, match=r"leave run\.accumulate out"):
+    with pytest.raises(ValueError, match=r"leave out run\.accumulate"):
         recipes.recipe(data, tmp_path / "a", data__global_batch=16, run__accumulate=2)
     assert recipes.recipe(data, tmp_path / "a", data__global_batch=32).accumulate(2) == 2
 
@@ -369,7 +369,7 @@ def test_initial_centres(data: Path, tmp_path: Path) -> None:
             recipe = recipes.recipe(data, tmp_path / "a", heads__pictures__init=str(tmp_path / name))
             assert torch.equal(Trainer(recipe, ranks, CPU).heads["pictures"].get_parameter("weight"), bank)
     np.save(tmp_path / "narrow.npy", bank[:, :8].numpy())
-    with pytest.raises(ValueError, match=r"shape \(128, 8\), the head wants \(128, 32\)"):
+    with pytest.raises(ValueError, match=r"shape \(128, 8\), but the head needs \(128, 32\)"):
         run(data, tmp_path / "a", heads__pictures__init=str(tmp_path / "narrow.npy"))
 
 
@@ -593,7 +593,7 @@ def test_recipes_in_the_repository() -> None:
             {"heads__pictures__inputs__image__sise": 4},
             r"unknown key heads\.pictures\.inputs\.image\.sise; did you mean size",
         ),
-        ({"heads__pictures__inputs": {"film": {}}}, r"inputs\.film; there are image, ocr, codec, frame, "),
+        ({"heads__pictures__inputs": {"film": {}}}, r"inputs\.film; choose from image, ocr, codec, frame, "),
         ({"heads__pictures__inputs": {}}, r"heads\.pictures\.inputs must hold one or more of image, ocr, "),
         ({"heads__pictures__inputs__image__size": "big"}, r"inputs\.image\.size must be of type int, not 'big'"),
         ({"heads__pictures__inputs__image__size": -1}, r"inputs\.image: size must be positive, not -1"),
@@ -625,7 +625,7 @@ def test_values_on_the_command_line(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must be KEY=VALUE"):
         load_recipe(file, ["run.steps"])
     (tmp_path / "broken.yaml").write_text("a: [")
-    with pytest.raises(ValueError, match="is no YAML"):
+    with pytest.raises(ValueError, match="is not valid YAML"):
         load_recipe(tmp_path / "broken.yaml")
 
 

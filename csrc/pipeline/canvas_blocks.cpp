@@ -65,7 +65,7 @@ void check(const CanvasRequest& r, std::span<std::uint8_t> images, std::span<Fra
   };
   for (const BlockPlacement& b : r.placements) {
     if (!inside(b.row, b.column) || !inside(b.canvas_row, b.canvas_column) || b.canvas < 0 || b.canvas >= canvases) {
-      throw std::invalid_argument("a placement lies off the frame or the canvases");
+      throw std::invalid_argument("a placement is outside the frame or the canvases");
     }
   }
 }

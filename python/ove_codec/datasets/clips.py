@@ -256,9 +256,7 @@ def _table(place: str, rows: Iterable[tuple[int, Any]], column: str | None) -> I
         named = column or next((c for c in COLUMNS if c in row), None)
         if named is None or named not in row:
             have = ", ".join(map(str, row))
-            raise ValueError(
-                f"{where}: there is no column {column or ' or '.join(COLUMNS)}, only {have}: set column"
-            )
+            raise ValueError(f"{where}: there is no column {column or ' or '.join(COLUMNS)}, only {have}: set column")
         value = row[named]
         if not isinstance(value, str) or not value:
             yield Failure.of(where, where, ValueError(f"{named} must be a path, not {value!r}"))
