@@ -375,7 +375,7 @@ def test_towers_of_frames_take_no_codec_tokens(tower: str) -> None:
         ({"select_layer": 4}, "select_layer must be None or one of the tower's 4 hidden states, -4 to 3"),
         (
             {"vision_config": {"model_type": "clip"}},
-            "vision_config has the model_type 'clip'; choose from onevision_enc",
+            "vision_config has the model_type 'clip'; choose from one",
         ),
         ({"vision_config": tiny.TOWERS["qwen3vl"], "merge_size": 3}, "merge_size must be 2, as in the tower's own"),
     ],

@@ -196,7 +196,7 @@ def test_settings_of_videos_for_one_call(clip: Path) -> None:
         ({"budgett": 3}, "budgett"),
         (
             {"video_mode": "frames", "budget": 3},
-            "videos of whole frames have no setting budget; choose from frame_slots",
+            "whole frames have no setting budget; choose from frame_slots",
         ),
         ({"budget": 2}, "budget must hold a block of 2 x 2 patches, not 2"),
     ):

@@ -210,7 +210,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "shard of another": (
         lambda out: shutil.copy(out / "part-000001.parquet", out / "part-000000.parquet"),
-        r"it holds 1 clips, but its manifest lists 2.*remove part-000000\.parquet and _manifest/part-000000\.jsonl, and run",
+        r"it holds 1 clips, but its manifest lists 2.*remove part-000000\.parquet and _manifest/part-000000\.jsonl",
     ),
     "other clips": (lambda out: _swap(out), r"damaged at the clip .*: the file has no such row\. To repair it, remove"),
     "manifest cut": (

@@ -304,7 +304,7 @@ def test_batches(tmp_path: Path) -> None:
     assert packed.cu_seqlens.tolist() == [0, len(single[0]), len(single[0]) + len(single[1])]
     assert torch.equal(packed.patches, torch.cat([s.patches for s in single]).bfloat16())
     assert torch.equal(packed.positions, torch.cat([s.positions for s in single]))
-    with pytest.raises(ValueError, match="as many"):
+    with pytest.raises(ValueError, match="the same length"):
         tokenize([one, two], selections[:1])
     half = tokenize([one, two], selections, dtype="bfloat16")
     assert torch.equal(half.patches, packed.patches)
