@@ -293,7 +293,7 @@ def test_data_sets(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["--set", "patch"], "write NAME=VALUE"),
         (["--score", "heat"], "score must be"),
         (["--size", "224"], "size: with --format canvases, use"),
-        (["--tokens", "float16"], "holds no tokens"),
+        (["--tokens", "float16"], "has no tokens"),
     ):
         target = ["select-dataset", str(table), str(tmp_path / "x"), "--format", "canvases", *wrong]
         assert main(target) == 1 and message in capsys.readouterr().err

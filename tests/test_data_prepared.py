@@ -194,13 +194,13 @@ def test_outputs_that_cannot_be_read(outputs: Any, table: Path, tmp_path: Path) 
     with pytest.raises(DataError, match=r"part-000000\.parquet cannot be read: ArrowInvalid"):
         PreparedDataset(out, on_error="skip")[0]
     shutil.copy(out / "part-000003.parquet", out / "part-000001.parquet")
-    with pytest.raises(DataError, match=r"part-000001\.parquet holds 2 clips, its manifest says 3"):
+    with pytest.raises(DataError, match=r"part-000001\.parquet holds 2 clips, but its manifest says 3"):
         PreparedDataset(out, on_error="skip")[3]
     (out / "part-000002.parquet").unlink()
     with pytest.raises(DataError, match=r"part-000002\.parquet cannot be read: FileNotFoundError"):
         PreparedDataset(out, on_error="skip")[6]
     (out / "_manifest" / "part-000000.jsonl").write_text("{")
-    with pytest.raises(DataError, match=r"what .*out tells of its shards is damaged"):
+    with pytest.raises(DataError, match=r"the list of shards in .*out is damaged"):
         PreparedDataset(out)
     for manifest in (out / "_manifest").glob("part-*"):
         manifest.unlink()

@@ -108,7 +108,7 @@ def test_clips_that_have_gone(output: Path, videos: Path, clip: Path, tmp_path: 
     (tmp_path / "other" / "two.mp4").write_bytes(b"")
     assert write_report(output, source=tmp_path / "other").playing == 0
     text = Parsed(output / "_report.html").text
-    assert "its content has changed since" in text and "is empty" in text and "no clip of this name is in" in text
+    assert "its content has changed since" in text and "is empty" in text and "has no clip with this name" in text
 
 
 def test_relative_places(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,10 @@ def _cut(path: Path, keep: float = 0.5) -> None:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "no settings": (lambda out: (out / "_manifest/job.json").unlink(), r"no output of select-dataset: _manifest/job"),
+    "no settings": (
+        lambda out: (out / "_manifest/job.json").unlink(),
+        r"not an output of select-dataset: _manifest/job",
+    ),
     "settings cut": (lambda out: _cut(out / "_manifest/job.json"), r"job\.json is damaged, .*: restore it"),
     "settings of another": (lambda out: (out / "_manifest/job.json").write_text("[1]"), r"job\.json does not hold"),
     "no shard": (lambda out: (out / "part-000001.parquet").unlink(), r"part-000001\.parquet is missing.*run select-d"),

@@ -310,7 +310,7 @@ def test_batches(tmp_path: Path) -> None:
     assert torch.equal(half.patches, packed.patches)
     assert frames(one, [0], size=28, dtype="torch.float16").dtype == torch.float16
     for wrong in ("float17", "int8", torch.int8, np.float16):
-        with pytest.raises(ValueError, match=r"dtype must be a floating type of PyTorch or its name"):
+        with pytest.raises(ValueError, match=r"dtype must be a floating-point dtype of PyTorch or its name"):
             tokenize(one, selections[0], dtype=wrong)  # type: ignore[arg-type]
 
 

@@ -73,7 +73,7 @@ def test_part(
 
 def test_no_such_part(mpeg4: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for start, end in ((50.0, None), (None, 0.0), (0.2, 0.2), (0.401, 0.402)):
-        with pytest.raises(ValueError, match="no picture is shown between start and end"):
+        with pytest.raises(ValueError, match="no picture is displayed between start and end"):
             ove_codec.transcode(mpeg4, start=start, end=end)
     (tmp_path / "empty.mp4").write_bytes(b"")
     with pytest.raises(_core.DecodeError):

@@ -280,7 +280,7 @@ def resolve(preset: str, overrides: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("give either tau or budget, not both")
     clash = given & {"num_frames", "fps", "start", "end"}
     if "frame_ids" in given and clash:
-        raise ValueError(f"frame_ids and {', '.join(sorted(clash))} exclude each other")
+        raise ValueError(f"give either frame_ids or {', '.join(sorted(clash))}, not both")
     if {"num_frames", "fps"} <= given:
         raise ValueError("give either num_frames or fps, not both")
     params = {**COMMON, **PRESETS[preset], **overrides}

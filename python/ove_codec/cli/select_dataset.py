@@ -25,12 +25,11 @@ def add_commands(commands: common.Commands[Any]) -> None:
         help="select patches of every clip of a data set, into shards",
         description="Selects from every clip of a folder, a pattern, a table (.csv, .jsonl, .parquet) or shards "
         "(.tar), local or at a URL that fsspec reads, and writes shards of positions, scores and frame_ids. "
-        "The same command resumes an interrupted run. Clips that fail are listed with the reason in _failures.parquet, "
-        "and tried again in the next run. "
+        "The same command resumes an interrupted run, and tries the clips in _failures.parquet again. "
         "Needs pip install 'ove_codec[dataset]'; --engine ray needs 'ove_codec[ray]'.",
     )
     parser.set_defaults(run=run)
-    parser.add_argument("input", metavar="INPUT", help="folder, pattern, table, shards or video; a path or URL")
+    parser.add_argument("input", metavar="INPUT", help="folder, pattern, table, shards or video, or a URL")
     parser.add_argument("output", metavar="OUTPUT", help="folder for the results, or its URL")
     results = parser.add_argument_group("results")
     results.add_argument(
@@ -65,9 +64,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "--column", metavar="NAME", help="column of the table with paths or URLs (default: video, path, ...)"
     )
     work.add_argument("--engine", choices=("local", "ray"), default="local", help="default: %(default)s")
-    work.add_argument(
-        "--workers", type=int, metavar="N", help="clips processed at the same time (default: one per core)"
-    )
+    work.add_argument("--workers", type=int, metavar="N", help="clips at the same time (default: one per core)")
     work.add_argument(
         "--device", metavar="DEVICE", help="device for scores and patches: cuda, cuda:1 (default: the CPU)"
     )

@@ -137,7 +137,8 @@ def _folder(source: Path) -> list[Record]:
     loose = [file for file in files if file.parent == source]
     if loose:
         raise ValueError(
-            f"{loose[0]} has no labels: put it into a class folder (CLASS/FILE), or put a {loose[0].stem}.{LABELS} beside it"
+            f"{loose[0]} has no labels: put it into a class folder (CLASS/FILE), or put a {loose[0].stem}.{LABELS} "
+            "beside it"
         )
     classes = sorted({file.relative_to(source).parts[0] for file in files})
     numbers = {name: number for number, name in enumerate(classes)}
