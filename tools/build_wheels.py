@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Wheels with an FFmpeg of their own, for every CPython that is found or asked for.
+"""Builds wheels that bundle FFmpeg, for every CPython that is found or asked for.
 
     tools/build_wheels.py [--python 3.12]... [--ffmpeg SOURCE] [--reference PYTHON] [-C cmake.define.OVE_CUDA=OFF]
 
-The source distribution is built first, and the wheels from it. auditwheel finds out the oldest glibc that they run on,
-which goes by the machine, and puts it into their names. Each wheel is then installed into an empty environment and
-tried out (check_wheel.py) before it goes to the output folder.
+The source distribution is built first, and the wheels from it. auditwheel finds the oldest glibc that they run on, which
+depends on the machine, and puts it into their names. Each wheel is then installed into an empty environment and tested
+(check_wheel.py) before it is copied to the output folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from shell import make_environment, run
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ROOT / "tools"
-VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 
 _DESCRIBE = """
 import importlib.util, json, os, sys, sysconfig
