@@ -4,9 +4,9 @@
 
 - ``num_frames``: number of pictures to sample; no picture is sampled twice
 - ``fps``: pictures to sample per second instead, at equal steps of time from the first picture on
-- ``sampling``: which pictures are sampled: "time": ``numpy.linspace(first, last, num_frames)`` truncated; "bits": evenly
-  along the cumulative sizes of the packets; "anchors": as with "time", but each sample moves to a nearby picture that is
-  cheap to decode (see below)
+- ``sampling``: which pictures are sampled: "time": ``numpy.linspace(first, last, num_frames)`` truncated; "bits":
+  evenly along the cumulative sizes of the packets; "anchors": as with "time", but each sample moves to a nearby
+  picture that is cheap to decode (see below)
 - ``tolerance``: the most seconds by which "anchors" moves a picture; ``None``: half the distance to each neighbour
 - ``frame_ids``: display indices to take instead, ``None`` to sample; sorted, every picture once
 - ``start``, ``end``: seconds on the time axis of ``picture.pts``; sampled pictures have ``start <= pts < end``
@@ -15,18 +15,18 @@
 - ``resize``: "crop" (shorter side to ``size``, centre), "letterbox" (longer side, padded), "stretch", "native"
 - ``interpolation``: of the heat onto the canvas: "bilinear" or "cubic" (a = -3/4), without antialiasing
 - ``percentile``: p of E = clip(x / p, 0, 1), 0..100
-- ``percentile_scope``: "frame": one percentile per picture; "clip": one for all sampled pictures (a second pass; vectors
-  and bits then count to 17 significant bits)
+- ``percentile_scope``: "frame": one percentile per picture; "clip": one for all sampled pictures (a second pass;
+  vectors and bits then count to 17 significant bits)
 - ``compensate``: camera motion that is subtracted from the vectors: "none", "median", "mean", "similarity", "affine";
   the last two are evaluated at each sample instead of each 4x4 block
-- ``vector``: "l0", "l0_else_l1", "both" (the longer one after compensation), "displacement" (both lists divided by
-  poc - ref_poc, averaged: samples per unit of POC); 0 if a block has no such vector
+- ``vector``: "l0", "l0_else_l1", "both" (the longer one after compensation), "displacement" (both lists divided by poc
+  - ref_poc, averaged: samples per unit of POC); 0 if a block has no such vector
 - ``motion_map``: "exact": every vector at its block. "reference", as in the reference implementation: the 4x4 blocks
   wholly inside the display window, spread evenly over it (the same if its sides are multiples of 4), and a local
   variance from integral images in single precision, including their rounding
 - ``intra_blocks``: |v| of blocks without vectors in P and B pictures: "as_coded" (as for a vector of 0). The other
-  values leave these blocks out of the camera motion and set |v| to "zero", or to the "median" or the maximum ("max") of
-  the compensated |v| at the centres of the picture's other blocks
+  values leave these blocks out of the camera motion and set |v| to "zero", or to the "median" or the maximum ("max")
+  of the compensated |v| at the centres of the picture's other blocks
 - ``i_pictures``: "as_coded", "zero" (no heat), "keep" (whole, before the patches of other pictures)
 - ``accumulate``: "none": only the sampled picture counts; "sum", "max": sum or maximum of |v|, |Y - 128| and bits at
   each place, over all pictures since the previously sampled one, before percentiles; then every picture is read
@@ -39,8 +39,8 @@
 - ``keep_first_frame``: keep the first sampled picture before others, within the budget; whole, or
 - ``first_frame_share``: at most this share of the budget, 0 (excluded) to 1: patches by descending score, equal ones
   spread over the picture. Its other patches rank with those of the other pictures. No effect with ``tau``
-- ``padding``: patches not wholly inside the picture: "exclude" never keeps them, "zero" ranks them last (and keeps them
-  in pictures that are kept whole)
+- ``padding``: patches not wholly inside the picture: "exclude" never keeps them, "zero" ranks them last (and keeps
+  them in pictures that are kept whole)
 - ``local_variance``: odd side of a window: use the variance of |v| in the window instead of |v|; 0 for |v|, True for 3
 - ``center_prior``: strength s of clip(heat * (1 + s * exp(-d^2 / 2 sigma^2)), 0, 1); 0 for none, True for 0.3
 - ``center_sigma``: its sigma, relative to the shorter side of the picture
@@ -49,11 +49,12 @@
   static if the 95th percentile of its patch means is below ``static_level``, or below twice that and less than
   ``static_contrast`` (relative) above the median
 
-With ``sampling="bits"`` a picture of b bytes gets the share min(1, c * b); the first and the last get the share 1, and c
-is chosen so that the shares add up to ``num_frames``. Shares are summed in display order, and a picture is sampled where
-the sum reaches 1/2, 3/2, 5/2, .... No picture is sampled twice, and none is decoded to find them. An I picture shows the
-whole scene rather than changes, so it counts as the median of the others. ``accumulate`` adds at fixed places and does
-not follow objects; with ``vector="displacement"`` the sum is the path moved at that place, without the camera's motion.
+With ``sampling="bits"`` a picture of b bytes gets the share min(1, c * b); the first and the last get the share 1, and
+c is chosen so that the shares add up to ``num_frames``. Shares are summed in display order, and a picture is sampled
+where the sum reaches 1/2, 3/2, 5/2, .... No picture is sampled twice, and none is decoded to find them. An I picture
+shows the whole scene rather than changes, so it counts as the median of the others. ``accumulate`` adds at fixed
+places and does not follow objects; with ``vector="displacement"`` the sum is the path moved at that place, without the
+camera's motion.
 
 All presets read HEVC and H.264 in the same way, with the same values. The codecs differ: ``bits_weight`` uses coding
 tree units of up to 64x64 samples or macroblocks of 16x16, and H.264 encoders choose other vectors and smaller
