@@ -25,7 +25,7 @@ from ove_codec.limits import Limits
 
 @dataclass(frozen=True)
 class VideoStream:
-    """One of several video streams of a source, to be given wherever a source is: ``select(VideoStream(path, 2))``.
+    """One of several video streams of a source. Pass it in place of the source: ``select(VideoStream(path, 2))``.
 
     Without it, libavformat chooses: a stream marked as the default, then one with more pictures or a higher bit rate.
 
@@ -33,7 +33,7 @@ class VideoStream:
         file: a path, bytes, or a binary file object.
         stream_index: number of the stream among all streams of the container, sound too, from 0; as ffprobe counts.
 
-    Reading raises DecodeError where that is no video stream, and names those there are.
+    Reading raises DecodeError if it is not a video stream; the message lists the video streams.
     """
 
     file: str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
@@ -105,8 +105,8 @@ class Loss(NamedTuple):
 
     Attributes:
         packet: number of the first, counted from 0 over all packets of the stream.
-        end: number of the packet behind the last.
-        pts: seconds of the first packet; None where it has none.
+        end: number of the packet after the last.
+        pts: seconds of the first packet; None if it has no time.
         reason: what was wrong with it.
     """
 
