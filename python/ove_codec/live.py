@@ -66,17 +66,17 @@ class WindowPictures:
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """The pictures of a stream that are shown from `start` to `end`, what is selected of them, and their pixels.
+    """The pictures of a stream that are displayed from `start` to `end`, with their selection and pixels.
 
-    It stays as it is when the stream goes on, and holds what it needs. Iterating gives `pictures`.
+    It does not change when the stream continues, and keeps all that it needs. Iterating gives `pictures`.
 
     Attributes:
-        start, end: seconds; pictures with start <= pts < end. A window that the stream's end or a change of size has
-            cut short ends there.
-        pictures: those that are kept: the sampled ones, and with ``accumulate`` all. Each is an ``ove_codec.Picture``,
-            whose index counts over the whole stream.
-        sampled: (T,) int64, places of the sampled ones in `pictures`.
-        lost: what was lost of the window, and why.
+        start, end: seconds; pictures with start <= pts < end. The end of the stream or a change of size cuts a window
+            short.
+        pictures: the sampled pictures, or with ``accumulate`` all. Each is an ``ove_codec.Picture``, whose index
+            counts over the whole stream.
+        sampled: (T,) int64, indices of the sampled ones in `pictures`.
+        lost: the losses in the window, with reasons.
     """
 
     start: float
@@ -176,13 +176,13 @@ class _Pending:
 class Stream:
     """Selects patches of a live stream, window by window.
 
-    Packets are pushed as they come, one access unit at a time; windows come out as soon as the first picture behind
-    them is there. Sampled are the first pictures at or behind equal steps from the start on: ``fps`` a second, or
-    ``num_frames`` a window. Each packet is decoded once, however many windows its picture is in, and pictures that
-    nothing refers to are decoded for their pixels only where they are sampled. Memory is bounded by the window.
+    Push packets as they arrive, one access unit at a time. A window is returned as soon as the first picture after it
+    is available. At equal steps from the start, ``fps`` per second or ``num_frames`` per window, the first picture at
+    or after the step is sampled. Each packet is decoded once, even if windows overlap, and the pixels of pictures that
+    nothing refers to are decoded only if they are sampled. Memory is bounded by the window.
 
-    A packet that is damaged, or that refers to a lost one, costs the pictures up to the next random access point;
-    ``Window.lost`` names them, and the stream goes on. It may begin anywhere. Packets that come twice count once. Where
+    If a packet is damaged or refers to a lost one, the pictures up to the next random access point are lost.
+    ``Window.lost`` lists them, and the stream continues. A stream may begin anywhere. Repeated packets count once. If
     the size of the pictures changes, or times jump by more than a window, a new window begins.
 
     One stream may be used by one thread at a time; different streams by different ones.
@@ -205,17 +205,17 @@ class Stream:
         mirrored: bool = False,
         **params: Unpack[Parameters],
     ) -> None:
-        """Makes a stream, of which nothing is known yet but its codec.
+        """Makes an empty stream of this codec.
 
         Args:
             codec: "hevc" or "h264", as FFmpeg calls them.
-            extradata: bytes of the parameter sets that are not in the packets, as the container has them (hvcC, avcC or
-                Annex B); they also tell how packets are framed.
-            window: seconds of a window.
+            extradata: parameter sets that are not in the packets, as in the container (hvcC, avcC or Annex B); they
+                also define the framing of packets.
+            window: length of a window in seconds.
             stride: seconds from the start of a window to that of the next; `window` where None.
-            preset, device, params: as for ``select``; a budget is that of a window.
+            preset, device, params: as for ``select``; the budget is per window.
             pixels: whether pixels are decoded, for ``Window.tokens``.
-            threads: of the pixel decoder; 0 for all cores. More than one delays its pictures.
+            threads: threads of the pixel decoder; 0 uses all cores. More than one delays pictures.
             limits: of what the stream may ask for, as with ``ove_codec.open``.
             rotation: clockwise degrees to turn pictures by for display.
             mirrored: whether left and right are exchanged before that.
@@ -269,14 +269,14 @@ class Stream:
         self._scorer: _core.Scorer | None = None
 
     def push(self, packet: Any, pts: float | None = None) -> list[Window]:
-        """Takes one packet, and gives the windows that are complete, mostly none.
+        """Takes one packet, and returns the windows that are complete, usually none.
 
         Args:
             packet: an access unit: bytes, a memoryview, or a packet of PyAV, which has its own time.
-            pts: when it is shown, in seconds; None where that is not known: then pictures follow at the stream's rate.
+            pts: its display time in seconds; None if unknown: then pictures follow at the stream's rate.
 
         Raises:
-            UnsupportedStreamError: the stream needs what the decoder does not have, or exceeds the limits.
+            UnsupportedStreamError: the stream uses an unsupported feature or exceeds the limits.
         """
         if pts is None and getattr(packet, "pts", None) is not None:
             pts = float(packet.pts * packet.time_base)
@@ -299,7 +299,7 @@ class Stream:
         return self._ready()
 
     def flush(self) -> list[Window]:
-        """The end of the stream: gives what is left, the last window cut short. What is pushed then begins anew."""
+        """Ends the stream: returns the remaining windows, the last one cut short. Later packets start a new stream."""
         self._decoder.flush()
         self._take_all()
         self._close()
@@ -309,7 +309,7 @@ class Stream:
         return self._ready()
 
     def change(self, codec: str, extradata: Any = None) -> list[Window]:
-        """What follows is of another codec, or has other `extradata`; gives what ``flush`` does."""
+        """Switches to another codec or other `extradata`; returns what ``flush`` does."""
         windows = self.flush()
         codec = _ALIASES.get(codec, codec)
         if not _core.decodes(codec):
@@ -418,22 +418,22 @@ def stream(
     limits: Limits | None = None,
     **params: Unpack[Parameters],
 ) -> Generator[Window, None, None]:
-    """Reads a video that is still being written, and gives its windows as they are complete.
+    """Reads a video that is still being written, and gives each window when it is complete.
 
-    The video must be in a container that can be read from front to end, such as MPEG-TS, Matroska, FLV or fragmented
-    MP4, or raw. No more of it is held than the window needs, and reading waits as long as nobody takes the windows.
+    The video must be raw, or in a container that can be read sequentially, such as MPEG-TS, Matroska, FLV or
+    fragmented MP4. Only what the window needs is kept in memory, and reading pauses while no window is taken.
 
     Args:
         source: a path of a file, named pipe, device or Unix socket; "-" for standard input; a socket; or a binary file
             object, which a thread reads.
-        timeout: seconds after which a source that gives no byte is given up; None waits for ever.
-        follow: whether a regular file may still grow: it ends when it has not grown for `timeout` seconds.
+        timeout: seconds without data after which reading ends; None waits forever.
+        follow: whether a regular file may still grow: reading ends when it has not grown for `timeout` seconds.
         window, stride, preset, pixels, device, threads, limits, params: as for ``Stream``.
 
     Raises:
-        TimeoutError: the source gave no byte for `timeout` seconds; after the windows up to there.
-        DecodeError: the source cannot be read, or ends in the middle; after the windows up to there.
-        UnsupportedStreamError: the codec is not one that is read.
+        TimeoutError: no data arrived for `timeout` seconds; raised after the windows before.
+        DecodeError: the source cannot be read, or is cut off; raised after the windows before.
+        UnsupportedStreamError: the codec is neither HEVC nor H.264.
         ValueError, TypeError: as for ``Stream``.
     """
     options: dict[str, Any] = {

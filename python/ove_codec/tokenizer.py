@@ -44,8 +44,8 @@ class Tokens:
     """Patches of one or more clips, packed one clip after the other.
 
     Attributes:
-        patches: (N, 3*p*p) tensor, a row being the patch's samples (channel, row, column), flattened as the weight of a
-            patch embedding is; R'G'B' as coded, scaled to [0, 1], normalised with mean and std.
+        patches: (N, 3*p*p) tensor, each row is a patch (channel, row, column), flattened like the weight of a patch
+            embedding; R'G'B' as coded, scaled to [0, 1], normalised with mean and std.
         positions: (N, 3) int64 tensor: slot of the frame in its clip, patch row, patch column.
         cu_seqlens: (clips + 1,) int32 tensor: clip i has the rows cu_seqlens[i] to cu_seqlens[i + 1].
     """
@@ -65,10 +65,10 @@ class Tokens:
         )
 
     def padded(self, length: int | None = None) -> PaddedTokens:
-        """The tokens with a row a clip, filled up with zeros, for models that take no packed batch.
+        """The tokens with one row per clip, filled with zeros, for models without packed batches.
 
         Args:
-            length: rows of every clip, N; those of the longest clip where None.
+            length: N, the number of tokens per clip; that of the longest clip if None.
 
         Raises:
             ValueError: a clip has more than `length` tokens.
@@ -105,31 +105,32 @@ def tokenize(
 ) -> Tokens:
     """The selected patches of a video, read from its pixels.
 
-    Only pictures with selected patches, and those that they refer to, are decoded, and only the selected patches become
-    R'G'B'. A sample of the canvas is interpolated bilinearly (half-pixel centres, two taps an axis, borders repeated)
-    in every plane where `selection.geometry` puts it, rotation included; colour matrix and range are the stream's
-    (unspecified: BT.601, limited, as FFmpeg's libswscale has it). What no picture covers is black.
+    Only pictures with selected patches and their references are decoded, and only the selected patches become R'G'B'.
+    Every plane is interpolated bilinearly (half-pixel centres, two taps per axis, borders repeated) at the place that
+    `selection.geometry` gives, including rotation. Colour matrix and range are the stream's (if unspecified: BT.601,
+    limited, as in FFmpeg's libswscale). Outside the picture the canvas is black.
 
     Args:
-        source: path, bytes, binary file object or opened Video; or a list of them, with as many selections, for one
-            packed batch.
+        source: path, bytes, binary file object or opened Video; or a list of them, with a list of selections of the
+            same length, for one packed batch.
         selection: what `select` returned for the source.
-        device: where patches are made: None or "cpu"; or what PyTorch or CuPy name a GPU with, "cuda", a device, or a
-            stream, on which all work is then queued. Selections that lie there are waited for, to know which pictures
-            to decode.
-        decoder: with a GPU: "cpu", from which only the rows that selected patches touch go up, or "nvdec", where
-            libavcodec has it, whose pictures stay on the GPU; what NVDEC does not know is decoded on the CPU.
+        device: where patches are computed: None or "cpu"; or a GPU as in PyTorch or CuPy: "cuda", a device, or a
+            stream on which all work is queued. For selections on a GPU, this waits until they are known, to find the
+            pictures to decode.
+        decoder: with a GPU: "cpu", which copies only the rows with selected patches to the GPU; or "nvdec", if
+            libavcodec has it, whose pictures stay on the GPU. The CPU decodes what NVDEC does not support.
         dtype: of the patches, a floating type of PyTorch or its name; float32 where None.
-        threads: of the pixel decoder; 0 takes all cores.
+        threads: threads of the pixel decoder; 0 uses all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; an opened Video has its own.
         mean, std: of R, G and B in [0, 1]; CLIP's by default.
 
     Raises:
-        ValueError: the selection does not fit the video, the lists differ in length, or dtype is none.
+        ValueError: the selection does not match the video, the lists differ in length, or dtype is not a
+            floating-point type.
         DecodeError: the source cannot be opened or decoded; names the file, or its number in a list, and the byte
             position.
-        UnsupportedStreamError: the video's size changes between selected pictures, or its samples are of a kind that is
-            not known.
+        UnsupportedStreamError: the video's size changes between selected pictures, or the pixel format is not
+            supported.
         RuntimeError: no kernel can run on the device; the message says why.
     """
     from ove_codec.ops.inputs import float_dtype
@@ -173,28 +174,28 @@ def frames(
     mean: Color = CLIP_MEAN,
     std: Color = CLIP_STD,
 ) -> torch.Tensor:
-    """Whole frames of a video of any codec that libavcodec knows, placed and oriented as `tokenize` does.
+    """Whole frames of a video of any codec that libavcodec decodes, scaled and oriented as in `tokenize`.
 
     Args:
         source: path, bytes, binary file object or opened Video.
         frame_ids: numbers of the frames in display order; negative ones count from the end.
-        num_frames: instead, so many frames from the first to the last at equal distances (np.linspace, truncated), all
-            frames of a clip that has fewer.
-        fps: instead, so many frames a second: those shown at equal steps of time from the first frame on, each once.
-            All frames where these three are None.
+        num_frames: instead, this many frames from the first to the last at equal distances (np.linspace, truncated);
+            all frames of a shorter clip.
+        fps: instead, this many frames per second, at equal steps of time from the first frame on, each once. If all
+            three are None, all frames.
         size: side of the square canvas; `resize` "native" ignores it.
         resize: "crop", "letterbox", "stretch" or "native", as for `select`.
         normalize: with mean and std, as dtype; otherwise uint8, 0 to 255.
         dtype: of normalised frames, a floating type of PyTorch or its name; float32 where None.
-        threads: of the pixel decoder; 0 takes all cores.
+        threads: threads of the pixel decoder; 0 uses all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; an opened Video has its own.
 
     Returns:
-        (T, 3, H, W) tensor of R'G'B' frames, in the order asked for.
+        (T, 3, H, W) tensor of R'G'B' frames, in the requested order.
 
     Raises:
-        ValueError: a frame that the video does not have, or no frame; two choices of frames at once, or an `fps` that
-            is not positive.
+        ValueError: a frame that is not in the video, no frame, more than one of frame_ids, num_frames and fps, or an
+            `fps` that is not positive.
         DecodeError, UnsupportedStreamError: as in `tokenize`.
     """
     import torch
