@@ -1,4 +1,4 @@
-"""Samples of clips, and how they become one packed batch."""
+"""Samples of clips, and packed batches of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Place(NamedTuple):
 
     Attributes:
         epoch: counted from 0.
-        number: of the batch among those of its rank in the epoch.
+        number: index of the batch within its rank and epoch.
     """
 
     epoch: int
@@ -29,7 +29,7 @@ class Place(NamedTuple):
 
 
 class BatchIndices(list[int]):
-    """The numbers of the clips of a batch, and where the batch stands."""
+    """The indices of the clips of a batch, and the position of the batch."""
 
     place: Place | None = None
 
@@ -41,9 +41,9 @@ class ClipSample:
     Attributes:
         name: what the clip is called.
         tokens: its patches and positions, one sequence.
-        label: a number, or a list of numbers; None where there is none.
-        row: what its table says of it beside the video.
-        place: of the batch that it is read for, where a ``ClipSampler`` asked for it.
+        label: a number, or a list of numbers; None if there is none.
+        row: its other columns in the table.
+        place: of its batch, if a ``ClipSampler`` made that batch.
     """
 
     name: str
@@ -72,14 +72,14 @@ class SkippedClip:
 class ClipBatch(Packed):
     """Clips of one batch: `model(batch.patches, batch.positions, batch.cu_seqlens, max_seqlen=batch.max_seqlen)`.
 
-    Clips that were skipped are not among the B clips, and where all of them were there are no rows: `len(batch)` is 0,
-    and no model takes it.
+    Skipped clips are not among the B clips. If all were skipped, there are no rows: `len(batch)` is 0, and the batch
+    must not go to a model.
 
     Attributes:
         max_seqlen: tokens of the longest clip.
-        labels: (B, ...) int64, or float32; None where no clip has one.
-        rows: (B,) what the clips' table says of each beside the video.
-        place: epoch and number of the batch, for ``state_dict``; None of batches that other samplers make.
+        labels: (B, ...) int64 or float32; None if no clip has one.
+        rows: (B,) the other columns of each clip in its table.
+        place: epoch and number of the batch, for ``state_dict``; None for batches of other samplers.
     """
 
     max_seqlen: int
@@ -97,7 +97,7 @@ def collate(samples: Sequence[ClipSample | SkippedClip]) -> ClipBatch:
 
     Raises:
         DataError: labels differ in kind or number; the message names the clip.
-        ValueError: there is no sample, or patches differ in size.
+        ValueError: there are no samples, or patches differ in size.
     """
     if not samples:
         raise ValueError("there must be at least one sample")

@@ -1,4 +1,4 @@
-"""Map-style data sets: the tokens of one clip by its number."""
+"""Map-style data sets: an index gives the tokens of a clip."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Entry:
 
     Attributes:
         name: what the clip is called.
-        row: what its table says of it beside the video.
+        row: its other columns in the table.
         content: what ``TokenDataset.tokens`` makes tokens of.
     """
 
@@ -47,14 +47,14 @@ class Entry:
 
 
 class TokenDataset(torch.utils.data.Dataset["ClipSample | SkippedClip"], ABC):
-    """Tokens of clips by their numbers: what all data sets have in common, and what one of your own is made from.
+    """Base class of data sets: an index gives the tokens of a clip. Subclass it for your own data.
 
-    Reading a clip decodes in the calling thread alone, and leaves no file open beyond a few shards, which each process
-    opens for itself: workers may be forked or spawned, and persist.
+    Clips are decoded in the calling thread only. Only a few shards stay open, and each process opens them itself, so
+    workers may be forked or spawned, and may be persistent.
 
     Args:
-        counts: (S,) int64, clips of each shard, in the order of their numbers; a shard is what is best read at a time.
-        lengths: the most tokens that a clip has, (N,) int64 or one number for all; None where it is not known.
+        counts: (S,) int64, clips of each shard, in order; a shard is a unit that is best read together.
+        lengths: the largest number of tokens of each clip, (N,) int64, or one number for all; None if unknown.
         label, transform, on_error: as with ``ClipDataset``.
 
     Attributes:
@@ -155,32 +155,32 @@ class TokenDataset(torch.utils.data.Dataset["ClipSample | SkippedClip"], ABC):
 
 
 class ClipDataset(TokenDataset):
-    """Raw clips, selected from and made into tokens as they are asked for.
+    """Raw clips, whose tokens are selected on demand.
 
     Args:
         source: what ``ove_codec.datasets.list_clips`` takes: a folder, a pattern, a table (.csv, .jsonl, .parquet),
-            shards (.tar), videos, or a list of these, here or at URLs of fsspec. Or a sequence of rows, one a clip, as
-            a list of dicts or a data set of Hugging Face is: the video is a path, a URL, bytes, or {"bytes", "path"} in
-            the column `column`. Or a sequence of bytes.
+            shards (.tar), videos, or a list of these, local or at fsspec URLs. Or a sequence with one row per clip,
+            such as a list of dicts or a Hugging Face data set: the column `column` holds a path, a URL, bytes, or
+            {"bytes", "path"}. Or a sequence of bytes.
         preset, params: of ``ove_codec.select``.
-        transcode: as with ``ove_codec.select``; patches are of the converted video, too.
+        transcode: as with ``ove_codec.select``; patches are of the converted video as well.
         dtype, mean, std: of the patches, as with ``ove_codec.tokenize``.
         limits: as with ``ove_codec.open``.
-        threads: of the decoders, 0 for all cores; one is right in workers.
-        column: with the videos; the first of video, path, file, filename, url and video_path where None.
-        label: the column with the label, a number or numbers, which may be missing; or a function of a dict of the
+        threads: of the decoders, 0 for all cores; use one in workers.
+        column: with the videos; if None, the first of video, path, file, filename, url and video_path.
+        label: the column with the label, a number or numbers, which may be missing; or a function of a dict with the
             clip's `name` and its other columns; None for no labels.
-        transform: applied to every ``ClipSample`` in the end.
-        on_error: what becomes of a clip that cannot be read. "raise": a DataError that names it. "skip": it is left
-            out of its batch, listed in ``ClipBatch.skipped``, and logged by name (logger "ove_codec.data"); no other
-            clip takes its place. Where nothing can be read at all, a DataError ends the iteration.
+        transform: applied last to every ``ClipSample``.
+        on_error: what happens to a clip that cannot be read. "raise": a DataError names it. "skip": it is left out of
+            its batch, listed in ``ClipBatch.skipped``, and logged by name (logger "ove_codec.data"); no other clip
+            replaces it. If no clip can be read, a DataError ends the iteration.
 
     Attributes:
-        failures: ``ove_codec.datasets.Failure`` of lines of tables, and of shards, that name no clip; empty but with
-            `on_error` "skip".
+        failures: ``ove_codec.datasets.Failure`` for every table line and shard that names no clip; empty unless
+            `on_error` is "skip".
 
     Raises:
-        ValueError, TypeError: a parameter cannot be; there is no clip. FileNotFoundError: nothing is at `source`.
+        ValueError, TypeError: a bad parameter, or no clips. FileNotFoundError: nothing is at `source`.
         DataError: a line of a table names no clip, and `on_error` is "raise".
     """
 

@@ -1,4 +1,4 @@
-"""A map-style data set over what `ove-codec select-dataset` has written."""
+"""A map-style data set of the output of `ove-codec select-dataset`."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ class _Stored:
 class PreparedDataset(TokenDataset):
     """The clips of an output of ``ove_codec.datasets.select_dataset``, formats "parquet" and "webdataset".
 
-    Where patches are stored nothing is decoded. Otherwise only the pixels of the stored selections are, from the clips
-    in the shards, or else from where they lie. Only shards that a run has finished are read; those of a run that is
-    still at work are known once the data set is opened again.
+    If patches are stored, nothing is decoded. Otherwise only the pixels of the stored selections are decoded, from the
+    clips in the shards or from their original places. Only finished shards are read; to see new shards of a running
+    selection, open the data set again.
 
     Args:
-        folder: the output, here or at a URL of fsspec.
-        source: where the clips lie, if they have moved since: what was given to ``select_dataset``, a folder or table.
-            Clips are found by their names; what a table says of them goes before what was stored.
-        column: of `source`, as in ``list_clips``.
-        stored: False to decode although patches are stored.
-        dtype: of the patches; that of the stored ones, or float32, where None.
+        folder: the output, local or at an fsspec URL.
+        source: where the clips are now, if they have moved: a folder or table, as for ``select_dataset``. Clips are
+            found by their names; columns of a table take precedence over stored ones.
+        column: with the videos in `source`, as in ``list_clips``.
+        stored: False to decode even if patches are stored.
+        dtype: of the patches; if None, that of the stored ones, or float32.
         limits: as with ``ove_codec.open``.
         threads: of the decoders, 0 for all cores; one is right in workers.
         label, transform, on_error: as with ``ClipDataset``.
@@ -74,8 +74,8 @@ class PreparedDataset(TokenDataset):
         settings: of the selection: preset, params, transcode, tokens and the others of ``select_dataset``.
 
     Raises:
-        FileNotFoundError: the folder is none of such an output. ValueError: it holds no clip, or the format is another.
-        DataError: what tells of its shards is damaged. ImportError: pyarrow or fsspec is missing.
+        FileNotFoundError: the folder is not such an output. ValueError: it has no clips, or another format.
+        DataError: the list of its shards is damaged. ImportError: pyarrow or fsspec is missing.
     """
 
     def __init__(

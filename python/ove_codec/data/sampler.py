@@ -1,4 +1,4 @@
-"""Which clips the batches of a rank hold: a function of seed, epoch and rank, whoever makes the batches."""
+"""The clips in the batches of a rank: a function of seed, epoch and rank only."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ UNEVEN = ("keep", "drop", "repeat")
 class BatchPlan:
     """The batches of one rank, by epoch and number, and the position among them.
 
-    An epoch is a permutation of all clips (see ``Order``), cut into one run for each rank, which it cuts into batches:
-    shards are read by one rank, but for the windows at the ends of a run. The batches do not depend on workers.
+    An epoch is a permutation of all clips (see ``Order``), split into one run per rank, which the rank splits into
+    batches. So each shard is read by one rank, except for the windows at the ends of a run. The batches do not depend
+    on workers.
 
     Args:
         dataset: a ``ClipDataset`` or ``PreparedDataset``.
-        batch_size: most clips of a batch. All have as many, but the last of a rank.
-        max_tokens: most tokens of a batch, of as many clips in a row as fit; with `batch_size` both are kept. Needs
-            `dataset.lengths`, which count: clips that turn out shorter leave room.
+        batch_size: clips per batch; the last batch of a rank may have fewer.
+        max_tokens: most tokens of a batch, which takes as many consecutive clips as fit; with `batch_size`, both
+            limits apply. Needs `dataset.lengths`; if a clip turns out shorter, its room stays unused.
         shuffle: False for the clips in their order.
-        seed: of the order.
+        seed: seed of the order.
         window: shards whose clips are mixed, see ``Order``.
-        rank, world: this process, and how many there are; where None, as torch.distributed or the environment (RANK,
-            WORLD_SIZE) says, one otherwise.
-        uneven: what becomes of ranks with fewer batches than others; must be given where there are several ranks.
-            "keep": they end earlier, and every clip comes exactly once an epoch. "drop": all ranks give as many as the
-            one with the fewest; what is left does not come in this epoch. "repeat": all give as many as the one with
-            the most; the others give their first batches again.
-        drop_last: leave out the last batch of a rank where it has fewer than `batch_size` clips.
+        rank, world: number of this process, and of processes; if None, from torch.distributed or the environment
+            (RANK, WORLD_SIZE), else one process.
+        uneven: what happens if ranks have different numbers of batches; required with several ranks. "keep": some
+            ranks end earlier, and every clip comes exactly once per epoch. "drop": all ranks stop after the smallest
+            number; the rest is left out in this epoch. "repeat": all ranks continue to the largest number; ranks with
+            fewer repeat their first batches.
+        drop_last: leave out the last batch of a rank if it has fewer than `batch_size` clips.
 
     Raises:
-        ValueError: a setting cannot be; the message names it and the remedy.
+        ValueError: a bad setting; the message names it and the remedy.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class BatchPlan:
         return self._cut(self.epoch)[1]
 
     def indices(self, epoch: int, number: int) -> BatchIndices:
-        """The clips of a batch of this rank, by their numbers in the data set."""
+        """The clips of a batch of this rank, as indices into the data set."""
         bounds, count = self._cut(epoch)
         if not 0 <= number < count:
             raise IndexError(f"batch {number} is not in epoch {epoch}, which has {count}")
@@ -150,22 +151,22 @@ class BatchPlan:
 
     @property
     def epoch(self) -> int:
-        """Of the next iteration."""
+        """The epoch of the next iteration."""
         return int(self._position[_EPOCH])
 
     def set_epoch(self, epoch: int) -> None:
-        """The next iteration gives this epoch: from its beginning, or from where ``load_state_dict`` has put it."""
+        """Sets the epoch of the next iteration, which begins at its start or where ``load_state_dict`` has put it."""
         if epoch < 0:
             raise ValueError(f"epoch must be 0 or more, not {epoch}")
         if epoch != self.epoch:
             self._put(epoch, 0)
 
     def state_dict(self, batch: ClipBatch | None = None) -> dict[str, Any]:
-        """The position after `batch`, in JSON's types; the same on all ranks that have come as far.
+        """The position after `batch`, in types of JSON; the same on all ranks at the same position.
 
         Args:
-            batch: the last one that was used; None for the last that this object has itself given, which is ahead of
-                what a DataLoader with workers has handed out.
+            batch: the last batch that was used; None for the last one that this object has given, which is ahead of a
+                DataLoader with workers.
 
         Raises:
             ValueError: the batch was not made by this class. RuntimeError: `batch` is None, and workers make batches.
@@ -187,10 +188,10 @@ class BatchPlan:
         return {"epoch": place.epoch, "batch": place.number, "settings": self._settings()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The next iteration goes on behind a position, with any number of workers.
+        """The next iteration continues after this position, with any number of workers.
 
         Raises:
-            ValueError: it lies inside an epoch of other settings: other clips, ranks or batches.
+            ValueError: it is inside an epoch with other settings: other clips, ranks or batches.
         """
         place = self._checked(state)
         self._put(place.epoch, place.number)
@@ -257,8 +258,8 @@ _MOST_WORKERS = 256
 class ClipSampler(BatchPlan, torch.utils.data.Sampler[list[int]]):
     """The batches of a map-style data set: the `batch_sampler` of a DataLoader, with ``collate`` as `collate_fn`.
 
-    `state_dict(batch)` tells the position behind a batch, and ``load_state_dict`` goes on from it. torchdata's
-    StatefulDataLoader finds both, too. Arguments are those of ``BatchPlan``.
+    `state_dict(batch)` gives the position after a batch, and ``load_state_dict`` resumes there. torchdata's
+    StatefulDataLoader uses both. Arguments are those of ``BatchPlan``.
     """
 
     def __iter__(self) -> Iterator[list[int]]:
