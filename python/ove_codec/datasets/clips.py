@@ -1,4 +1,4 @@
-"""What the clips of a data set are: from a folder, a pattern, a table or shards to a list."""
+"""Lists the clips of a folder, a pattern, a table or shards."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Clip:
     """A clip to select from.
 
     Attributes:
-        name: what it is called in the results: where it lies from the folder or table on, or its `id`.
-        place: path or URL; of a member of a tar file, that file.
+        name: its name in the results: its path relative to the folder or table, or its `id`.
+        place: path or URL; for a member of a tar file, that of the tar file.
         member: its bytes [offset, offset + size) there, and its suffix; None for a whole file.
         row: the other columns of its table.
     """
@@ -103,7 +103,7 @@ class Failure:
 
 @dataclass
 class Listing:
-    """The clips found, what could not be listed, and how many were listed twice and left out."""
+    """The clips found, the failures, and the number of clips that were listed twice and left out."""
 
     clips: list[Clip] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -119,18 +119,17 @@ def list_clips(
     """The clips of `source`.
 
     Args:
-        source: a folder, of whose files, and files of whose folders, those with a video's suffix are taken; a pattern
-            with `*`, `?`, `[...]`, `**` or `{000..127}`; a table (.csv with a header, .jsonl, .parquet) with a column
-            of paths or URLs, which count from the table's folder; shards in webdataset's layout (.tar), of whose
-            samples the first member with a video's suffix is taken; a video; or several of these. Each may be a URL
-            that fsspec knows.
-        column: of the tables, with the places; the first of video, path, file, filename, url and video_path where None.
-            A column id, name or key gives the clips' names.
-        keep_repeated: keep what is listed twice, too.
+        source: a folder, whose files with a video's suffix are taken, also in subfolders; a pattern with `*`, `?`,
+            `[...]`, `**` or `{000..127}`; a table (.csv with a header, .jsonl, .parquet) with a column of paths or
+            URLs, relative to the table's folder; shards in webdataset's layout (.tar), whose samples give the first
+            member with a video's suffix; a video; or a list of these. Each may be an fsspec URL.
+        column: with paths or URLs, in tables; if None, the first of video, path, file, filename, url and video_path. A
+            column id, name or key gives the clips' names.
+        keep_repeated: keep clips that are listed twice.
 
     Raises:
-        FileNotFoundError: nothing is there.
-        ValueError: there is no clip, or a table cannot be read or lacks the column.
+        FileNotFoundError: there is no such file or folder.
+        ValueError: there are no clips, or a table cannot be read or lacks the column.
     """
     sources = [source] if isinstance(source, str | os.PathLike) else list(source)
     listing = Listing()

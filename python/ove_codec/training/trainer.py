@@ -1,4 +1,4 @@
-"""The training loop: one packed pass of the backbone a micro-batch, all heads, one update a step."""
+"""The training loop: one packed pass of the backbone per micro-batch, all heads, one update per step."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ class Trainer:
 
     Args:
         recipe: what to train.
-        ranks: the processes, as `launch.process_group` gives them.
+        ranks: the processes, from `launch.process_group`.
         device: of this process.
 
     Attributes:
-        step, total: steps done, and of the whole run.
-        backbone: the encoder, whose parameters are sharded where the recipe says so.
+        step, total: steps done so far, and steps of the whole run.
+        backbone: the encoder; its parameters are sharded if the recipe says so.
         heads: the loss of each head.
 
     Raises:
-        ValueError, OSError: recipe and data, bank or weights do not fit; the message says what.
+        ValueError, OSError: the recipe does not match the data, bank or weights; the message says how.
     """
 
     def __init__(self, recipe: TrainingRecipe, ranks: Ranks, device: torch.device) -> None:
@@ -119,7 +119,8 @@ class Trainer:
     # One step
 
     def gradients(self, batches: Iterator[PackedBatch]) -> tuple[Tensor, dict[str, Tensor], list[Rows]]:
-        """Gradients of one step in place; the loss, that of each head, and the rows of every sample of this rank."""
+        """Computes the gradients of one step in place. Returns the loss, the loss of each head, and the losses of this
+        rank's samples."""
         step = [self._next(batches) for _ in range(self.accumulate)]
         labels = {name: torch.stack([batch.labels[name] for batch in step]).to(self.device) for name in self.heads}
         total = torch.zeros((), device=self.device)
@@ -165,13 +166,13 @@ class Trainer:
         return total
 
     def update(self, loss: Tensor, parts: dict[str, Tensor], rows: list[Rows]) -> dict[str, float]:
-        """One update by the gradients that are there; the figures of the step.
+        """Updates the parameters with the current gradients. Returns the figures of the step.
 
-        A step whose loss or gradients are not finite is left out, as often as run.max_skipped_steps allows, and has no
+        Steps with a loss or gradient that is not finite are skipped, up to run.max_skipped_steps times, and have no
         figures.
 
         Raises:
-            TrainingError: too much is skipped. Weights and checkpoints are as before.
+            TrainingError: too many steps or samples are skipped. Weights and checkpoints do not change.
         """
         optimizer = self.recipe.optimizer
         backbone, centres = list(self.backbone.parameters()), list(self.heads.parameters())
@@ -241,15 +242,15 @@ class Trainer:
     # A whole run
 
     def run(self, resume: bool = True) -> dict[str, float]:
-        """Trains to the end, from the newest whole checkpoint where there is one; the last figures.
+        """Trains to the end, from the newest complete checkpoint if there is one. Returns the last figures.
 
-        Where run.max_minutes is over, a checkpoint is written and `step` is less than `total`.
+        After run.max_minutes, a checkpoint is written and training stops: `step` is less than `total`.
 
         Raises:
-            TrainingError: see there.
+            TrainingError: as for `update`.
             FileExistsError: there are checkpoints, and `resume` is False.
-            ValueError: the checkpoints are all damaged, or do not fit.
-            SystemExit: the process was asked to end (SIGTERM); a checkpoint of this step is written.
+            ValueError: all checkpoints are damaged, or they do not match the recipe.
+            SystemExit: the process got SIGTERM; a checkpoint of this step is written first.
         """
         if checkpoint.complete(self.folder) and not resume:
             raise FileExistsError(f"{self.folder} already holds checkpoints: choose another output.folder, or resume")
@@ -334,7 +335,7 @@ class Trainer:
         return self.step == self.total or (evaluation.every is not None and self.step % evaluation.every == 0)
 
     def evaluate(self) -> dict[str, float]:
-        """Accuracies of the backbone now, averaged weights where there are some; see `recipe.Evaluation`."""
+        """Accuracies of the current backbone, with averaged weights if there are any; see `recipe.Evaluation`."""
         assert self.recipe.evaluation is not None
         workers = self.recipe.data.workers
         if self.average is None:
@@ -345,7 +346,7 @@ class Trainer:
     # State
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors of the run by name, as views: what a checkpoint holds."""
+        """All tensors of a checkpoint by name, as views."""
         found: dict[str, Tensor] = {}
         for name, parameter in self.backbone.named_parameters():
             found[f"backbone.{name}"] = parameter.detach()
@@ -363,7 +364,7 @@ class Trainer:
         return found
 
     def save(self) -> None:
-        """Begins to write a checkpoint of this moment."""
+        """Starts to write a checkpoint of the current state."""
         state = {
             "step": self.step,
             "data": self.mixture.state_dict(self.micro),
@@ -376,10 +377,10 @@ class Trainer:
         self.checkpoints.save(self.step, self.tensors(), state)
 
     def load(self, path: Path) -> None:
-        """Goes on from a checkpoint, of any number of ranks.
+        """Resumes from a checkpoint, of any number of ranks.
 
         Raises:
-            ValueError: it is damaged, or of another model or bank.
+            ValueError: it is damaged, or belongs to another model or bank.
         """
         state = checkpoint.read_state(path)
         if OVEncoderConfig.from_dict(state["config"]) != self.config:
