@@ -171,7 +171,7 @@ def throughput(totals: Totals, runs: Sequence[dict[str, Any]]) -> str:
             for name, w in ranked[:_LISTED]
         ]  # fmt: skip
         more = len(ranked) - _LISTED
-        head = ("machine/process", "clips", "tokens", "clips a second", "tokens a second", "busy")
+        head = ("worker", "clips", "tokens", "clips a second", "tokens a second", "busy")
         parts.append(table(head, done, "Workers" + (f", and {more} others" if more > 0 else ""), "class=cards"))
     if runs:
         parts.append(_runs(runs))
@@ -258,4 +258,6 @@ def settings_section(settings: dict[str, Any]) -> str:
 
 
 def _value(value: object) -> str:
-    return {True: "yes", False: "no", None: "-"}[value] if value is None or isinstance(value, bool) else str(value)
+    if value is None or isinstance(value, bool):
+        return {True: "yes", False: "no", None: "-"}[value]
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
