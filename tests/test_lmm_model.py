@@ -326,7 +326,7 @@ BAD_INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     "negative": ({"patch_positions": torch.zeros(8, 3).long() - 1}, "patch_positions must not be negative"),
     "bounds": (
         {"patch_cu_seqlens": torch.tensor([0, 4])},
-        "patch_cu_seqlens must rise strictly from 0 to the 8 patches",
+        "patch_cu_seqlens must increase from 0 to the 8 patches",
     ),
     "blocks": ({"patch_cu_seqlens": torch.tensor([0, 3, 8])}, "multiples of the 4 patches of a merge block"),
     "count": ({"input_ids": "one more"}, "input_ids hold 3 vision tokens, but 8 patches make 2 features"),
@@ -370,7 +370,7 @@ def test_towers_of_frames_take_no_codec_tokens(tower: str) -> None:
     ("options", "message"),
     [
         ({"merge_size": 0}, "merge_size must be a positive number"),
-        ({"vision_token_id": 5000}, "vision_token_id 5000 is none of the 320 tokens"),
+        ({"vision_token_id": 5000}, "vision_token_id 5000 is not one of the 320 tokens"),
         ({"projector": "conv"}, "projector must be one of merger, mlp"),
         ({"select_layer": 4}, "select_layer must be None or one of the tower's 4 hidden states, -4 to 3"),
         (

@@ -175,7 +175,7 @@ def test_padding() -> None:
         ({"padding": False}, "padding must be True: the texts have"),
         ({"padding": "max"}, "padding must be True, False, 'longest' or 'max_length', not 'max'"),
         ({"padding": "max_length"}, "with padding='max_length', max_length must be at least"),
-        ({"padding": "max_length", "max_length": 1}, f"and be {length} at least, not 1"),
+        ({"padding": "max_length", "max_length": 1}, f"must be at least {length}, not 1"),
         ({"max_length": 50}, "with padding='max_length', max_length must"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -218,7 +218,7 @@ def test_conversations_to_model_inputs(clip: Path, tmp_path: Path) -> None:
     both = p.apply_chat_template([one, two], tokenize=True, processor_kwargs={"padding_side": "right"})
     texts = p.apply_chat_template([one, two])
     assert torch.equal(both, p(texts, [tiny.picture()] * 2, clip, padding_side="right")["input_ids"])
-    with pytest.raises(ValueError, match="a part of type video must name its video"):
+    with pytest.raises(ValueError, match="a part of type video must have a video"):
         p.apply_chat_template([{"role": "user", "content": [{"type": "video"}]}], tokenize=True)
 
 
@@ -365,7 +365,7 @@ def test_windows_of_a_video(clip: Path) -> None:
     for reader in (made().reader, VisionReader(patch_size=P, video_mode="frames", video_size=48, num_frames=4)):
         item = reader.video(clip, start=0.3, end=0.7)
         assert item.seconds is not None and min(item.seconds) >= 0.3 and max(item.seconds) < 0.7
-        with pytest.raises(ValueError, match="no picture is shown from start=50"):
+        with pytest.raises(ValueError, match="no picture is displayed from start=50"):
             reader.video(clip, start=50.0)
     with pytest.raises(ove_codec.Error, match=r"missing\.mp4"):
         reader.video("missing.mp4")
@@ -428,7 +428,7 @@ def test_frames_are_those_of_the_library(
     [
         ({"patch_size": 0}, "patch_size must be a positive whole number"),
         ({"mean": (1, 2)}, "mean must be three numbers"),
-        ({"max_image_patches": 3}, "hold a block of 2 x 2 patches"),
+        ({"max_image_patches": 3}, "be at least one block of 2 x 2 patches"),
         ({"min_image_patches": 5000}, "min_image_patches 5000 and max_image_patches 4096 must ascend"),
         ({"video_mode": "both"}, "video_mode must be one of codec, frames"),
         ({"video_size": 500}, "video_size must be a multiple of the tower's patch_size 14, not 500"),
@@ -500,7 +500,7 @@ def test_bad_mosaics(tmp_path: Path) -> None:
     names = [tmp_path / name for name in mosaics(tmp_path, positions, P, 1)]
     file = tmp_path / "positions_thw.npy"
     reader = made().reader
-    with pytest.raises(ValueError, match="16 positions do not fill 3 mosaics"):
+    with pytest.raises(ValueError, match="16 positions do not fill 3 square mosaics"):
         read_mosaics(names * 3, file, reader)
     with pytest.raises(OSError, match=r"none\.png"):
         read_mosaics([tmp_path / "none.png"], file, reader)
@@ -572,7 +572,7 @@ def test_llava_samples(tmp_path: Path, clip: Path) -> None:
         assert got.input_ids == expected[i].input_ids and got.labels == expected[i].labels
         for item, other in zip(got.vision, expected[i].vision, strict=True):
             assert torch.equal(item.patches, other.patches) and torch.equal(item.positions, other.positions)
-    with pytest.raises(IndexError, match="sample 5 is none of the 5 samples"):
+    with pytest.raises(IndexError, match="sample 5 is not in the data set, which has 5 samples"):
         data[5]
 
 
@@ -585,7 +585,7 @@ UNREADABLE = [
     ({"id": "c", "image": "text.png", "conversations": talk("<image>")}, r"UnidentifiedImageError: .*text\.png"),
     ({"id": "d", "conversations": talk("<image>")}, "1 <image> placeholders, but there are 0 images"),
     ({"id": "e", "image": 5, "conversations": talk("<image>")}, "image must be a path or a list of paths, not 5"),
-    ({"id": "f"}, "no object with a list of conversations"),
+    ({"id": "f"}, "not an object with a list of conversations"),
     ("{no json", "JSONDecodeError"),
     ({"id": "g", "conversations": [{"from": "cat", "value": ""}]}, "role must be system, user .* not 'cat'"),
     ({"id": "i", "conversations": ["so"]}, "a message must be a mapping with role and content, not 'so'"),

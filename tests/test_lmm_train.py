@@ -117,7 +117,7 @@ def test_parts_are_frozen_and_have_rates_of_their_own(tmp_path: Path) -> None:
     for names_, message in ((["tower"], "train must name parts of vision_tower"), ([], "train must name one or more")):
         with pytest.raises(ValueError, match=message):
             set_trainable(model, names_)
-    with pytest.raises(ValueError, match=r"learning_rates must be of parts of vision_tower, .* not head"):
+    with pytest.raises(ValueError, match=r"learning_rates must be for the parts vision_tower, .* not head"):
         LMMTrainer(model, arguments(tmp_path), processor, data, learning_rates={"head": 1.0})
 
 
@@ -511,7 +511,7 @@ def test_bad_files_and_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert message in capsys.readouterr().err
     with pytest.raises(ValueError, match="model lacks vision_tower"):
         train.load({"model": {"language_model": "x"}})
-    with pytest.raises(ValueError, match="model has a directory, so merge_size cannot be given"):
+    with pytest.raises(ValueError, match="model names a directory, so merge_size cannot be given"):
         train.load({"model": {"directory": "x", "merge_size": 1}})
 
 

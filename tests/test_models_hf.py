@@ -349,7 +349,7 @@ def test_towers_of_later_models_are_refused_by_name(key: str, value: object, tmp
     values = {**OVEncoderConfig(**SIZES).to_dict(), key: value}
     (tmp_path / "config.json").write_text(json.dumps(values))
     for read in (OVEncoderConfig.from_file, transformers.AutoConfig.from_pretrained):
-        with pytest.raises(ValueError, match=f"{key}={value} is of a later model"):
+        with pytest.raises(ValueError, match=f"{key}={value} belongs to a later model"):
             read(tmp_path)
 
 

@@ -327,7 +327,7 @@ PROCESSOR = {"image_mean": list(MEAN), "image_std": list(STD)}
         ("clip", {"config": "{"}, "config.json is not a JSON file"),
         ("clip", {"config": []}, "must hold a JSON object"),
         ("clip", {"config": {"model_type": "siglip"}}, "'siglip'; CLIP is 'clip' or 'clip_vision_model'"),
-        ("ov-encoder", {"config": {"architecture": "vit", "pretrained_cfg": {}}}, "holds a model of timm"),
+        ("ov-encoder", {"config": {"architecture": "vit", "pretrained_cfg": {}}}, "holds a timm model"),
         ("clip", {"config": {"model_type": "clip"}}, "no preprocessor_config.json"),
         (
             "clip",

@@ -326,7 +326,7 @@ def test_segments_without_pictures(folder: Path, backbone: Backbone, tmp_path: P
         FeatureCache(tmp_path, frames, frames.input_for(64, patches_per_frame=64)),
     ):
         (lost,) = cache.features(clips).unreadable
-        assert lost.line == 2 and "no picture is shown from start=99.0 to end=None" in lost.error
+        assert lost.line == 2 and "no picture is displayed from start=99.0 to end=None" in lost.error
 
 
 # Manifests

@@ -106,10 +106,10 @@ def test_bad_features(tmp_path: Path) -> None:
     rows = np.ones((5, 3), np.float32)
     rows[3, 1] = np.nan
     np.save(tmp_path / "nan.npy", rows)
-    with pytest.raises(ValueError, match=r"nan\.npy, row 3 has the length nan"):
+    with pytest.raises(ValueError, match=r"nan\.npy, row 3 has the norm nan"):
         cluster(FeatureFiles([tmp_path / "nan.npy"]), 2, ranks=Ranks())
     save_file({"features": np.zeros((2, 4), np.float32)}, tmp_path / "zero.safetensors")
-    with pytest.raises(ValueError, match=r"zero\.safetensors, row 0 has the length 0"):
+    with pytest.raises(ValueError, match=r"zero\.safetensors, row 0 has the norm 0"):
         FeatureFiles([tmp_path / "zero.safetensors"]).unit_rows(0, 1)
     with pytest.raises(ValueError, match="the same width"):
         FeatureFiles([tmp_path])

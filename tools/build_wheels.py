@@ -3,7 +3,7 @@
 
     tools/build_wheels.py [--python 3.12]... [--ffmpeg SOURCE] [--reference PYTHON] [-C cmake.define.OVE_CUDA=OFF]
 
-The source distribution is built first, and the wheels from it. auditwheel finds the oldest glibc that they run on, which
+The source distribution is built first, and wheels from it. auditwheel finds the oldest glibc that they run on, which
 depends on the machine, and puts it into their names. Each wheel is then installed into an empty environment and tested
 (check_wheel.py) before it is copied to the output folder.
 """
@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shell import make_environment, run
 
@@ -120,7 +121,9 @@ def make_sdist(tools: Path, build: Path, out: Path) -> Path:
     # Always at the same place, for ccache.
     shutil.rmtree(build / "source", ignore_errors=True)
     with tarfile.open(archive) as tar:
-        tar.extractall(build / "source", filter="data")
+        # Python 3.11.2, that of Debian 12, has no filters.
+        safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        tar.extractall(build / "source", **safely)
     (source,) = (build / "source").iterdir()
     return source
 

@@ -248,7 +248,7 @@ def _labels(sample: Sample, name: str, head: HeadData) -> list[int]:
         )
     if len(labels) > head.max_labels:
         raise DataError(
-            f"sample {sample.name} has {len(labels)} labels: set max_labels of head {name}(now {head.max_labels}) to "
+            f"sample {sample.name} has {len(labels)} labels: set max_labels of head {name} (now {head.max_labels}) to "
             "the largest number of labels of a sample"
         )
     return labels
