@@ -1,4 +1,4 @@
-"""Conversations about images and videos to token ids, labels and packed patches."""
+"""Turns conversations about images and videos into token ids, labels and packed patches."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CALL = ("padding", "padding_side", "max_length", "budget", "videos_kwargs")  # 
 
 @dataclass(frozen=True)
 class LMMSample:
-    """One conversation, ready for a batch: a label is the token itself, or -100 where it is no target."""
+    """One conversation, ready for a batch. A label is the token itself, or -100 if it is not a target."""
 
     input_ids: list[int]
     labels: list[int]
@@ -40,20 +40,20 @@ class LMMSample:
 class LMMProcessor:
     """Tokenizer and vision reader of an `LMMForConditionalGeneration`.
 
-    A message's text holds a placeholder <image> or <video> wherever an image or clip goes; it becomes as many vision
+    In the text of a message, <image> and <video> mark the places of images and clips; each becomes as many vision
     tokens as the model makes of it. Messages are {"role", "content"} as chat templates take them (content a string, or
     a list of {"type": "text" | "image" | "video"}), or LLaVA's {"from": "human" | "gpt", "value"}.
 
     Args:
-        tokenizer: of the language model. The vision token is added to it where it has none.
-        reader: how images and videos become patches.
-        vision_token: stands for one feature. The tokens of an image or clip are put between <|vision_start|> and
-            <|vision_end|> where the tokenizer knows these.
+        tokenizer: of the language model. The vision token is added if it is missing.
+        reader: converts images and videos to patches.
+        vision_token: the token for one feature. If the tokenizer has <|vision_start|> and <|vision_end|>, they
+            surround the tokens of an image or clip.
         timestamps: put the time of every slot of a clip before its tokens, as <1.5 seconds>.
-        prompt: "chat" uses the tokenizer's chat template; "plain" leaves it out: of a human's turns only the images
-            and clips stay, and a text ends with the end token, as LLaVA trains projectors.
-        max_length: of a sample for training; longer ones lose what is behind, and one whose images and clips do not
-            fit is an error. Prompts are never cut.
+        prompt: "chat" uses the tokenizer's chat template; "plain" omits it: only the images and clips of human turns
+            remain, and a text ends with the end token, as in LLaVA's training of projectors.
+        max_length: of a sample for training. Longer samples are truncated; if their images and clips do not fit, that
+            is an error. Prompts are never truncated.
         template_arguments: further arguments of the chat template, such as enable_thinking.
     """
 
@@ -87,12 +87,12 @@ class LMMProcessor:
     def for_model(
         cls, config: LMMConfig, tokenizer: Any, reader: Mapping[str, Any] | None = None, **kw: Any
     ) -> LMMProcessor:
-        """A processor whose reader fits the model's tower; `reader` has further fields of `VisionReader`."""
+        """A processor for the model's tower; `reader` has further fields of `VisionReader`."""
         return cls(tokenizer, VisionReader.from_dict(reader_fields(config, reader or {})), **kw)
 
     @classmethod
     def from_pretrained(cls, directory: str | os.PathLike[str], **kwargs: Any) -> LMMProcessor:
-        """Reads what `save_pretrained` wrote; keyword arguments replace what the file says.
+        """Reads what `save_pretrained` wrote; keyword arguments override the file.
 
         Raises:
             FileNotFoundError: the directory or one of its files is missing.
@@ -142,15 +142,15 @@ class LMMProcessor:
 
         Args:
             messages: the turns.
-            images: for every <image>, in order: what `VisionReader.image` takes, or `VisionTokens`. One may stand
-                without a list.
-            videos: for every <video>, in order: what `VisionReader.video` takes, or `VisionTokens`; or a mapping with
-                "video" and "start" and "end" in seconds. One may stand without a list.
+            images: for every <image>, in order: anything for `VisionReader.image`, or `VisionTokens`. A single one
+                needs no list.
+            videos: for every <video>, in order: anything for `VisionReader.video`, or `VisionTokens`; or a mapping
+                with "video", and "start" and "end" in seconds. A single one needs no list.
             add_generation_prompt: end where the assistant's next turn begins.
 
         Raises:
-            ValueError: there are more or fewer placeholders than images or videos, a message is of another form, or
-                the sample is longer than `max_length` allows.
+            ValueError: the number of placeholders differs from that of images or videos, a message has another form,
+                or the sample is longer than `max_length` allows.
             OSError, ove_codec.Error: an image or video cannot be read; the message names it.
         """
         segments = list(self._segments([plain_message(m) for m in messages], add_generation_prompt))
@@ -222,16 +222,16 @@ class LMMProcessor:
         processor_kwargs: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> Any:
-        """The text of a conversation, placeholders and all, as `__call__` takes it; or what `__call__` makes of it.
+        """The text of a conversation with placeholders, for `__call__`; or, with `tokenize`, the result of `__call__`.
 
         Args:
             conversation: messages, or several conversations of them. For `tokenize` the parts of their contents name
                 images and videos: {"type": "image", "image": path, "type": "video", "video": path} (or "path").
             add_generation_prompt: end where the assistant's next turn begins.
-            tokenize: give model inputs.
-            return_dict: all of them; otherwise `input_ids` alone.
+            tokenize: return model inputs.
+            return_dict: return all of them; otherwise only `input_ids`.
             return_tensors: "pt".
-            processor_kwargs: arguments of `__call__`, such as padding or budget; they may stand among the others too.
+            processor_kwargs: arguments of `__call__`, such as padding or budget; they may also be passed directly.
             **kwargs: of the chat template.
         """
         several = bool(conversation) and not isinstance(conversation[0], Mapping)
@@ -264,8 +264,8 @@ class LMMProcessor:
     ) -> dict[str, Tensor]:
         """A batch: `input_ids`, `attention_mask`, `labels` (B, L), and the patches of all images and clips, packed.
 
-        `length` is L, otherwise that of the longest sample. With `packed` all samples stand one behind the other in one
-        row, and `position_ids` (1, L), which begin anew with each, take the place of the mask.
+        L is `length`, or that of the longest sample. With `packed`, all samples are concatenated in one row, and
+        `position_ids` (1, L), which restart with each sample, replace the mask.
         """
         if not samples:
             raise ValueError("there must be at least one sample")
@@ -415,16 +415,16 @@ def _read(reader: VisionReader, mark: str, source: Any) -> VisionTokens:
 
 
 def vision_token_id(tokenizer: Any, vision_token: str = VISION_TOKEN) -> int:
-    """The number of the vision token, which is added where the tokenizer lacks it."""
+    """The id of the vision token, which is added if the tokenizer lacks it."""
     if vision_token not in tokenizer.get_vocab():
         tokenizer.add_tokens([AddedToken(vision_token, special=True, normalized=False)], special_tokens=True)
     return int(tokenizer.convert_tokens_to_ids(vision_token))
 
 
 def reader_fields(config: LMMConfig, further: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a `VisionReader` that the model's tower asks for, and `further` ones.
+    """The fields of a `VisionReader` that the model's tower requires, and `further` ones.
 
-    Raises ValueError where one of these is another than the tower's.
+    Raises ValueError if one of these differs from the tower's.
     """
     traits = tower_configs.traits(config.vision_config)
     fixed = {

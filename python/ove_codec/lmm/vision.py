@@ -45,28 +45,28 @@ class VisionTokens:
 
 @dataclass(frozen=True)
 class VisionReader:
-    """How images and videos become patches; plain values, kept with the processor.
+    """Converts images and videos to patches. The fields are plain values, saved with the processor.
 
     Attributes:
         patch_size: side of a patch in samples.
         merge_size: m, side of a merge block in patches; only whole blocks are given.
-        temporal_patch_size: frames in a patch. An image stands in all of them.
+        temporal_patch_size: frames in a patch. An image is repeated in all of them.
         pair_frames: successive frames of a video share a patch (the last one is repeated as needed); otherwise each
-            frame stands in all of it, as an image does.
+            frame is repeated, like an image.
         whole_frames: the tower takes whole frames, so `video_mode` must be "frames".
         mean, std: of R, G and B in [0, 1].
-        min_image_patches, max_image_patches: an image keeps its shape as far as sides of whole merge blocks allow, and
-            is scaled only as far as these bounds ask (bicubic, antialiased).
+        min_image_patches, max_image_patches: limits of an image. It keeps its aspect ratio as far as whole merge
+            blocks allow, and is scaled only if the limits require it (bicubic, antialiased).
         video_mode: "codec" selects patches (HEVC and H.264 only); "frames" takes all patches of `num_frames`
             uniform frames.
         video_size, video_resize: size and resize of `ove_codec.select`, in both modes; patches right of and below the
             last whole merge block are left out.
         num_frames: in frames mode.
-        frame_slots: in frames mode, frames are spread over so many slots (`ove_codec.models.temporal_slots`), so that
-            their times compare with those of a selection from so many pictures; None numbers them from 0. For 3D
+        frame_slots: in frames mode, frames are spread over this many slots (`ove_codec.models.temporal_slots`), so
+            that their times match those of a selection from as many pictures; None numbers them from 0. For 3D
             positions only.
         preset, select: in codec mode, preset and overriding parameters of `ove_codec.select` (budget, num_frames, ...).
-        threads: of decoders; 0 takes all cores, 1 suits data loaders that have workers of their own.
+        threads: of decoders; 0 uses all cores; use 1 in the workers of a data loader.
 
     Raises:
         ValueError: a value is not allowed; the message names it.
@@ -177,7 +177,7 @@ class VisionReader:
             image: a file, a PIL image, or an array of uint8 samples.
 
         Raises:
-            OSError: the file is missing or no image that Pillow knows; the message names it.
+            OSError: the file is missing, or Pillow cannot read it; the message names it.
             ValueError: the array is of another shape or type.
         """
         picture = load_image(image)
@@ -193,13 +193,13 @@ class VisionReader:
         """The patches of a clip.
 
         Args:
-            source: what ``ove_codec.open`` takes, or, in frames mode, a video of any codec that libavcodec knows.
+            source: what ``ove_codec.open`` takes, or, in frames mode, a video of any codec that libavcodec decodes.
             start, end: seconds; samples lie in start <= time < end.
 
         Raises:
             ove_codec.Error: the video is missing, damaged, or neither HEVC nor H.264 in codec mode; the message
                 names it.
-            ValueError: nothing is left to take: no picture in the window, no whole block selected.
+            ValueError: there is nothing to read: no picture in the window, or no whole block selected.
         """
         if self.video_mode == "codec":
             return self._codec_tokens(source, start, end)
