@@ -30,9 +30,9 @@ def available(device: int = 0) -> bool:
 
 def unavailable_reason(device: int = 0) -> str | None:
     """Why kernels cannot run on the device with this number: not built, no driver or an old one, a PyTorch without
-    CUDA, no such device, or one of too low a compute capability. None where they can.
+    CUDA, no such device, or a compute capability that is too low. None if they can.
 
-    The driver stays as it is in this process: where nothing has initialised it, another process asks it, so that
+    Does not initialise the driver in this process: if nothing has initialised it yet, another process asks it, so that
     processes forked later can use it.
     """
     try:

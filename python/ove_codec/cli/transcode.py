@@ -29,9 +29,9 @@ def add_commands(commands: common.Commands[Any]) -> None:
         reads="video, or folder of videos,",
         description="Decodes a video with libavcodec and encodes it with libx265, in this process. Time stamps, "
         "rotation and colour description are kept; sound is dropped. If the file is damaged, nothing is written, "
-        "unless --keep-damaged is given. If FILE is a folder, all its videos are converted, several at a time, into the "
-        "same tree under OUT; HEVC and H.264 are linked or copied unchanged, unless --everything is given. The same "
-        "command "
+        "unless --keep-damaged is given. If FILE is a folder, all its videos are converted, several at a time, into "
+        "the same tree under OUT; HEVC and H.264 are linked or copied unchanged, unless --everything is given. The "
+        "same command "
         "resumes an interrupted run, and OUT/_failures.csv lists the videos that could not be converted.",
     )
     parser.add_argument(

@@ -47,8 +47,8 @@ def load_backbone(
 
     Raises:
         FileNotFoundError: the directory or a file in it is missing.
-        ModuleNotFoundError: transformers or timm is.
-        ValueError: the files are of another kind of model, or lack weights.
+        ModuleNotFoundError: transformers or timm is not installed.
+        ValueError: the files belong to another kind of model, or weights are missing.
     """
     wanted = family(name)
     if precision not in ("float32", "bfloat16"):

@@ -12,7 +12,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Setting:
-    """What a head of a sweep is trained with: the learning rate at the start, and the weight decay."""
+    """The settings of one head of a sweep: initial learning rate and weight decay."""
 
     lr: float = 1e-4
     weight_decay: float = 0.0
@@ -22,18 +22,18 @@ class Setting:
 class ProbeRecipe:
     """How probes are trained; the defaults are those of the released evaluation of the OneVision-Encoder.
 
-    AdamW with a learning rate that falls linearly, every step, from that of the setting to `min_lr` (and stays where it
-    is when it is no higher), without warm-up.
+    AdamW without warm-up. The learning rate falls linearly, in every step, from that of the setting to `min_lr`, or is
+    constant if it is not above `min_lr`.
 
     Attributes:
         settings: one head is trained for each, all on the same batches.
         epochs: passes over the training set.
-        batch_size: clips a step, over all processes; the last step of an epoch has what is left.
+        batch_size: clips per step over all processes; the last step of an epoch may have fewer.
         min_lr: the learning rate at the end.
         betas, eps: of AdamW.
-        clip_norm: bound of the norm of a head's whole gradient; 0 for none.
+        clip_norm: limit of the norm of a head's whole gradient; 0 for none.
         label_smoothing: share of the target that is spread evenly over all classes.
-        precision: "float32" or "bfloat16", of the products with the features; all else is float32.
+        precision: "float32" or "bfloat16", for the matrix products with the features; everything else is float32.
     """
 
     settings: tuple[Setting, ...] = (Setting(),)
