@@ -420,6 +420,9 @@ class LiveFrame(metaclass=_Pybind11Type):
         mean: _Color = ...,
         std: _Color = ...,
     ) -> NDArray[np.float32]: ...
+    def place_blocks(
+        self, placements: ArrayLike, images: NDArray[np.uint8], *, side: int, facts_step: int = 0
+    ) -> NDArray[np.float64]: ...
 
 @final
 class LiveStream(metaclass=_Pybind11Type):
