@@ -226,6 +226,7 @@ class PictureIterator(metaclass=_Pybind11Type):
         threads: int = 0,
         decoding_order: bool = False,
         residual: bool = True,
+        motion: bool = True,
         limits: dict[str, int] = ...,
         index: VideoIndex | None = None,
         frame_ids: Sequence[int] = ...,

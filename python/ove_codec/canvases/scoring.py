@@ -123,6 +123,7 @@ def costs_of(video: Any, frame_ids: NDArray[np.int64], config: CanvasConfig) -> 
         raise _core.UnsupportedStreamError(lacking(video.name, video.info["codec"], "bits", "take score='motion'"))
     pictures = video._pictures(
         residual=False,
+        motion=False,
         index=video.index,
         frame_ids=frame_ids.tolist(),
         whole_bytes=config.mode == "legacy",
