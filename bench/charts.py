@@ -127,14 +127,14 @@ def routes(page: str) -> Chart:
 
 
 def canvases(page: str) -> Chart:
-    rows = [row for row in tables(page, "canvases")[0] if row["threads"] == "1"]
+    rows = [row for row in tables(page, "canvases")[0] if row["cores"] == "1" and row["program"] != "libavcodec"]
     names = list(dict.fromkeys(_canvas_row(row) for row in rows))
     panels = {}
     for title, column in (("CPU seconds", "of the processor"), ("peak memory, MiB", "MiB")):
         values = {(_canvas_row(row), row["program"]): number(row[column]) for row in rows}
         programs = list(dict.fromkeys(row["program"] for row in rows))
         panels[title] = {program: [values.get((name, program)) for name in names] for program in programs}
-    return Chart(names, panels, "from file to JPEG files, one thread", log=True, shared=False)
+    return Chart(names, panels, "from file to JPEG files, one core", log=True, shared=False)
 
 
 def _canvas_row(row: Row) -> str:

@@ -5,138 +5,27 @@ from __future__ import annotations
 import math
 import zlib
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from typing_extensions import Unpack
 
 from ove_codec import _core
-from ove_codec._backend import Backend, backend_for
+from ove_codec._backend import backend_for
 from ove_codec._feeds import feed_of
-from ove_codec._reading import Array, Scorable, Scored, scorer_for
+from ove_codec._reading import Scored, scorer_for
 from ove_codec._source import Loss
 from ove_codec._suggest import hint
+from ove_codec._window import StreamSettings
+from ove_codec._window import Window as Window
 from ove_codec.limits import Limits
 from ove_codec.presets import Parameters, resolve, with_parameters
-from ove_codec.selection import Selection, select_pictures
-from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD, Color, Tokens
-
-if TYPE_CHECKING:
-    import torch
 
 _MOST_PICTURES = 4096  # of a window: time stamps that stand still must not keep it open
 _ALIASES = {"h265": "hevc", "avc": "h264"}
 _ROUNDING = 1e-6  # seconds by which time stamps may miss a mark
-
-
-class WindowPictures:
-    """The pictures of a window, as selection reads them, and their scores where each counts alone."""
-
-    path: str | None = None
-
-    def __init__(self, pictures: Sequence[_core.Picture], scored: Sequence[Scored | None]) -> None:
-        self._pictures = pictures
-        self._scored = scored
-
-    def pts(self) -> Array | int:
-        return np.array([picture.pts for picture in self._pictures])
-
-    def sizes(self) -> None:
-        return None
-
-    def anchors(self, shown: Array, asked: Array, params: dict[str, Any]) -> Array:
-        raise ValueError("sampling='anchors' needs a video that can be read again, not a stream: set sampling='time'")
-
-    def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
-        return np.array([self._pictures[i].type == "I" for i in frame_ids], bool)
-
-    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Scorable]:
-        return (self._pictures[i] for i in frame_ids)
-
-    def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
-        scored = [one for i in frame_ids if (one := self._scored[i]) is not None]
-        if len(scored) < len(frame_ids):
-            return None
-        return Scored(np.stack([one.values for one in scored]), None, scored[0].scorer)
-
-
-@dataclass(frozen=True, eq=False)
-class Window:
-    """The pictures of a stream that are displayed from `start` to `end`, with their selection and pixels.
-
-    It does not change when the stream continues, and keeps all that it needs. Iterating gives `pictures`.
-
-    Attributes:
-        start, end: seconds; pictures with start <= pts < end. The end of the stream or a change of size cuts a window
-            short.
-        pictures: the sampled pictures, or with ``accumulate`` all. Each is an ``ove_codec.Picture``, whose index
-            counts over the whole stream.
-        sampled: (T,) int64, indices of the sampled ones in `pictures`.
-        lost: the losses in the window, with reasons.
-    """
-
-    start: float
-    end: float
-    pictures: list[_core.Picture]
-    sampled: npt.NDArray[np.int64]
-    lost: tuple[Loss, ...]
-    _scored: list[Scored | None] = field(repr=False)
-    _frames: dict[int, _core.LiveFrame] = field(repr=False)
-    _stream: Stream = field(repr=False)
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def __iter__(self) -> Iterator[_core.Picture]:
-        return iter(self.pictures)
-
-    def __repr__(self) -> str:
-        lost = f", {len(self.lost)} losses" if self.lost else ""
-        return f"Window({self.start:.3f} to {self.end:.3f} s, {len(self.sampled)} sampled pictures{lost})"
-
-    @property
-    def pts(self) -> npt.NDArray[np.float64]:
-        """(T,) seconds of the sampled pictures."""
-        return np.array([self.pictures[i].pts for i in self.sampled])
-
-    @cached_property
-    def selection(self) -> Selection:
-        """The patches that are kept of the window; its ``frame_ids`` are `sampled`."""
-        stream = self._stream
-        overrides = {**stream._overrides, "num_frames": None, "fps": None, "frame_ids": self.sampled.tolist()}
-        return select_pictures(WindowPictures(self.pictures, self._scored), stream.preset, overrides, stream._backend)
-
-    @cached_property
-    def tokens(self) -> Tokens:
-        """The patches of `selection`, as ``tokenize`` gives them; ValueError where the stream has ``pixels=False``."""
-        return self.tokenize()
-
-    def tokenize(
-        self, *, dtype: torch.dtype | str | None = None, mean: Color = CLIP_MEAN, std: Color = CLIP_STD
-    ) -> Tokens:
-        """`tokens` of another type and normalisation; see ``ove_codec.tokenize``."""
-        from ove_codec.ops.inputs import float_dtype
-
-        stream = self._stream
-        if not stream.pixels:
-            raise ValueError("the stream decodes no pixels: make it with pixels=True")
-        kind, geometry = float_dtype(dtype), self.selection.geometry
-        at = self.selection.positions_on_cpu()
-        canvas: dict[str, Any] = {"resize": geometry.resize, "size": geometry.size, "patch_size": geometry.patch_size}
-        rows = [
-            self._frames[self.pictures[i].packet].patches(at[at[:, 0] == t, 1:], mean=mean, std=std, **canvas)
-            for t, i in enumerate(self.sampled)
-        ]
-        with stream._backend.on():
-            return Tokens(
-                stream._backend.tensor(np.concatenate(rows)).to(kind),
-                stream._backend.tensor(at.astype(np.int64)),
-                stream._backend.tensor(np.array([0, len(at)], np.int32)),
-            )
 
 
 @dataclass(eq=False)
@@ -203,6 +92,9 @@ class Stream:
         limits: Limits | None = None,
         rotation: int = 0,
         mirrored: bool = False,
+        frame_rate: float | None = None,
+        sample_aspect_ratio: tuple[int, int] = (1, 1),
+        avoid_keyframes: bool = False,
         **params: Unpack[Parameters],
     ) -> None:
         """Makes an empty stream of this codec.
@@ -219,6 +111,9 @@ class Stream:
             limits: of what the stream may ask for, as with ``ove_codec.open``.
             rotation: clockwise degrees to turn pictures by for display.
             mirrored: whether left and right are exchanged before that.
+            frame_rate: pictures a second, for ``codec_canvases``; None measures it in every window.
+            sample_aspect_ratio: width and height of a sample, for ``codec_canvases``; zeros count as a square.
+            avoid_keyframes: whether the picture behind a key frame is sampled in its place.
 
         Raises:
             ValueError: a codec that is not read, or a bad value.
@@ -233,8 +128,8 @@ class Stream:
             if not 0 < seconds < math.inf:
                 raise ValueError(f"{name} must be a positive number of seconds, not {seconds}")
         self.preset, self.pixels = preset, pixels
-        self._overrides = dict(params)
-        self._params = resolve(preset, self._overrides)
+        overrides: dict[str, Any] = dict(params)
+        self._params = resolve(preset, overrides)
         for name in ("frame_ids", "start", "end"):
             if self._params[name] is not None:
                 raise ValueError(f"{name} is for a whole video; a stream takes window, stride, fps and num_frames")
@@ -243,10 +138,19 @@ class Stream:
         _core.Scorer(self._params, (0, 0, 64, 64))  # raises for values that it does not know
         fps = self._params["fps"]
         self._step = 1 / fps if fps is not None else self.window / self._params["num_frames"]
-        self._keeps_all = self._params["accumulate"] != "none"
-        self._backend: Backend = backend_for(device)
+        self._avoids_keyframes = avoid_keyframes
+        self._settings = StreamSettings(
+            preset=preset,
+            overrides=overrides,
+            backend=backend_for(device),
+            pixels=pixels,
+            residual=self._params["residual_weight"] > 0,
+            keeps_all=self._params["accumulate"] != "none",
+            frame_rate=frame_rate,
+            sample_aspect_ratio=sample_aspect_ratio,
+        )
         self._options: dict[str, Any] = {
-            "residual": self._params["residual_weight"] > 0,
+            "residual": self._settings.residual,
             "packed": True,
             "pixels": pixels,
             "threads": threads,
@@ -266,6 +170,7 @@ class Stream:
         self._last: tuple[float, tuple[Any, ...]] | None = None  # time and layout of the last picture
         self._origin = self._start = 0.0  # of the first window, and of the one at work
         self._steps = -1  # from the origin to the last picture
+        self._owed = False  # a sample, as its picture was a key frame
         self._scorer: _core.Scorer | None = None
 
     def push(self, packet: Any, pts: float | None = None) -> list[Window]:
@@ -335,7 +240,7 @@ class Stream:
                 time = max(time, shown)
         if self._last is None:
             self._origin = self._start = time
-            self._steps = -1
+            self._steps, self._owed = -1, False
         self._last = time, layout
         for loss in self._losses:
             if loss.until == math.inf and picture.packet >= loss.loss.end:
@@ -343,15 +248,20 @@ class Stream:
         while time >= self._start + self.window - _ROUNDING:
             self._end_window()
         before_steps, self._steps = self._steps, math.floor((time - self._origin + _ROUNDING) / self._step)
-        sampled = self._steps > before_steps
+        sampled = self._due(self._steps > before_steps, picture)
         inside = (time - self._origin + _ROUNDING) % self.stride < self.window
         self._decoder.decide(picture.packet, sampled and inside)
-        if inside and (sampled or self._keeps_all):
+        if inside and (sampled or self._settings.keeps_all):
             self._kept.append(_Kept(picture, time, sampled, self._score(picture), gone=not self.pixels))
+
+    def _due(self, at_step: bool, picture: _core.Picture) -> bool:
+        """Whether the picture is sampled, which is the first at or behind a step or not."""
+        owed, self._owed = self._owed, at_step and self._avoids_keyframes and picture.random_access and not self._owed
+        return owed or (at_step and not self._owed)
 
     def _score(self, picture: _core.Picture) -> Scored | None:
         """The scores of a sampled picture, if they depend on no other: made once, however many windows it is in."""
-        if self._keeps_all or not self._backend.is_cpu or self._params["percentile_scope"] != "frame":
+        if self._settings.keeps_all or not self._settings.backend.is_cpu or self._params["percentile_scope"] != "frame":
             return None
         self._scorer = self._scorer or scorer_for(picture, self._params)
         return Scored(self._scorer.score(picture), None, self._scorer)
@@ -398,7 +308,7 @@ class Stream:
                 frames = {k.picture.packet: k.frame for k in kept if k.frame is not None}
                 pictures, scored = [k.picture for k in kept], [k.scored for k in kept]
                 windows.append(
-                    Window(pending.start, pending.end, pictures, sampled, pending.lost, scored, frames, self)
+                    Window(pending.start, pending.end, pictures, sampled, pending.lost, scored, frames, self._settings)
                 )
         return windows
 
@@ -416,6 +326,7 @@ def stream(
     device: Any = None,
     threads: int = 1,
     limits: Limits | None = None,
+    avoid_keyframes: bool = False,
     **params: Unpack[Parameters],
 ) -> Generator[Window, None, None]:
     """Reads a video that is still being written, and gives each window when it is complete.
@@ -426,9 +337,9 @@ def stream(
     Args:
         source: a path of a file, named pipe, device or Unix socket; "-" for standard input; a socket; or a binary file
             object, which a thread reads.
-        timeout: seconds without data after which reading ends; None waits forever.
-        follow: whether a regular file may still grow: reading ends when it has not grown for `timeout` seconds.
-        window, stride, preset, pixels, device, threads, limits, params: as for ``Stream``.
+        timeout: seconds after which a source that gives no byte is given up; None waits for ever.
+        follow: whether a regular file may still grow: it ends when it has not grown for `timeout` seconds.
+        window, stride, preset, pixels, device, threads, limits, avoid_keyframes, params: as for ``Stream``.
 
     Raises:
         TimeoutError: no data arrived for `timeout` seconds; raised after the windows before.
@@ -438,7 +349,7 @@ def stream(
     """
     options: dict[str, Any] = {
         "window": window, "stride": stride, "preset": preset, "pixels": pixels, "device": device, "threads": threads,
-        "limits": limits, **params,
+        "limits": limits, "avoid_keyframes": avoid_keyframes, **params,
     }  # fmt: skip
     Stream("hevc", **options)  # raises at once for what it does not know
     return _windows(feed_of(source, timeout, follow), options)
@@ -454,7 +365,9 @@ def _windows(feed: Any, options: dict[str, Any]) -> Generator[Window, None, None
                 f"{feed.name}: its codec is {codec}, but a stream must be HEVC or H.264; convert it on the fly: "
                 "ffmpeg -i IN -c:v libx265 -crf 23 -f mpegts pipe:"
             )
-        live = Stream(codec, extradata, rotation=info["rotation"], mirrored=info["mirrored"], **options)
+        (rate, seconds), aspect = info["frame_rate"], info["sample_aspect_ratio"]
+        facts = {"frame_rate": rate / seconds if rate > 0 and seconds > 0 else None, "sample_aspect_ratio": aspect}
+        live = Stream(codec, extradata, rotation=info["rotation"], mirrored=info["mirrored"], **facts, **options)
         numerator, denominator = info["time_base"]
         try:
             for packet in packets:
