@@ -127,7 +127,7 @@ def lacking(name: str, codec: str, what: str, remedy: str = "") -> str:
     """What is said where something is asked for that is not exported; `remedy` does without it."""
     remedy = f"{remedy}, or " if remedy else ""
     return (
-        f"{name}: its codec is {codec}, for which libavcodec exports motion vectors only, not {what}; {remedy}convert "
+        f"{name}: its codec is {codec}, for which libavcodec exports motion vectors but no {what}; {remedy}convert "
         f"it to HEVC first: ove_codec.transcode, or ove-codec transcode IN OUT.mp4"
     )
 
