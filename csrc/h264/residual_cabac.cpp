@@ -111,7 +111,7 @@ int SliceDataParser::cabac_residual_block(int plane, int coded_increment, int fi
     }
   }
   cabac_ = cabac;
-  return 1;
+  return 1 + index[static_cast<std::size_t>(num - 1)];
 }
 template int SliceDataParser::cabac_residual_block<SliceDataParser::kLumaDc>(int, int, int, int, const Target&);
 template int SliceDataParser::cabac_residual_block<SliceDataParser::kLumaAc>(int, int, int, int, const Target&);
