@@ -142,8 +142,10 @@ class SliceDataParser {
         out[at] = level;
         return;
       }
-      const std::int64_t scaled = ((std::int64_t{level} * scale[at] << qp_per) + (1 << (shift - 1))) >> shift;
-      out[at] = static_cast<std::int32_t>(std::clamp(scaled, -kMaxCoefficient, kMaxCoefficient));
+      const std::int64_t scaled = ((std::int64_t{level} * scale[at] << qp_per) + (1 << shift >> 1)) >> shift;
+      out[at] = static_cast<std::int32_t>(scaled);
+      if (scaled < -kMaxCoefficient || scaled > kMaxCoefficient) [[unlikely]]
+        out[at] = static_cast<std::int32_t>(std::clamp(scaled, -kMaxCoefficient, kMaxCoefficient));
     }
   };
   // ctxBlockCat of Table 9-42; those of Cb and Cr in 4:4:4 are those of luma with another plane
