@@ -184,7 +184,10 @@ void Demuxer::Impl::open_input() {
 void Demuxer::Impl::probe_streams() {
   // The codecs that libavformat opens to look into the first packets may have threads of their own.
   std::vector<AVDictionary*> options(input->nb_streams, nullptr);
-  for (AVDictionary*& o : options) av_dict_set_int(&o, "log_level_offset", kSilent, 0);
+  for (AVDictionary*& o : options) {
+    av_dict_set_int(&o, "log_level_offset", kSilent, 0);
+    av_dict_set(&o, "skip_loop_filter", "all", 0);  // nobody sees these pictures
+  }
   probe = std::make_shared<const StreamProbe>(*input, options.data());
   for (AVDictionary*& o : options) av_dict_free(&o);
   rethrow();
