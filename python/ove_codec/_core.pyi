@@ -10,7 +10,7 @@ from typing_extensions import Never, Self
 
 from ove_codec._source import VideoStream
 
-_Source = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | VideoStream
+_Unopened = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | VideoStream
 _Bytes = bytes | bytearray | memoryview
 _Color = tuple[float, float, float]
 
@@ -25,6 +25,14 @@ class DecodeError(Error): ...
 
 CLIP_MEAN: _Color
 CLIP_STD: _Color
+
+@final
+class OpenedSource(metaclass=_Pybind11Type):
+    def __init__(self, source: _Unopened) -> None: ...
+    @property
+    def info(self) -> dict[str, Any]: ...
+
+_Source = _Unopened | OpenedSource
 
 def stream_info(source: _Source) -> dict[str, Any]: ...
 def packet_times(source: _Source) -> tuple[NDArray[np.int64], NDArray[np.bool_]]: ...

@@ -111,7 +111,7 @@ class VideoPictures:
         scorer = scorer or _core.Scorer(params, window, video.info["rotation"], video.info["mirrored"])
         with bar(len(frame_ids), self._shown) as progress:
             values = scorer.score_video(
-                video.source,
+                video._readable,
                 index=index,
                 frame_ids=frame_ids,
                 threads=video.threads,

@@ -33,7 +33,7 @@ class PixelSource:
     def request(self, frame_ids: NDArray[np.int64]) -> dict[str, Any]:
         """Arguments of the _core functions that give the pictures of these ascending frames."""
         return {
-            "source": self.video.source,
+            "source": self.video._readable,
             "packets": self.packets[frame_ids],
             "threads": self.threads,
             "index": self.video._index_of(frame_ids) if reads_codec(self.video.info["codec"]) else None,

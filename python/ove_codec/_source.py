@@ -116,7 +116,13 @@ class Loss(NamedTuple):
     reason: str
 
 
-_INDICES = ("index", "pixel_index", "_tables", "_known")  # attributes that are read again where they are needed
+_INDICES = (
+    "_opened",
+    "index",
+    "pixel_index",
+    "_tables",
+    "_known",
+)  # attributes that are read again where they are needed
 
 
 class SourceVideo(ABC):
@@ -133,7 +139,10 @@ class SourceVideo(ABC):
         self.source: Source = source
         self.threads = threads
         self.limits = limits or Limits()
-        self.info: dict[str, Any] = info or _core.stream_info(source)
+        if info is None:
+            self._opened = _core.OpenedSource(source)
+            info = self._opened.info
+        self.info: dict[str, Any] = info
         self._backend: Backend = CPU
 
     @property
@@ -141,6 +150,11 @@ class SourceVideo(ABC):
         """What messages call it."""
         inner = self._inner
         return os.fspath(inner) if isinstance(inner, str | os.PathLike) else "<bytes>"
+
+    @property
+    def _readable(self) -> Any:
+        """The source, as the functions of _core open it fastest."""
+        return vars(self).get("_opened", self.source)
 
     @property
     def _inner(self) -> Any:

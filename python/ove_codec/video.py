@@ -52,7 +52,7 @@ class Video(SourceVideo):
         return tuple(map(Loss._make, self.index.lost)) if self._skips_damage else ()
 
     def _pictures(self, **options: Any) -> _core.PictureIterator:
-        pictures = _core.PictureIterator(self.source, threads=self.threads, limits=self.limits.as_dict(), **options)
+        pictures = _core.PictureIterator(self._readable, threads=self.threads, limits=self.limits.as_dict(), **options)
         self._check_unchanged(pictures.info)
         return pictures
 
@@ -60,7 +60,7 @@ class Video(SourceVideo):
     def index(self) -> _core.VideoIndex:
         """The pictures in display order by their headers alone; reads the video once, without its slice data. Where
         damage is skipped, all pictures are decoded once to find it."""
-        return _core.VideoIndex(self.source, limits=self.limits.as_dict(), skip_damage=self._skips_damage)
+        return _core.VideoIndex(self._readable, limits=self.limits.as_dict(), skip_damage=self._skips_damage)
 
     @cached_property
     def _tables(self) -> _core.PictureTable | None:
@@ -72,7 +72,7 @@ class Video(SourceVideo):
         source = self._inner
         if is_fetched(source):  # index, arrays and pixels are read one after the other
             self._kept = _core.KeptReads(source, _KEPT)
-        return _core.PictureTable.read(self.source)
+        return _core.PictureTable.read(self._readable)
 
     @property
     def _table(self) -> Any:
@@ -87,7 +87,7 @@ class Video(SourceVideo):
             ids |= wanted
             if len(ids) > len(self._tables) * _MOST:
                 return self.index
-            known = self._tables.index(self.source, sorted(ids), limits=self.limits.as_dict())
+            known = self._tables.index(self._readable, sorted(ids), limits=self.limits.as_dict())
             if known is None:
                 return self.index
             vars(self)["_known"] = ids, known
