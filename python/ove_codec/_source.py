@@ -123,6 +123,7 @@ class SourceVideo(ABC):
     """A video that is read from its source again for every iteration; see ``Video``."""
 
     motion_only = False
+    on_damage = "raise"  # or "skip": what damage costs is left out
     index: Any
     _signals: ClassVar[frozenset[str]] = SIGNALS
 

@@ -39,17 +39,15 @@ class Video(SourceVideo):
     A video can be pickled if its source is a path or bytes. Its index is left out and read again where it is needed.
     """
 
-    _skips_damage = False
-
     def _all(self) -> Iterator[_core.Picture]:
-        if self._skips_damage:
+        if self.on_damage == "skip":
             return self._pictures(index=self.index, frame_ids=list(range(len(self))))
         return self._pictures()
 
     @property
     def lost(self) -> tuple[Loss, ...]:
         """What damage has cost of a video opened with ``on_damage="skip"``, whose index this reads; else nothing."""
-        return tuple(map(Loss._make, self.index.lost)) if self._skips_damage else ()
+        return tuple(map(Loss._make, self.index.lost)) if self.on_damage == "skip" else ()
 
     def _pictures(self, **options: Any) -> _core.PictureIterator:
         pictures = _core.PictureIterator(self.source, threads=self.threads, limits=self.limits.as_dict(), **options)
@@ -60,12 +58,12 @@ class Video(SourceVideo):
     def index(self) -> _core.VideoIndex:
         """The pictures in display order by their headers alone; reads the video once, without its slice data. Where
         damage is skipped, all pictures are decoded once to find it."""
-        return _core.VideoIndex(self.source, limits=self.limits.as_dict(), skip_damage=self._skips_damage)
+        return _core.VideoIndex(self.source, limits=self.limits.as_dict(), skip_damage=self.on_damage == "skip")
 
     @cached_property
     def _tables(self) -> _core.PictureTable | None:
         """The container's tables of a long video, if they tell its pictures."""
-        if self._skips_damage or self.info["frame_count"] < _LONG or not reads_codec(self.info["codec"]):
+        if self.on_damage == "skip" or self.info["frame_count"] < _LONG or not reads_codec(self.info["codec"]):
             return None
         if "444" in self.info["pixel_format"]:  # the first packet may tell how the others are to be read
             return None
@@ -149,8 +147,7 @@ def open(
     nothing can be read, UnsupportedStreamError where the video is of yet another codec, and RuntimeError where nothing
     can be done on the device, and ValueError for damage that is to be skipped in a ``MotionVideo``.
     """
-    if on_damage not in ("raise", "skip"):
-        raise ValueError(f"on_damage must be 'raise' or 'skip', not {on_damage!r}")
+    check_damage(on_damage)
     video: Any = Video(source, threads, limits)
     codec = video.info["codec"]
     if not reads_codec(codec):
@@ -159,9 +156,20 @@ def open(
         if on_damage == "skip":
             raise ValueError(f"{video.name}: damage is skipped in HEVC and H.264, not in {codec}: transcode it first")
         video = MotionVideo(video.source, threads, limits, video.info)
-    elif on_damage == "skip":
-        video._skips_damage = True
+    video.on_damage = on_damage
     return video if is_cpu(device) else video._on(backend_for(device))
+
+
+def check_damage(on_damage: str) -> None:
+    if on_damage not in ("raise", "skip"):
+        raise ValueError(f"on_damage must be 'raise' or 'skip', not {on_damage!r}")
+
+
+def check_opened(video: Any, on_damage: str) -> None:
+    """Raises ValueError where damage is to be skipped in a video that was opened otherwise."""
+    check_damage(on_damage)
+    if on_damage == "skip" != video.on_damage:
+        raise ValueError(f"{video.name}: this video was opened already: pass on_damage='skip' to ove_codec.open")
 
 
 def framecrc(source: Source, threads: int = 0, limits: Limits | None = None) -> Iterator[dict[str, int | str]]:
