@@ -181,6 +181,37 @@ def test_whatever_becomes_of_packets(stream_folder: Path, kind: str, seed: int) 
         assert np.all(np.diff(window.pts) >= 0)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("at", [22, 23, 24, 25, 40])
+def test_packets_out_of_order_cost_pictures_but_change_none(stream_folder: Path, kind: str, at: int) -> None:
+    path = anchor_clip(stream_folder, kind)
+    codec, extradata, packets = packets_of(path)
+    numbers = list(range(len(packets)))
+    numbers[at : at + 2] = at + 1, at
+    windows = windows_of(codec, extradata, [packets[i] for i in numbers], window=10.0, num_frames=1000, size=56)
+    seen = assert_given_pictures_are_right(windows, whole(path), numbers)
+    gone = {numbers[i] for window in windows for loss in window.lost for i in range(loss.packet, loss.end)}
+    assert seen.isdisjoint(gone) and set(range(at)) <= seen
+    if gone:
+        assert min(gone) >= at
+    else:  # one that is shown before its predecessor takes no sample
+        assert set(numbers) - seen <= {at, at + 1}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("at", [1, 7, 33])
+def test_a_stream_may_begin_anywhere(stream_folder: Path, kind: str, at: int) -> None:
+    path = anchor_clip(stream_folder, kind)
+    codec, extradata, packets = packets_of(path)
+    numbers = list(range(at, len(packets)))
+    windows = windows_of(codec, extradata, [packets[i] for i in numbers], window=10.0, num_frames=1000, size=56)
+    pictures = whole(path)
+    seen = assert_given_pictures_are_right(windows, pictures, numbers)
+    anchors = [p.packet for p in pictures.values() if p.random_access and p.packet >= at]
+    if anchors:  # else the stream has no point to begin at
+        assert {p.packet for p in pictures.values() if p.pts >= pictures[anchors[0]].pts} <= seen
+
+
 def test_packets_that_come_twice_count_once(stream_folder: Path) -> None:
     codec, extradata, packets = packets_of(anchor_clip(stream_folder, "hevc-open"))
     twice = [packet for packet in packets for _ in range(2)]

@@ -1,143 +1,28 @@
-"""Live streams: packets in, windows with their selection and tokens out."""
+"""Live streams whose packets are pushed: packets in, windows with their selection and tokens out."""
 
 from __future__ import annotations
 
 import math
 import zlib
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from typing_extensions import Unpack
 
 from ove_codec import _core
-from ove_codec._backend import Backend, backend_for
-from ove_codec._feeds import feed_of
-from ove_codec._reading import Array, Scorable, Scored, scorer_for
+from ove_codec._backend import backend_for
+from ove_codec._reading import Scored, scorer_for
 from ove_codec._source import Loss
 from ove_codec._suggest import hint
+from ove_codec._window import How, Window
 from ove_codec.limits import Limits
 from ove_codec.presets import Parameters, resolve, with_parameters
-from ove_codec.selection import Selection, select_pictures
-from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD, Color, Tokens
-
-if TYPE_CHECKING:
-    import torch
 
 _MOST_PICTURES = 4096  # of a window: time stamps that stand still must not keep it open
 _ALIASES = {"h265": "hevc", "avc": "h264"}
 _ROUNDING = 1e-6  # seconds by which time stamps may miss a mark
-
-
-class WindowPictures:
-    """The pictures of a window, as selection reads them, and their scores where each counts alone."""
-
-    path: str | None = None
-    on_damage = "raise"
-
-    def __init__(self, pictures: Sequence[_core.Picture], scored: Sequence[Scored | None]) -> None:
-        self._pictures = pictures
-        self._scored = scored
-
-    def pts(self) -> Array | int:
-        return np.array([picture.pts for picture in self._pictures])
-
-    def sizes(self) -> None:
-        return None
-
-    def anchors(self, shown: Array, asked: Array, params: dict[str, Any]) -> Array:
-        raise ValueError("sampling='anchors' needs a video that can be read again, not a stream: set sampling='time'")
-
-    def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
-        return np.array([self._pictures[i].type == "I" for i in frame_ids], bool)
-
-    def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Scorable]:
-        return (self._pictures[i] for i in frame_ids)
-
-    def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
-        scored = [one for i in frame_ids if (one := self._scored[i]) is not None]
-        if len(scored) < len(frame_ids):
-            return None
-        return Scored(np.stack([one.values for one in scored]), None, scored[0].scorer)
-
-
-@dataclass(frozen=True, eq=False)
-class Window:
-    """The pictures of a stream that are shown from `start` to `end`, what is selected of them, and their pixels.
-
-    It stays as it is when the stream goes on, and holds what it needs. Iterating gives `pictures`.
-
-    Attributes:
-        start, end: seconds; pictures with start <= pts < end. A window that the stream's end or a change of size has
-            cut short ends there.
-        pictures: those that are kept: the sampled ones, and with ``accumulate`` all. Each is an ``ove_codec.Picture``,
-            whose index counts over the whole stream.
-        sampled: (T,) int64, places of the sampled ones in `pictures`.
-        lost: what was lost of the window, and why.
-    """
-
-    start: float
-    end: float
-    pictures: list[_core.Picture]
-    sampled: npt.NDArray[np.int64]
-    lost: tuple[Loss, ...]
-    _scored: list[Scored | None] = field(repr=False)
-    _frames: dict[int, _core.LiveFrame] = field(repr=False)
-    _stream: Stream = field(repr=False)
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def __iter__(self) -> Iterator[_core.Picture]:
-        return iter(self.pictures)
-
-    def __repr__(self) -> str:
-        lost = f", {len(self.lost)} losses" if self.lost else ""
-        return f"Window({self.start:.3f} to {self.end:.3f} s, {len(self.sampled)} sampled pictures{lost})"
-
-    @property
-    def pts(self) -> npt.NDArray[np.float64]:
-        """(T,) seconds of the sampled pictures."""
-        return np.array([self.pictures[i].pts for i in self.sampled])
-
-    @cached_property
-    def selection(self) -> Selection:
-        """The patches that are kept of the window; its ``frame_ids`` are `sampled`."""
-        stream = self._stream
-        overrides = {**stream._overrides, "num_frames": None, "fps": None, "frame_ids": self.sampled.tolist()}
-        return select_pictures(WindowPictures(self.pictures, self._scored), stream.preset, overrides, stream._backend)
-
-    @cached_property
-    def tokens(self) -> Tokens:
-        """The patches of `selection`, as ``tokenize`` gives them; ValueError where the stream has ``pixels=False``."""
-        return self.tokenize()
-
-    def tokenize(
-        self, *, dtype: torch.dtype | str | None = None, mean: Color = CLIP_MEAN, std: Color = CLIP_STD
-    ) -> Tokens:
-        """`tokens` of another type and normalisation; see ``ove_codec.tokenize``."""
-        from ove_codec.ops.inputs import float_dtype
-
-        stream = self._stream
-        if not stream.pixels:
-            raise ValueError("the stream decodes no pixels: make it with pixels=True")
-        kind, geometry = float_dtype(dtype), self.selection.geometry
-        at = self.selection.positions_on_cpu()
-        canvas: dict[str, Any] = {"resize": geometry.resize, "size": geometry.size, "patch_size": geometry.patch_size}
-        rows = [
-            self._frames[self.pictures[i].packet].patches(at[at[:, 0] == t, 1:], mean=mean, std=std, **canvas)
-            for t, i in enumerate(self.sampled)
-        ]
-        with stream._backend.on():
-            return Tokens(
-                stream._backend.tensor(np.concatenate(rows)).to(kind),
-                stream._backend.tensor(at.astype(np.int64)),
-                stream._backend.tensor(np.array([0, len(at)], np.int32)),
-            )
 
 
 @dataclass(eq=False)
@@ -245,7 +130,7 @@ class Stream:
         fps = self._params["fps"]
         self._step = 1 / fps if fps is not None else self.window / self._params["num_frames"]
         self._keeps_all = self._params["accumulate"] != "none"
-        self._backend: Backend = backend_for(device)
+        self._how = How(preset, dict(params), backend_for(device), pixels)
         self._options: dict[str, Any] = {
             "residual": self._params["residual_weight"] > 0,
             "packed": True,
@@ -352,7 +237,7 @@ class Stream:
 
     def _score(self, picture: _core.Picture) -> Scored | None:
         """The scores of a sampled picture, if they depend on no other: made once, however many windows it is in."""
-        if self._keeps_all or not self._backend.is_cpu or self._params["percentile_scope"] != "frame":
+        if self._keeps_all or not self._how.backend.is_cpu or self._params["percentile_scope"] != "frame":
             return None
         self._scorer = self._scorer or scorer_for(picture, self._params)
         return Scored(self._scorer.score(picture), None, self._scorer)
@@ -399,74 +284,6 @@ class Stream:
                 frames = {k.picture.packet: k.frame for k in kept if k.frame is not None}
                 pictures, scored = [k.picture for k in kept], [k.scored for k in kept]
                 windows.append(
-                    Window(pending.start, pending.end, pictures, sampled, pending.lost, scored, frames, self)
+                    Window(pending.start, pending.end, pictures, sampled, pending.lost, scored, frames, self._how)
                 )
         return windows
-
-
-@with_parameters
-def stream(
-    source: Any,
-    *,
-    timeout: float | None = None,
-    follow: bool = False,
-    window: float = 4.0,
-    stride: float | None = None,
-    preset: str = "paper",
-    pixels: bool = True,
-    device: Any = None,
-    threads: int = 1,
-    limits: Limits | None = None,
-    **params: Unpack[Parameters],
-) -> Generator[Window, None, None]:
-    """Reads a video that is still being written, and gives its windows as they are complete.
-
-    The video must be in a container that can be read from front to end, such as MPEG-TS, Matroska, FLV or fragmented
-    MP4, or raw. No more of it is held than the window needs, and reading waits as long as nobody takes the windows.
-
-    Args:
-        source: a path of a file, named pipe, device or Unix socket; "-" for standard input; a socket; or a binary file
-            object, which a thread reads.
-        timeout: seconds after which a source that gives no byte is given up; None waits for ever.
-        follow: whether a regular file may still grow: it ends when it has not grown for `timeout` seconds.
-        window, stride, preset, pixels, device, threads, limits, params: as for ``Stream``.
-
-    Raises:
-        TimeoutError: the source gave no byte for `timeout` seconds; after the windows up to there.
-        DecodeError: the source cannot be read, or ends in the middle; after the windows up to there.
-        UnsupportedStreamError: the codec is not one that is read.
-        ValueError, TypeError: as for ``Stream``.
-    """
-    options: dict[str, Any] = {
-        "window": window, "stride": stride, "preset": preset, "pixels": pixels, "device": device, "threads": threads,
-        "limits": limits, **params,
-    }  # fmt: skip
-    Stream("hevc", **options)  # raises at once for what it does not know
-    return _windows(feed_of(source, timeout, follow), options)
-
-
-def _windows(feed: Any, options: dict[str, Any]) -> Generator[Window, None, None]:
-    try:
-        packets = _core.Packets(feed)
-        info, extradata = packets.info, packets.extradata
-        codec = info["codec"]
-        if not _core.decodes(codec):
-            raise _core.UnsupportedStreamError(
-                f"{feed.name}: its codec is {codec}, which streams are not read of; convert it on the way: "
-                "ffmpeg -i IN -c:v libx265 -crf 23 -f mpegts pipe:"
-            )
-        live = Stream(codec, extradata, rotation=info["rotation"], mirrored=info["mirrored"], **options)
-        numerator, denominator = info["time_base"]
-        try:
-            for packet in packets:
-                if packet["extradata"] is not None and packet["extradata"] != extradata:
-                    extradata = packet["extradata"]
-                    yield from live.change(codec, extradata)
-                pts = None if packet["pts"] is None else packet["pts"] * numerator / denominator
-                yield from live._push(packet["data"], pts, packet["corrupt"])
-        except (TimeoutError, _core.DecodeError):
-            yield from live.flush()
-            raise
-        yield from live.flush()
-    finally:
-        feed.close()

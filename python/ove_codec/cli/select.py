@@ -17,7 +17,7 @@ from ove_codec import presets
 from ove_codec.cli import common
 from ove_codec.cli.parsing import add_brief, add_help_all, keep_for_help_all
 from ove_codec.cli.writing import check_suffix, write_arrays
-from ove_codec.live import stream
+from ove_codec.live_sources import stream
 from ove_codec.selection import Selection
 from ove_codec.selection import select as select_patches
 from ove_codec.transcoding import RECIPES
