@@ -129,7 +129,7 @@ class VideoPictures:
 
     def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Scorable]:
         frame_ids = [i - self.first for i in frame_ids]
-        pictures = self.video.read(frame_ids, residual=params["residual_weight"] > 0)
+        pictures = self.video._scorable(frame_ids, params["residual_weight"] > 0)
         pictures = watched(pictures, len(frame_ids), self._shown)
         return (_exported(picture) if picture.motion_only else picture for picture in pictures)
 

@@ -233,6 +233,10 @@ class SourceVideo(ABC):
     def read(self, frame_ids: Iterable[int], *, residual: bool = True) -> Iterator[Any]:
         """Gives the pictures of some display indices, each once, in ascending order."""
 
+    def _scorable(self, frame_ids: Iterable[int], residual: bool) -> Iterator[Any]:
+        """What ``read`` gives, for those who ask only for the distances between POCs."""
+        return self.read(frame_ids, residual=residual)
+
     @property
     def _table(self) -> Any:
         """Its pts, packet and packet_bytes are those of ``index``, whatever tells them."""

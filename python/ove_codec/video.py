@@ -106,6 +106,13 @@ class Video(SourceVideo):
         """
         wanted = sorted({int(i) for i in frame_ids})
         index = self._index_of(wanted)
+        return self._read(wanted, index if index.counts_from_start else self.index, residual)
+
+    def _scorable(self, frame_ids: Iterable[int], residual: bool) -> Iterator[_core.Picture]:
+        wanted = sorted({int(i) for i in frame_ids})
+        return self._read(wanted, self._index_of(wanted), residual)
+
+    def _read(self, wanted: list[int], index: _core.VideoIndex, residual: bool) -> Iterator[_core.Picture]:
         return self._backend.pictures(self._pictures(residual=residual, index=index, frame_ids=wanted))
 
     def seek(
@@ -131,8 +138,11 @@ def open(
     file object.
 
     Of a long MP4 or MOV file only the container's tables and the groups of pictures that are asked for are read, if the
-    tables tell where they lie; ``index`` always reads the whole file. With a long file object that is neither in memory
-    nor a local file, up to 256 MiB of what was read stay in memory as long as the video.
+    tables tell where they lie. What reads the whole file all the same: ``index``; ``sampling="bits"``, which asks for
+    the type of every picture; ``read`` and ``seek`` in groups that begin without an IDR picture, whose POCs are counted
+    from the start; and other containers: fragmented MP4, Matroska, whose cues do not count pictures, transport streams.
+    With a long file object that is neither in memory nor a local file, up to 256 MiB of what was read stay in memory as
+    long as the video.
 
     MPEG-4, MPEG-2 and MPEG-1 give a ``MotionVideo``, whose pictures have motion vectors alone; ``has`` tells what
     there is. Type checkers, which cannot know, are told a ``Video``.
