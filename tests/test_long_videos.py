@@ -4,6 +4,9 @@ import functools
 import http.server
 import io
 import itertools
+import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -368,3 +371,19 @@ def test_over_http(stream_folder: Path) -> None:
     assert np.array_equal(selection.positions, local.positions)
     assert np.array_equal(tokens.patches, ove_codec.tokenize(path, local).patches)
     assert Server.sent < path.stat().st_size
+
+
+def test_the_benchmark(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- long -->\nold\n<!-- /long -->\nbehind\n")
+    bench = Path(__file__).resolve().parents[1] / "bench" / "long.py"
+    options = ["--minutes", "1.3", "--whole-minutes", "0.6", "--height", "64", "--encoder", "h264"]
+    files = ["--folder", tmp_path, "--results", tmp_path / "long.json", "--readme", page]
+    done = subprocess.run([sys.executable, bench, *options, *files], capture_output=True, text=True, check=True)
+    found = {result["way"]: result for result in map(json.loads, done.stdout.splitlines())}
+    assert {"time", "time, whole index", "anchors", "read", "ove"} <= set(found)
+    assert found["anchors"]["decoded"] < found["time"]["decoded"] == found["time, whole index"]["decoded"]
+    assert found["time"]["pictures"] == 2400 and found["read"]["pictures"] == found["ove"]["pictures"] == 1200
+    assert json.loads((tmp_path / "long.json").read_text()) == list(found.values())
+    text = page.read_text()
+    assert "old" not in text and "| 1.3 min, h264 | anchors | " in text and text.startswith("before\n")
