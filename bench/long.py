@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -142,6 +143,7 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=1080)
     parser.add_argument("--encoder", action="append", choices=list(ENCODERS))
     parser.add_argument("--folder", type=Path, default=Path("build/bench"))
+    parser.add_argument("--only", default="", metavar="REGEX", help="ways to measure; others keep their results")
     parser.add_argument("--results", type=Path, default=RESULTS, help="file to write (default: %(default)s)")
     parser.add_argument("--readme", type=Path, help=f"put the table there, between {MARKS[0]} and {MARKS[1]}")
     parser.add_argument("--measure", nargs=2, metavar=("FILE", "WAY"), help=argparse.SUPPRESS)
@@ -150,11 +152,11 @@ def main() -> None:
         path, way = args.measure
         print(json.dumps({**SAMPLED, **WHOLE}[way](path)))
         return
-    results = []
+    known = json.loads(args.results.read_text()) if args.results.exists() else []
     for encoder in args.encoder or list(ENCODERS):
         for minutes, ways in ((args.minutes, SAMPLED), (args.whole_minutes, WHOLE)):
             clip = made(args.folder, encoder, args.height, minutes)
-            for way in ways:
+            for way in (way for way in ways if re.search(args.only, way)):
                 command = [sys.executable, __file__, "--measure", str(clip), way]
                 done = subprocess.run(command, capture_output=True, text=True)
                 if done.returncode and "torchcodec" in done.stderr:  # it is not installed, or does not load
@@ -162,12 +164,15 @@ def main() -> None:
                     continue
                 done.check_returncode()
                 name = f"{minutes:g} min, {encoder}"
-                results.append({"clip": name, "way": way, **json.loads(done.stdout)})
-                print(json.dumps(results[-1]), flush=True)
-                args.results.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+                found = {"clip": name, "way": way, **json.loads(done.stdout)}
+                print(json.dumps(found), flush=True)
+                known = [one for one in known if (one["clip"], one["way"]) != (name, way)] + [found]
+                order = [*SAMPLED, *WHOLE]
+                known.sort(key=lambda one: (one["clip"].split(", ")[1], order.index(one["way"])))
+                args.results.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
     if args.readme:
         sys.path.append(str(Path(__file__).parent))
-        import_module("report").fill_readme(table(results), args.readme, MARKS)
+        import_module("report").fill_readme(table(known), args.readme, MARKS)
 
 
 if __name__ == "__main__":
