@@ -1,9 +1,9 @@
 """How fast a stream of pushed packets is followed, on one core.
 
-`python bench/live.py [--readme docs/measurements.md] CLIP ...` pushes the packets of each clip as fast as they are taken,
-with a window of four seconds every second, and prints a line of JSON, by the time of the processor: times real time for
-the syntax alone (motion and residual of all pictures), with selections, and with tokens; the longest time that one
-packet and what it completes took; and peak memory.
+`python bench/live.py [--readme docs/measurements.md] CLIP ...` pushes the packets of each clip as fast as they are
+taken, with a window of four seconds every second, and prints a line of JSON, by the time of the processor: times real
+time for the syntax alone (motion and residual of all pictures), with selections, and with tokens; the longest time that
+one packet and what it completes took; and peak memory.
 """
 
 import argparse
