@@ -2,13 +2,15 @@
 
 `python bench/canvases.py [--readme docs/measurements.md]` measures 10 s of 1080p HEVC and of 720p H.264, which it
 encodes into build/bench, at 150,000 and 4,000,000 pixels a canvas, with one thread and with two;
-`python bench/canvases.py FILE` any other video. Each run is a process of its own on as many cores as it has threads.
-Its start and the imports count, and so does writing JPEG files, for both programs.
+`python bench/canvases.py FILE` any other video. Each run is a process of its own on as many cores as it has threads;
+`cv-preinfer`, whose maps more decoding threads change, has its defaults on as many cores. Start and imports count, and
+so does writing JPEG files. libavcodec, which decodes all pixels once and does nothing else, tells what is not ours.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -66,39 +68,32 @@ def measure(command: Sequence[str], cores: int) -> dict[str, float]:
     return {"seconds": seconds, "processor": used.ru_utime + used.ru_stime, "mib": used.ru_maxrss / 1024}
 
 
-def programs(threads: int) -> dict[str, list[str]]:
-    """Commands by name, without the video."""
-    ours = [sys.executable, "-c", "import sys; from ove_codec.cli.preinfer import main; sys.exit(main())"]
-    found = {"ove_codec": [*ours, "--threads", str(threads)]}
+def command(program: str, file: Path, pixels: int, threads: int, out: str) -> list[str]:
+    """What runs a program on a video; empty where it is not installed."""
     theirs = shutil.which(os.environ.get("CV_PREINFER_BIN", "cv-preinfer"))
-    if theirs and threads == 1:  # more threads give other maps, or end it
-        found["codec-video-prep"] = [theirs]
-    return found
+    if program == "libavcodec":
+        decode = ["ffmpeg", "-v", "error", "-threads", str(threads), "-i", str(file), "-f", "null", "-"]
+        return decode if shutil.which("ffmpeg") else []
+    ours = [sys.executable, "-c", "import sys; from ove_codec.cli.preinfer import main; sys.exit(main())"]
+    preinfer = [*ours, "--threads", str(threads)] if program == "ove_codec" else [theirs] if theirs else []
+    work = ["--video", str(file), "--out_dir", out, *ARGUMENTS, "--max_pixels", str(pixels)]
+    return [*preinfer, *work] if preinfer else []
 
 
 def rows(files: Sequence[Path], runs: int) -> list[dict[str, Any]]:
     found = []
-    for file in files:
-        for pixels in PIXELS:
-            for threads in THREADS:
-                for name, program in programs(threads).items():
-                    with tempfile.TemporaryDirectory() as out:
-                        command = [
-                            *program,
-                            "--video",
-                            str(file),
-                            "--out_dir",
-                            out,
-                            *ARGUMENTS,
-                            "--max_pixels",
-                            str(pixels),
-                        ]
-                        measured = [measure(command, threads) for _ in range(runs)]
-                        canvases = len(list(Path(out).glob("canvas_*")))
-                    best = min(measured, key=lambda run: run["seconds"])
-                    facts = {"file": file.name, "pixels": pixels, "threads": threads, "program": name}
-                    found.append({**facts, "canvases": canvases, **best})
-                    print(line(found[-1]), flush=True)
+    cases = [("libavcodec", 0), *((name, pixels) for pixels in PIXELS for name in ("ove_codec", "codec-video-prep"))]
+    for file, (program, pixels), threads in itertools.product(files, cases, THREADS):
+        with tempfile.TemporaryDirectory() as out:
+            run = command(program, file, pixels, threads, out)
+            if not run:
+                continue
+            measured = [measure(run, threads) for _ in range(runs)]
+            canvases = len(list(Path(out).glob("canvas_*")))
+        best = min(measured, key=lambda one: one["seconds"])
+        facts = {"file": file.name, "pixels": pixels, "threads": threads, "program": program}
+        found.append({**facts, "canvases": canvases, **best})
+        print(line(found[-1]), flush=True)
     return found
 
 
@@ -110,17 +105,18 @@ def line(row: dict[str, Any]) -> str:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows in Markdown, with how many times as much the other program took, where it was measured."""
-    heads = ["clip", "pixels of a canvas", "threads", "program", "canvases", "seconds", "of the processor", "MiB"]
+    """The rows in Markdown. codec-video-prep is compared with ove_codec on as many cores, ove_codec with one core."""
+    heads = ["clip", "pixels of a canvas", "cores", "program", "canvases", "seconds", "of the processor", "MiB"]
     lines = [row(heads), row(["---"] * len(heads))]
-    ours = {(r["file"], r["pixels"]): r for r in rows if r["program"] == "ove_codec" and r["threads"] == 1}
+    ours = {(r["file"], r["pixels"], r["threads"]): r for r in rows if r["program"] == "ove_codec"}
     for r in rows:
-        one = ours[r["file"], r["pixels"]]
-        cells = [f"{r[name]:.{digits}f}" for name, digits in (("seconds", 2), ("processor", 2), ("mib", 0))]
-        if r is not one:
-            ratios = [r[name] / one[name] for name in ("seconds", "processor", "mib")]
-            cells = [f"{cell} ({ratio:.2f}x)" for cell, ratio in zip(cells, ratios, strict=True)]
-        lines.append(row([r["file"], f"{r['pixels']:,}", str(r["threads"]), r["program"], str(r["canvases"]), *cells]))
+        other = ours.get((r["file"], r["pixels"], 1 if r["program"] == "ove_codec" else r["threads"]), r)
+        cells = []
+        for name, digits in (("seconds", 2), ("processor", 2), ("mib", 0)):
+            ratio = f" ({r[name] / other[name]:.2f}x)" if other is not r else ""
+            cells.append(f"{r[name]:.{digits}f}{ratio}")
+        facts = [f"{r['pixels']:,}" if r["pixels"] else "-", str(r["threads"]), r["program"], str(r["canvases"] or "-")]
+        lines.append(row([r["file"], *facts, *cells]))
     return "\n".join(lines)
 
 

@@ -147,6 +147,15 @@ def test_files_of_other_formats_are_refused(clip: Path, tmp_path: Path) -> None:
     assert paths[-1].name == "meta.json" and json.loads(paths[-1].read_text())["video"] == "x"
 
 
+@pytest.mark.parametrize("image_format", ["jpg", "png", "npy"])
+def test_files_written_by_threads_are_those_in_memory(clip: Path, tmp_path: Path, image_format: str) -> None:
+    canvases = codec_canvases(clip, **CONFIG)
+    paths = write_canvases(canvases, tmp_path, image_format, threads=3)
+    contents = canvas_files(canvases, image_format, out_dir=str(tmp_path))
+    assert {path.name: path.read_bytes() for path in paths} == contents
+    assert [path.name for path in paths] == list(contents)
+
+
 # A stub of the two modules that vLLM's reading of codec videos is made of, and of the checkpoint's helper.
 
 

@@ -108,14 +108,16 @@ def test_pixels_are_those_of_ffmpeg() -> None:
 
 
 def test_legacy_bits_of_4x4_blocks_of_hevc() -> None:
-    """The other package's run: a byte comes to a unit or to that around it. CTUs have the same but for slices' ends."""
+    """The other package's run: all is the same but at slices' ends, where its reader stands still 16 bits too early."""
     folder = FOLDER / "codec_legacy_exact" / "pan_hevc"
     with np.load(folder / "arrays.npz") as z:
         golden, frame_ids = z["bits"], z["frame_ids"]
     pictures = VideoPictures(clip_of(json.loads((folder / "run.json").read_text())))
     bits = cell_costs(pictures, frame_ids, CanvasConfig(mode="legacy", bitcost_grid="sub"))[0]
-    assert bits.shape == golden.shape and (np.abs(bits - golden) > 1e-3).mean() < 0.09
-    assert np.corrcoef(bits.ravel(), golden.ravel())[0, 1] > 0.998
+    assert bits.shape == golden.shape
     sums = (bits - golden).astype(np.float64)
     ctus = np.add.reduceat(np.add.reduceat(sums, range(0, sums.shape[1], 16), 1), range(0, sums.shape[2], 16), 2)
     assert set(np.round(ctus, 2).ravel().tolist()) <= {0, 16}
+    same = np.repeat(np.repeat(np.abs(ctus) < 0.01, 16, 1), 16, 2)[:, : bits.shape[1], : bits.shape[2]]
+    assert same.mean() > 0.98
+    np.testing.assert_allclose(bits[same], golden[same], rtol=0, atol=1e-3)

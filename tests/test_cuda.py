@@ -169,19 +169,30 @@ def count_work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return calls
 
 
+@pytest.mark.parametrize("preset", ["paper", "probe"])
+def test_pictures_that_count_alone_are_scored_where_they_are_decoded(
+    clips: dict[str, Path], preset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = twin.put_in_place(monkeypatch)
+    calls = count_work(monkeypatch)
+    there = ove_codec.select(clips["b"], preset, device=device, budget=30)
+    assert isinstance(there.scores, torch.Tensor)
+    assert not {"take_in", "measure", "score"} & set(calls)
+
+
 @pytest.mark.parametrize("preset", ["paper", "ove", "probe"])
 def test_a_clip_takes_few_operations(stream_folder: Path, preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = make_clip(stream_folder, "long", (96, 64), 64)
     device = twin.put_in_place(monkeypatch)
     calls = count_work(monkeypatch)
     before = twin.operations()
-    selection = ove_codec.select(clip, preset, device=device, num_frames=64, budget=300)
+    selection = ove_codec.select(clip, preset, device=device, num_frames=64, budget=300, percentile_scope="clip")
     assert len(selection.frame_ids) == 64
     assert calls.count("score") == calls.count("take_in") == 1
     assert twin.operations() - before + calls.count("copy") <= 60
 
 
-def test_a_clip_that_fits_is_scored_at_once(clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clip_that_fits_is_measured_at_once(clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """What pictures share is not counted for each of them."""
     device = twin.put_in_place(monkeypatch)
     module = twin.load()
@@ -189,9 +200,10 @@ def test_a_clip_that_fits_is_scored_at_once(clips: dict[str, Path], monkeypatch:
     scorer = _core.Scorer(ove_codec.presets.resolve("paper", {}), picture.window)
     plan = _core.HeatPlan(scorer, picture.ctb_size)
     monkeypatch.setattr(_cuda_scorer, "_MOST_BYTES", module.clip_bytes(plan.tables, 14, 14))
+    selection = ove_codec.select(clips["b"], device=device, budget=90)
     calls = count_work(monkeypatch)
-    ove_codec.select(clips["b"], device=device, budget=90)
-    assert calls.count("score") == 1
+    assert len(list(selection.heats())) == 14
+    assert calls.count("measure") == 1
 
 
 def test_intra_pictures_only(device: str, stream_folder: Path) -> None:

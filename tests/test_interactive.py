@@ -18,7 +18,7 @@ from PIL import Image
 
 import ove_codec
 from ove_codec import _drawing, presets
-from ove_codec.selection import at_rate
+from ove_codec._sampling import at_rate
 from support import clips, ffmpeg
 
 needs_x265 = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with libx265 is not installed")

@@ -378,7 +378,7 @@ def test_the_benchmark(tmp_path: Path) -> None:
     page.write_text("before\n<!-- long -->\nold\n<!-- /long -->\nbehind\n")
     bench = Path(__file__).resolve().parents[1] / "bench" / "long.py"
     options = ["--minutes", "1.3", "--whole-minutes", "0.6", "--height", "64", "--encoder", "h264"]
-    files = ["--folder", tmp_path, "--results", tmp_path / "long.json", "--readme", page]
+    files: list[str | Path] = ["--folder", tmp_path, "--results", tmp_path / "long.json", "--readme", page]
     done = subprocess.run([sys.executable, bench, *options, *files], capture_output=True, text=True, check=True)
     found = {result["way"]: result for result in map(json.loads, done.stdout.splitlines())}
     assert {"time", "time, whole index", "anchors", "read", "ove"} <= set(found)

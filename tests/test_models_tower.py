@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
+pytest.importorskip("safetensors", reason="safetensors is not installed")
 pytest.importorskip("tokenizers", reason="ove_codec[hf] is not installed")
 
-from ove_codec.models import OVEncoder, OVTowerConfig, load_tower
+from safetensors.torch import save_file
+
+from ove_codec.models import OVEncoder, OVTowerConfig, attention, load_tower
 from ove_codec.models.visuals import merge_order
 from support import published, vlm
 from support.tower_twin import twin
@@ -129,6 +131,44 @@ def test_half_precision(tmp_path: Path) -> None:
         got = tower(pixels, grid, positions).merged
     assert got.dtype == torch.bfloat16
     assert (got - merged).square().mean().sqrt() < 0.03 * merged.std()
+
+
+def test_varlen_is_asked_for_the_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel needs a GPU; a stand-in that takes the bounds at their word gives what the tower gives."""
+    varlen = pytest.importorskip("torch.nn.attention.varlen", reason="needs PyTorch 2.10")
+    config = values("head")
+    weights = write(tmp_path, config, dtype=torch.bfloat16)
+    pixels, grid, positions = inputs(config)
+    asked = []
+
+    def kernel(q: Tensor, k: Tensor, v: Tensor, q_bounds: Tensor, k_bounds: Tensor, *lengths: int) -> Tensor:
+        assert q.dtype == k.dtype == v.dtype == torch.bfloat16
+        asked.append((q_bounds.tolist(), k_bounds.tolist()))
+        queries, keys, values = (
+            x.tensor_split(bounds[1:-1].long()) for x, bounds in ((q, q_bounds), (k, k_bounds), (v, k_bounds))
+        )
+        outs = []
+        for part in zip(queries, keys, values, strict=True):
+            one_q, one_k, one_v = (x.transpose(0, 1) for x in part)
+            outs.append(torch.nn.functional.scaled_dot_product_attention(one_q, one_k, one_v).transpose(0, 1))
+        return torch.cat(outs)
+
+    monkeypatch.setattr(varlen, "varlen_attn", kernel)
+    monkeypatch.setattr(attention, "_resolve", lambda *_: "varlen")
+    tower = load_tower(tmp_path, dtype=torch.bfloat16, attention="varlen")
+    _, merged, pooled = twin(config, weights, pixels, grid, positions)
+    with torch.no_grad():
+        out = tower(pixels, grid, positions)
+    assert (out.merged - merged).square().mean().sqrt() < 0.03 * merged.std()
+    assert pooled is not None and (out.pooled - pooled).abs().max() < 0.1
+    frames = [h * w for t, h, w in grid for _ in range(t)]
+    starts = np.concatenate([[0], np.cumsum(frames)])
+    windows = [0]  # three frames each, apart by row of the grid
+    first = 0
+    for t, _, _ in grid:
+        windows += [int(starts[min(first + end, first + t)]) for end in range(3, t + 3, 3)]
+        first += t
+    assert asked[0] == (windows, windows)
 
 
 @pytest.mark.cuda

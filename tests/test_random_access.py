@@ -32,6 +32,7 @@ needs_x265 = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="ffmpeg with li
 
 FACTS = ("index", "pts", "poc", "type", "packet", "random_access", "width", "height")
 ARRAYS = ("mv", "pred", "ref_poc", "residual", "qp", "cu_size", "skip", "bits")
+PARSED = ("qp", "cu_size", "skip", "field", "bits")  # what needs no other picture
 ENCODERS = {
     "closed": "open-gop=0:bframes=3",
     "open": "open-gop=1:bframes=4:b-adapt=0:ref=4:b-pyramid=1",
@@ -46,6 +47,12 @@ SIZE = (96, 64)
 def digest(picture: ove_codec.Picture, arrays: tuple[str, ...] = ARRAYS) -> tuple[Any, ...]:
     crcs = (zlib.crc32(np.ascontiguousarray(getattr(picture, name)).data) for name in arrays)
     return (*(getattr(picture, name) for name in FACTS), *crcs)
+
+
+def parsed(source: Any, index: ove_codec._core.VideoIndex, frame_ids: list[int]) -> list[tuple[Any, ...]]:
+    """Digests of what parsing leaves of these pictures, where no motion is derived."""
+    options: dict[str, Any] = {"residual": False, "motion": False, "index": index, "frame_ids": frame_ids}
+    return [digest(p, PARSED) for p in ove_codec._core.PictureIterator(source, threads=2, **options)]
 
 
 def encoded(folder: Path, kind: str) -> Path:
@@ -99,6 +106,8 @@ def assert_random_access(source: Any, *, every: int = 1) -> None:
             chosen = np.sort(rng.permutation(count)[: rng.integers(1, 1 + count // 2)])
             assert [digest(p) for p in video.read(chosen.tolist())] == [expected[i] for i in chosen]
             motion = video.read(chosen.tolist(), residual=False)
+            pictures = video.read(chosen.tolist())
+            assert parsed(source, video.index, chosen.tolist()) == [digest(p, PARSED) for p in pictures]
             assert [p.mv.sum() for p in motion] == [p.mv.sum() for p in video.read(chosen.tolist())]
 
 
@@ -340,6 +349,31 @@ def test_pictures_that_are_not_needed_are_not_decoded(long_clip: Path) -> None:
             data[begin:end] = b"\x55" * (end - begin)
     assert [digest(p) for p in video.read([60, 200, 399])] == expected
     assert np.array_equal(ove_codec.frames(video, [60, 200, 399]), pixels)
+
+
+@needs_x265
+def test_bits_need_no_other_picture(long_clip: Path) -> None:
+    data = bytearray(CONTAINERS["raw"](long_clip).read_bytes())
+    video = ove_codec.open(data, threads=1)
+    expected = [digest(p, PARSED) for p in video.read([60, 200, 399])]
+    kept = {int(video.index.packet[i]) for i in (60, 200, 399)}
+    for packet in ove_codec._core.Packets(bytes(data)):
+        if packet["index"] not in kept:
+            begin = packet["position"] + len(packet["data"]) // 2
+            end = packet["position"] + len(packet["data"]) - 8
+            data[begin:end] = b"\x55" * (end - begin)
+    assert parsed(data, video.index, [60, 200, 399]) == expected
+    with pytest.raises(ove_codec.InvalidBitstreamError):
+        list(video.read([60, 200, 399], residual=False))
+
+
+def test_motion_that_was_not_derived_is_not_given() -> None:
+    data = long_term().bytes()
+    picture = next(ove_codec._core.PictureIterator(data, residual=False, motion=False))
+    for name in ("mv", "pred", "ref_poc"):
+        with pytest.raises(RuntimeError, match="read the picture with motion=True"):
+            getattr(picture, name)
+    assert picture.bits.any()
 
 
 # Video.seek and select.

@@ -15,8 +15,9 @@ import ove_codec
 import saliency_twin as twin
 from ove_codec import _core, _pictures, video
 from ove_codec._reading import PictureArrays
+from ove_codec._sampling import sample_frames
 from ove_codec.presets import COMMON, PRESETS, resolve
-from ove_codec.selection import Selection, sample_frames, select, select_arrays, select_pictures
+from ove_codec.selection import Selection, select, select_arrays, select_pictures
 from saliency_twin import Array, Arrays
 from support.hevc.random_stream import RandomStream
 from test_saliency import clip_arrays, picture

@@ -414,7 +414,7 @@ def test_vvc_is_named() -> None:
 
 @pytest.mark.parametrize("sampling", ["time", "bits"])
 def test_windows_where_time_goes_back(sampling: str) -> None:
-    from ove_codec.selection import sample_frames
+    from ove_codec._sampling import sample_frames
 
     pts = np.concatenate([np.arange(50), np.arange(50)]) / 25
     params = {"frame_ids": None, "start": 1.0, "end": 1.2, "num_frames": 8, "sampling": sampling}

@@ -27,6 +27,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = [f"tests/test_{name}.py" for name in ("cuda", "cuda_arrays", "ops", "nvdec")]
+MODEL_TESTS = ["tests/test_models_attention.py", "tests/test_models_tower.py"]  # skipped without their packages
 SECONDS = 530  # of all checks
 FEW = {
     "memcheck": "test_selections and b or test_tokens and odd or test_rows or test_arrays_there and torch",
@@ -107,9 +108,9 @@ def checks(arguments: argparse.Namespace) -> list[Check]:
     found = [build(arguments)]
     if arguments.dry_run:
         twins = [*any_test, "-m", "not cuda", "-k", "twin and test_rows or from_nvdec and h264"]
-        found += [Check("tests", [[*pytest, "--collect-only"], twins], 240)]
+        found += [Check("tests", [[*pytest, *MODEL_TESTS, "--collect-only"], twins], 240)]
     else:
-        found += [Check("tests", [pytest], 200)]
+        found += [Check("tests", [[*pytest, *MODEL_TESTS]], 200)]
         found += [
             Check(tool, [["compute-sanitizer", "--tool", tool, "--error-exitcode", "9", *pytest, "-x", "-k", few]], 90)
             for tool, few in FEW.items()

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "bindings/canvas_painting.h"
 #include "bindings/gil.h"
 #include "bindings/source.h"
 #include "canvases/block_scores.h"
@@ -109,44 +110,18 @@ py::array_t<std::int32_t> choose(const canvases::RankedFrames& frames, int start
   return out;
 }
 
-std::vector<pipeline::BlockPlacement> placements_of(const Array<std::int32_t>& array) {
-  if (array.ndim() != 2 || array.shape(1) != 5) throw std::invalid_argument("placements must be (N, 5)");
-  std::vector<pipeline::BlockPlacement> placements(static_cast<std::size_t>(array.shape(0)));
-  const std::int32_t* from = array.data();
-  for (pipeline::BlockPlacement& p : placements) {
-    p = {from[0], from[1], from[2], from[3], from[4]};
-    from += 5;
-  }
-  return placements;
-}
-
-py::array_t<double> facts_array(std::span<const pipeline::FrameFacts> facts) {
-  py::array_t<double> out({std::ssize(facts), py::ssize_t{13}});
-  double* to = out.mutable_data();
-  for (const pipeline::FrameFacts& f : facts) {
-    for (const pipeline::FrameFacts::Channel& c : {f.luma, f.red, f.green, f.blue}) {
-      *to++ = c.mean, *to++ = c.deviation, *to++ = c.range;
-    }
-    *to++ = f.green_screen;
-  }
-  return out;
-}
-
 py::array_t<double> place_blocks(py::handle source, const Array<std::int64_t>& packets,
                                  const Array<std::int64_t>& starts, const Array<std::int32_t>& placements,
                                  py::array_t<std::uint8_t, py::array::c_style>& images, int side, int facts_step,
                                  int threads, std::shared_ptr<const reader::VideoIndex> index,
                                  std::int64_t max_luma_samples) {
-  if (images.ndim() != 4 || images.shape(3) != 3) {
-    throw std::invalid_argument("images must be (canvases, height, width, 3)");
-  }
   const std::vector<pipeline::BlockPlacement> blocks = placements_of(placements);
   std::vector<pipeline::FrameFacts> facts(facts_step > 0 ? static_cast<std::size_t>(packets.size()) : 0);
   const pipeline::CanvasRequest request{
       .packets = {packets.data(), static_cast<std::size_t>(packets.size())},
       .starts = {starts.data(), static_cast<std::size_t>(starts.size())},
       .placements = blocks,
-      .size = {static_cast<int>(images.shape(1)), static_cast<int>(images.shape(2)), side},
+      .size = canvas_size(images, side),
       .facts_step = facts_step,
       .decoding = {std::move(index), threads, max_luma_samples},
   };

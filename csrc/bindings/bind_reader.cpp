@@ -73,6 +73,7 @@ class Picture {
   bool mirrored() const { return orientation_.mirrored; }
 
   py::array mv() const {
+    check_motion();
     return view(reinterpret_cast<const std::int16_t*>(buffers().mv.data()), {height4(), width4(), 2, 2}, codec_);
   }
   py::array residual() {
@@ -91,8 +92,14 @@ class Picture {
     return view(buffers().bits.data(), {format.rows(format.log2_bits), format.columns(format.log2_bits)}, codec_);
   }
   py::array block_bits() { return plane<float>("block_bits", {height4(), width4()}, &CodecPicture::copy_block_bits); }
-  py::array pred() { return plane<std::uint8_t>("pred", {height4(), width4()}, &CodecPicture::copy_pred); }
-  py::array ref_poc() { return plane<std::int32_t>("ref_poc", {height4(), width4(), 2}, &CodecPicture::copy_ref_poc); }
+  py::array pred() {
+    check_motion();
+    return plane<std::uint8_t>("pred", {height4(), width4()}, &CodecPicture::copy_pred);
+  }
+  py::array ref_poc() {
+    check_motion();
+    return plane<std::int32_t>("ref_poc", {height4(), width4(), 2}, &CodecPicture::copy_ref_poc);
+  }
   py::array qp() { return plane<std::int8_t>("qp", {height4(), width4()}, &CodecPicture::copy_qp); }
   py::array field() { return plane<std::uint8_t>("field", {height4(), width4()}, &CodecPicture::copy_field); }
   py::array cu_size() { return plane<std::uint8_t>("cu_size", {height4(), width4()}, &CodecPicture::copy_block_size); }
@@ -104,6 +111,12 @@ class Picture {
   const codec::PictureBuffers& buffers() const {
     if (!codec_->buffers) throw std::logic_error("only the headers of this picture were decoded");
     return *codec_->buffers;
+  }
+  void check_motion() const {
+    buffers();
+    if (!codec_->detail.has_motion()) {
+      throw std::logic_error("the motion was not decoded: read the picture with motion=True");
+    }
   }
   py::ssize_t width4() const { return codec_->width4(); }
   py::ssize_t height4() const { return codec_->height4(); }
@@ -162,16 +175,18 @@ LimitsDict default_limits() {
 // Iterates over pictures; the GIL is free while they are decoded. Calls from several threads wait for one another.
 class PictureIterator {
  public:
-  PictureIterator(py::handle source, int threads, bool decoding_order, bool residual, const LimitsDict& limits,
-                  std::shared_ptr<const reader::VideoIndex> index, std::vector<std::int64_t> frame_ids,
-                  bool whole_bytes, bool bits_by_block)
+  PictureIterator(py::handle source, int threads, bool decoding_order, bool residual, bool motion,
+                  const LimitsDict& limits, std::shared_ptr<const reader::VideoIndex> index,
+                  std::vector<std::int64_t> frame_ids, bool whole_bytes, bool bits_by_block)
       : reader_(std::make_unique<reader::VideoReader>(
             open_demuxer(source),
             reader::ReaderOptions{
                 .threads = threads,
                 .order = decoding_order ? codec::Order::kDecoding : codec::Order::kDisplay,
                 .as_coded = decoding_order,
-                .detail = {.amount = residual ? codec::Amount::kResidual : codec::Amount::kMotion,
+                .detail = {.amount = residual ? codec::Amount::kResidual
+                                     : motion ? codec::Amount::kMotion
+                                              : codec::Amount::kBits,
                            .bits = whole_bytes ? codec::BitsRule::kWholeBytes : codec::BitsRule::kExact,
                            .bits_by_block = bits_by_block},
                 .limits = limits_of(limits),
@@ -554,12 +569,13 @@ void bind_reader(py::module_& m) {
            "groups up to them. None where a group needs what precedes it, or the tables are not right.");
   py::class_<PictureIterator>(m, "PictureIterator",
                               "Iterates over the pictures of `source`, in display or decoding order.")
-      .def(py::init<py::handle, int, bool, bool, const LimitsDict&, std::shared_ptr<const reader::VideoIndex>,
+      .def(py::init<py::handle, int, bool, bool, bool, const LimitsDict&, std::shared_ptr<const reader::VideoIndex>,
                     std::vector<std::int64_t>, bool, bool>(),
            py::arg("source"), py::kw_only(), py::arg("threads") = 0, py::arg("decoding_order") = false,
-           py::arg("residual") = true, py::arg("limits") = LimitsDict(), py::arg("index") = py::none(),
-           py::arg("frame_ids") = std::vector<std::int64_t>(), py::arg("whole_bytes") = false,
-           py::arg("bits_by_block") = false,
+           py::arg("residual") = true, py::arg("motion") = true, py::arg("limits") = LimitsDict(),
+           py::arg("index") = py::none(), py::arg("frame_ids") = std::vector<std::int64_t>(),
+           py::arg("whole_bytes") = false, py::arg("bits_by_block") = false,
+           "Without `residual` and `motion` pictures have neither, and nothing else is decoded for them.\n"
            "With `whole_bytes`, `bits` of the pictures are those of codec::BitsRule::kWholeBytes. `bits_by_block` is\n"
            "needed for their `block_bits`.")
       .def("__iter__", [](py::object self) { return self; })

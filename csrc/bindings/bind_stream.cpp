@@ -13,6 +13,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/canvas.h"
+#include "bindings/canvas_painting.h"
 #include "bindings/gil.h"
 #include "pipeline/live_decoder.h"
 #include "tokens/patch_gather.h"
@@ -50,6 +51,21 @@ class LiveFrame {
     const WithoutGil unlocked;
     gather.patches(picture_.yuv, places, out);
     return rows;
+  }
+
+  py::array_t<double> place_blocks(const Array<std::int32_t>& placements,
+                                   py::array_t<std::uint8_t, py::array::c_style>& images, int side,
+                                   int facts_step) const {
+    const std::vector<pipeline::BlockPlacement> blocks = placements_of(placements);
+    const std::span<std::uint8_t> samples(images.mutable_data(), static_cast<std::size_t>(images.size()));
+    pipeline::CanvasPainter painter(canvas_size(images, side), samples, orientation_, facts_step);
+    pipeline::FrameFacts facts;
+    {
+      const WithoutGil unlocked;
+      painter.check(blocks);
+      facts = painter.paint(picture_.yuv, blocks);
+    }
+    return facts_array({&facts, facts_step > 0 ? 1U : 0U});
   }
 
  private:
@@ -148,7 +164,11 @@ void bind_stream(py::module_& m) {
       .def_property_readonly("packet", &LiveFrame::packet, "Number of its packet.")
       .def("patches", &LiveFrame::patches, py::arg("positions"), py::kw_only(), py::arg("resize"), py::arg("size"),
            py::arg("patch_size"), py::arg("mean") = clip.mean, py::arg("std") = clip.std,
-           "Normalised patches (N, 3*p*p) float32 at positions (N, 2), patch row and column; as gather_patches.");
+           "Normalised patches (N, 3*p*p) float32 at positions (N, 2), patch row and column; as gather_patches.")
+      .def("place_blocks", &LiveFrame::place_blocks, py::arg("placements"), py::arg("images").noconvert(),
+           py::kw_only(), py::arg("side"), py::arg("facts_step") = 0,
+           "Writes blocks (N, 5) of the picture into `images`; gives facts (1, 13), (0, 13) where `facts_step` is 0.\n"
+           "As the function place_blocks.");
   py::class_<LiveStream>(m, "LiveStream", "Decodes packets that are pushed; see ove_codec.Stream.")
       .def(py::init<const std::string&, const std::optional<py::buffer>&, bool, bool, bool, int, const LimitsDict&, int,
                     bool>(),

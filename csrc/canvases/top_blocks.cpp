@@ -19,9 +19,11 @@ RankedFrames::RankedFrames(std::span<const float> scores, int frames, std::size_
       all[b] = {scores[static_cast<std::size_t>(frame) * blocks + b], frame, static_cast<std::int32_t>(b)};
     }
     const auto end = all.begin() + static_cast<std::ptrdiff_t>(kept_);
-    std::partial_sort(all.begin(), end, all.end(), [](const Block& a, const Block& b) {
+    const auto better = [](const Block& a, const Block& b) {
       return a.score != b.score ? a.score > b.score : a.block < b.block;
-    });
+    };
+    if (end != all.end()) std::nth_element(all.begin(), end, all.end(), better);
+    std::sort(all.begin(), end, better);
     ranked_.insert(ranked_.end(), all.begin(), end);
   }
 }

@@ -5,7 +5,8 @@
 
 namespace ove::codec {
 
-enum class Amount : std::uint8_t { kHeaders, kMotion, kResidual };  // each with those before it
+// Each with those before it. kBits is what parsing leaves: bits, quantiser, coding blocks; no other picture is needed.
+enum class Amount : std::uint8_t { kHeaders, kBits, kMotion, kResidual };
 
 // kPacked: the samples of coded blocks alone, without the plane that they lie in.
 enum class ResidualForm : std::uint8_t { kPlane, kPacked };
@@ -22,6 +23,7 @@ struct Detail {
   bool bits_by_block = false;  // PictureBuffers::block_bits too, of codecs that have them
 
   bool has_arrays() const { return amount != Amount::kHeaders; }
+  bool has_motion() const { return amount >= Amount::kMotion; }
   bool has_residual() const { return amount == Amount::kResidual; }
 };
 

@@ -23,7 +23,8 @@ class PictureTask {
   // decode_index of the pictures whose motion must be derived first.
   virtual const std::vector<std::int64_t>& waits_for() const { return picture_->collocated; }
 
-  // After parse() of this picture and derive_motion() of those that it waits for.
+  // After parse() of this picture and derive_motion() of those that it waits for. Leaves motion as it is where none is
+  // wanted.
   virtual void derive_motion() = 0;
 
   // The picture to show once motion is derived: this one, or, where it is the last field of a frame, that frame. Null

@@ -62,7 +62,7 @@ void IndexSource::add_slice(SliceContext& context, const Sps&, Slice& slice, Cod
   }
   slice.ref_list = lists;
   if (context.header.mbaff) slice.field_ref_list = field_lists(lists);
-  if (slice.type == SliceType::kB) {
+  if (slice.type == SliceType::kB && picture.detail.amount != codec::Amount::kBits) {
     const RefEntry& entry = lists[1][0];
     set_collocated(coded(entry), entry.structure, context.collocated, picture);
   }

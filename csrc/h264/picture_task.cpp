@@ -39,7 +39,7 @@ void PictureTask::parse() {
 
 void PictureTask::derive_motion() {
   MotionDerivation derivation(*sets_, *coded_);
-  for (std::size_t i = 0; i < slices_.size(); ++i) {
+  for (std::size_t i = 0; i < slices_.size() && coded_->detail.has_motion(); ++i) {
     try {
       derivation.derive(slices_[i], motion_[i]);
     } catch (const Error& error) {

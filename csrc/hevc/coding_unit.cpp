@@ -4,8 +4,13 @@
 
 namespace ove::hevc {
 
-// 7.3.8.4
 void SliceDataParser::coding_quadtree(int x, int y, int log2_size, int depth) {
+  if (!spreads_nodes()) return quadtree_node(x, y, log2_size, depth);
+  spread_over(x, y, 1 << log2_size, [&] { quadtree_node(x, y, log2_size, depth); });
+}
+
+// 7.3.8.4
+void SliceDataParser::quadtree_node(int x, int y, int log2_size, int depth) {
   const int size = 1 << log2_size;
   bool split;
   if (x + size <= sps_.width && y + size <= sps_.height && log2_size > sps_.log2_min_cb) {
@@ -68,7 +73,11 @@ void SliceDataParser::coding_unit(int x, int y, int log2_size) {
       finish_coding_unit(cu, false);
       return;
     }
-    parse_intra_modes(cu);
+    if (spreads_nodes()) {
+      leave_to_ctu([&] { parse_intra_modes(cu); });
+    } else {
+      parse_intra_modes(cu);
+    }
   } else {
     bool first_is_merge = false;
     inter_prediction_units(cu, first_is_merge);

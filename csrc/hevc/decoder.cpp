@@ -135,14 +135,15 @@ std::shared_ptr<const CodecPicture> SyntaxDecoder::add_slice(const SliceHeader& 
     picture.type = std::min(picture.type, header.type);
     picture.slices.push_back(std::move(slice));
   }
-  if (header.is_intra() || !header.temporal_mvp_enabled) return nullptr;
+  const bool needs_others = picture.detail.amount != codec::Amount::kBits;
+  if (header.is_intra() || !header.temporal_mvp_enabled || !needs_others) return nullptr;
   const auto& list = picture.slices.back().ref_list[header.collocated_from_l0 ? 0 : 1];
   auto collocated = source_->collocated(list[static_cast<std::size_t>(header.collocated_ref_idx)]);
   if (!collocated) return nullptr;
   if (collocated->width() != picture.width() || collocated->height() != picture.height()) {
     throw InvalidBitstreamError("the collocated picture has another size");
   }
-  if (!collocated->detail.has_arrays() && picture.detail.has_arrays()) {
+  if (!collocated->detail.has_motion() && picture.detail.has_motion()) {
     throw std::logic_error("motion is wanted of a picture, but not of the one it is derived from");
   }
   auto& indices = picture.collocated;

@@ -38,7 +38,7 @@ void PictureTask::parse() {
 void PictureTask::derive_motion() {
   CodecPicture& out = *picture();
   MotionDerivation derivation(out, *sets_);
-  for (std::size_t i = 0; i < segments_.size(); ++i) {
+  for (std::size_t i = 0; i < segments_.size() && out.detail.has_motion(); ++i) {
     const SliceHeader& header = segments_[i].header;
     derivation.derive({.slice = &out.slices[segments_[i].slice_idx],
                        .max_num_merge_cand = header.max_num_merge_cand,

@@ -62,9 +62,19 @@ class SliceDataParser {
   template <class Parse>
   void spread_over(int x, int y, int size, Parse parse) {
     if (out_.block_bits.empty()) return parse();
-    const std::size_t begin = bit_position(), before = spread_;
+    const std::size_t begin = bit_position(), before = spread_ + for_ctu_;
     parse();
-    spread_bits(bit_position() - begin - (spread_ - before), x, y, size);
+    spread_bits(bit_position() - begin - (spread_ + for_ctu_ - before), x, y, size);
+  }
+  // codec-video-prep spreads the bits of every node of the quadtree, split_cu_flag included. Those of intra modes count
+  // for the CTU.
+  bool spreads_nodes() const { return bits_rule_ == codec::BitsRule::kWholeBytes && !out_.block_bits.empty(); }
+  // Parses, and leaves the bits that this takes to the CTU.
+  template <class Parse>
+  void leave_to_ctu(Parse parse) {
+    const std::size_t begin = bit_position();
+    parse();
+    for_ctu_ += bit_position() - begin;
   }
   bool same_slice_and_tile(int rs, int other) const;
   void parse_sao();
@@ -72,6 +82,7 @@ class SliceDataParser {
 
   // coding_unit.cpp
   void coding_quadtree(int x, int y, int log2_size, int depth);
+  void quadtree_node(int x, int y, int log2_size, int depth);
   bool parse_split_cu_flag(int x, int y, int depth);
   bool parse_cu_skip_flag(int x, int y);
   void coding_unit(int x, int y, int log2_size);
@@ -143,6 +154,7 @@ class SliceDataParser {
   // of the CTU
   int ctb_x_ = 0, ctb_y_ = 0;  // luma samples
   bool left_available_ = false, up_available_ = false;
+  std::size_t for_ctu_ = 0;                                  // bits that leave_to_ctu() has seen
   std::size_t spread_ = 0;                                   // bits of it that spread_bits() gave to blocks inside it
   std::array<std::uint8_t, 16> left_modes_{}, top_modes_{};  // IntraPredModeY beside the current block, by 4 samples
 

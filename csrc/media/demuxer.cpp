@@ -99,8 +99,8 @@ void Demuxer::Impl::fail(const std::string& what, int code, std::int64_t positio
   throw DecodeError(name + ": " + what + (code ? " (" + error_text(code) + ")" : ""), position);
 }
 
-Demuxer::Impl::Impl(std::string source_name, Sniffer sniffer, int stream)
-    : name(std::move(source_name)), sniff(sniffer), wanted_stream(stream) {
+Demuxer::Impl::Impl(std::string source_name, Sniffer sniffer, int stream_index)
+    : name(std::move(source_name)), sniff(sniffer), wanted_stream(stream_index) {
   if (!packet) throw std::bad_alloc();
 }
 

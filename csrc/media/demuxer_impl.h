@@ -11,7 +11,7 @@
 namespace ove::media {
 
 struct Demuxer::Impl {
-  Impl(std::string source_name, Sniffer sniffer, int stream);
+  Impl(std::string source_name, Sniffer sniffer, int stream_index);
 
   std::string name;
   Sniffer sniff;

@@ -90,9 +90,12 @@ using WrittenByte = const std::uint8_t;
 using WrittenByte = std::uint8_t;
 #endif
 
+// The parameters of a stream hold its side data from FFmpeg 6.1 on.
+#define OVE_SIDE_DATA_OF_PARAMETERS (LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(60, 31, 100))
+
 // Side data of a whole stream; empty where there is none of this type.
 inline std::span<const std::uint8_t> side_data(const AVStream& stream, AVPacketSideDataType type) {
-#if LIBAVCODEC_VERSION_MAJOR >= 61
+#if OVE_SIDE_DATA_OF_PARAMETERS
   const AVPacketSideData* side =
       av_packet_side_data_get(stream.codecpar->coded_side_data, stream.codecpar->nb_coded_side_data, type);
   return side ? std::span<const std::uint8_t>(side->data, side->size) : std::span<const std::uint8_t>();
@@ -163,7 +166,7 @@ inline void set_side_data(AVPacket& packet, AVPacketSideDataType type, std::span
 }
 
 inline void set_side_data(AVStream& stream, AVPacketSideDataType type, std::span<const std::uint8_t> bytes) {
-#if LIBAVCODEC_VERSION_MAJOR >= 61
+#if OVE_SIDE_DATA_OF_PARAMETERS
   AVPacketSideData* side = av_packet_side_data_new(&stream.codecpar->coded_side_data,
                                                    &stream.codecpar->nb_coded_side_data, type, bytes.size(), 0);
   std::uint8_t* data = side ? side->data : nullptr;

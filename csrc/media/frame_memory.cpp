@@ -89,6 +89,8 @@ int FrameMemory::allocate(AVCodecContext& codec, AVFrame& frame) {
     size += (sizes[i] + kPadding + Slabs::kAlignment - 1) / Slabs::kAlignment * Slabs::kAlignment;
   }
 
+  if (!std::in_range<int>(size)) return AVERROR(ENOMEM);  // FFmpeg 4.4 counts the bytes of a buffer in int
+
   auto piece = std::make_unique<Piece>(Piece{pool_, nullptr, size});
   {
     const std::lock_guard lock(pool_->mutex);
@@ -100,7 +102,7 @@ int FrameMemory::allocate(AVCodecContext& codec, AVFrame& frame) {
   }
   if (!piece->memory) piece->memory = pool_->slabs.take(size);
   auto* const memory = reinterpret_cast<std::uint8_t*>(piece->memory.get());
-  frame.buf[0] = av_buffer_create(memory, size, Piece::release, piece.get(), 0);
+  frame.buf[0] = av_buffer_create(memory, static_cast<int>(size), Piece::release, piece.get(), 0);
   if (!frame.buf[0]) return AVERROR(ENOMEM);
   static_cast<void>(piece.release());
   for (std::size_t i = 0; i < sizes.size() && sizes[i] > 0; ++i) {

@@ -116,7 +116,9 @@ PixelDecoder::Impl::Impl(Demuxer source, Options options)
 void PixelDecoder::Impl::open(const Options& options) {
   codec = make_decoder(*demuxer.impl_->stream->codecpar, demuxer.info(), demuxer.name(), options.max_luma_samples,
                        filter.get());
-  codec->thread_count = options.threads;
+  // Threads that decode a picture each wait for one another's: one more than cores keeps these busy, which is what
+  // libavcodec itself takes for 0.
+  codec->thread_count = options.threads > 1 ? options.threads + 1 : options.threads;
   tolerant = options.incomplete;
   if (tolerant) {
     codec->err_recognition &= ~AV_EF_EXPLODE;

@@ -5,21 +5,11 @@
 #include <span>
 
 #include "media/demuxer.h"
+#include "pipeline/canvas_painter.h"
 #include "pipeline/chosen_pictures.h"
 #include "pipeline/frame_facts.h"
 
 namespace ove::pipeline {
-
-// A block of a frame, by its row and column there, and where it goes.
-struct BlockPlacement {
-  std::int32_t row = 0, column = 0;
-  std::int32_t canvas = 0, canvas_row = 0, canvas_column = 0;
-};
-
-// Of frames and canvases, in samples; `side` is that of a block.
-struct CanvasSize {
-  int height = 0, width = 0, side = 0;
-};
 
 struct CanvasRequest {
   std::span<const std::int64_t> packets;  // of the pictures

@@ -35,11 +35,12 @@ ReadingPlan::ReadingPlan(std::shared_ptr<const VideoIndex> index, std::vector<st
                          codec::Detail detail)
     : index_(std::move(index)), frame_ids_(std::move(frame_ids)) {
   const std::vector<bool> wanted = index_->flags(frame_ids_);
-  const std::vector<bool> needed = index_->closure(wanted, VideoIndex::Edges::kCollocated);
+  const bool with_motion = detail.has_motion();  // which is derived from that of others
+  const std::vector<bool> needed = with_motion ? index_->closure(wanted, VideoIndex::Edges::kCollocated) : wanted;
   std::vector<std::int64_t> shown(needed.size(), -1), last_use(needed.size(), -1);
   for (const std::int64_t id : frame_ids_) shown[at(index_->pictures[at(id)].decode_index)] = id;
   for (std::int64_t i = 0; i < std::ssize(needed); ++i) {
-    if (!needed[at(i)]) continue;
+    if (!needed[at(i)] || !with_motion) continue;
     for (const std::int64_t other : index_->decoded[at(i)].collocated) last_use[at(other)] = i;
   }
   const codec::Detail motion{.amount = std::min(detail.amount, codec::Amount::kMotion)};

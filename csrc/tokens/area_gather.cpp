@@ -27,6 +27,15 @@ void weigh(const Sample* row, float weight, bool first, int count, float* sums) 
   }
 }
 
+// The same of two rows at a time.
+template <class Sample>
+void weigh_two(const Sample* row, const Sample* next, const float* weights, int count, float* sums) {
+  const float first = weights[0], second = weights[1];
+  for (int i = 0; i < count; ++i) {
+    sums[i] = first * static_cast<float>(row[i]) + second * static_cast<float>(next[i]);
+  }
+}
+
 OVE_VECTOR_CLONES
 void weigh_bytes(const std::uint8_t* row, float weight, bool first, int count, float* sums) {
   weigh(row, weight, first, count, sums);
@@ -37,13 +46,33 @@ void weigh_words(const std::uint16_t* row, float weight, bool first, int count, 
   weigh(row, weight, first, count, sums);
 }
 
-// One of R, G and B of a line, as 8-bit samples.
 OVE_VECTOR_CLONES
-void convert(const std::array<float, 3>& weight, float offset, const float* y, const float* cb, const float* cr,
-             int count, std::uint8_t* out) {
-  for (int i = 0; i < count; ++i) {
-    const float value = converted(weight, offset, y[i], cb[i], cr[i]);
-    out[i] = static_cast<std::uint8_t>(static_cast<int>(std::min(std::max(value, 0.0F), 1.0F) * 255.0F + 0.5F));
+void weigh_two_bytes(const std::uint8_t* row, const std::uint8_t* next, const float* weights, int count, float* sums) {
+  weigh_two(row, next, weights, count, sums);
+}
+
+OVE_VECTOR_CLONES
+void weigh_two_words(const std::uint16_t* row, const std::uint16_t* next, const float* weights, int count,
+                     float* sums) {
+  weigh_two(row, next, weights, count, sums);
+}
+
+// Lines are computed in whole vectors, whatever lies behind their end.
+constexpr int kVector = 8;
+int padded(int count) { return (count + kVector - 1) / kVector * kVector; }
+
+// R, G and B of a line as 8-bit samples, one line behind the other, as those of y, cb and cr are; `count` is padded.
+OVE_VECTOR_CLONES
+void convert(const ColorConversion& color, const float* y, int count, std::uint8_t* out) {
+  const float *const cb = y + count, *const cr = cb + count;
+  for (std::size_t k = 0; k < 3; ++k, out += count) {
+    const std::array<float, 3> weight = color.weight[k];
+    const float offset = color.offset[k];
+    for (int i = 0; i < count; ++i) {
+      // Clamped as an integer, which takes no branch.
+      const int value = static_cast<int>(converted(weight, offset, y[i], cb[i], cr[i]) * 255.0F + 0.5F);
+      out[i] = static_cast<std::uint8_t>(std::min(std::max(value, 0), 255));
+    }
   }
 }
 
@@ -95,6 +124,7 @@ AreaAxis::AreaAxis(const CanvasAxis& canvas, const PictureAxis& picture, int sam
 }
 
 struct AreaGather::Scratch {
+  // Of so many samples of a plane, and of a line; `line_width` is padded.
   Scratch(int plane_width, int line_width)
       : column(static_cast<std::size_t>(plane_width)),
         values(3 * static_cast<std::size_t>(line_width)),
@@ -115,29 +145,45 @@ AreaGather::AreaGather(const YuvFormat& format, Orientation orientation, int hei
   down_ = axes(formula_.down);
 }
 
+AreaGather::Columns AreaGather::columns(int component, int across, int width) const {
+  const AreaAxis& axis = across_[component > 0];
+  const int left = axis.first[static_cast<std::size_t>(across)];
+  const int right = axis.first[static_cast<std::size_t>(across + width - 1)];
+  const int begin = std::min(left, right);
+  return {begin, std::max(left, right) + axis.taps - begin};
+}
+
 // The samples across..across+width of line `down` of one component.
 void AreaGather::line(const YuvPicture& picture, int component, int down, int across, int width, Scratch& scratch,
                       float* out) const {
   const auto plane = static_cast<std::size_t>(component);
-  const AreaAxis &columns = across_[component > 0], &rows = down_[component > 0];
-  const int left = columns.first[static_cast<std::size_t>(across)];
-  const int right = columns.first[static_cast<std::size_t>(across + width - 1)];
-  const int begin = std::min(left, right), count = std::max(left, right) + columns.taps - begin;
+  const AreaAxis &axis = across_[component > 0], &rows = down_[component > 0];
+  const auto [begin, count] = columns(component, across, width);
   float* const sums = scratch.column.data();
   const float* const weights = rows.of(down);
   const std::uint8_t* row = picture.planes[plane] + picture.strides[plane] * rows.first[static_cast<std::size_t>(down)];
-  for (int j = 0; j < rows.taps; ++j, row += picture.strides[plane]) {
-    if (weights[j] == 0 && j > 0) continue;
+  const auto words = [](const std::uint8_t* bytes) { return reinterpret_cast<const std::uint16_t*>(bytes); };
+  if (rows.taps == 2 && weights[1] != 0) {
+    const std::uint8_t* const next = row + picture.strides[plane];
     if (format_.bit_depth > 8) {
-      weigh_words(reinterpret_cast<const std::uint16_t*>(row) + begin, weights[j], j == 0, count, sums);
+      weigh_two_words(words(row) + begin, words(next) + begin, weights, count, sums);
     } else {
-      weigh_bytes(row + begin, weights[j], j == 0, count, sums);
+      weigh_two_bytes(row + begin, next + begin, weights, count, sums);
+    }
+  } else {
+    for (int j = 0; j < rows.taps; ++j, row += picture.strides[plane]) {
+      if (weights[j] == 0 && j > 0) continue;
+      if (format_.bit_depth > 8) {
+        weigh_words(words(row) + begin, weights[j], j == 0, count, sums);
+      } else {
+        weigh_bytes(row + begin, weights[j], j == 0, count, sums);
+      }
     }
   }
-  if (columns.taps == 2) {
-    gather_line<2>(columns, across, width, sums, begin, out);
+  if (axis.taps == 2) {
+    gather_line<2>(axis, across, width, sums, begin, out);
   } else {
-    gather_line<0>(columns, across, width, sums, begin, out);
+    gather_line<0>(axis, across, width, sums, begin, out);
   }
 }
 
@@ -158,26 +204,23 @@ void AreaGather::rectangle(const YuvPicture& picture, const FrameRectangle& r, s
     std::swap(width, height);
     std::swap(step_across, step_down);
   }
-  Scratch scratch(format_.width, width);
+  const int pitch = padded(width);
+  const int chroma = format_.components == 3 ? columns(1, across, width).count : 0;
+  Scratch scratch(std::max(columns(0, across, width).count, chroma), pitch);
   float* const y = scratch.values.data();
-  float* const cb = y + width;
-  float* const cr = cb + width;
   for (int j = 0; j < height; ++j) {
     line(picture, 0, down + j, across, width, scratch, y);
     if (format_.components == 3) {
-      line(picture, 1, down + j, across, width, scratch, cb);
-      line(picture, 2, down + j, across, width, scratch, cr);
+      line(picture, 1, down + j, across, width, scratch, y + pitch);
+      line(picture, 2, down + j, across, width, scratch, y + 2 * pitch);
     }
     std::uint8_t* const rgb = scratch.bytes.data();
-    for (std::size_t k = 0; k < 3; ++k) {
-      convert(formula_.color.weight[k], formula_.color.offset[k], y, cb, cr, width,
-              rgb + k * static_cast<std::size_t>(width));
-    }
+    convert(formula_.color, y, pitch, rgb);
     std::uint8_t* to = out + step_down * j;
     for (int i = 0; i < width; ++i, to += step_across) {
       to[0] = rgb[i];
-      to[1] = rgb[width + i];
-      to[2] = rgb[2 * width + i];
+      to[1] = rgb[pitch + i];
+      to[2] = rgb[2 * pitch + i];
     }
   }
 }

@@ -46,7 +46,12 @@ class AreaGather {
 
  private:
   struct Scratch;
+  struct Columns {
+    int begin, count;
+  };
 
+  // Of a plane: what the samples across..across+width of the frame are made of.
+  Columns columns(int component, int across, int width) const;
   void line(const YuvPicture& picture, int component, int down, int across, int width, Scratch& scratch,
             float* out) const;
 

@@ -1,7 +1,6 @@
 """Codec-aligned sparse video tokens from HEVC and H.264 motion and residuals."""
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from ove_codec import canvases, cuda
@@ -32,10 +31,7 @@ from ove_codec.video import Video, framecrc, open
 if TYPE_CHECKING:
     from ove_codec import lmm, models, ops
 
-try:
-    __version__ = version("ove_codec")
-except PackageNotFoundError:  # imported from the source tree
-    __version__ = "0+unknown"
+    __version__: str
 
 __all__ = [
     "PRESETS",
@@ -85,7 +81,18 @@ def __getattr__(name: str) -> Any:
     # Submodules are imported where they are used: PyTorch and the extras only by those who need them.
     if name in _SUBMODULES:
         return import_module(f"ove_codec.{name}")
+    if name == "__version__":
+        return _version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; {hint(name, __dir__())}")
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # slow to import
+
+    try:
+        return version("ove_codec")
+    except PackageNotFoundError:  # imported from the source tree
+        return "0+unknown"
 
 
 def __dir__() -> list[str]:

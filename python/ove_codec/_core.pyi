@@ -228,6 +228,7 @@ class PictureIterator(metaclass=_Pybind11Type):
         threads: int = 0,
         decoding_order: bool = False,
         residual: bool = True,
+        motion: bool = True,
         limits: dict[str, int] = ...,
         index: VideoIndex | None = None,
         frame_ids: Sequence[int] = ...,
@@ -422,6 +423,9 @@ class LiveFrame(metaclass=_Pybind11Type):
         mean: _Color = ...,
         std: _Color = ...,
     ) -> NDArray[np.float32]: ...
+    def place_blocks(
+        self, placements: ArrayLike, images: NDArray[np.uint8], *, side: int, facts_step: int = 0
+    ) -> NDArray[np.float64]: ...
 
 @final
 class LiveStream(metaclass=_Pybind11Type):

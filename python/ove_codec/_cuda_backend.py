@@ -106,6 +106,12 @@ class Cuda:
             scales = torch.zeros(3, dtype=torch.float32, device=self.device) if whole else None
             return Scored(zeros, scales, scorer)
 
+        # A file's pictures that count alone are scored where they are decoded: packing one to go up takes as long.
+        if params["accumulate"] == "none" and not whole:
+            decoded = pictures.score([i for i, _ in counted], params, None)
+            if decoded is not None:
+                return Scored(self._spread(self.tensor(decoded.values), slots, count), None, decoded.scorer)
+
         def make(picture: Scorable) -> ClipScorer:
             nonlocal scorer
             scorer = scorer_for(picture, params)
@@ -120,10 +126,14 @@ class Cuda:
                 values = torch.empty((len(slots), *scorer.valid().shape), dtype=torch.float32, device=self.device)
             clip.score(values[done : done + len(measured)])
             done += len(measured)
-        if len(slots) < count:
-            scored, values = values, values.new_zeros((count, *values.shape[1:]))
-            values.index_copy_(0, self.tensor(np.array(slots, np.int64)), scored)
-        return Scored(values, scales, scorer)
+        return Scored(self._spread(values, slots, count), scales, scorer)
+
+    def _spread(self, scored: torch.Tensor, slots: Sequence[int], count: int) -> torch.Tensor:
+        """Scores of `count` sampled pictures, of which `scored` are those of the slots; 0 for the others."""
+        if len(slots) == count:
+            return scored
+        values = scored.new_zeros((count, *scored.shape[1:]))
+        return values.index_copy_(0, self.tensor(np.array(slots, np.int64)), scored)
 
     def heats(
         self,

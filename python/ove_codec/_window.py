@@ -1,4 +1,4 @@
-"""What comes out of a live stream: windows, with what is selected of them and its pixels."""
+"""Windows of a live stream: their pictures, what is selected of them, and their pixels."""
 
 from __future__ import annotations
 
@@ -19,6 +19,24 @@ from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD, Color, Tokens
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True, eq=False)
+class StreamSettings:
+    """What windows know of their stream.
+
+    `overrides` are the parameters that differ from the preset's; `residual` tells whether pictures have a residual,
+    `keeps_all` whether windows have all pictures; `frame_rate` is None where it is not known.
+    """
+
+    preset: str
+    overrides: dict[str, Any]
+    backend: Backend
+    pixels: bool
+    residual: bool
+    keeps_all: bool
+    frame_rate: float | None
+    sample_aspect_ratio: tuple[int, int]
 
 
 class WindowPictures:
@@ -53,16 +71,6 @@ class WindowPictures:
         return Scored(np.stack([one.values for one in scored]), None, scored[0].scorer)
 
 
-@dataclass(frozen=True)
-class How:
-    """How a stream selects, and whether it decodes pixels."""
-
-    preset: str
-    overrides: dict[str, Any]
-    backend: Backend
-    pixels: bool
-
-
 @dataclass(frozen=True, eq=False)
 class Window:
     """The pictures of a stream that are shown from `start` to `end`, what is selected of them, and their pixels.
@@ -76,6 +84,7 @@ class Window:
             whose index counts over the whole stream.
         sampled: (T,) int64, places of the sampled ones in `pictures`.
         lost: what was lost of the window, and why.
+        settings: of its stream.
     """
 
     start: float
@@ -85,7 +94,7 @@ class Window:
     lost: tuple[Loss, ...]
     _scored: list[Scored | None] = field(repr=False)
     _frames: dict[int, _core.LiveFrame] = field(repr=False)
-    _how: How = field(repr=False)
+    settings: StreamSettings = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -105,9 +114,11 @@ class Window:
     @cached_property
     def selection(self) -> Selection:
         """The patches that are kept of the window; its ``frame_ids`` are `sampled`."""
-        how = self._how
-        overrides = {**how.overrides, "num_frames": None, "fps": None, "frame_ids": self.sampled.tolist()}
-        return select_pictures(WindowPictures(self.pictures, self._scored), how.preset, overrides, how.backend)
+        settings = self.settings
+        overrides = {**settings.overrides, "num_frames": None, "fps": None, "frame_ids": self.sampled.tolist()}
+        return select_pictures(
+            WindowPictures(self.pictures, self._scored), settings.preset, overrides, settings.backend
+        )
 
     @cached_property
     def tokens(self) -> Tokens:
@@ -120,19 +131,26 @@ class Window:
         """`tokens` of another type and normalisation; see ``ove_codec.tokenize``."""
         from ove_codec.ops.inputs import float_dtype
 
-        backend = self._how.backend
-        if not self._how.pixels:
-            raise ValueError("the stream decodes no pixels: make it with pixels=True")
+        self.check_pixels()
         kind, geometry = float_dtype(dtype), self.selection.geometry
         at = self.selection.positions_on_cpu()
         canvas: dict[str, Any] = {"resize": geometry.resize, "size": geometry.size, "patch_size": geometry.patch_size}
         rows = [
-            self._frames[self.pictures[i].packet].patches(at[at[:, 0] == t, 1:], mean=mean, std=std, **canvas)
+            self.frame(i).patches(at[at[:, 0] == t, 1:], mean=mean, std=std, **canvas)
             for t, i in enumerate(self.sampled)
         ]
-        with backend.on():
+        with self.settings.backend.on():
             return Tokens(
-                backend.tensor(np.concatenate(rows)).to(kind),
-                backend.tensor(at.astype(np.int64)),
-                backend.tensor(np.array([0, len(at)], np.int32)),
+                self.settings.backend.tensor(np.concatenate(rows)).to(kind),
+                self.settings.backend.tensor(at.astype(np.int64)),
+                self.settings.backend.tensor(np.array([0, len(at)], np.int32)),
             )
+
+    def check_pixels(self) -> None:
+        """Raises ValueError where the stream decodes no pixels."""
+        if not self.settings.pixels:
+            raise ValueError("the stream decodes no pixels: make it with pixels=True")
+
+    def frame(self, place: int) -> _core.LiveFrame:
+        """The pixels of a sampled picture, by its place in `pictures`."""
+        return self._frames[self.pictures[place].packet]

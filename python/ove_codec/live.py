@@ -16,7 +16,7 @@ from ove_codec._backend import backend_for
 from ove_codec._reading import Scored, scorer_for
 from ove_codec._source import Loss
 from ove_codec._suggest import hint
-from ove_codec._window import How, Window
+from ove_codec._window import StreamSettings, Window
 from ove_codec.limits import Limits
 from ove_codec.presets import Parameters, resolve, with_parameters
 
@@ -89,6 +89,9 @@ class Stream:
         limits: Limits | None = None,
         rotation: int = 0,
         mirrored: bool = False,
+        frame_rate: float | None = None,
+        sample_aspect_ratio: tuple[int, int] = (1, 1),
+        avoid_keyframes: bool = False,
         **params: Unpack[Parameters],
     ) -> None:
         """Makes a stream, of which nothing is known yet but its codec.
@@ -105,6 +108,9 @@ class Stream:
             limits: of what the stream may ask for, as with ``ove_codec.open``.
             rotation: clockwise degrees to turn pictures by for display.
             mirrored: whether left and right are exchanged before that.
+            frame_rate: pictures a second, for ``codec_canvases``; None measures it in every window.
+            sample_aspect_ratio: width and height of a sample, for ``codec_canvases``; zeros count as a square.
+            avoid_keyframes: whether the picture behind a key frame is sampled in its place.
 
         Raises:
             ValueError: a codec that is not read, or a bad value.
@@ -119,8 +125,8 @@ class Stream:
             if not 0 < seconds < math.inf:
                 raise ValueError(f"{name} must be a positive number of seconds, not {seconds}")
         self.preset, self.pixels = preset, pixels
-        self._overrides = dict(params)
-        self._params = resolve(preset, self._overrides)
+        overrides: dict[str, Any] = dict(params)
+        self._params = resolve(preset, overrides)
         for name in ("frame_ids", "start", "end"):
             if self._params[name] is not None:
                 raise ValueError(f"{name} is of a whole video; a stream has window, stride, fps and num_frames")
@@ -129,10 +135,19 @@ class Stream:
         _core.Scorer(self._params, (0, 0, 64, 64))  # raises for values that it does not know
         fps = self._params["fps"]
         self._step = 1 / fps if fps is not None else self.window / self._params["num_frames"]
-        self._keeps_all = self._params["accumulate"] != "none"
-        self._how = How(preset, dict(params), backend_for(device), pixels)
+        self._avoids_keyframes = avoid_keyframes
+        self._settings = StreamSettings(
+            preset=preset,
+            overrides=overrides,
+            backend=backend_for(device),
+            pixels=pixels,
+            residual=self._params["residual_weight"] > 0,
+            keeps_all=self._params["accumulate"] != "none",
+            frame_rate=frame_rate,
+            sample_aspect_ratio=sample_aspect_ratio,
+        )
         self._options: dict[str, Any] = {
-            "residual": self._params["residual_weight"] > 0,
+            "residual": self._settings.residual,
             "packed": True,
             "pixels": pixels,
             "threads": threads,
@@ -152,6 +167,7 @@ class Stream:
         self._last: tuple[float, tuple[Any, ...]] | None = None  # time and layout of the last picture
         self._origin = self._start = 0.0  # of the first window, and of the one at work
         self._steps = -1  # from the origin to the last picture
+        self._owed = False  # a sample, as its picture was a key frame
         self._scorer: _core.Scorer | None = None
 
     def push(self, packet: Any, pts: float | None = None) -> list[Window]:
@@ -221,7 +237,7 @@ class Stream:
                 time = max(time, shown)
         if self._last is None:
             self._origin = self._start = time
-            self._steps = -1
+            self._steps, self._owed = -1, False
         self._last = time, layout
         for loss in self._losses:
             if loss.until == math.inf and picture.packet >= loss.loss.end:
@@ -229,15 +245,20 @@ class Stream:
         while time >= self._start + self.window - _ROUNDING:
             self._end_window()
         before_steps, self._steps = self._steps, math.floor((time - self._origin + _ROUNDING) / self._step)
-        sampled = self._steps > before_steps
+        sampled = self._due(self._steps > before_steps, picture)
         inside = (time - self._origin + _ROUNDING) % self.stride < self.window
         self._decoder.decide(picture.packet, sampled and inside)
-        if inside and (sampled or self._keeps_all):
+        if inside and (sampled or self._settings.keeps_all):
             self._kept.append(_Kept(picture, time, sampled, self._score(picture), gone=not self.pixels))
+
+    def _due(self, at_step: bool, picture: _core.Picture) -> bool:
+        """Whether the picture is sampled, which is the first at or behind a step or not."""
+        owed, self._owed = self._owed, at_step and self._avoids_keyframes and picture.random_access and not self._owed
+        return owed or (at_step and not self._owed)
 
     def _score(self, picture: _core.Picture) -> Scored | None:
         """The scores of a sampled picture, if they depend on no other: made once, however many windows it is in."""
-        if self._keeps_all or not self._how.backend.is_cpu or self._params["percentile_scope"] != "frame":
+        if self._settings.keeps_all or not self._settings.backend.is_cpu or self._params["percentile_scope"] != "frame":
             return None
         self._scorer = self._scorer or scorer_for(picture, self._params)
         return Scored(self._scorer.score(picture), None, self._scorer)
@@ -284,6 +305,6 @@ class Stream:
                 frames = {k.picture.packet: k.frame for k in kept if k.frame is not None}
                 pictures, scored = [k.picture for k in kept], [k.scored for k in kept]
                 windows.append(
-                    Window(pending.start, pending.end, pictures, sampled, pending.lost, scored, frames, self._how)
+                    Window(pending.start, pending.end, pictures, sampled, pending.lost, scored, frames, self._settings)
                 )
         return windows

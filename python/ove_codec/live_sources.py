@@ -29,6 +29,7 @@ def stream(
     device: Any = None,
     threads: int = 1,
     limits: Limits | None = None,
+    avoid_keyframes: bool = False,
     **params: Unpack[Parameters],
 ) -> Generator[Window, None, None]:
     """Reads a video that is still being written, and gives its windows as they are complete.
@@ -45,7 +46,7 @@ def stream(
             object, which a thread reads.
         timeout: seconds after which a source that gives no byte is given up; None waits for ever.
         follow: whether a regular file may still grow: it ends when it has not grown for `timeout` seconds.
-        window, stride, preset, pixels, device, threads, limits, params: as for ``Stream``.
+        window, stride, preset, pixels, device, threads, limits, avoid_keyframes, params: as for ``Stream``.
 
     Raises:
         TimeoutError: the source gave no byte for `timeout` seconds; after the windows up to there.
@@ -55,7 +56,7 @@ def stream(
     """
     options: dict[str, Any] = {
         "window": window, "stride": stride, "preset": preset, "pixels": pixels, "device": device, "threads": threads,
-        "limits": limits, **params,
+        "limits": limits, "avoid_keyframes": avoid_keyframes, **params,
     }  # fmt: skip
     Stream("hevc", **options)  # raises at once for what it does not know
     return _windows(feed_of(source, timeout, follow), options)
@@ -79,7 +80,9 @@ def _windows_of(part: Any, options: dict[str, Any]) -> Generator[Window, None, N
             f"{part.name}: its codec is {codec}, which streams are not read of; convert it on the way: "
             "ffmpeg -i IN -c:v libx265 -crf 23 -f mpegts pipe:"
         )
-    live = Stream(codec, extradata, rotation=info["rotation"], mirrored=info["mirrored"], **options)
+    (rate, seconds), aspect = info["frame_rate"], info["sample_aspect_ratio"]
+    facts = {"frame_rate": rate / seconds if rate > 0 and seconds > 0 else None, "sample_aspect_ratio": aspect}
+    live = Stream(codec, extradata, rotation=info["rotation"], mirrored=info["mirrored"], **facts, **options)
     numerator, denominator = info["time_base"]
     try:
         for packet in packets:

@@ -12,9 +12,10 @@ from ove_codec import _core
 from ove_codec._backend import CPU, backend_for
 from ove_codec._pictures import VideoPictures
 from ove_codec._pixels import PixelSource
+from ove_codec._sampling import sampled_frames
 from ove_codec.limits import Limits
 from ove_codec.presets import Parameters, resolve, with_parameters
-from ove_codec.selection import sampled_frames, select_pictures
+from ove_codec.selection import select_pictures
 from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD, Color, Tokens, tokenize
 from ove_codec.transcoding import Recipe
 

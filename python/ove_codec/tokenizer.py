@@ -17,8 +17,9 @@ from ove_codec._colors import Color as Color
 from ove_codec._jobs import numbered
 from ove_codec._pixels import PixelSource
 from ove_codec._reading import Places
+from ove_codec._sampling import at_rate
 from ove_codec.limits import Limits
-from ove_codec.selection import Selection, at_rate
+from ove_codec.selection import Selection
 from ove_codec.video import Source, Video
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ove_codec import _core
 from ove_codec._backend import CPU
 from ove_codec._pictures import VideoPictures
+from ove_codec._reading import Pictures
 from ove_codec.canvases.config import CanvasConfig
 from ove_codec.canvases.planning import heat_of
 from ove_codec.motion_only import lacking
@@ -44,8 +45,19 @@ def block_scores(
     params = score_params(score)
     if params is None:
         return _bits_scores(pictures, frame_ids, size, config)
-    params.update(frame_ids=frame_ids.tolist(), num_frames=None, size=size, patch_size=config.patch)
-    patches: NDArray[np.float32] = score_clip(pictures.checked(params), params, CPU).scored.values
+    return heat_scores(pictures.checked(params), frame_ids, params, size, config)
+
+
+def heat_scores(
+    pictures: Pictures,
+    frame_ids: NDArray[np.int64],
+    params: dict[str, Any],
+    size: tuple[int, int],
+    config: CanvasConfig,
+) -> NDArray[np.float32]:
+    """(T, blocks) float32 by the heat of a selection with these parameters."""
+    params = {**params, "frame_ids": frame_ids.tolist(), "num_frames": None, "size": size, "patch_size": config.patch}
+    patches: NDArray[np.float32] = score_clip(pictures, params, CPU).scored.values
     frames, rows, columns = patches.shape
     block = config.block
     blocks = patches.reshape(frames, rows // block, block, columns // block, block).sum((2, 4), np.float64)
@@ -55,20 +67,34 @@ def block_scores(
 def _bits_scores(
     pictures: VideoPictures, frame_ids: NDArray[np.int64], size: tuple[int, int], config: CanvasConfig
 ) -> NDArray[np.float32]:
+    orientation = orientation_of(pictures.video)
     if config.cap_intra is not None:
-        return scores_of(*cell_costs(pictures, frame_ids, config), pictures.video, size, config)
+        return scores_of(*cell_costs(pictures, frame_ids, config), orientation, size, config)
     costs = costs_of(pictures.video, frame_ids, config)
-    return np.concatenate([scores_of(c[None], np.array([intra]), pictures.video, size, config) for c, intra in costs])
+    return np.concatenate([scores_of(c[None], np.array([intra]), orientation, size, config) for c, intra in costs])
+
+
+def orientation_of(video: Any) -> tuple[int, bool]:
+    """Clockwise degrees to turn the pictures by for display, and whether they are mirrored before that."""
+    return video.info["rotation"], video.info["mirrored"]
 
 
 def scores_of(
-    costs: NDArray[Any], intra: NDArray[np.bool_], video: Any, size: tuple[int, int], config: CanvasConfig
+    costs: NDArray[Any],
+    intra: NDArray[np.bool_],
+    orientation: tuple[int, bool],
+    size: tuple[int, int],
+    config: CanvasConfig,
 ) -> NDArray[np.float32]:
-    """Scores (T, blocks) float32 of costs (T, rows, columns), as coded, of frames scaled to `size`."""
+    """Scores (T, blocks) float32 of costs (T, rows, columns), as coded, of frames scaled to `size`.
+
+    `orientation` is that of ``orientation_of``.
+    """
     heat = heat_of(costs, config, intra)
-    if video.info["mirrored"]:
+    rotation, mirrored = orientation
+    if mirrored:
         heat = heat[:, :, ::-1]
-    heat = np.rot90(heat, -video.info["rotation"] // 90, (1, 2))
+    heat = np.rot90(heat, -rotation // 90, (1, 2))
     return _core.block_scores(np.ascontiguousarray(heat), *size, config.patch * config.block)
 
 
@@ -97,6 +123,7 @@ def costs_of(video: Any, frame_ids: NDArray[np.int64], config: CanvasConfig) -> 
         raise _core.UnsupportedStreamError(lacking(video.name, video.info["codec"], "bits", "take score='motion'"))
     pictures = video._pictures(
         residual=False,
+        motion=False,
         index=video.index,
         frame_ids=frame_ids.tolist(),
         whole_bytes=config.mode == "legacy",

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from ove_codec import _core
 from ove_codec._pictures import VideoPictures
-from ove_codec._pixels import PixelSource
+from ove_codec.canvases.clip import VideoClip
 from ove_codec.canvases.config import config_of
+from ove_codec.canvases.painting import TESTED_ROWS, is_good
 from ove_codec.canvases.planning import CanvasPlan, plan_blocks
-from ove_codec.canvases.reading import TESTED_ROWS, Canvases, Clip, is_good
-from ove_codec.canvases.scoring import costs_of, scores_of
+from ove_codec.canvases.reading import Canvases
+from ove_codec.canvases.scoring import costs_of, orientation_of, scores_of
 from ove_codec.limits import Limits
 from ove_codec.transcoding import Recipe
 
@@ -69,8 +70,7 @@ def canvas_windows(
     if unfit := {"num_frames", "target_canvas", "sampling", "cap_intra"} & settings.keys():
         raise ValueError(f"{', '.join(sorted(unfit))}: windows sample by sample_fps, one frame after the other")
     config = config_of({**settings, "sampling": "fps", "sample_fps": sample_fps, "mode": mode})
-    pictures = VideoPictures(source, threads, limits, transcode)
-    clip = Clip(pictures, config)
+    clip = VideoClip(VideoPictures(source, threads, limits, transcode), config, threads, limits)
     begins = float(clip.pts[clip.shown].min())
     kept: deque[_Frame] = deque()
     start = begins
@@ -78,7 +78,7 @@ def canvas_windows(
     def canvases() -> Canvases:
         return _canvases([frame for frame in kept if frame.time >= start], clip)
 
-    for frame in _frames(clip, PixelSource(pictures.video, threads, limits)):
+    for frame in _frames(clip):
         while frame.time >= start + seconds:
             if any(one.time >= start for one in kept):
                 yield canvases()
@@ -91,20 +91,21 @@ def canvas_windows(
         yield canvases()
 
 
-def _frames(clip: Clip, source: PixelSource) -> Iterator[_Frame]:
+def _frames(clip: VideoClip) -> Iterator[_Frame]:
     """The sampled frames in display order, from one pass over the bits and one over the pixels."""
     height, width = clip.size
     samples = _core.FrameIterator(
-        **source.request(clip.shown), height=height, width=width, facts_step=max(1, height // TESTED_ROWS)
+        **clip.pixels.request(clip.shown), height=height, width=width, facts_step=max(1, height // TESTED_ROWS)
     )
+    orientation = orientation_of(clip.video)
     costs = costs_of(clip.video, clip.shown, clip.config)
     for (cells, intra), (slot, frame, facts) in zip(costs, samples, strict=True):
-        scores = scores_of(cells[None], np.array([intra]), clip.video, clip.size, clip.config)[0]
+        scores = scores_of(cells[None], np.array([intra]), orientation, clip.size, clip.config)[0]
         number = int(clip.shown[slot])
         yield _Frame(number, float(clip.pts[number]), scores, frame, bool(is_good(facts)[0]))
 
 
-def _canvases(frames: list[_Frame], clip: Clip) -> Canvases:
+def _canvases(frames: list[_Frame], clip: VideoClip) -> Canvases:
     good = np.array([frame.good for frame in frames])
     ids = np.array([frame.number for frame in frames], np.int64)
     plan = plan_blocks(np.stack([frame.scores for frame in frames]), ids, clip.size, clip.config, good)

@@ -11,22 +11,6 @@ from collections.abc import Sequence
 from typing import TextIO
 
 import ove_codec
-from ove_codec.cli import (
-    cluster,
-    completion,
-    encode,
-    export,
-    extract,
-    info,
-    pack,
-    probe,
-    report,
-    select,
-    select_dataset,
-    train,
-    transcode,
-    viz,
-)
 from ove_codec.cli.common import one_line
 from ove_codec.cli.parsing import Parser, UsageError, find, leaves
 
@@ -36,6 +20,23 @@ _EXPECTED = (ove_codec.Error, OSError, ValueError, ImportError)
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; the parsed arguments have `run`, a function of themselves."""
+    from ove_codec.cli import (  # which ove-cv-preinfer need not wait for
+        cluster,
+        completion,
+        encode,
+        export,
+        extract,
+        info,
+        pack,
+        probe,
+        report,
+        select,
+        select_dataset,
+        train,
+        transcode,
+        viz,
+    )
+
     parser = Parser(
         prog="ove-codec",
         description="Codec-aligned sparse video tokens: motion and residuals of HEVC and H.264 videos, patches "

@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     try:
         canvases = codec_canvases(args.video, **settings_of(args))
-        write_canvases(canvases, args.out_dir, args.canvas_format, video=args.video)
+        write_canvases(canvases, args.out_dir, args.canvas_format, threads=args.threads, video=args.video)
     except (ove_codec.Error, OSError, ValueError, ImportError) as error:
         print(f"ove-cv-preinfer: {one_line(error)}", file=sys.stderr)
         return 1

@@ -20,10 +20,11 @@ from PIL import Image
 from torch import Tensor
 
 import ove_codec
+from ove_codec._sampling import sample_frames
 from ove_codec.data.shards import DataError, Sample
 from ove_codec.models.inputs import collage_tokens, frame_tokens, image_tokens
 from ove_codec.presets import resolve
-from ove_codec.selection import Selection, sample_frames
+from ove_codec.selection import Selection
 from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD, Tokens
 
 PICTURES = ("jpg", "jpeg", "png", "webp", "bmp")

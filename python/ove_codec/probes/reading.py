@@ -17,9 +17,9 @@ from torch import Tensor
 import ove_codec
 from ove_codec._pixels import PixelSource
 from ove_codec._renames import renamed
+from ove_codec._sampling import shown_between
 from ove_codec.models import temporal_slots
 from ove_codec.probes.manifest import WHOLE, LabelledClip, Segment
-from ove_codec.selection import shown_between
 from ove_codec.tokenizer import Color
 
 _DECODED_BYTES = 1 << 27  # of whole frames that are in memory at a time
