@@ -99,13 +99,8 @@ void Demuxer::Impl::fail(const std::string& what, int code, std::int64_t positio
   throw DecodeError(name + ": " + what + (code ? " (" + error_text(code) + ")" : ""), position);
 }
 
-<<<<<<< HEAD
-Demuxer::Impl::Impl(std::string source_name, Sniffer sniffer, int stream_index)
-    : name(std::move(source_name)), sniff(sniffer), wanted_stream(stream_index) {
-=======
 Demuxer::Impl::Impl(std::string source_name, Sniffer sniffer, int wanted, std::shared_ptr<const StreamProbe> known)
     : name(std::move(source_name)), sniff(sniffer), wanted_stream(wanted), probe(std::move(known)) {
->>>>>>> b15
   if (!packet) throw std::bad_alloc();
 }
 

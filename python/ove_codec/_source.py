@@ -129,6 +129,7 @@ class SourceVideo(ABC):
     """A video that is read from its source again for every iteration; see ``Video``."""
 
     motion_only = False
+    on_damage = "raise"  # or "skip": what damage costs is left out
     index: Any
     _signals: ClassVar[frozenset[str]] = SIGNALS
 
@@ -245,6 +246,10 @@ class SourceVideo(ABC):
     @abstractmethod
     def read(self, frame_ids: Iterable[int], *, residual: bool = True) -> Iterator[Any]:
         """Gives the pictures of some display indices, each once, in ascending order."""
+
+    def _scorable(self, frame_ids: Iterable[int], residual: bool) -> Iterator[Any]:
+        """What ``read`` gives, for those who ask only for the distances between POCs."""
+        return self.read(frame_ids, residual=residual)
 
     @property
     def _table(self) -> Any:

@@ -62,10 +62,10 @@ alternate rows of macroblocks.
 
 With ``sampling="anchors"`` samples move to where decoding their pixels takes few other pictures: near random access
 points, and to pictures of low temporal levels. From the last sample to the first, each takes the picture that adds the
-fewest to what those behind it decode; the nearest one among equals. No picture comes twice, their order stays, and
-never more is decoded than with "time". Where I pictures have no heat (``i_pictures="zero"``) they are taken only if
-nothing else is in reach, and what takes the place of one may cost more. The video's index tells all that; arrays do
-not. ``Selection.asked_ids`` has what "time" takes.
+fewest to what those behind it decode; among equals that add any a random access point, then the nearest one. No picture
+comes twice, their order stays, and never more is decoded than with "time". Where I pictures have no heat
+(``i_pictures="zero"``) they are taken only if nothing else is in reach, and what takes the place of one may cost more.
+The video's index tells all that; arrays do not. ``Selection.asked_ids`` has what "time" takes.
 
 Sources: "paper" is the formula block of the OneVision-Encoder page; "llava" and "probe" are what its LLaVA training
 pipeline and its attentive probe select; "bitcost" is the bit-cost map of its successor; "ove" is what

@@ -43,6 +43,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
     parser.add_argument(
         "--arrays", metavar="LIST", default=",".join(ARRAYS), help="names with commas; all by default: %(default)s"
     )
+    common.add_on_damage(parser)
     common.add_threads(parser)
     common.add_json(parser)
 

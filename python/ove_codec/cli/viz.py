@@ -28,6 +28,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "--panels", default="", metavar="LIST", help="further panels: motion, residual, blocks, bits, with commas"
     )
     select.add_transcode(parser, default="auto")
+    common.add_on_damage(parser)
     select.add_selection_options(parser)
     common.add_threads(parser)
     common.add_json(parser)
