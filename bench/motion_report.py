@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import statistics
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import charts
 import motion_clips
 import report
 import run
@@ -94,31 +94,25 @@ def table(outcome: dict[str, Any]) -> str:
 
 def plot(outcome: dict[str, Any], path: Path) -> None:
     """Accuracies of the compared methods, a row each, with the deviation over seeds."""
-    matplotlib = import_module("matplotlib")
-    matplotlib.use("svg")
-    plt = import_module("matplotlib.pyplot")
-    # Text remains text, and nothing depends on the time or on chance.
-    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "ove_codec", "font.family": "sans-serif"})
     results = [result for result in outcome["report"] if result["runs"]]
-    figure, panels = plt.subplots(
-        1, len(COLUMNS), figsize=(10, 1.2 + 0.28 * len(results)), sharex=True, sharey=True, layout="constrained"
+    figure, panels = charts.pyplot().subplots(
+        2, 2, figsize=(charts.WIDTH, 1.2 + 0.4 * len(results)), sharex=True, sharey=True, layout="constrained"
     )
-    for column, axes in zip(COLUMNS, panels, strict=True):
+    for column, axes in zip(COLUMNS, panels.flat, strict=True):
         for i, result in enumerate(results):
             values = accuracies(result, column)
             color = "tab:blue" if result["facts"]["preset"] is not None else "tab:gray"
             axes.barh(i, statistics.mean(values), color=color, height=0.7)
             axes.errorbar(statistics.mean(values), i, xerr=spread(values), color="black", capsize=2, linewidth=1)
         axes.axvline(100 / len(motion_clips.CLASSES), color="black", linewidth=1, linestyle=":")
-        axes.set_title(TITLES[column], fontsize=10)
+        axes.set_title(TITLES[column])
         axes.set_xlim(0, 100)
         axes.grid(axis="x", color="0.9")
         axes.set_axisbelow(True)
-    panels[0].set_yticks(range(len(results)), [result["label"] for result in results])
-    panels[0].invert_yaxis()
-    figure.supxlabel("accuracy in per cent", fontsize=10)
-    figure.savefig(path, metadata={"Date": None, "Creator": None})
-    plt.close(figure)
+    panels[0, 0].set_yticks(range(len(results)), [result["label"] for result in results])
+    panels[0, 0].invert_yaxis()
+    figure.supxlabel("accuracy in per cent", fontsize=9)
+    charts.save(figure, path)
 
 
 def finish(

@@ -5,9 +5,10 @@ import os
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import charts
 
 Clip = dict[str, Any]
 MARKS = ("<!-- bench -->", "<!-- /bench -->")
@@ -242,38 +243,35 @@ def targets(result: dict[str, Any]) -> list[dict[str, Any]]:
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """Times over PyAV's full decode, a row a clip, a panel a number of threads."""
-    matplotlib = import_module("matplotlib")
-    matplotlib.use("svg")
-    plt = import_module("matplotlib.pyplot")
-    # Text remains text, and nothing depends on the time or on chance.
-    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "ove_codec", "font.family": "sans-serif"})
-    shown = (
-        ("motion + residual", "ove read", "o", "tab:blue"),
-        ("select 64 frames", "ove select", "D", "tab:cyan"),
-        ("select + tokenize", "ove tokens", "s", "tab:green"),
-        ("torchcodec, 64 frames at 224", "torchcodec uniform", "x", "tab:red"),
-    )
+    shown = {
+        "motion + residual": "ove read",
+        "select 64 frames": "ove select",
+        "select + tokenize": "ove tokens",
+        "torchcodec, 64 frames at 224": "torchcodec uniform",
+    }
+    panels = {
+        "1 thread" if threads == 1 else f"{threads} threads": {
+            label: [quotient(clip, f"{key} {threads}", f"pyav decode {threads}") for clip in result["clips"]]
+            for label, key in shown.items()
+        }
+        for threads in (1, 2)
+    }
+    charts.draw(charts.Chart(clip_names(result["clips"]), panels, charts.OVER_PYAV, line=1), path)
+
+
+def decoders(result: dict[str, Any]) -> charts.Chart:
+    """Times of the other decoders over PyAV's, a row a clip."""
     clips = result["clips"]
-    figure, panels = plt.subplots(
-        1, 2, figsize=(10, 1.6 + 0.22 * len(clips)), sharex=True, sharey=True, layout="constrained"
-    )
-    for threads, axes in zip((1, 2), panels, strict=True):
-        axes.axvline(1, color="black", linewidth=1)
-        for label, key, marker, color in shown:
-            points = [(quotient(c, f"{key} {threads}", f"pyav decode {threads}"), i) for i, c in enumerate(clips)]
-            known = [(x, y) for x, y in points if x is not None]
-            axes.scatter([x for x, _ in known], [y for _, y in known], s=22, color=color, marker=marker, label=label)
-        axes.set_title(f"{threads} thread{'s' if threads > 1 else ''}", fontsize=10)
-        axes.set_xlabel(f"time / time of PyAV's full decode with {threads} thread{'s' if threads > 1 else ''}")
-        axes.set_xlim(left=0)
-        axes.grid(axis="both", color="0.9")
-        axes.set_axisbelow(True)
-    panels[0].set_yticks(range(len(clips)), [f"{c['clip']} ({c['kbit_per_second'] / 1000:.1f} Mbit/s)" for c in clips])
-    panels[0].invert_yaxis()
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(shown), frameon=False)
-    figure.savefig(path, metadata={"Date": None, "Creator": None})
-    plt.close(figure)
+    dots = {
+        title: [quotient(clip, f"{name} decode 1", "pyav decode 1") for clip in clips]
+        for name, title in NAMES.items()
+        if name not in ("ove", "pyav")
+    }
+    return charts.Chart(clip_names(clips), {"one thread": dots}, charts.OVER_PYAV, line=1)
+
+
+def clip_names(clips: list[Clip]) -> list[str]:
+    return [f"{clip['clip']} ({clip['kbit_per_second'] / 1000:.1f} Mbit/s)" for clip in clips]
 
 
 def fill_readme(text: str, readme: Path, marks: tuple[str, str] = MARKS) -> None:

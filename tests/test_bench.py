@@ -1,6 +1,7 @@
 """The benchmark measures, says what it could not measure, and puts its table where the README wants it."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -156,6 +157,34 @@ def test_plot_is_deterministic(bench: ModuleType, tmp_path: Path) -> None:
         bench.report.plot(fake_result(), path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert "720p, B" in paths[0].read_text()
+
+
+def test_charts_show_the_tables(bench: ModuleType, tmp_path: Path) -> None:
+    """The dots are the figures of the tables: each on its row, in units of the axis."""
+    pytest.importorskip("matplotlib")
+    import charts
+
+    page = charts.MEASUREMENTS.read_text(encoding="utf-8")
+    for name, make in charts.OF_TABLES.items():
+        chart = make(page)
+        charts.draw(chart, tmp_path / f"{name}.svg")
+        drawn, kept = ((folder / f"{name}.svg").read_text() for folder in (tmp_path, charts.RESULTS))
+        places = [np.array(re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"', text), float) for text in (drawn, kept)]
+        dots = [value for panel in chart.panels.values() for values in panel.values() for value in values]
+        assert len(places[0]) > len(dots) - dots.count(None)
+        np.testing.assert_allclose(
+            places[0], places[1], atol=3, err_msg=f"{name}.svg is not of the table: run bench/charts.py"
+        )
+        assert all(f">{row}<" in kept for row in chart.rows)
+    encoder = charts.encoder(page).panels[""]
+    first = charts.tables(page, "encoder")[0][0]
+    assert encoder["packed tokens"][0] == float(first["packed tokens"].split(" ")[0])
+    assert encoder["all patches embedded, eager attention"][-1] is None
+    h264, row = charts.h264(page).panels["one thread"], charts.tables(page, "h264")[0][3]
+    share = float(row["select + tokenize (share of PyAV)"].split("(")[1].strip("*)"))
+    assert h264["select + tokenize"][3] == pytest.approx(share, abs=0.01)
+    with pytest.raises(ValueError, match="no marks <!-- gone -->"):
+        charts.tables(page, "gone")
 
 
 def test_scene(bench: ModuleType) -> None:

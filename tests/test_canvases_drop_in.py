@@ -301,8 +301,8 @@ def test_data_sets(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["--set", "pach=1"], "unknown setting pach"),
         (["--set", "patch"], "write NAME=VALUE"),
         (["--score", "heat"], "score must be"),
-        (["--size", "224"], "size: canvases take"),
-        (["--tokens", "float16"], "holds no tokens"),
+        (["--size", "224"], "size: with --format canvases, use"),
+        (["--tokens", "float16"], "has no tokens"),
     ):
         target = ["select-dataset", str(table), str(tmp_path / "x"), "--format", "canvases", *wrong]
         assert main(target) == 1 and message in capsys.readouterr().err

@@ -59,7 +59,7 @@ def test_frames_are_sampled_from_a_span_of_time(clip: Path) -> None:
     assert part.times.min() >= 0.4 and part.times.max() < 1.0 and len(part.frame_ids) == 12
     np.testing.assert_allclose(part.times, ove_codec.open(clip).index.pts[part.frame_ids])
     assert_shows(part, frames_of(clip, whole.plan.size))
-    with pytest.raises(ValueError, match=r"no frame is shown from start=9\.0 to end=None"):
+    with pytest.raises(ValueError, match=r"no frame is displayed from start=9\.0 to end=None"):
         codec_canvases(clip, start=9.0)
 
 

@@ -86,7 +86,7 @@ def test_nothing_is_read_twice(clip: Path, monkeypatch: pytest.MonkeyPatch) -> N
     [
         ({"seconds": 0}, "positive, not 0 and 0"),
         ({"step": -1}, "positive, not 8.0 and -1"),
-        ({"num_frames": 8}, "num_frames: windows sample by sample_fps"),
+        ({"num_frames": 8}, "num_frames: windows sample at sample_fps"),
         ({"sample_fps": 0}, "sample_fps must be positive"),
     ],
 )

@@ -545,5 +545,5 @@ def test_other_devices(clips: dict[str, Path], name: Any) -> None:
 
 def test_without_a_gpu_the_reason_is_told(clips: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "unavailable_reason", lambda number: f"device {number} is for show")
-    with pytest.raises(RuntimeError, match="cannot work on cuda:1: device 1 is for show"):
+    with pytest.raises(RuntimeError, match="cannot run on cuda:1: device 1 is for show"):
         ove_codec.select(clips["b"], device="cuda:1")

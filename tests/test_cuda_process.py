@@ -29,7 +29,7 @@ def test_a_pytorch_without_cuda_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "ove_codec._cuda", kernels)
     monkeypatch.setattr(torch.version, "cuda", None)
     assert not cuda.available()
-    assert "has no CUDA; install a build" in str(cuda.unavailable_reason())
+    assert "has no CUDA; install a PyTorch" in str(cuda.unavailable_reason())
 
 
 def test_whether_cuda_is_available_is_asked_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +47,7 @@ def test_whether_cuda_is_available_is_asked_in_another_process(monkeypatch: pyte
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     assert cuda.available()
     kernels.__file__ = "nothing"
-    assert "a process that asks the NVIDIA driver fails" in str(cuda.unavailable_reason())
+    assert "a process that queries the NVIDIA driver fails" in str(cuda.unavailable_reason())
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     with pytest.raises(AssertionError, match="initialised here"):
         cuda.available()

@@ -150,11 +150,11 @@ def test_incomplete_last_batches() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "give batch_size, max_tokens, or both"),
+        ({}, "give batch_size, max_tokens or both"),
         ({"batch_size": 0}, "batch_size must be 1 or more"),
-        ({"batch_size": 2, "rank": 0, "world": 2}, "say with uneven what is then done: 'keep'"),
+        ({"batch_size": 2, "rank": 0, "world": 2}, "set uneven to 'keep'"),
         ({"batch_size": 2, "uneven": "pad"}, "uneven must be one of keep, drop, repeat"),
-        ({"batch_size": 2, "rank": 2, "world": 2}, "rank must lie in 0 to world - 1"),
+        ({"batch_size": 2, "rank": 2, "world": 2}, "rank must be from 0 to world - 1"),
         ({"batch_size": 2, "rank": 0}, "rank and world, or neither"),
         ({"batch_size": 2, "rank": 0, "world": 9, "uneven": "keep"}, "8 clips, fewer than the 9 ranks"),
         ({"max_tokens": 9}, "max_tokens is 9, but a clip may have 10"),
@@ -296,11 +296,11 @@ def test_states_of_other_settings(prepared: PreparedDataset) -> None:
         ({"rank": 0, "world": 2, "uneven": "keep"}, "world 1, now 2"),
     ):
         other = ClipSampler(prepared, **{"batch_size": 2, "seed": 1, **options})  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match=f"the state is of other settings .*{message}"):
+        with pytest.raises(ValueError, match=f"the state was saved with other settings .*{message}"):
             other.load_state_dict(state)
         other.load_state_dict({**state, "epoch": 3, "batch": 0})  # where an epoch begins others may go on
         assert other.epoch == 3
-    with pytest.raises(ValueError, match="does not know its place"):
+    with pytest.raises(ValueError, match="has no position in the epoch"):
         plan.state_dict(collate(prepared.__getitems__([0])))
     with pytest.raises(ValueError, match="epoch must be 0 or more"):
         plan.set_epoch(-1)

@@ -98,7 +98,7 @@ def test_a_clip_that_has_changed_is_not_taken_for_the_old_one(table: Path, tmp_p
     clips = shutil.copytree(table.parent, tmp_path / "clips")
     prepare(clips / "clips.csv", tmp_path / "out")
     shutil.copy(clips / "c02.mp4", clips / "c00.mp4")
-    with pytest.raises(DataError, match=r"c00\.mp4 cannot be read: .*has 6 pictures, and had 4"):
+    with pytest.raises(DataError, match=r"c00\.mp4 cannot be read: .*has 6 pictures, but had 4"):
         PreparedDataset(tmp_path / "out")[0]
 
 
@@ -122,7 +122,7 @@ def test_clips_in_shards(table: Path, tmp_path: Path) -> None:
     raw = samples(ClipDataset(str(shards / "*.tar"), **FEW))
     assert len(raw) == COUNT
     assert_same(samples(PreparedDataset(tmp_path / "second", source=str(shards / "*.tar"))), raw)
-    with pytest.raises(DataError, match="lies in a shard: pass source"):
+    with pytest.raises(DataError, match="is in a shard: pass as source"):
         PreparedDataset(tmp_path / "second", on_error="skip")[0]
 
 
@@ -187,20 +187,20 @@ def test_only_finished_shards_are_read(outputs: Any, tmp_path: Path) -> None:
 
 
 def test_outputs_that_cannot_be_read(outputs: Any, table: Path, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"is no output of select-dataset: there is no _manifest/job\.json"):
+    with pytest.raises(FileNotFoundError, match=r"is not an output of select-dataset: it has no _manifest/job\.json"):
         PreparedDataset(table.parent)
     out = shutil.copytree(outputs["parquet", "float32"], tmp_path / "out")
     (out / "part-000000.parquet").write_bytes((out / "part-000001.parquet").read_bytes()[:-30])
     with pytest.raises(DataError, match=r"part-000000\.parquet cannot be read: ArrowInvalid"):
         PreparedDataset(out, on_error="skip")[0]
     shutil.copy(out / "part-000003.parquet", out / "part-000001.parquet")
-    with pytest.raises(DataError, match=r"part-000001\.parquet holds 2 clips, its manifest says 3"):
+    with pytest.raises(DataError, match=r"part-000001\.parquet holds 2 clips, but its manifest says 3"):
         PreparedDataset(out, on_error="skip")[3]
     (out / "part-000002.parquet").unlink()
     with pytest.raises(DataError, match=r"part-000002\.parquet cannot be read: FileNotFoundError"):
         PreparedDataset(out, on_error="skip")[6]
     (out / "_manifest" / "part-000000.jsonl").write_text("{")
-    with pytest.raises(DataError, match=r"what .*out tells of its shards is damaged"):
+    with pytest.raises(DataError, match=r"the list of shards in .*out is damaged"):
         PreparedDataset(out)
     for manifest in (out / "_manifest").glob("part-*"):
         manifest.unlink()

@@ -303,7 +303,7 @@ def test_tables(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"t\.parquet, row 0: there is no column video or .*only clip, label"):
         list_clips(tmp_path / "t.parquet")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 nothing")
-    with pytest.raises(ValueError, match=r"bad\.parquet is no Parquet"):
+    with pytest.raises(ValueError, match=r"bad\.parquet is not a Parquet"):
         list_clips(tmp_path / "bad.parquet")
 
 
@@ -316,7 +316,7 @@ def test_folders_patterns_and_lists(folder: Path, tmp_path: Path) -> None:
     assert [c.name for c in both.clips] == ["0.mp4", "1.mp4"] and both.repeated == 2
     with pytest.raises(FileNotFoundError, match=r"nowhere"):
         list_clips(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="there is no clip"):
+    with pytest.raises(ValueError, match="there are no clips"):
         list_clips(tmp_path)
 
 
@@ -473,7 +473,7 @@ def test_a_disk_that_is_full(videos: dict[str, Path], tmp_path: Path) -> None:
     process = run_command(tmp_path / "clips", tmp_path / "out", *options, preexec_fn=small_files)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "File too large" in errors and "0 clips are in shards" in errors and "run the same again" in errors
+    assert "File too large" in errors and "0 clips are in shards" in errors and "run the same command again" in errors
     assert list((tmp_path / "out").glob("*part-*")) == []
     summary = select_dataset(tmp_path / "clips", tmp_path / "out", workers=1, **FEW)
     assert summary.done == 3
@@ -493,7 +493,7 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
         ({"format": "zip"}, "format must be one of parquet"),
         ({"tokens": "int4"}, "tokens must be"),
         ({"video": True}, "webdataset"),
-        ({"transcode": "ours"}, "no recipe 'ours'"),
+        ({"transcode": "ours"}, "unknown recipe 'ours'"),
         ({"engine": "none"}, "local, ray"),
         ({"workers": 0}, "workers must be positive"),
         ({"engine": "ray", "timeout": 3.0}, "timeout"),

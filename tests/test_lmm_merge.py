@@ -154,7 +154,7 @@ def test_blocks_are_selected_by_their_score(seed: int, m: int, params: dict[str,
 
 
 def test_selections_without_a_block() -> None:
-    with pytest.raises(ValueError, match="budget must hold a block of 3 x 3 patches, not 8"):
+    with pytest.raises(ValueError, match="budget must be at least one block of 3 x 3 patches, not 8"):
         select_blocks(selected(budget=8), 3)
     with pytest.raises(ValueError, match="merge_size 10 is larger than the selection's grid of 7 x 9 patches"):
         select_blocks(selected(), 10)

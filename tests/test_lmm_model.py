@@ -326,7 +326,7 @@ BAD_INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     "negative": ({"patch_positions": torch.zeros(8, 3).long() - 1}, "patch_positions must not be negative"),
     "bounds": (
         {"patch_cu_seqlens": torch.tensor([0, 4])},
-        "patch_cu_seqlens must rise strictly from 0 to the 8 patches",
+        "patch_cu_seqlens must increase from 0 to the 8 patches",
     ),
     "blocks": ({"patch_cu_seqlens": torch.tensor([0, 3, 8])}, "multiples of the 4 patches of a merge block"),
     "count": ({"input_ids": "one more"}, "input_ids hold 3 vision tokens, but 8 patches make 2 features"),
@@ -334,7 +334,7 @@ BAD_INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     "no positions": ({"patch_positions": None}, "patches need patch_positions and patch_cu_seqlens"),
     "both": ({"inputs_embeds": torch.zeros(1, 1, 32)}, "give either input_ids or inputs_embeds"),
     "neither": ({"input_ids": None}, "give either input_ids or inputs_embeds"),
-    "embeds": ({"input_ids": None, "inputs_embeds": torch.zeros(1, 1, 32)}, "patches go with input_ids"),
+    "embeds": ({"input_ids": None, "inputs_embeds": torch.zeros(1, 1, 32)}, "patches need input_ids"),
 }
 
 
@@ -362,9 +362,7 @@ def test_towers_of_frames_take_no_codec_tokens(tower: str) -> None:
     model = tiny.model(tower, merge_size=2)
     rows = torch.randn(8, model.vision_tower.row_size)
     positions = torch.tensor([(0, h, w) for c in (0, 4) for h in (0, 1) for w in (c, c + 1)])  # columns 2, 3 lack
-    with pytest.raises(
-        ValueError, match=r"takes whole frames, but of frame t=0 there are 8 patches of a grid of 2 x 6"
-    ):
+    with pytest.raises(ValueError, match=r"takes whole frames, but frame t=0 has 8 patches of a grid of 2 x 6"):
         model.get_vision_features(rows, positions, torch.tensor([0, 8]))
 
 
@@ -372,10 +370,13 @@ def test_towers_of_frames_take_no_codec_tokens(tower: str) -> None:
     ("options", "message"),
     [
         ({"merge_size": 0}, "merge_size must be a positive number"),
-        ({"vision_token_id": 5000}, "vision_token_id 5000 is none of the 320 tokens"),
+        ({"vision_token_id": 5000}, "vision_token_id 5000 is not one of the 320 tokens"),
         ({"projector": "conv"}, "projector must be one of merger, mlp"),
         ({"select_layer": 4}, "select_layer must be None or one of the tower's 4 hidden states, -4 to 3"),
-        ({"vision_config": {"model_type": "clip"}}, "vision_config has the model_type 'clip'; there are onevision_enc"),
+        (
+            {"vision_config": {"model_type": "clip"}},
+            "vision_config has the model_type 'clip'; choose from one",
+        ),
         ({"vision_config": tiny.TOWERS["qwen3vl"], "merge_size": 3}, "merge_size must be 2, as in the tower's own"),
     ],
 )

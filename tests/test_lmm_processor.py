@@ -98,7 +98,7 @@ def test_templates_that_change_the_last_answer() -> None:
     turns = [*tiny.question("", "a box"), *tiny.question("", "box")]
     assert targets(p, p.sample(turns)) == ["a box<|im_end|>", "<think>\n\n</think>\n\nbox<|im_end|>"]
     p.tokenizer.chat_template = "{% for m in messages | reverse %}{{ m.content }}\n{% endfor %}"
-    with pytest.raises(ValueError, match="the chat template rewrites turns before turn 1"):
+    with pytest.raises(ValueError, match="the chat template changes the turns before turn 1"):
         p.sample(turns)
     p.tokenizer.chat_template = None
     with pytest.raises(ValueError, match=r"the tokenizer has no chat template: set tokenizer\.chat_template"):
@@ -174,9 +174,9 @@ def test_padding() -> None:
     for options, message in (
         ({"padding": False}, "padding must be True: the texts have"),
         ({"padding": "max"}, "padding must be True, False, 'longest' or 'max_length', not 'max'"),
-        ({"padding": "max_length"}, "max_length must be given with padding='max_length'"),
-        ({"padding": "max_length", "max_length": 1}, f"and be {length} at least, not 1"),
-        ({"max_length": 50}, "max_length must be given with padding"),
+        ({"padding": "max_length"}, "with padding='max_length', max_length must be at least"),
+        ({"padding": "max_length", "max_length": 1}, f"must be at least {length}, not 1"),
+        ({"max_length": 50}, "with padding='max_length', max_length must"),
     ):
         with pytest.raises(ValueError, match=message):
             p(texts, **options)
@@ -194,7 +194,10 @@ def test_settings_of_videos_for_one_call(clip: Path) -> None:
     assert len(frames["patches"]) == 2 * 36 and p.reader == made().reader
     for wrong, message in (
         ({"budgett": 3}, "budgett"),
-        ({"video_mode": "frames", "budget": 3}, "videos of whole frames have no setting budget; there are frame_slots"),
+        (
+            {"video_mode": "frames", "budget": 3},
+            "whole frames have no setting budget; choose from frame_slots",
+        ),
         ({"budget": 2}, "budget must hold a block of 2 x 2 patches, not 2"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -215,7 +218,7 @@ def test_conversations_to_model_inputs(clip: Path, tmp_path: Path) -> None:
     both = p.apply_chat_template([one, two], tokenize=True, processor_kwargs={"padding_side": "right"})
     texts = p.apply_chat_template([one, two])
     assert torch.equal(both, p(texts, [tiny.picture()] * 2, clip, padding_side="right")["input_ids"])
-    with pytest.raises(ValueError, match="a part of type video must name its video"):
+    with pytest.raises(ValueError, match="a part of type video must have a video"):
         p.apply_chat_template([{"role": "user", "content": [{"type": "video"}]}], tokenize=True)
 
 
@@ -284,7 +287,7 @@ def test_settings_are_kept(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none.processor_config\.json is missing"):
         LMMProcessor.from_pretrained(tmp_path / "none")
     (tmp_path / "processor_config.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"processor_config\.json is no processor file"):
+    with pytest.raises(ValueError, match=r"processor_config\.json is not a processor file"):
         LMMProcessor.from_pretrained(tmp_path)
 
 
@@ -362,7 +365,7 @@ def test_windows_of_a_video(clip: Path) -> None:
     for reader in (made().reader, VisionReader(patch_size=P, video_mode="frames", video_size=48, num_frames=4)):
         item = reader.video(clip, start=0.3, end=0.7)
         assert item.seconds is not None and min(item.seconds) >= 0.3 and max(item.seconds) < 0.7
-        with pytest.raises(ValueError, match="no picture is shown from start=50"):
+        with pytest.raises(ValueError, match="no picture is displayed from start=50"):
             reader.video(clip, start=50.0)
     with pytest.raises(ove_codec.Error, match=r"missing\.mp4"):
         reader.video("missing.mp4")
@@ -425,7 +428,7 @@ def test_frames_are_those_of_the_library(
     [
         ({"patch_size": 0}, "patch_size must be a positive whole number"),
         ({"mean": (1, 2)}, "mean must be three numbers"),
-        ({"max_image_patches": 3}, "hold a block of 2 x 2 patches"),
+        ({"max_image_patches": 3}, "be at least one block of 2 x 2 patches"),
         ({"min_image_patches": 5000}, "min_image_patches 5000 and max_image_patches 4096 must ascend"),
         ({"video_mode": "both"}, "video_mode must be one of codec, frames"),
         ({"video_size": 500}, "video_size must be a multiple of the tower's patch_size 14, not 500"),
@@ -447,7 +450,7 @@ def test_readers_fit_their_towers() -> None:
     assert tiny.processor(tiny.config("qwen3vl")).reader.temporal_patch_size == 2
     with pytest.raises(ValueError, match="video_mode must be 'frames'"):
         tiny.processor(tiny.config("siglip2"), {"video_mode": "codec"})
-    with pytest.raises(ValueError, match="patch_size must be 8, as the model has it, not 14"):
+    with pytest.raises(ValueError, match="patch_size must be 8, as in the model, not 14"):
         made(reader={"patch_size": 14})
 
 
@@ -497,7 +500,7 @@ def test_bad_mosaics(tmp_path: Path) -> None:
     names = [tmp_path / name for name in mosaics(tmp_path, positions, P, 1)]
     file = tmp_path / "positions_thw.npy"
     reader = made().reader
-    with pytest.raises(ValueError, match="16 positions do not fill 3 mosaics"):
+    with pytest.raises(ValueError, match="16 positions do not fill 3 square mosaics"):
         read_mosaics(names * 3, file, reader)
     with pytest.raises(OSError, match=r"none\.png"):
         read_mosaics([tmp_path / "none.png"], file, reader)
@@ -569,7 +572,7 @@ def test_llava_samples(tmp_path: Path, clip: Path) -> None:
         assert got.input_ids == expected[i].input_ids and got.labels == expected[i].labels
         for item, other in zip(got.vision, expected[i].vision, strict=True):
             assert torch.equal(item.patches, other.patches) and torch.equal(item.positions, other.positions)
-    with pytest.raises(IndexError, match="sample 5 is none of the 5 samples"):
+    with pytest.raises(IndexError, match="sample 5 is not in the data set, which has 5 samples"):
         data[5]
 
 
@@ -582,7 +585,7 @@ UNREADABLE = [
     ({"id": "c", "image": "text.png", "conversations": talk("<image>")}, r"UnidentifiedImageError: .*text\.png"),
     ({"id": "d", "conversations": talk("<image>")}, "1 <image> placeholders, but there are 0 images"),
     ({"id": "e", "image": 5, "conversations": talk("<image>")}, "image must be a path or a list of paths, not 5"),
-    ({"id": "f"}, "no object with a list of conversations"),
+    ({"id": "f"}, "not an object with a list of conversations"),
     ("{no json", "JSONDecodeError"),
     ({"id": "g", "conversations": [{"from": "cat", "value": ""}]}, "role must be system, user .* not 'cat'"),
     ({"id": "i", "conversations": ["so"]}, "a message must be a mapping with role and content, not 'so'"),
@@ -603,5 +606,5 @@ def test_unreadable_samples_are_named(tmp_path: Path) -> None:
         assert re.search(reason, got.reason) and "\n" not in got.reason, got.reason
     with pytest.raises(FileNotFoundError, match=r"none\.jsonl: no such file"):
         LlavaDataset(tmp_path / "none.jsonl", made())
-    with pytest.raises(ValueError, match=r"there is no sample in .*empty\.jsonl"):
+    with pytest.raises(ValueError, match=r"there are no samples in .*empty\.jsonl"):
         LlavaDataset(write_lines(tmp_path / "empty.jsonl", []), made())

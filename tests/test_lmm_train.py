@@ -117,7 +117,7 @@ def test_parts_are_frozen_and_have_rates_of_their_own(tmp_path: Path) -> None:
     for names_, message in ((["tower"], "train must name parts of vision_tower"), ([], "train must name one or more")):
         with pytest.raises(ValueError, match=message):
             set_trainable(model, names_)
-    with pytest.raises(ValueError, match=r"learning_rates must be of parts of vision_tower, .* not head"):
+    with pytest.raises(ValueError, match=r"learning_rates must be for the parts vision_tower, .* not head"):
         LMMTrainer(model, arguments(tmp_path), processor, data, learning_rates={"head": 1.0})
 
 
@@ -301,7 +301,7 @@ def test_converters(tmp_path: Path) -> None:
         found[name] = (skipped, [json.loads(line) for line in written])
     skipped, lines = found["llava"]
     assert [number for number, _ in skipped] == [5, 6]
-    assert skipped[0][1] == "it has 2 <image> placeholders, but 1 images" and "by turns: user" in skipped[1][1]
+    assert skipped[0][1] == "it has 2 <image> placeholders, but 1 images" and "do not alternate" in skipped[1][1]
     first = {"id": "1", "images": ["a.jpg"], "conversations": conversation("<image>\nwhat?", "a box")}
     assert lines[0] == first and lines[1] == {**first, "id": "2"}
     assert lines[2] == {"id": "3", "videos": ["b.mp4"], "conversations": conversation("<video>\nwhat?", "a clip")}
@@ -319,7 +319,7 @@ def test_converters(tmp_path: Path) -> None:
     data = LlavaDataset(tmp_path / "llava.jsonl", tiny.processor(tiny.config()))
     assert [isinstance(data[n], LMMSample) for n in range(4)] == [True, True, False, True]
     (tmp_path / "none.json").write_text('[{"text": 1}]')
-    with pytest.raises(ValueError, match=r"no record is a conversation .*; record 1: it has no list of"):
+    with pytest.raises(ValueError, match=r"no record is a conversation .*; record 1: it has no list named"):
         convert(tmp_path / "none.json", tmp_path / "none.jsonl")
     (tmp_path / "none.json").write_text('[{"text": 1}')
     with pytest.raises(SystemExit):
@@ -470,13 +470,13 @@ def test_recipes_of_table_3(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"stages": []}, "stages must be one or more, with different names"),
+        ({"stages": []}, "there must be at least one stage, and stages must have different names"),
         ({"outputdir": "x"}, "unknown key outputdir; did you mean output_dir"),
         ({"output_dir": None}, "output_dir is missing"),
         ({"stages": [{"name": "a", "data": "b"}]}, r"stages\[0\]\.train is missing"),
         (
             {"stages": [{"name": "a", "data": "b", "train": [], "lr": 1}]},
-            r"unknown key stages\[0\]\.lr; there are name, data, ",
+            r"unknown key stages\[0\]\.lr; choose from name, data, ",
         ),
         (
             {"stages": [{"name": "a", "data": "b", "train": ["head"]}]},
@@ -503,7 +503,7 @@ def test_bad_files_and_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     (tmp_path / "bad.yaml").write_text("{")
     for name, message in (
         ("list.yaml", "must hold a mapping"),
-        ("bad.yaml", "is no YAML or JSON"),
+        ("bad.yaml", "is not valid YAML or JSON"),
         ("no.yaml", "No such"),
     ):
         with pytest.raises(SystemExit):
@@ -511,7 +511,7 @@ def test_bad_files_and_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert message in capsys.readouterr().err
     with pytest.raises(ValueError, match="model lacks vision_tower"):
         train.load({"model": {"language_model": "x"}})
-    with pytest.raises(ValueError, match="model has a directory, so merge_size cannot be given"):
+    with pytest.raises(ValueError, match="model names a directory, so merge_size cannot be given"):
         train.load({"model": {"directory": "x", "merge_size": 1}})
 
 

@@ -324,7 +324,7 @@ def test_as_many_indices_as_patches_give_positions_only() -> None:
     index = torch.tensor([[3, 9, 14, 30, 41, 77, 100, 255]])
     positions = torch.stack([index // 4, index % 4 // 2, index % 2], dim=-1)
     with torch.no_grad():
-        with pytest.warns(UserWarning, match="no patch is moved"):
+        with pytest.warns(UserWarning, match="every patch is kept in place"):
             got = encode_pixels(model, pixels, index)
         assert_same(got, encode_pixels(model, pixels, patch_positions=positions), 0)
         assert_same(encode_pixels(model, pixels, torch.arange(8)[None]), encode_pixels(model, pixels), 0)

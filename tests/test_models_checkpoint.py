@@ -106,7 +106,7 @@ def test_damaged_index(saved: tuple[Path, dict[str, Tensor]], index: str) -> Non
     directory, weights = saved
     shard(directory, weights)
     (directory / "model.safetensors.index.json").write_text(index)
-    with pytest.raises(ValueError, match=r"index\.json is no index"):
+    with pytest.raises(ValueError, match=r"index\.json is not an index"):
         OVEncoder.from_pretrained(directory)
 
 

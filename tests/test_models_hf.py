@@ -273,7 +273,7 @@ def test_subsets_are_those_of_the_plain_model(published: tuple[Path, dict[str, T
         ({"pixel_values": torch.zeros(1, 3, 28, 28), "patches": torch.zeros(1, 588)}, "either pixel_values or patches"),
         (
             {"pixel_values": torch.zeros(1, 3, 28, 28), "cu_seqlens": [0, 4]},
-            "cu_seqlens and max_seqlen go with patches",
+            "cu_seqlens and max_seqlen belong to patches",
         ),
         ({"patches": torch.zeros(1, 588)}, "patches need patch_positions"),
         ({"pixel_values": torch.zeros(1, 4, 28, 28)}, "pixel_values must be"),
@@ -349,11 +349,11 @@ def test_towers_of_later_models_are_refused_by_name(key: str, value: object, tmp
     values = {**OVEncoderConfig(**SIZES).to_dict(), key: value}
     (tmp_path / "config.json").write_text(json.dumps(values))
     for read in (OVEncoderConfig.from_file, transformers.AutoConfig.from_pretrained):
-        with pytest.raises(ValueError, match=f"{key}={value} is of a later model"):
+        with pytest.raises(ValueError, match=f"{key}={value} belongs to a later model"):
             read(tmp_path)
 
 
 def test_models_that_need_transformers_5_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ove_codec.models.hf.vlm_configuration.transformers.__version__", "4.57.1")
-    with pytest.raises(ImportError, match="need transformers 5, this is 4"):
+    with pytest.raises(ImportError, match="need transformers 5, but this is 4"):
         LlavaOnevision2Config()

@@ -51,8 +51,8 @@ def test_slots() -> None:
 @pytest.mark.parametrize(
     ("ids", "count", "slots", "message"),
     [
-        ([0, 5], 5, 64, "frame_ids must lie in 0 to 4"),
-        ([-1], 5, 64, "frame_ids must lie in 0 to 4"),
+        ([0, 5], 5, 64, "frame_ids must be from 0 to 4"),
+        ([-1], 5, 64, "frame_ids must be from 0 to 4"),
         ([0.5], 5, 64, "frame_ids must be"),
         ([[0]], 5, 64, "frame_ids must be"),
         ([0], 0, 64, "num_frames must be positive"),
@@ -158,8 +158,8 @@ def test_kinds_mix_in_one_batch() -> None:
         (lambda: image_tokens(torch.zeros(3, 3, 8), P), "no whole patch"),
         (lambda: frame_tokens(torch.zeros(3, 8, 8), P), "frames must be"),
         (lambda: frame_tokens(torch.zeros(0, 3, 8, 8), P), "frames must be"),
-        (lambda: frame_tokens(frames(3), P, frame_ids=[0, 1], num_frames=5), "one for each of the 3 frames"),
-        (lambda: frame_tokens(frames(3), P, frame_ids=[0, 1, 2]), "num_frames of the whole clip"),
+        (lambda: frame_tokens(frames(3), P, frame_ids=[0, 1], num_frames=5), "one entry for each of the 3 frames"),
+        (lambda: frame_tokens(frames(3), P, frame_ids=[0, 1, 2]), "num_frames must be the length of the clip"),
         (lambda: collage_tokens(frames(3), P, columns=0), "columns must be positive"),
         (lambda: collage_tokens(frames(3), P, places="frame"), "places 'clip' or 'image'"),
         (lambda: collage_tokens(frames(3, 9), P), "multiples of 4"),

@@ -218,9 +218,9 @@ def test_a_model_without_all_its_tensors_is_refused(model_type: str, tmp_path: P
     [
         ({"vision_config": {"out_hidden_size": 40}}, "out_hidden_size 40 of vision_config must be hidden_size 48"),
         ({"vision_config": {"spatial_merge_size": 0}}, "spatial_merge_size must be"),
-        ({"vision_config": {"register_tokens": 4}}, "register_tokens=4 is not known"),
+        ({"vision_config": {"register_tokens": 4}}, "register_tokens=4 is unknown"),
         ({"vision_config": {"model_type": "siglip2_vision_model"}}, "got 'siglip2_vision_model'"),
-        ({"image_token_id": 999}, "image_token_id 999 is none of the 264 tokens"),
+        ({"image_token_id": 999}, "image_token_id 999 is not one of the 264 tokens"),
     ],
 )
 def test_configurations_that_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:

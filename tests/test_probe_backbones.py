@@ -94,7 +94,7 @@ def test_other_frame_sizes(name: str, tmp_path: Path) -> None:
     backbones.save_transformers(tmp_path, case[1], case[2], changes)
     backbone = load_backbone(name, tmp_path)
     if name == "aimv2":
-        with pytest.raises(ValueError, match=r"takes frames of 16 x 16 samples, 16 patches, only; got 24 x 24"):
+        with pytest.raises(ValueError, match=r"takes only frames of 16 x 16 samples, 16 patches; got 24 x 24"):
             backbone.input_for(36, patches_per_frame=36)
         return
     wanted = backbone.input_for(36, patches_per_frame=36)
@@ -134,7 +134,7 @@ def test_missing_weights_are_refused(tmp_path: Path) -> None:
     save_file(
         {name: v for name, v in state.items() if name != removed}, tmp_path / "model.safetensors", {"format": "pt"}
     )
-    with pytest.raises(ValueError, match=r"lacks weights.*layers\.0\.mlp\.fc1\.bias"):
+    with pytest.raises(ValueError, match=r"has weights that are missing.*layers\.0\.mlp\.fc1\.bias"):
         load_backbone("siglip", tmp_path)
 
 
@@ -322,12 +322,12 @@ PROCESSOR = {"image_mean": list(MEAN), "image_std": list(STD)}
 @pytest.mark.parametrize(
     ("name", "files", "message"),
     [
-        ("resnet", {}, "no backbone is named 'resnet'; there are clip, siglip"),
-        ("clip", {}, "no directory with a config.json.*download"),
+        ("resnet", {}, "unknown backbone 'resnet'; choose from clip, siglip"),
+        ("clip", {}, "not a directory with a config.json.*download"),
         ("clip", {"config": "{"}, "config.json is not a JSON file"),
         ("clip", {"config": []}, "must hold a JSON object"),
         ("clip", {"config": {"model_type": "siglip"}}, "'siglip'; CLIP is 'clip' or 'clip_vision_model'"),
-        ("ov-encoder", {"config": {"architecture": "vit", "pretrained_cfg": {}}}, "holds a model of timm"),
+        ("ov-encoder", {"config": {"architecture": "vit", "pretrained_cfg": {}}}, "holds a timm model"),
         ("clip", {"config": {"model_type": "clip"}}, "no preprocessor_config.json"),
         (
             "clip",

@@ -227,7 +227,7 @@ def test_too_little_room(folder: Path, backbone: Backbone, tmp_path: Path, monke
     need = 8 * 20 * backbones.HIDDEN * 4
     usage = type("Usage", (), {"free": need - 1})
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    with pytest.raises(OSError, match="features of 8 clips take") as caught:
+    with pytest.raises(OSError, match="features of 8 clips need") as caught:
         make(tmp_path, backbone).features(listed(folder))
     assert caught.value.errno == errno.ENOSPC
     usage.free = need  # type: ignore[attr-defined]
@@ -326,7 +326,7 @@ def test_segments_without_pictures(folder: Path, backbone: Backbone, tmp_path: P
         FeatureCache(tmp_path, frames, frames.input_for(64, patches_per_frame=64)),
     ):
         (lost,) = cache.features(clips).unreadable
-        assert lost.line == 2 and "no picture is shown from start=99.0 to end=None" in lost.error
+        assert lost.line == 2 and "no picture is displayed from start=99.0 to end=None" in lost.error
 
 
 # Manifests
@@ -366,7 +366,7 @@ def test_manifest_lines_splits_and_names(tmp_path: Path) -> None:
     names = ["run", "jump", "3"]
     found = read_manifest(file, 3, classes=names, split="train")
     assert [(s.name, s.label, s.line) for s in found] == [("a", 1, 2), ("c", 1, 4)]
-    with pytest.raises(ValueError, match="lists no clip of split 'test'; there are train, val"):
+    with pytest.raises(ValueError, match="lists no clips of split 'test'; there are train, val"):
         read_manifest(file, 3, classes=names, split="test")
     assert read_manifest(manifest(tmp_path, "z,3\n"), 3, classes=names)[0].label == 2  # a name before a number
 
@@ -405,7 +405,7 @@ def test_manifest_segments(tmp_path: Path) -> None:
     assert [clip.segment for clip in read_manifest(manifest(tmp_path, rows, "m.jsonl"), 3)] == [(1, 2.5), (None, None)]
     file = manifest(tmp_path, "path,label,start,end\na,0,2,2\na,0,x,\na,0,nan,\na,0,0,inf\n")
     message = (
-        "line 2: end must lie after start, got 2 to 2; line 3: start must be seconds, not 'x'; "
+        "line 2: end must be after start, got 2 to 2; line 3: start must be seconds, not 'x'; "
         "line 4: start must be finite, not 'nan'; line 5: end must be finite, not 'inf'"
     )
     with pytest.raises(ValueError, match=message):

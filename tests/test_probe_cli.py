@@ -290,20 +290,20 @@ def test_class_folders(result: dict[str, Any], data: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("options", "more", "message"),
     [
-        ({"dataset": "mine", "class-names": None}, (), "no data set is named 'mine'; there are ssv2.*classes"),
+        ({"dataset": "mine", "class-names": None}, (), "unknown data set 'mine'; choose from ssv2.*classes"),
         ({"dataset": "ssv2"}, (), "Something-Something V2 has 174 classes, not 3"),
-        ({"val": None}, (), "give --train and --val, or --manifest"),
-        ({"manifest": "m.csv"}, (), "give --train and --val, or --manifest"),
-        ({"val": "TRAIN"}, (), "27 clips are in the training and in the validation set"),
+        ({"val": None}, (), "give --train and --val, or a --manifest"),
+        ({"manifest": "m.csv"}, (), "give --train and --val, or a --manifest"),
+        ({"val": "TRAIN"}, (), "27 clips are in both the training and the validation set"),
         ({"lr": "0"}, (), "lr must be positive"),
         ({"epochs": 0}, (), "epochs must be 1 or more"),
         ({"seeds": "1,1"}, (), "seeds must be different"),
-        ({"backbone": "ov-encoder"}, ("--preset=paper",), "options of a selection are for ov-encoder-codec"),
+        ({"backbone": "ov-encoder"}, ("--preset=paper",), "selection options are for ov-encoder-codec"),
         ({"backbone": "clip"}, (), "holds a model of type 'onevision_encoder'; CLIP is"),
-        ({"weights": "none"}, (), "no directory with a config.json"),
+        ({"weights": "none"}, (), "not a directory with a config.json"),
         ({"backbone": "ov-encoder", "budget": "100"}, (), "budget must be a multiple of the 64 patches"),
         ({"workers": -1}, (), "workers and clips_at_once must be 1 or more"),
-        ({"device": "abacus"}, (), "device 'abacus' is not known"),
+        ({"device": "abacus"}, (), "device 'abacus' is unknown"),
     ],
 )
 @needs_x265
@@ -452,7 +452,11 @@ def test_tables_with_results() -> None:
 
 
 def test_files_that_are_no_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for text, message in (("{", "no JSON file"), ("[]", "no result of a probe"), ('{"format": 1}', "lacks dataset")):
+    for text, message in (
+        ("{", "not a JSON file"),
+        ("[]", "not a result of a probe"),
+        ('{"format": 1}', "lacks dataset"),
+    ):
         (tmp_path / "r.json").write_text(text)
         with pytest.raises(ValueError, match=message):
             load_results([tmp_path])
@@ -478,7 +482,7 @@ def test_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("Diving48", "Perception Test", "OV-Encoder (Codec), page", "2048"):
         assert f"<!-- {text} -->" in drawn
     assert "DINOv3" not in drawn
-    with pytest.raises(ValueError, match="no result to draw"):
+    with pytest.raises(ValueError, match="no results to draw"):
         plot([], tmp_path / "d.svg")
 
 

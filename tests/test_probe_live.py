@@ -159,7 +159,7 @@ def test_unreadable_clips_are_left_out(data: Path, backbone: Backbone, wanted: F
     assert len(live.samples) == TRAIN and [clip.name for clip in live_val.unreadable] == ["gone.mp4"]
     with pytest.raises(ValueError, match="none of the 1 clips can be read"):
         live.batch([2])
-    with pytest.raises(ValueError, match="none of the 1 clips to evaluate on can be read"):
+    with pytest.raises(ValueError, match="none of the 1 clips to evaluate can be read"):
         train_heads(live, LiveFeatures(val[:1], backbone, wanted, views=1), 3, recipe)
 
 
@@ -255,7 +255,7 @@ def test_run_on_the_fly(whole: Path, data: Path, tmp_path: Path, capsys: pytest.
     assert len(list((mixed / "cache").rglob("*.safetensors"))) == 1
     capsys.readouterr()
     assert main(command(data, tmp_path, *CODEC, cache=None)) == 1
-    assert "--cache DIR is needed" in capsys.readouterr().err
+    assert "give --cache DIR" in capsys.readouterr().err
     assert main(command(data, tmp_path, *CODEC, "--features-only", **FLY)) == 1
     assert "--features-only keeps features" in capsys.readouterr().err
 
@@ -306,7 +306,7 @@ def killed_and_resumed(argv: Sequence[str], out: Path, kills: int, rng: random.R
             process.send_signal(how)
             _, err = process.communicate(timeout=60)
             assert process.returncode in (0, -how, 128 + how), err
-            training += "goes on from here" in err or bool(list(out.glob("results/checkpoints/*.safetensors")))
+            training += "to resume" in err or bool(list(out.glob("results/checkpoints/*.safetensors")))
     subprocess.run([sys.executable, "-m", "ove_codec.cli", *argv], env=environment(), check=True)
     return training
 
@@ -335,7 +335,7 @@ def test_sigterm_writes_a_checkpoint(data: Path, tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
             rest = process.communicate(timeout=60)[1]
         assert process.returncode == 128 + signal.SIGTERM
-        assert rest.endswith("ove-codec: ended by SIGTERM; the same command goes on from here\n")
+        assert rest.endswith("ove-codec: stopped by SIGTERM; run the same command again to resume\n")
     assert first.startswith("seed 1, epoch ") and not first.startswith("seed 1, epoch 1:")
 
 

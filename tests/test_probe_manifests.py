@@ -157,7 +157,7 @@ def test_official_forms(key: str, tmp_path: Path, capsys: pytest.CaptureFixture[
 
     assert main(["probe", "manifest", key, *arguments, "--split=val"]) == 0
     assert len(rows(tmp_path, key, "val")) == len(val)
-    with pytest.raises(ValueError, match="lists no clip of split 'train'"):
+    with pytest.raises(ValueError, match="lists no clips of split 'train'"):
         rows(tmp_path, key, "train")
 
 
@@ -211,9 +211,9 @@ def test_one_file_and_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert len(rows(tmp_path, "charadesego", "val")) == 2
     capsys.readouterr()
     assert main(["probe", "manifest", "charadesego", str(renamed), place, out]) == 1
-    assert "the name does not tell the split: give --split train or --split val" in capsys.readouterr().err
+    assert "the file name does not give the split: pass --split train or --split val" in capsys.readouterr().err
     assert main(["probe", "manifest", "charadesego", official, place, out]) == 1
-    assert "it holds no CharadesEgo_v1_train.csv; name the file" in capsys.readouterr().err
+    assert "it holds no CharadesEgo_v1_train.csv; pass the file" in capsys.readouterr().err
 
     annotations, videos, _, _ = FORMS_MADE["hmdb51"]
     arguments = made(tmp_path / "hmdb", annotations, [f"{HMDB[0]}_x_2.avi"])
@@ -231,17 +231,17 @@ def test_class_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     arguments += ["--split=train", f"--class-names={tmp_path / 'names.txt'}"]
     assert main(["probe", "manifest", "k400", official, *arguments]) == 0
     assert rows(tmp_path, "k400", "train") == [("v0123456789.mp4", 392, WHOLE)]
-    assert "train.csv: line 3: its class 'other' is none of the 400" in capsys.readouterr().err
+    assert "train.csv: line 3: its class 'other' is not one of the 400" in capsys.readouterr().err
 
 
 GOOD_DIVE = '{"vid_name": "a", "label": 1}'
 BAD: list[tuple[str, dict[str, str], list[str]]] = [
     ("ssv2", {"train.json": f"[\n{ssv2()[1:-1]},\n{ssv2('Eating [something]')[1:-1]},\n5,\n{{\"id\": \"5\"}}]"},
      [r"train.json: line 6, entry 2: its template 'Eating something' is not in labels.json",
-      r"line 8, entry 3: it is no object", r"line 9, entry 4: it has no template"]),
+      r"line 8, entry 3: it is not an object", r"line 9, entry 4: it has no template"]),
     ("diving48", {"Diving48_V2_train.json": f'[{GOOD_DIVE}, {{"vid_name": "a", "label": 48}},\n'
      '{"vid_name": "a", "label": -1}, {"vid_name": 3, "label": 1}, {"vid_name": "a", "label": true}]'},
-     [r"line 1, entry 2: its class 48 is none of the 48", r"line 2, entry 3: label must be a whole number, not -1",
+     [r"line 1, entry 2: its class 48 is not one of the 48", r"line 2, entry 3: label must be a whole number, not -1",
       r"entry 4: vid_name must be text, not 3", r"entry 5: label must be a whole number, not True"]),
     ("perception_test", {"all_train.json": json.dumps({
         **PERCEPTION, "video_1": {}, "video_2": 3,
@@ -249,19 +249,20 @@ BAD: list[tuple[str, dict[str, str], list[str]]] = [
                     "action_localisation": [{"timestamps": [1, 2e9], "label_id": 1}, {"timestamps": [1]},
                                             {"timestamps": [5, 5], "label_id": 1}, {"timestamps": ["x", 1]}]},
         "video_4": {"metadata": {"frame_rate": 0, "num_frames": 30}, "action_localisation": []}})},
-     [r"entry 3: it has no metadata", r"entry 4: it is no object",
-      r"entry 5, action 1: its action ends at 2000 s, the video at 1 s", r"action 2: timestamps must be two numbers",
+     [r"entry 3: it has no metadata", r"entry 4: it is not an object",
+      r"entry 5, action 1: its action ends at 2000 s, but the video at 1 s",
+      r"action 2: timestamps must be two numbers",
       r"action 3: its part of the video, 5e-06 to 5e-06 s, is empty", r"action 4: timestamps must be a number, not 'x'",
       r"entry 6: action_localisation must be a list, and frame_rate positive"]),
     ("charadesego", {"CharadesEgo_v1_train.csv": "id,actions\na,c001 0 1\na,c157 0 1\na,d1 0 1\na\n,c001 0 1\n"},
-     [r"line 3: its class 157 is none of the 157", r"line 4: 'd1 0 1' is no action", r"line 5: it has 1 columns",
-      r"line 6: 'c001 0 1' is no action of the form c000 0.00 1.00, or there is no id"]),
+     [r"line 3: its class 157 is not one of the 157", r"line 4: 'd1 0 1' is not an action", r"line 5: it has 1 columns",
+      r"line 6: 'c001 0 1' is not an action such as c000 0.00 1.00, or the id is missing"]),
     ("epic_verb", {"EPIC_100_train.csv": "video_id,start_timestamp,stop_timestamp,verb_class\n"
      "a,00:00:01,00:00:02.5,1\na,1,00:00:02,1\na,00:00:03,00:00:02,1\na,00:00:01,00:00:02,x\n"},
-     [r"line 3: '1' is no time of the form", r"line 4: its part of the video, 3 to 2 s, is empty",
+     [r"line 3: '1' is not a time such as", r"line 4: its part of the video, 3 to 2 s, is empty",
       r"line 5: verb_class must be a whole number, not 'x'"]),
     ("hmdb51", {f"{name}_test_split1.txt": "a.avi 1\nb.avi 7\nc\n" if n == 0 else "" for n, name in enumerate(HMDB)},
-     [r"line 2: 'b.avi 7' is no video with 0, 1 or 2", r"line 3: 'c' is no video"]),
+     [r"line 2: 'b.avi 7' is not a video name followed by 0, 1 or 2", r"line 3: 'c' is not a video"]),
 ]  # fmt: skip
 
 
@@ -286,19 +287,19 @@ def test_bad_entries_are_named(
 @pytest.mark.parametrize(
     ("key", "files", "message"),
     [
-        ("diving48", {"Diving48_V2_train.json": f"[{GOOD_DIVE},\n{GOOD_DIVE}"}, "line 2: it does not go on as JSON"),
-        ("diving48", {"Diving48_V2_train.json": f"[{GOOD_DIVE}\n{GOOD_DIVE}]"}, "line 2: it does not go on as JSON"),
-        ("diving48", {"Diving48_V2_train.json": "{}"}, "it must hold a list of JSON"),
-        ("diving48", {"Diving48_V2_train.json": "[" * 100_000}, "line 1: it does not go on as JSON"),
+        ("diving48", {"Diving48_V2_train.json": f"[{GOOD_DIVE},\n{GOOD_DIVE}"}, "line 2: the JSON is broken here"),
+        ("diving48", {"Diving48_V2_train.json": f"[{GOOD_DIVE}\n{GOOD_DIVE}]"}, "line 2: the JSON is broken here"),
+        ("diving48", {"Diving48_V2_train.json": "{}"}, "the file must hold a list of JSON"),
+        ("diving48", {"Diving48_V2_train.json": "[" * 100_000}, "line 1: the JSON is broken here"),
         ("diving48", {"Diving48_V2_train.json": "[]"}, "no clip is left: 0 without a video in .*, 0 bad entries"),
         ("diving48", {"Diving48_V2_train.json": '[{"vid_name": "no", "label": 1}]'},
          "no clip is left: 1 without a video in .*; the first, .*line 1, entry 1: no$"),
         ("diving48", {"x/Diving48_V2_train.json": "[]", "y/Diving48_V2_train.json": "[]"},
          "it holds .*x/Diving48.* and .*y/Diving48"),
-        ("perception_test", {"all_train.json": "[1]"}, "it must hold an object of JSON"),
-        ("perception_test", {"all_train.json": '{"a" 1}'}, "line 1: it does not go on as JSON"),
-        ("ssv2", {"train.json": "[]"}, "labels.json: it is needed for the numbers of the classes"),
-        ("epic_noun", {"EPIC_100_train.csv": "video_id,verb_class\n"}, "line 1: it must name the columns, and lacks"),
+        ("perception_test", {"all_train.json": "[1]"}, "the file must hold an object of JSON"),
+        ("perception_test", {"all_train.json": '{"a" 1}'}, "line 1: the JSON is broken here"),
+        ("ssv2", {"train.json": "[]"}, "labels.json: this file is missing"),
+        ("epic_noun", {"EPIC_100_train.csv": "video_id,verb_class\n"}, "but these are missing: "),
         ("epic_noun", {"EPIC_100_train.csv": ""}, "line 1: it must name the columns"),
     ],
 )  # fmt: skip
@@ -315,7 +316,7 @@ def test_videos_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     files: dict[str, Any] = {"Diving48_V2_train.json": f'[{GOOD_DIVE}, {{"vid_name": "b", "label": 2}}]'}
     arguments = made(tmp_path, files, ["x/a.mp4", "y/a.mkv", "b.mp4", "b.txt"])
     assert main(["probe", "manifest", "diving48", *arguments, "--split=train"]) == 0
-    assert "entry 1: x/a.mp4 and y/a.mkv may both be its video: remove one" in capsys.readouterr().err
+    assert "entry 1: x/a.mp4 and y/a.mkv both match its video: remove one" in capsys.readouterr().err
     assert rows(tmp_path, "diving48", "train") == [("b.mp4", 2, WHOLE)]
     assert main(["probe", "manifest", "diving48", arguments[0], str(tmp_path / "no"), arguments[2]]) == 1
     assert "there is no such folder" in capsys.readouterr().err

@@ -237,7 +237,7 @@ def test_checkpoint_of_another_training(tmp_path: Path) -> None:
     assert settings == SETTINGS
     batch = val_set().batch(range(23))
     assert torch.equal(heads(batch.tokens, batch.lengths), result.heads(batch.tokens, batch.lengths))
-    with pytest.raises(ValueError, match=r"another training: seed is 1, wanted 2"):
+    with pytest.raises(ValueError, match=r"another training: seed is 1, expected 2"):
         again(seed=2)
     with pytest.raises(ValueError, match="another training: recipe"):
         again(recipe=replace(short, label_smoothing=0.2))
@@ -245,7 +245,7 @@ def test_checkpoint_of_another_training(tmp_path: Path) -> None:
         again(train=TensorFeatures(*clusters(CLASSES, 30, HIDDEN, seed=7)))
     checkpoint.write_bytes(checkpoint.read_bytes()[:200])
     for use in (again, lambda: load_heads(checkpoint)):
-        with pytest.raises(ValueError, match=r"no checkpoint of a probe, or damaged.*remove it"):
+        with pytest.raises(ValueError, match=r"is damaged, or not a checkpoint of a probe.*remove it"):
             use()
 
 
@@ -287,19 +287,19 @@ def test_two_processes_are_as_one(workers: Workers, trained: tuple[Trained, list
         (lambda: AttentiveHead(64, 2)(torch.zeros(2, 3, 32)), r"tokens must be \(B, L, 64\)"),
         (lambda: AttentiveHead(64, 2)(torch.zeros(2, 0, 64)), r"with L > 0"),
         (lambda: AttentiveHead(64, 2)(torch.zeros(2, 3, 64), torch.tensor([1])), r"lengths must be \(2,\)"),
-        (lambda: HeadStack([]), "heads must hold"),
-        (lambda: TensorFeatures(torch.zeros(3, 2, 4), [0, 1]), "as many, got 3"),
+        (lambda: HeadStack([]), "at least one head"),
+        (lambda: TensorFeatures(torch.zeros(3, 2, 4), [0, 1]), "as many tokens as labels, got 3"),
         (lambda: TensorFeatures([torch.zeros(2, 4), torch.zeros(2, 5)], [0, 1]), r"tokens\[1\] must be \(L, 4\)"),
-        (lambda: ProbeRecipe(settings=()), "settings must hold"),
-        (lambda: ProbeRecipe(settings=(Setting(), Setting())), "all different"),
+        (lambda: ProbeRecipe(settings=()), "at least one setting"),
+        (lambda: ProbeRecipe(settings=(Setting(), Setting())), "all must be different"),
         (lambda: ProbeRecipe(settings=(Setting(lr=0),)), "lr must be positive"),
         (lambda: ProbeRecipe(epochs=0), "epochs must be 1"),
         (lambda: ProbeRecipe(label_smoothing=1), "label_smoothing"),
         (lambda: ProbeRecipe(precision="float8"), "precision must be one of"),
-        (lambda: train_heads(train_set(), val_set(), 3), "labels of train must lie in 0 to 2, got 0 to 4"),
+        (lambda: train_heads(train_set(), val_set(), 3), "labels of train must be from 0 to 2, got 0 to 4"),
         (
             lambda: train_heads(train_set(), TensorFeatures(*clusters(5, 5, 64, 0)), CLASSES),
-            "as many channels, got 128 and 64",
+            "the same number of channels, got 128 and 64",
         ),
     ],
 )
@@ -309,5 +309,5 @@ def test_bad_arguments(make: Callable[[], Any], message: str) -> None:
 
 
 def test_in_memory_there_is_one_view() -> None:
-    with pytest.raises(IndexError, match="one view"):
+    with pytest.raises(IndexError, match="a single view"):
         train_set().batch([0], [1])

@@ -108,7 +108,7 @@ for n in range(20):
         try:
             next(reader)
         except RuntimeError as error:
-            assert "iterate over the video anew" in str(error)
+            assert "iterate over the video again" in str(error)
         else:
             os._exit(2)
         del pictures, reader

@@ -190,7 +190,7 @@ def test_the_page_keeps_its_size(output: Path) -> None:
     whole = pictures()
     assert 0 < pictures(max_bytes=whole // 3) <= whole // 3
     assert pictures(max_bytes=300) == 0
-    assert "No panels: its pictures take more room" in Parsed(output / "_report.html").text
+    assert "No panels: its pictures exceed the size limit" in Parsed(output / "_report.html").text
 
 
 def test_which_clips_are_shown(output: Path, tmp_path: Path) -> None:
@@ -272,9 +272,7 @@ def test_runs(output: Path, videos: Path) -> None:
     lines = runs.read_text().splitlines()
     assert len(lines) == 4 and json.loads(lines[0]) == first and json.loads(lines[-1])["finished"] == 3
     page = page_of(output, clips=0)
-    assert (
-        page.text.count(" completed ") == 2 and "under way, or killed" in page.text and "ray, all workers" in page.text
-    )
+    assert page.text.count(" completed ") == 2 and "running, or killed" in page.text and "ray, all workers" in page.text
 
 
 def entry(name: str, **facts: Any) -> dict[str, Any]:

@@ -260,5 +260,5 @@ def test_a_page_of_nothing(page: browser.Page, tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"")
     out = report.make_output(tmp_path / "out", [tmp_path / "bad.mp4"])
     page.open(Path(write_report(out).page), 390, dark=True)
-    assert page.value("document.body.innerText.includes('No clip has been selected from yet.')")
+    assert page.value("document.body.innerText.includes('No clip is finished yet.')")
     assert page.value("document.documentElement.scrollWidth") == 390 and page.complaints == []

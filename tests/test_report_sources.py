@@ -100,7 +100,7 @@ def test_clips_that_have_gone(output: Path, videos: Path, clip: Path, tmp_path: 
     made = write_report(output)
     page = Parsed(output / "_report.html")
     assert (made.shown, made.playing) == (3, 0) and len(lines) == 3
-    assert page.text.count("the file is not there any more; --input names where the clips lie now") == 3
+    assert page.text.count("the file is no longer there; give its new place with --input") == 3
     assert sum(a["aria-label"].startswith(("Mean heat", "Tokens kept")) for a in page.all("svg")) == 6
     assert write_report(output, source=videos).playing == 3
     # Another content under the same name, and no such name.
@@ -108,7 +108,7 @@ def test_clips_that_have_gone(output: Path, videos: Path, clip: Path, tmp_path: 
     (tmp_path / "other" / "two.mp4").write_bytes(b"")
     assert write_report(output, source=tmp_path / "other").playing == 0
     text = Parsed(output / "_report.html").text
-    assert "its content has changed since" in text and "is empty" in text and "no clip of this name is in" in text
+    assert "its content has changed since" in text and "is empty" in text and "has no clip with this name" in text
 
 
 def test_relative_places(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_nothing_selected_yet(tmp_path: Path) -> None:
     made = write_report(tmp_path / "out")
     assert (made.clips, made.failed, made.shown) == (0, 0, 0)
     page = Parsed(tmp_path / "out" / "_report.html")
-    assert "No clip has been selected from yet." in page.text and "No clip failed" in page.text
+    assert "No clip is finished yet." in page.text and "No clip failed" in page.text
 
 
 def test_all_failed(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_all_failed(tmp_path: Path) -> None:
     made = write_report(make_output(tmp_path / "out", [tmp_path / "bad.mp4"]))
     assert (made.clips, made.failed) == (0, 1)
     text = Parsed(tmp_path / "out" / "_report.html").text
-    assert "No clip has been selected from yet." in text and "bad.mp4: is empty" in text and "100 % of all" in text
+    assert "No clip is finished yet." in text and "bad.mp4: is empty" in text and "100 % of all" in text
 
 
 def test_outputs_from_before(output: Path) -> None:
@@ -170,8 +170,8 @@ def test_outputs_from_before(output: Path) -> None:
     made = write_report(output)
     page = Parsed(output / "_report.html")
     assert (made.clips, made.playing, made.tokens) == (3, 3, 120)
-    assert "3 of 3 clips were selected before figures of each clip were noted" in page.text
-    assert "was not noted by the version" in page.text
+    assert "3 of 3 clips were selected by an older version" in page.text
+    assert "did not record when each was done" in page.text
 
 
 def test_thousands_of_clips(output: Path) -> None:
@@ -200,7 +200,10 @@ def _cut(path: Path, keep: float = 0.5) -> None:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "no settings": (lambda out: (out / "_manifest/job.json").unlink(), r"no output of select-dataset: _manifest/job"),
+    "no settings": (
+        lambda out: (out / "_manifest/job.json").unlink(),
+        r"not an output of select-dataset: _manifest/job",
+    ),
     "settings cut": (lambda out: _cut(out / "_manifest/job.json"), r"job\.json is damaged, .*: restore it"),
     "settings of another": (lambda out: (out / "_manifest/job.json").write_text("[1]"), r"job\.json does not hold"),
     "no shard": (lambda out: (out / "part-000001.parquet").unlink(), r"part-000001\.parquet is missing.*run select-d"),
@@ -210,16 +213,16 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "shard of another": (
         lambda out: shutil.copy(out / "part-000001.parquet", out / "part-000000.parquet"),
-        r"it holds 1 clips, not the 2 .*remove part-000000\.parquet and _manifest/part-000000\.jsonl, and run",
+        r"it holds 1 clips, but its manifest lists 2.*remove part-000000\.parquet and _manifest/part-000000\.jsonl",
     ),
-    "other clips": (lambda out: _swap(out), r"damaged at the clip .*: the file has no such row\. To mend it, remove"),
+    "other clips": (lambda out: _swap(out), r"damaged at the clip .*: the file has no such row\. To repair it, remove"),
     "manifest cut": (
         lambda out: _cut(out / "_manifest/part-000001.jsonl"),
         r"jsonl, line 1, is damaged, .*run select-",
     ),
     "manifest of another": (
         lambda out: (out / "_manifest/part-000001.jsonl").write_text('{"name": 5}\n'),
-        r"part-000001\.jsonl, line 1, is damaged, name is no text: remove part-000001\.parquet and",
+        r"part-000001\.jsonl, line 1, is damaged, name is not text: remove part-000001\.parquet and",
     ),
     "failures cut": (
         lambda out: _cut(out / "_failures.parquet"),
@@ -298,8 +301,8 @@ def test_command(output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["report", str(output)]) == 0
     assert f"{output}/_report.html" in capsys.readouterr().out
     for argv, message in (
-        ([str(tmp_path / "nowhere")], "nowhere: there is no such folder; name the one that select-dataset wrote"),
-        ([str(tmp_path)], "is no output of select-dataset"),
+        ([str(tmp_path / "nowhere")], "nowhere: there is no such folder; give the one that select-dataset wrote"),
+        ([str(tmp_path)], "is not an output of select-dataset"),
         ([str(output), "-o", str(tmp_path / "no" / "page.html")], "No such file or directory"),
         ([str(output), "--max-size", "0"], "max_bytes must be 1 or more"),
         ([str(output), "--input", str(tmp_path / "gone")], "gone: there is no such file or folder"),

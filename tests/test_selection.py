@@ -139,7 +139,7 @@ def test_sampling_in_seconds() -> None:
     params = resolve("paper", {"num_frames": 3, "start": 1.5, "end": 2.25})
     assert sample_frames(pts, params).tolist() == [1, 2, 4]
     assert sample_frames(pts, resolve("paper", {"end": 1.5})).tolist() == [0]
-    with pytest.raises(ValueError, match="no picture is shown"):
+    with pytest.raises(ValueError, match="no picture is displayed"):
         sample_frames(pts, resolve("paper", {"start": 9}))
     with pytest.raises(ValueError, match="pass pts"):
         sample_frames(7, params)
@@ -282,20 +282,20 @@ def test_params_select_again() -> None:
         ({"resize": "zoom"}, ValueError, "'letterbox'"),
         ({"vector": "l2"}, ValueError, "'l0_else_l1'"),
         ({"padding": 3}, ValueError, "padding"),
-        ({"tau": 0.1, "budget": 3}, ValueError, "exclude each other"),
-        ({"budget": None}, ValueError, "neither tau nor budget"),
+        ({"tau": 0.1, "budget": 3}, ValueError, "give either"),
+        ({"budget": None}, ValueError, "give tau or budget"),
         ({"budget": 0}, ValueError, "positive"),
         ({"budget": 2.5}, ValueError, "positive whole"),
-        ({"frame_ids": [0], "start": 1.0}, ValueError, "exclude each other"),
+        ({"frame_ids": [0], "start": 1.0}, ValueError, "give either"),
         ({"frame_ids": []}, ValueError, "frame_ids"),
         ({"frame_ids": [-1]}, ValueError, "frame_ids"),
         ({"keep_first_frame": "yes"}, ValueError, "True or False"),
         ({"first_frame_share": 0}, ValueError, "first_frame_share must be above 0"),
         ({"first_frame_share": 1.5}, ValueError, "at most 1, not 1.5"),
-        ({"percentile": 101}, ValueError, "0..100"),
-        ({"percentile": float("nan")}, ValueError, "0..100"),
+        ({"percentile": 101}, ValueError, "0 to 100"),
+        ({"percentile": float("nan")}, ValueError, "0 to 100"),
         ({"mv_weight": -1}, ValueError, "negative"),
-        ({"mv_weight": 0, "residual_weight": 0}, ValueError, "nothing is left"),
+        ({"mv_weight": 0, "residual_weight": 0}, ValueError, "at least one must be positive"),
         ({"local_variance": 4}, ValueError, "odd"),
         ({"size": 8}, ValueError, "patch"),
         ({"rotation": 45}, ValueError, "90"),
@@ -314,7 +314,7 @@ def test_params_select_again() -> None:
         ({"mv": np.zeros((3, 18, 26, 2, 2))}, ValueError, "whole numbers"),
         ({"mv": np.full((3, 18, 26, 2, 2), 40000)}, ValueError, "int16"),
         ({"mv": np.zeros((3, 18, 25, 2, 2), np.int16)}, ValueError, "shape"),
-        ({"types": "IP"}, ValueError, "one entry a picture"),
+        ({"types": "IP"}, ValueError, "one entry per picture"),
         ({**dict.fromkeys(("pred", "ref_poc", "poc", "bits", "types")), "mv": [], "residual": []}, ValueError,
          "no pictures"),
     ],

@@ -463,7 +463,7 @@ def test_streams_that_are_not_there(two_streams: Path, capsys: pytest.CaptureFix
             ove_codec.open(ove_codec.VideoStream(two_streams, number))
     with pytest.raises(ValueError, match="0 or more"):
         ove_codec.VideoStream(two_streams, -1)
-    with pytest.raises(ValueError, match="one file"):
+    with pytest.raises(ValueError, match="the same file"):
         ove_codec.transcode(ove_codec.VideoStream(two_streams, 1), two_streams)
     assert main(["info", str(two_streams), "--stream", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["codec"] == "hevc"

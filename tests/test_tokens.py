@@ -305,13 +305,13 @@ def test_batches(tmp_path: Path) -> None:
     assert packed.cu_seqlens.tolist() == [0, len(single[0]), len(single[0]) + len(single[1])]
     assert torch.equal(packed.patches, torch.cat([s.patches for s in single]).bfloat16())
     assert torch.equal(packed.positions, torch.cat([s.positions for s in single]))
-    with pytest.raises(ValueError, match="as many"):
+    with pytest.raises(ValueError, match="the same length"):
         tokenize([one, two], selections[:1])
     half = tokenize([one, two], selections, dtype="bfloat16")
     assert torch.equal(half.patches, packed.patches)
     assert frames(one, [0], size=28, dtype="torch.float16").dtype == torch.float16
     for wrong in ("float17", "int8", torch.int8, np.float16):
-        with pytest.raises(ValueError, match=r"dtype must be a floating type of PyTorch or its name"):
+        with pytest.raises(ValueError, match=r"dtype must be a floating-point dtype of PyTorch or its name"):
             tokenize(one, selections[0], dtype=wrong)  # type: ignore[arg-type]
 
 

@@ -98,28 +98,28 @@ def test_command(features: FeatureFiles, tmp_path: Path, method: str, capsys: py
     assert np.array_equal(labels[:, 0], expected.argmax(1)) and labels.shape == (330, 3)
     lines = (tmp_path / "bank" / "labels.jsonl").read_text().splitlines()
     assert json.loads(lines[7]) == {"file": "7.png", "labels": labels[7].tolist()}
-    assert main([*command, "--device", "cpu"]) == 1  # it is there already
-    assert "is there already" in capsys.readouterr().err
+    assert main([*command, "--device", "cpu"]) == 1  # it already exists
+    assert "already exists" in capsys.readouterr().err
 
 
 def test_bad_features(tmp_path: Path) -> None:
     rows = np.ones((5, 3), np.float32)
     rows[3, 1] = np.nan
     np.save(tmp_path / "nan.npy", rows)
-    with pytest.raises(ValueError, match=r"nan\.npy, row 3 has the length nan"):
+    with pytest.raises(ValueError, match=r"nan\.npy, row 3 has the norm nan"):
         cluster(FeatureFiles([tmp_path / "nan.npy"]), 2, ranks=Ranks())
     save_file({"features": np.zeros((2, 4), np.float32)}, tmp_path / "zero.safetensors")
-    with pytest.raises(ValueError, match=r"zero\.safetensors, row 0 has the length 0"):
+    with pytest.raises(ValueError, match=r"zero\.safetensors, row 0 has the norm 0"):
         FeatureFiles([tmp_path / "zero.safetensors"]).unit_rows(0, 1)
-    with pytest.raises(ValueError, match="one width"):
+    with pytest.raises(ValueError, match="the same width"):
         FeatureFiles([tmp_path])
     with pytest.raises(ValueError, match="k must be 1 to the 5 features"):
         cluster(FeatureFiles([tmp_path / "nan.npy"]), 6, ranks=Ranks())
     np.save(tmp_path / "ints.npy", np.ones((3, 3), np.int64))
-    with pytest.raises(ValueError, match="int64, features are floating point"):
+    with pytest.raises(ValueError, match="int64, but features must be floating point"):
         FeatureFiles([tmp_path / "ints.npy"])
     (tmp_path / "text.npy").write_text("no array")
-    with pytest.raises(ValueError, match=r"text\.npy is no \.npy file"):
+    with pytest.raises(ValueError, match=r"text\.npy is not a \.npy file"):
         FeatureFiles([tmp_path / "text.npy"])
 
 

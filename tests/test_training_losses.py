@@ -87,7 +87,7 @@ def test_refuses_labels_outside_the_bank() -> None:
         ({"sample_rate": 0}, "sample_rate"),
         ({"margin": -1}, "margin"),
         ({"positives": 0}, "positives"),
-        ({"ranks": Ranks(0, 4, None)}, "do not divide over 4 ranks"),
+        ({"ranks": Ranks(0, 4, None)}, "cannot be split over 4 ranks"),
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:

@@ -194,7 +194,7 @@ def test_steps_that_are_not_finite_can_be_left_out(
         assert all(torch.equal(before[name], after[name]) for name in before)
         with pytest.raises(TrainingError, match=r"step 6: the loss is nan.*allow more than 2 such steps"):
             run(data, tmp_path / "a", run__steps=9, **options)  # the checkpoint knows of the first one
-    assert [r.message[:7] for r in caplog.records if "The step is left out" in r.message] == ["step 1:", "step 4:"]
+    assert [r.message[:7] for r in caplog.records if "The step is skipped" in r.message] == ["step 1:", "step 4:"]
     log = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
     assert [line["skipped_steps"] for line in log] == [0, 1, 1, 1, 2, 2]
     assert "loss" not in log[1] and log[2]["loss"] > 0
@@ -209,7 +209,7 @@ def test_what_is_frozen_stays(data: Path, tmp_path: Path) -> None:
     assert stays == expected and len(expected) > 10
     assert not any(name.startswith("optimizer.exp_avg.embeddings") for name in after)
     for patterns, message in (
-        (["layers.0"], r"fits 'layers\.0'; there are embeddings\.\*, "),
+        (["layers.0"], r"fits 'layers\.0'; choose from embeddings\.\*, "),
         (["*"], "nothing to train"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -217,9 +217,9 @@ def test_what_is_frozen_stays(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_global_batch_needs_whole_micro_batches(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"data\.global_batch 12 is no multiple of data\.batch 8 on 1 ranks"):
+    with pytest.raises(ValueError, match=r"data\.global_batch 12 is not a multiple of data\.batch 8 on 1 ranks"):
         run(data, tmp_path / "a", data__global_batch=12)
-    with pytest.raises(ValueError, match=r"leave run\.accumulate out"):
+    with pytest.raises(ValueError, match=r"leave out run\.accumulate"):
         recipes.recipe(data, tmp_path / "a", data__global_batch=16, run__accumulate=2)
     assert recipes.recipe(data, tmp_path / "a", data__global_batch=32).accumulate(2) == 2
 
@@ -247,7 +247,7 @@ def test_a_damaged_checkpoint_gives_way_to_an_older_one(
     content[-5] ^= 1  # of a tensor: sizes and headers are as they were
     file.write_bytes(content)
     run(data, out, run__steps=3, **options)
-    assert "step-00000002 is damaged" in caplog.text and f"goes on from {out}/step-00000001" in caplog.text
+    assert "step-00000002 is damaged" in caplog.text and f"resumes from {out}/step-00000001" in caplog.text
     # What is damaged does not count among the newest, and what comes of the run is as if nothing had happened.
     assert [path.name for path in checkpoint.complete(out)] == ["step-00000003"]
     assert (out / "step-00000002.damaged").is_dir()
@@ -264,7 +264,7 @@ def test_one_run_at_a_time_in_a_folder(data: Path, tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        with pytest.raises(BlockingIOError, match="another run is at work in this folder"):
+        with pytest.raises(BlockingIOError, match="another run is using this folder"):
             run(data, tmp_path / "a", run__steps=2)
         assert (tmp_path / "a" / ".step-00000002.partial").is_dir()
         other.communicate("\n")
@@ -296,7 +296,7 @@ def test_a_run_that_is_asked_to_end_saves_its_step(data: Path, tmp_path: Path) -
 def test_another_batch_needs_the_recipes_word(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "a", run__steps=1)
     with pytest.raises(
-        ValueError, match=r"data\.batch 8, this run has ranks 1 and data\.batch 4: .*run\.elastic: true"
+        ValueError, match=r"data\.batch 8, but this run has ranks 1 and data\.batch 4: .*run\.elastic: true"
     ):
         run(data, tmp_path / "a", run__steps=2, data__batch=4)
     run(data, tmp_path / "a", run__steps=2, data__batch=4, run__elastic=True)
@@ -369,7 +369,7 @@ def test_initial_centres(data: Path, tmp_path: Path) -> None:
             recipe = recipes.recipe(data, tmp_path / "a", heads__pictures__init=str(tmp_path / name))
             assert torch.equal(Trainer(recipe, ranks, CPU).heads["pictures"].get_parameter("weight"), bank)
     np.save(tmp_path / "narrow.npy", bank[:, :8].numpy())
-    with pytest.raises(ValueError, match=r"shape \(128, 8\), the head wants \(128, 32\)"):
+    with pytest.raises(ValueError, match=r"shape \(128, 8\), but the head needs \(128, 32\)"):
         run(data, tmp_path / "a", heads__pictures__init=str(tmp_path / "narrow.npy"))
 
 
@@ -593,7 +593,7 @@ def test_recipes_in_the_repository() -> None:
             {"heads__pictures__inputs__image__sise": 4},
             r"unknown key heads\.pictures\.inputs\.image\.sise; did you mean size",
         ),
-        ({"heads__pictures__inputs": {"film": {}}}, r"inputs\.film; there are image, ocr, codec, frame, "),
+        ({"heads__pictures__inputs": {"film": {}}}, r"inputs\.film; choose from image, ocr, codec, frame, "),
         ({"heads__pictures__inputs": {}}, r"heads\.pictures\.inputs must hold one or more of image, ocr, "),
         ({"heads__pictures__inputs__image__size": "big"}, r"inputs\.image\.size must be of type int, not 'big'"),
         ({"heads__pictures__inputs__image__size": -1}, r"inputs\.image: size must be positive, not -1"),
@@ -602,7 +602,7 @@ def test_recipes_in_the_repository() -> None:
         ({"heads__pictures__centres": "many"}, r"heads\.pictures\.centres must be of type int, not 'many'"),
         ({"optimizer__lr": None}, r"optimizer\.lr must be of type float"),
         ({"optimizer__schedule": "linear"}, r"optimizer\.schedule must be one of"),
-        ({"run__samples": 3.0}, "steps or samples, and not both"),
+        ({"run__samples": 3.0}, "steps or samples, not both"),
         ({"data__batch": 0}, r"data\.batch must be 1 to"),
         ({"model__settings__hidden": 3}, "unknown keys: hidden"),
         ({"model__weights": "there"}, "either config, for random weights, or weights"),
@@ -625,7 +625,7 @@ def test_values_on_the_command_line(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must be KEY=VALUE"):
         load_recipe(file, ["run.steps"])
     (tmp_path / "broken.yaml").write_text("a: [")
-    with pytest.raises(ValueError, match="is no YAML"):
+    with pytest.raises(ValueError, match="is not valid YAML"):
         load_recipe(tmp_path / "broken.yaml")
 
 
@@ -639,7 +639,7 @@ def test_linear_probe() -> None:
 
 
 def test_recipes_for_other_ranks_or_without_shards(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="made for 8 ranks, 1 run"):
+    with pytest.raises(ValueError, match="for 8 ranks, but 1 are running"):
         run(data, tmp_path / "a", run__ranks=8)
     with pytest.raises(FileNotFoundError, match="no shard fits"):
         run(tmp_path, tmp_path / "a")

@@ -123,7 +123,7 @@ def test_captions(clip: Path) -> None:
         "60 tokens, 41.7 % of dense",
     )
     assert panels_of(clip, CHOICES[3]).captions()[2] == ("Heat", "bits")
-    assert panels_of(clip, CHOICES[2]).captions()[2] == ("Heat", "motion + residual, camera off")
+    assert panels_of(clip, CHOICES[2]).captions()[2] == ("Heat", "motion + residual, camera removed")
 
 
 def find(image: np.ndarray, pixels: np.ndarray) -> tuple[int, int]:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Wheels with an FFmpeg of their own, for every CPython that is found or asked for.
+"""Builds wheels that bundle FFmpeg, for every CPython that is found or asked for.
 
     tools/build_wheels.py [--python 3.12]... [--ffmpeg SOURCE] [--reference PYTHON] [-C cmake.define.OVE_CUDA=OFF]
 
-The source distribution is built first, and the wheels from it. auditwheel finds out the oldest glibc that they run on,
-which goes by the machine, and puts it into their names. Each wheel is then installed into an empty environment and
-tried out (check_wheel.py) before it goes to the output folder.
+The source distribution is built first, and wheels from it. auditwheel finds the oldest glibc that they run on, which
+depends on the machine, and puts it into their names. Each wheel is then installed into an empty environment and tested
+(check_wheel.py) before it is copied to the output folder.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shell import make_environment, run
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ROOT / "tools"
-VERSIONS = ("3.10", "3.11", "3.12", "3.13")
+VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 
 _DESCRIBE = """
 import importlib.util, json, os, sys, sysconfig
@@ -120,7 +121,9 @@ def make_sdist(tools: Path, build: Path, out: Path) -> Path:
     # Always at the same place, for ccache.
     shutil.rmtree(build / "source", ignore_errors=True)
     with tarfile.open(archive) as tar:
-        tar.extractall(build / "source", filter="data")
+        # Python 3.11.2, that of Debian 12, has no filters.
+        safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        tar.extractall(build / "source", **safely)
     (source,) = (build / "source").iterdir()
     return source
 

@@ -95,7 +95,8 @@ py::list groups(const canvases::RankedFrames& frames, double threshold, int min_
 
 py::array_t<std::int32_t> choose(const canvases::RankedFrames& frames, int start, int end, int anchor,
                                  const std::optional<Array<bool>>& good) {
-  if (start < 0 || end > frames.frames() || start > end) throw std::invalid_argument("the group has no such frames");
+  if (start < 0 || end > frames.frames() || start > end)
+    throw std::invalid_argument("start and end must be within the frames");
   if (good && good->size() != frames.frames()) throw std::invalid_argument("good must have an entry a frame");
   std::span<const std::uint8_t> usable;
   if (good) usable = {reinterpret_cast<const std::uint8_t*>(good->data()), static_cast<std::size_t>(good->size())};

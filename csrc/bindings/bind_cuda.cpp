@@ -101,7 +101,8 @@ void gather_patches(Address clips, int clip_count, int patch_size, Address cu_se
 template <class T>
 T record_of(const py::bytes& bytes, const char* what) {
   const std::string_view view(bytes);
-  if (view.size() != sizeof(T)) throw std::invalid_argument(std::string(what) + " are of another build of ove_codec");
+  if (view.size() != sizeof(T))
+    throw std::invalid_argument(std::string(what) + " belong to another build of ove_codec");
   T value;
   std::memcpy(&value, view.data(), sizeof(T));
   return value;
@@ -178,7 +179,7 @@ PYBIND11_MODULE(_cuda, m) {
   using namespace ove::bindings;
   using py::arg;
   using Release = py::call_guard<py::gil_scoped_release>;
-  m.def("has_driver", &ove::cuda::has_driver, Release(), "Whether there is an NVIDIA driver, which stays as it is.");
+  m.def("has_driver", &ove::cuda::has_driver, Release(), "Whether there is an NVIDIA driver. Does not initialise it.");
   m.def("unavailable_reason", &ove::cuda::unavailable_reason, arg("device"), Release(),
         "Why kernels cannot run on the device with this number; empty where they can. Initialises the driver.");
   m.def("primary_context", &ove::cuda::primary_context, Release(),

@@ -61,7 +61,7 @@ class StagedPictures {
         picture_.format, orientation_, canvas_geometry(picture_.format, orientation_, canvas_), canvas_.normalization);
     if (formula_.source_width() != source_size_[0] || formula_.source_height() != source_size_[1]) {
       throw std::invalid_argument("the selection is for pictures of " + std::to_string(source_size_[0]) + "x" +
-                                  std::to_string(source_size_[1]) + ", those of this video are " +
+                                  std::to_string(source_size_[1]) + ", but those of this video are " +
                                   std::to_string(formula_.source_width()) + "x" +
                                   std::to_string(formula_.source_height()));
     }
@@ -79,7 +79,7 @@ class StagedPictures {
   py::tuple stage(const Array<std::int32_t>& positions, std::uintptr_t memory, std::int64_t used, std::int64_t capacity,
                   std::uintptr_t device) const {
     const YuvFormat& format = picture_.format;
-    if (picture_.planes[0] == nullptr) throw std::invalid_argument("next() has given no picture");
+    if (picture_.planes[0] == nullptr) throw std::invalid_argument("next() has not returned a picture");
     const auto touched = tokens::touched_rows(formula_, places_of(positions));
     const int sample_bytes = format.bit_depth > 8 ? 2 : 1;
     tokens::ClipPlanes clip;

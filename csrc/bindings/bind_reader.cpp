@@ -201,7 +201,7 @@ class PictureIterator {
   Picture next() {
     if (!home_.is_here()) {
       throw std::runtime_error(
-          "this iterator is of the process that this one was forked from: iterate over the video anew");
+          "this iterator belongs to the parent process, before the fork: iterate over the video again");
     }
     reader::VideoPicture picture;
     bool more;
@@ -529,9 +529,8 @@ void bind_reader(py::module_& m) {
           py::arg("shown"), py::arg("asked"), py::kw_only(), py::arg("tolerance") = py::none(), py::arg("intra") = true,
           "Display indices that an index of some pictures must know for `anchors`.")
       .def("window", &common_window, py::arg("frame_ids"),
-           "The display window (x, y, width, height) of `frame_ids` (display indices); None where they have not all "
-           "the\n"
-           "same, or their coded sizes differ.");
+           "The display window (x, y, width, height) of `frame_ids` (display indices); None if their\n"
+           "windows or coded sizes differ.");
   py::class_<KeptReads>(m, "KeptReads",
                         "While it lives, what is read of the binary file object `file` stays in memory, up to\n"
                         "`most_bytes`, for those who read it again. The object must not change.")

@@ -83,9 +83,10 @@ py::array_t<float> gather_patches(py::handle source, const Array<std::int64_t>& 
         [&](std::size_t slot, const YuvPicture& picture, const tokens::PatchGather& gather) {
           const Geometry& g = gather.geometry();
           if (g.source_width != source_size[0] || g.source_height != source_size[1]) {
-            throw std::invalid_argument("the positions are for pictures shown as " + std::to_string(source_size[0]) +
-                                        "x" + std::to_string(source_size[1]) + ", those of the video are " +
-                                        std::to_string(g.source_width) + "x" + std::to_string(g.source_height));
+            throw std::invalid_argument("the positions are for pictures displayed as " +
+                                        std::to_string(source_size[0]) + "x" + std::to_string(source_size[1]) +
+                                        ", but those of the video are " + std::to_string(g.source_width) + "x" +
+                                        std::to_string(g.source_height));
           }
           const auto begin = static_cast<std::size_t>(bounds[slot]), end = static_cast<std::size_t>(bounds[slot + 1]);
           gather.patches(picture, std::span(places).subspan(begin, end - begin),

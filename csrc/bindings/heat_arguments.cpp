@@ -171,7 +171,7 @@ GivenPicture::GivenPicture(const py::object& picture, bool on_gpu) {
 }
 
 PictureView GivenPicture::entry(std::int64_t number) const {
-  if (number < 0 || number >= entries_) throw std::out_of_range("the arrays have no such entry");
+  if (number < 0 || number >= entries_) throw std::out_of_range("the index is outside the arrays");
   PictureView view = view_;
   const auto move = [number](auto*& pointer, std::int64_t size) {
     if (pointer != nullptr) pointer += number * size;

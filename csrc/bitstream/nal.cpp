@@ -79,7 +79,7 @@ bool NalFraming::is_tight(std::span<const std::uint8_t> packet, std::span<const 
 void NalFraming::append(std::span<const std::uint8_t> nal_unit, std::vector<std::uint8_t>& packet) const {
   if (length_size_ == 0) packet.insert(packet.end(), {0, 0, 1});
   if (length_size_ > 0 && length_size_ < 4 && nal_unit.size() >> 8 * length_size_ != 0) {
-    throw UnsupportedStreamError("a parameter set is longer than the lengths of this stream can say");
+    throw UnsupportedStreamError("a parameter set is longer than the length fields of this stream allow");
   }
   for (int i = length_size_; i-- > 0;) packet.push_back(static_cast<std::uint8_t>(nal_unit.size() >> 8 * i));
   packet.insert(packet.end(), nal_unit.begin(), nal_unit.end());

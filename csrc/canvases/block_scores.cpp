@@ -52,7 +52,7 @@ BlockScorer::BlockScorer(int cell_rows, int cell_columns, int height, int width,
   if (cells_ == 0) throw std::invalid_argument("the maps must have rows and columns");
   if (side <= 0 || height <= 0 || width <= 0 || height % side != 0 || width % side != 0) {
     throw std::invalid_argument("frames of " + std::to_string(height) + "x" + std::to_string(width) +
-                                " samples are no whole number of blocks of " + std::to_string(side));
+                                " samples are not a whole number of blocks of " + std::to_string(side));
   }
 }
 

@@ -51,7 +51,7 @@ void SyntaxDecoder::show_due() {
 void SyntaxDecoder::decode_nal(const NalUnit& unit, const codec::AccessUnitTag& tag, std::int64_t position) {
   if (unit.bytes[0] & 0x80) {
     finish_picture();  // which may be complete
-    throw InvalidBitstreamError("forbidden_zero_bit is set: this is no NAL unit header");
+    throw InvalidBitstreamError("forbidden_zero_bit is set: this is not a NAL unit header");
   }
   const NalHeader nal{static_cast<NalUnitType>(unit.bytes[0] & 31), unit.bytes[0] >> 5 & 3};
   switch (nal.type) {

@@ -15,7 +15,7 @@ void add(std::vector<std::int64_t>& indices, std::int64_t index) {
 std::shared_ptr<const CodecPicture> wait_for(const std::shared_ptr<const CodecPicture>& other, CodedPicture& picture) {
   if (!other || other->type == SliceType::kI) return nullptr;
   if (picture.detail.has_motion() && !other->detail.has_motion()) {
-    throw std::logic_error("motion is wanted of a picture, but not of the one it is derived from");
+    throw std::logic_error("the motion of a picture was requested, but not that of the picture it is derived from");
   }
   add(picture.collocated, other->decode_index);
   return other;

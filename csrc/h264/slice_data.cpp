@@ -44,7 +44,7 @@ void SliceDataParser::parse(const SliceContext& slice, SliceMotion& motion) {
   field_scan_ = field_kind_ != 0;
   prepare_scaling();
   const std::int64_t first = std::int64_t{header_->first_mb} * (mbaff_ ? 2 : 1);
-  if (first >= size_in_mbs_) throw InvalidBitstreamError("first_mb_in_slice lies beyond the picture");
+  if (first >= size_in_mbs_) throw InvalidBitstreamError("first_mb_in_slice is beyond the picture");
   mb_addr_ = static_cast<int>(first);
   const MbPosition at = mb_position(mb_addr_, width_in_mbs_, mbaff_);
   mb_x_ = at.x;
@@ -78,7 +78,7 @@ void SliceDataParser::parse(const SliceContext& slice, SliceMotion& motion) {
 // mb_x_ and mb_y_ are set, bottom_ as well.
 [[gnu::always_inline]] inline void SliceDataParser::start_macroblock() {
   if (mb_addr_ >= size_in_mbs_)
-    throw InvalidBitstreamError("slice data goes on after the last macroblock of the picture");
+    throw InvalidBitstreamError("slice data continues after the last macroblock of the picture");
   mb_index_ =
       static_cast<std::size_t>(mb_y_) * static_cast<std::size_t>(width_in_mbs_) + static_cast<std::size_t>(mb_x_);
   if (mbaff_) {
@@ -222,7 +222,7 @@ void SliceDataParser::parse_cavlc() {
     if (header_->type != SliceType::kI) {
       const std::uint32_t run = cavlc_.ue();
       if (run > static_cast<std::uint32_t>(size_in_mbs_ - mb_addr_))
-        throw InvalidBitstreamError("mb_skip_run goes on after the last macroblock of the picture");
+        throw InvalidBitstreamError("mb_skip_run continues after the last macroblock of the picture");
       for (std::uint32_t i = 0; i < run; ++i) {
         start_macroblock();
         skip_macroblock();

@@ -49,7 +49,7 @@ void parse_modifications(BitReader& r, SliceHeader& h) {
     for (;;) {
       const int idc = r.ue(5, "modification_of_pic_nums_idc");
       if (idc == 3) break;
-      if (idc > 3) throw InvalidBitstreamError("a reference list is modified by another view");
+      if (idc > 3) throw InvalidBitstreamError("a reference list names a picture of another view");
       if (std::ssize(h.modifications[x]) > h.num_ref_idx_active[x]) {
         throw InvalidBitstreamError("a reference list has more modifications than entries");
       }

@@ -30,7 +30,7 @@ void SliceDataParser::parse(const SliceHeader& header, std::uint16_t slice_idx, 
   const int count = sps_.size_in_ctbs();
   int ts = tiles_.rs_to_ts[static_cast<std::size_t>(header.segment_address)];
   for (bool first = true;; first = false, ++ts) {
-    if (ts >= count) throw InvalidBitstreamError("slice data goes on after the last CTB of the picture");
+    if (ts >= count) throw InvalidBitstreamError("slice data continues after the last CTB of the picture");
     const int rs = tiles_.ts_to_rs[static_cast<std::size_t>(ts)];
     if (slice_address_[static_cast<std::size_t>(rs)] >= 0)
       throw InvalidBitstreamError("two slice segments hold the same CTB");

@@ -50,7 +50,7 @@ void SyntaxDecoder::show_due() {
 
 void SyntaxDecoder::decode_nal(const NalUnit& unit, const codec::AccessUnitTag& tag, std::int64_t position) {
   if (unit.bytes.size() < kNalHeaderSize) throw InvalidBitstreamError("a NAL unit has no header");
-  if (unit.bytes[0] & 0x80) throw InvalidBitstreamError("forbidden_zero_bit is set: this is no NAL unit header");
+  if (unit.bytes[0] & 0x80) throw InvalidBitstreamError("forbidden_zero_bit is set: this is not a NAL unit header");
   const int layer_id = (unit.bytes[0] & 1) << 5 | unit.bytes[1] >> 3;
   const int temporal_id_plus1 = unit.bytes[1] & 7;
   if (layer_id > 0) return;  // enhancement layers
@@ -144,7 +144,7 @@ std::shared_ptr<const CodecPicture> SyntaxDecoder::add_slice(const SliceHeader& 
     throw InvalidBitstreamError("the collocated picture has another size");
   }
   if (!collocated->detail.has_motion() && picture.detail.has_motion()) {
-    throw std::logic_error("motion is wanted of a picture, but not of the one it is derived from");
+    throw std::logic_error("the motion of a picture was requested, but not that of the picture it is derived from");
   }
   auto& indices = picture.collocated;
   if (std::find(indices.begin(), indices.end(), collocated->decode_index) == indices.end()) {

@@ -118,8 +118,8 @@ void Demuxer::Impl::open_file(const std::string& path) {
   if (!std::filesystem::exists(status)) {
     if (is_address(path)) {
       fail(
-          "is an address, and nothing is read from a network: download the file, or give a binary file object, as "
-          "fsspec.open(address).open() does");
+          "is an address, but nothing is read from the network: download the file, or pass a binary file object, such "
+          "as fsspec.open(address).open()");
     }
     fail("no such file");
   }
@@ -228,7 +228,7 @@ std::string Demuxer::Impl::there_is_no_stream() const {
     text += std::exchange(separator, ", ") + std::to_string(i) + " (" + avcodec_get_name(par.codec_id) + " " +
             std::to_string(par.width) + "x" + std::to_string(par.height) + ")";
   }
-  return text + (*separator ? "" : "not there at all");
+  return text + (*separator ? "" : "missing");
 }
 
 // Throws where what was found of the streams, or was not, comes of encryption.

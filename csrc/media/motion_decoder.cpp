@@ -57,7 +57,7 @@ Demuxer checked(Demuxer demuxer) {
   const std::string& codec = demuxer.info().codec;
   if (!exports_motion(codec)) {
     throw UnsupportedStreamError(demuxer.name() + ": its codec is " + codec +
-                                 ", of which libavcodec exports no motion vectors; convert it to HEVC first: "
+                                 ", for which libavcodec exports no motion vectors; convert it to HEVC first: "
                                  "ove_codec.transcode, or ove-codec transcode IN OUT.mp4");
   }
   if (std::none_of(kExporters.begin(), kExporters.end(), [](AVCodecID id) { return avcodec_find_decoder(id); })) {

@@ -52,7 +52,7 @@ Muxer::Muxer(std::unique_ptr<ByteSink> sink, const std::string& container)
   }
   AVFormatContext* context = nullptr;
   avformat_alloc_output_context2(&context, nullptr, container.c_str(), nullptr);
-  if (!context) throw std::invalid_argument("this libavformat cannot write files of the kind " + container);
+  if (!context) throw std::invalid_argument("this libavformat cannot write files of the format " + container);
   context_.reset(context);
   context->pb = io_.get();
   context->flags |= AVFMT_FLAG_CUSTOM_IO | AVFMT_FLAG_BITEXACT;  // neither dates nor versions

@@ -196,7 +196,7 @@ void PixelDecoder::Impl::feed() {
   // Where reading begins in the middle, the first zero of a start code may belong to the packet, or to the one before.
   if (known != known_bytes.end() && std::abs(known->second - std::ssize(packet.data)) > 1) {
     fail("packet " + std::to_string(packet.index) +
-         " is not the one that was there before: the source has changed; open it anew");
+         " is not the one that was there before: the source has changed; open it again");
   }
   try {
     send_filtered(packet);

@@ -46,9 +46,9 @@ const AVCodec* find_encoder(const std::string& encoder, const std::string& name)
   if (const AVCodec* found = avcodec_find_encoder_by_name(encoder.c_str())) return found;
   throw UnsupportedStreamError(
       name + ": this libavcodec (" + avcodec_license() + ") has no encoder " + encoder +
-      " to transcode with; that of wheels is under the LGPL, which libx265 is not. Build ove_codec with an FFmpeg that "
-      "has it, as those of Debian and Ubuntu do: pip install --no-binary ove_codec ove_codec; or convert the video "
-      "beforehand: ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4");
+      " for transcoding; wheels have an LGPL build, without libx265. Build ove_codec with an FFmpeg that has it, such "
+      "as that of Debian or Ubuntu: pip install --no-binary ove_codec ove_codec; or convert the video first: ffmpeg -i "
+      "IN -c:v libx265 -crf 23 OUT.mp4");
 }
 
 }  // namespace
@@ -119,7 +119,7 @@ void Transcoder::Impl::open_encoder(const AVFrame& first) {
   e.height = first.height & -(1 << descriptor(format).log2_chroma_h);
   if (e.width == 0 || e.height == 0) {
     throw UnsupportedStreamError(name() + ": pictures of " + std::to_string(first.width) + "x" +
-                                 std::to_string(first.height) + " are too small to be encoded");
+                                 std::to_string(first.height) + " are too small to encode");
   }
   e.time_base = decoder.time_base();
   e.framerate = decoder.frame_rate();
@@ -275,7 +275,7 @@ bool Transcoder::step() {
   if (!more) {
     if (!self.encoder && self.last_pts == kNoTimestamp)
       throw DecodeError(self.name() + ": there is no picture that can be decoded");
-    if (!self.encoder) throw std::invalid_argument(self.name() + ": no picture is shown between start and end");
+    if (!self.encoder) throw std::invalid_argument(self.name() + ": no picture is displayed between start and end");
     self.finish();
     return false;
   }

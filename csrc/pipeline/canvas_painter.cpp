@@ -36,7 +36,7 @@ void CanvasPainter::check(std::span<const BlockPlacement> placements) const {
   };
   for (const BlockPlacement& b : placements) {
     if (!inside(b.row, b.column) || !inside(b.canvas_row, b.canvas_column) || b.canvas < 0 || b.canvas >= canvases_) {
-      throw std::invalid_argument("a placement lies off the frame or the canvases");
+      throw std::invalid_argument("a placement is outside the frame or the canvases");
     }
   }
 }

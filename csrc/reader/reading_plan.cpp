@@ -80,7 +80,7 @@ std::optional<codec::WantedPicture> ReadingPlan::wanted(const codec::AccessUnitT
   // Where reading begins in the middle, the first zero of a start code may belong to the packet, or to the one before.
   if (std::abs(tag.size - index_->packet_bytes[at(next_in_packet_)]) > 1) {
     throw InvalidBitstreamError("packet " + std::to_string(packet_) +
-                                " is not the one that was there before: the source has changed; open it anew");
+                                " is not the one that was there before: the source has changed; open it again");
   }
   const Needed& needed = needed_[next_needed_++];
   return codec::WantedPicture{&known, index_->decoded, needed.detail, needed.last_use};

@@ -93,7 +93,7 @@ std::int64_t VideoIndex::first_decoded(std::int64_t packet) const {
 void VideoIndex::check_codec(const media::Demuxer& demuxer) const {
   if (demuxer.info().codec == codec) return;
   throw DecodeError(demuxer.name() + ": its codec is " + demuxer.info().codec + ", but was " + codec +
-                    " when it was opened: the source has changed; open it anew");
+                    " when it was opened: the source has changed; open it again");
 }
 
 namespace {

@@ -123,7 +123,7 @@ bool VideoReader::decode_in_order(VideoPicture& picture) {
         early_.emplace(decoded.index, std::move(decoded));
       } else if (early_.size() < wanted.size() - next_wanted_) {
         throw DecodeError(demuxer_.name() + ": the picture of display index " + std::to_string(wanted[next_wanted_]) +
-                          " is not there any more: the source has changed");
+                          " is no longer there: the source has changed; open it again");
       }
     } catch (const Error&) {
       failure_ = std::current_exception();

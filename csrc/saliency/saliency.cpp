@@ -48,13 +48,13 @@ std::vector<float> centre_bell(int length, const DisplayWindow& window, double c
 
 void check_params(const HeatParams& params) {
   const auto reject = [](const std::string& message) { throw std::invalid_argument(message); };
-  if (!(params.percentile >= 0 && params.percentile <= 100)) reject("percentile must lie in 0..100");
+  if (!(params.percentile >= 0 && params.percentile <= 100)) reject("percentile must be from 0 to 100");
   for (const double weight : {params.mv_weight, params.residual_weight, params.bits_weight}) {
     if (!(weight >= 0 && std::isfinite(weight)))
       reject("mv_weight, residual_weight and bits_weight must not be negative");
   }
   if (params.mv_weight + params.residual_weight + params.bits_weight <= 0) {
-    reject("mv_weight, residual_weight and bits_weight are all 0: nothing is left to select by");
+    reject("mv_weight, residual_weight and bits_weight are all 0: at least one must be positive");
   }
   if (params.local_variance != 0 &&
       (params.local_variance < 3 || params.local_variance > 4095 || params.local_variance % 2 == 0)) {
@@ -74,7 +74,7 @@ void check_picture(const HeatParams& params, const DisplayWindow& window, const 
     throw std::invalid_argument("residual is missing: pass it, or set residual_weight=0");
   }
   if (picture.bit_depth < 8 || picture.bit_depth > 16) {
-    throw std::invalid_argument("bit_depth must lie in 8..16, not " + std::to_string(picture.bit_depth));
+    throw std::invalid_argument("bit_depth must be from 8 to 16, not " + std::to_string(picture.bit_depth));
   }
 }
 

@@ -189,10 +189,10 @@ void AreaGather::line(const YuvPicture& picture, int component, int down, int ac
 
 void AreaGather::rectangle(const YuvPicture& picture, const FrameRectangle& r, std::uint8_t* out,
                            std::ptrdiff_t row_bytes) const {
-  if (picture.on_gpu) throw std::invalid_argument("the picture lies on a GPU");
+  if (picture.on_gpu) throw std::invalid_argument("the picture is on a GPU");
   if (picture.format != format_) throw std::invalid_argument("the picture has another format than the gather");
   if (r.x < 0 || r.y < 0 || r.width < 0 || r.height < 0 || r.x > width_ - r.width || r.y > height_ - r.height) {
-    throw std::invalid_argument("the rectangle lies off a frame of " + std::to_string(width_) + "x" +
+    throw std::invalid_argument("the rectangle is outside a frame of " + std::to_string(width_) + "x" +
                                 std::to_string(height_));
   }
   if (r.width == 0 || r.height == 0) return;

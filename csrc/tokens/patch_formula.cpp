@@ -29,9 +29,9 @@ PatchFormula make_patch_formula(const YuvFormat& format, Orientation orientation
   }
   const DisplayWindow window{0, 0, format.width, format.height, orientation};
   if (window.display_width() != geometry.source_width || window.display_height() != geometry.source_height) {
-    throw std::invalid_argument("the picture is shown as " +
-                                size_text(window.display_width(), window.display_height()) + ", the geometry is for " +
-                                size_text(geometry.source_width, geometry.source_height));
+    throw std::invalid_argument(
+        "the picture is displayed as " + size_text(window.display_width(), window.display_height()) +
+        ", but the geometry is for " + size_text(geometry.source_width, geometry.source_height));
   }
   PatchFormula f;
   f.turned = orientation.swaps_axes();

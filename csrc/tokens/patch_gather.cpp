@@ -51,7 +51,7 @@ PatchGather::PatchGather(const YuvFormat& format, Orientation orientation, const
       down_(taps_of(formula_.down)) {}
 
 void PatchGather::check(const YuvPicture& picture) const {
-  if (picture.on_gpu) throw std::invalid_argument("the picture lies on a GPU");
+  if (picture.on_gpu) throw std::invalid_argument("the picture is on a GPU");
   if (picture.format != format_) throw std::invalid_argument("the picture has another format than the gather");
 }
 

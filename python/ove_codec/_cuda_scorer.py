@@ -124,9 +124,7 @@ class ClipScorer:
         given = {name: array for name, array in vars(clip).items() if isinstance(array, torch.Tensor)}
         for name, array in given.items():
             if array.device != self.device:
-                raise ValueError(
-                    f"{name} lies on {array.device}, and is to be selected from on {self.device}: move it there"
-                )
+                raise ValueError(f"{name} is on {array.device}, but the selection runs on {self.device}: move it there")
         cuda.use(given.values())
         return self._plan.in_place(clip, [(p.entry or 0, slot, p.poc, p.intra) for p, slot in self._in_place])
 

@@ -29,7 +29,7 @@ class _Descriptor:
         while True:
             left = None if end is None else max(0.0, end - time.monotonic())
             if not select.select([self._fd], [], [], left)[0]:
-                raise TimeoutError(f"{self.name}: no byte came for {self._timeout:g} seconds")
+                raise TimeoutError(f"{self.name}: no data arrived for {self._timeout:g} seconds")
             try:
                 chunk = os.read(self._fd, min(size, _CHUNK))
             except BlockingIOError:
@@ -82,7 +82,7 @@ class _FileObject:
             try:
                 item = self._chunks.get(timeout=self._timeout)
             except queue.Empty:
-                raise TimeoutError(f"{self.name}: no byte came for {self._timeout:g} seconds") from None
+                raise TimeoutError(f"{self.name}: no data arrived for {self._timeout:g} seconds") from None
             if isinstance(item, BaseException):
                 raise item
             self._rest, self._ended = item, not item
@@ -103,7 +103,7 @@ def feed_of(source: Any, timeout: float | None, follow: bool) -> Any:
         return _Descriptor(os.dup(source.fileno()), "<socket>", timeout, follow)
     if not isinstance(source, str | PathLike):
         if not hasattr(source, "read"):
-            raise TypeError(f"a stream is read from a path, a socket or a file object, not {type(source).__name__}")
+            raise TypeError(f"a stream must be a path, a socket or a file object, not {type(source).__name__}")
         return _FileObject(source, timeout)
     name = os.fspath(source)
     if name == "-":

@@ -184,10 +184,10 @@ class ArrayPictures:
         if not set(lengths) & {"mv", "residual", "bits"}:
             raise ValueError("nothing to select by: pass mv, residual or bits")
         if len(set(lengths.values())) != 1:
-            raise ValueError(f"the arrays must hold one entry a picture each, but their lengths are {lengths}")
+            raise ValueError(f"every array must hold one entry per picture, but their lengths are {lengths}")
         self._count = next(iter(lengths.values()))
         if residual is None and mv is None and window is None:
-            raise ValueError("bits alone do not tell the size of the picture: pass mv, residual or window")
+            raise ValueError("bits alone do not give the size of the picture: pass mv, residual or window too")
         self._bit_depth = bit_depth
         self._ctb_size = ctb_size
         self._window = window
@@ -220,7 +220,7 @@ class ArrayPictures:
 
     def anchors(self, shown: Array, asked: Array, params: dict[str, Any]) -> Array:
         raise ValueError(
-            "sampling='anchors' needs to know what each picture refers to, which arrays do not tell: select from the "
+            "sampling='anchors' needs the references of each picture, which arrays do not hold: select from the "
             "video, or set sampling='time'"
         )
 
@@ -264,7 +264,7 @@ class ArrayPictures:
         for side in (64, 32, 16, 8):
             if bits.shape == (-(-height // side), -(-width // side)):
                 return side
-        raise ValueError(f"bits of shape {bits.shape} fit no CTU size of a {width}x{height} picture; pass ctb_size")
+        raise ValueError(f"bits of shape {bits.shape} match no CTU size for a {width}x{height} picture; pass ctb_size")
 
     def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Scorable]:
         for i in frame_ids:

@@ -32,8 +32,8 @@ class PixelSource:
         numbers, counts = np.unique(self.packets, return_counts=True)
         if np.any(counts > 1):  # pictures are known by their packet
             raise _core.UnsupportedStreamError(
-                f"{self.video.name}: packet {numbers[counts > 1][0]} holds several pictures that are shown; write the "
-                f"video with one picture a packet first, for example with: ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4"
+                f"{self.video.name}: packet {numbers[counts > 1][0]} holds several displayed pictures; convert the "
+                "video to one picture per packet first, for example with: ffmpeg -i IN -c:v libx265 -crf 23 OUT.mp4"
             )
 
     def request(self, frame_ids: NDArray[np.int64]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def read_values(file: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} is no YAML or JSON: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{path} is not valid YAML or JSON: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold a mapping of keys to values")
     return values
@@ -102,11 +102,11 @@ def override(values: dict[str, Any], changes: Iterable[str]) -> None:
         for parent in parents:
             place = place.setdefault(parent, {})
             if not isinstance(place, dict):
-                raise ValueError(f"{change!r}: {parent} holds no keys")
+                raise ValueError(f"{change!r}: {parent} has no keys")
         try:
             place[last] = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise ValueError(f"{change!r} is no YAML: {' '.join(str(error).split())}") from None
+            raise ValueError(f"{change!r} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def validated(kind: type[Model], values: Mapping[str, Any], file: str | os.PathLike[str] | None = None) -> Model:

@@ -28,13 +28,13 @@ def sample_frames(
     if params["frame_ids"] is not None:
         if params["frame_ids"][-1] >= count:
             raise ValueError(
-                f"frame_ids reach {params['frame_ids'][-1]}, but the last of {count} pictures is {count - 1}"
+                f"frame_ids go up to {params['frame_ids'][-1]}, but the last of {count} pictures is {count - 1}"
             )
         return np.array(params["frame_ids"], np.int64)
     shown = _shown(pts, params)
     if params.get("fps") is not None:  # selections saved before version 0.2 lack it
         if isinstance(pts, int):
-            raise ValueError("fps needs the times of the pictures: pass pts")
+            raise ValueError("fps needs the picture times: pass pts")
         return shown[at_rate(pts[shown], params["fps"])]
     if params["sampling"] in ("time", "anchors"):
         first = int(shown[0])
@@ -53,7 +53,7 @@ def _shown(pts: Array | int, params: dict[str, Any]) -> npt.NDArray[np.int64]:
     if not isinstance(pts, int):
         return shown_between(pts, start, end)
     if start is not None or end is not None:
-        raise ValueError("start and end need the times of the pictures: pass pts")
+        raise ValueError("start and end need the picture times: pass pts")
     return np.arange(pts)
 
 
@@ -69,7 +69,7 @@ def shown_between(pts: Array, start: float | None, end: float | None) -> npt.NDA
         inside &= pts < end
     if len(pts) and not inside.any():
         raise ValueError(
-            f"no picture is shown from start={start} to end={end}: pts are {pts.min():.3f}..{pts.max():.3f}"
+            f"no picture is displayed from start={start} to end={end}: pts are {pts.min():.3f}..{pts.max():.3f}"
         )
     return np.flatnonzero(inside)
 
@@ -83,7 +83,7 @@ def at_rate(pts: Array, fps: float) -> npt.NDArray[np.int64]:
     times = np.maximum.accumulate(np.nan_to_num(pts))
     first, last = float(times[0]), float(times[-1])
     if (last - first) * fps >= len(times) * 64:  # a gap in the time stamps must not ask for endless steps
-        raise ValueError(f"fps={fps} asks for {(last - first) * fps:.0f} samples of {len(times)} pictures: lower it")
+        raise ValueError(f"fps={fps} asks for {(last - first) * fps:.0f} samples of {len(times)} pictures: lower fps")
     # Marks get half a millionth of a step more, so that rounding does not put them before the picture that they hit.
     marks = first + (np.arange(int((last - first) * fps + 1e-6) + 1) + 5e-7) / fps
     return np.unique(np.searchsorted(times, marks, side="right") - 1)

@@ -25,7 +25,7 @@ from ove_codec.limits import Limits
 
 @dataclass(frozen=True)
 class VideoStream:
-    """One of several video streams of a source, to be given wherever a source is: ``select(VideoStream(path, 2))``.
+    """One of several video streams of a source. Pass it in place of the source: ``select(VideoStream(path, 2))``.
 
     Without it, libavformat chooses: a stream marked as the default, then one with more pictures or a higher bit rate.
 
@@ -33,7 +33,7 @@ class VideoStream:
         file: a path, bytes, or a binary file object.
         stream_index: number of the stream among all streams of the container, sound too, from 0; as ffprobe counts.
 
-    Reading raises DecodeError where that is no video stream, and names those there are.
+    Reading raises DecodeError if it is not a video stream; the message lists the video streams.
     """
 
     file: str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO
@@ -105,8 +105,8 @@ class Loss(NamedTuple):
 
     Attributes:
         packet: number of the first, counted from 0 over all packets of the stream.
-        end: number of the packet behind the last.
-        pts: seconds of the first packet; None where it has none.
+        end: number of the packet after the last.
+        pts: seconds of the first packet; None if it has no time.
         reason: what was wrong with it.
     """
 
@@ -168,14 +168,14 @@ class SourceVideo(ABC):
             if info[fact] != self.info[fact]:
                 raise _core.DecodeError(
                     f"{self.name}: its {fact} is {info[fact]}, but was {self.info[fact]} when the video was opened: "
-                    "the source has changed; open it anew"
+                    "the source has changed; open it again"
                 )
 
     def has(self, name: str) -> bool:
         """Whether pictures have "motion", "ref_poc", "residual", "qp", "cu_size", "skip", "bits" or "slices", and the
         index their "references": the other pictures that each needs. Raises ValueError for other names."""
         if name not in SIGNALS:
-            raise ValueError(f"a video has no {name!r}; there are {', '.join(sorted(SIGNALS))}")
+            raise ValueError(f"a video has no {name!r}; choose from {', '.join(sorted(SIGNALS))}")
         return name in self._signals
 
     @property
@@ -263,8 +263,7 @@ class SourceVideo(ABC):
     def __getstate__(self) -> dict[str, Any]:
         if not isinstance(self._inner, str | PathLike | bytes | bytearray):
             raise TypeError(
-                f"a video whose source is a {type(self._inner).__name__} cannot be pickled: open it by its path, or "
-                f"from bytes"
+                f"a video read from a {type(self._inner).__name__} cannot be pickled: open it from a path or from bytes"
             )
         return {name: value for name, value in vars(self).items() if name not in _INDICES}
 
@@ -278,7 +277,7 @@ def _cells(facts: dict[str, Any]) -> str:
 def position(times: npt.NDArray[np.float64], index: int | None, pts: float | None) -> int:
     """The display index that ``seek`` is asked for, of pictures shown at these seconds; raises as ``Video.seek``."""
     if (index is None) == (pts is None) or pts != pts:
-        raise ValueError(f"seek takes index or pts, a number of pictures or of seconds, not {index} and {pts}")
+        raise ValueError(f"seek takes either index, a display index, or pts, a time in seconds, not {index} and {pts}")
     if pts is not None:
         later = np.flatnonzero(times > pts)
         index = max(0, int(later[0]) - 1) if len(later) else len(times) - 1

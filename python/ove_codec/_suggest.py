@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """What an error about an unknown `name` says after it: the nearest of the `known` names, or all of them."""
+    """How an error about an unknown `name` ends: with the nearest of the `known` names, or with all of them."""
     names = list(known)
     near = difflib.get_close_matches(name, names, 1, 0.6)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+    return f"did you mean {near[0]}?" if near else f"choose from {', '.join(names)}"

@@ -66,25 +66,25 @@ def batches(
     progress: bool | None = False,
     **params: Unpack[Parameters],
 ) -> Generator[Batch]:
-    """Gives the clips' tokens, selected and packed, `batch_size` clips at a time; the last batch may be smaller.
+    """Gives the clips' tokens, selected and packed, `batch_size` clips at a time. The last batch may be smaller.
 
     Args:
-        sources: what ``ove_codec.open`` takes, one a clip; taken as they are needed.
+        sources: clips as for ``ove_codec.open``; an iterable is consumed as needed.
         preset, params: as for ``select``.
-        device: as for ``select``; on a GPU every worker has a stream of its own, all clips of a batch are ranked in one
-            go, and the batch is ready on the stream that is current when it is taken.
+        device: as for ``select``. On a GPU every worker has its own stream, all clips of a batch are ranked together,
+            and the batch is ready on the stream that is current when you take it.
         decoder: of pixels, as for ``tokenize``.
-        workers: clips that are worked on at a time, each in a thread, outside the GIL for the most part.
-        prefetch: batches that are begun before they are asked for, beside the one that is.
+        workers: clips processed at the same time, each in a thread, mostly without the GIL.
+        prefetch: batches prepared ahead, in addition to the next one.
         threads: decoding threads of each worker, 0 for all cores.
         dtype, mean, std: as for ``tokenize``.
         limits, transcode, on_damage: as for ``select``; tokens are of the source's own pixels.
-        progress: whether to show a bar of the batches; None where standard error is a terminal.
+        progress: whether to show a progress bar of batches; None shows it if standard error is a terminal.
 
     Raises:
         ValueError: batch_size, workers or prefetch are too small.
-        Error: and whatever else ``select`` and ``tokenize`` raise, at the batch of the clip at fault, whose number
-            among `sources`, from 0, messages begin with.
+        Error: and all errors of ``select`` and ``tokenize``, raised at the batch with the failing clip. Messages begin
+            with the clip's number among `sources`, from 0.
     """
     if batch_size < 1 or workers < 1 or prefetch < 0:
         raise ValueError(

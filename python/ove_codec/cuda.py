@@ -30,15 +30,15 @@ def available(device: int = 0) -> bool:
 
 def unavailable_reason(device: int = 0) -> str | None:
     """Why kernels cannot run on the device with this number: not built, no driver or an old one, a PyTorch without
-    CUDA, no such device, or one of too low a compute capability. None where they can.
+    CUDA, no such device, or a compute capability that is too low. None if they can.
 
-    The driver stays as it is in this process: where nothing has initialised it, another process asks it, so that
+    Does not initialise the driver in this process: if nothing has initialised it yet, another process asks it, so that
     processes forked later can use it.
     """
     try:
         from ove_codec import _cuda
     except ImportError as error:
-        return f"this ove_codec has no CUDA kernels ({error}); build it where nvcc 12.0 or later is found"
+        return f"this ove_codec has no CUDA kernels ({error}); build it on a machine with nvcc 12.0 or later"
     if not _cuda.has_driver():
         return "there is no NVIDIA driver on this machine"
     try:
@@ -46,7 +46,7 @@ def unavailable_reason(device: int = 0) -> str | None:
     except ImportError as error:
         return f"PyTorch, whose memory and streams the kernels use, cannot be imported ({error}); install it"
     if torch.version.cuda is None:
-        return f"this PyTorch ({torch.__version__}) has no CUDA; install a build of it that has"
+        return f"this PyTorch ({torch.__version__}) has no CUDA; install a PyTorch built with CUDA"
     if torch.cuda.is_initialized():
         return _cuda.unavailable_reason(device) or None
     return _ask_elsewhere(_cuda.__file__, device) or None
@@ -66,7 +66,7 @@ def _ask_elsewhere(module: str | None, device: int) -> str:
     command = [sys.executable, "-I", "-S", "-c", _QUESTION, str(module), str(device)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        return f"a process that asks the NVIDIA driver fails: {done.stderr.strip() or done.returncode}"
+        return f"a process that queries the NVIDIA driver fails: {done.stderr.strip() or done.returncode}"
     return done.stdout.strip()
 
 
@@ -134,7 +134,7 @@ def _check(device: torch.device) -> torch.device:
             with suppress(RuntimeError):  # which the reason tells better
                 torch.cuda.init()
         if (reason := unavailable_reason(number)) is not None:
-            raise RuntimeError(f"ove_codec cannot work on cuda:{number}: {reason}")
+            raise RuntimeError(f"ove_codec cannot run on cuda:{number}: {reason}")
         _usable.add(number)
     return torch.device("cuda", number)
 

@@ -62,13 +62,13 @@ class _Pending:
 class Stream:
     """Selects patches of a live stream, window by window.
 
-    Packets are pushed as they come, one access unit at a time; windows come out as soon as the first picture behind
-    them is there. Sampled are the first pictures at or behind equal steps from the start on: ``fps`` a second, or
-    ``num_frames`` a window. Each packet is decoded once, however many windows its picture is in, and pictures that
-    nothing refers to are decoded for their pixels only where they are sampled. Memory is bounded by the window.
+    Push packets as they arrive, one access unit at a time. A window is returned as soon as the first picture after it
+    is available. At equal steps from the start, ``fps`` per second or ``num_frames`` per window, the first picture at
+    or after the step is sampled. Each packet is decoded once, even if windows overlap, and the pixels of pictures that
+    nothing refers to are decoded only if they are sampled. Memory is bounded by the window.
 
-    A packet that is damaged, or that refers to a lost one, costs the pictures up to the next random access point;
-    ``Window.lost`` names them, and the stream goes on. It may begin anywhere. Packets that come twice count once. Where
+    If a packet is damaged or refers to a lost one, the pictures up to the next random access point are lost.
+    ``Window.lost`` lists them, and the stream continues. A stream may begin anywhere. Repeated packets count once. If
     the size of the pictures changes, or times jump by more than a window, a new window begins.
 
     One stream may be used by one thread at a time; different streams by different ones.
@@ -94,17 +94,17 @@ class Stream:
         avoid_keyframes: bool = False,
         **params: Unpack[Parameters],
     ) -> None:
-        """Makes a stream, of which nothing is known yet but its codec.
+        """Makes an empty stream of this codec.
 
         Args:
             codec: "hevc" or "h264", as FFmpeg calls them.
-            extradata: bytes of the parameter sets that are not in the packets, as the container has them (hvcC, avcC or
-                Annex B); they also tell how packets are framed.
-            window: seconds of a window.
+            extradata: parameter sets that are not in the packets, as in the container (hvcC, avcC or Annex B); they
+                also define the framing of packets.
+            window: length of a window in seconds.
             stride: seconds from the start of a window to that of the next; `window` where None.
-            preset, device, params: as for ``select``; a budget is that of a window.
+            preset, device, params: as for ``select``; the budget is per window.
             pixels: whether pixels are decoded, for ``Window.tokens``.
-            threads: of the pixel decoder; 0 for all cores. More than one delays its pictures.
+            threads: threads of the pixel decoder; 0 uses all cores. More than one delays pictures.
             limits: of what the stream may ask for, as with ``ove_codec.open``.
             rotation: clockwise degrees to turn pictures by for display.
             mirrored: whether left and right are exchanged before that.
@@ -119,7 +119,7 @@ class Stream:
         """
         codec = _ALIASES.get(codec, codec)
         if not _core.decodes(codec):
-            raise ValueError(f"streams of {codec!r} are not read; {hint(codec, ('hevc', 'h264'))}")
+            raise ValueError(f"streams of {codec!r} cannot be read; {hint(codec, ('hevc', 'h264'))}")
         self.window, self.stride = float(window), float(window if stride is None else stride)
         for name, seconds in (("window", self.window), ("stride", self.stride)):
             if not 0 < seconds < math.inf:
@@ -129,7 +129,7 @@ class Stream:
         self._params = resolve(preset, overrides)
         for name in ("frame_ids", "start", "end"):
             if self._params[name] is not None:
-                raise ValueError(f"{name} is of a whole video; a stream has window, stride, fps and num_frames")
+                raise ValueError(f"{name} is for a whole video; a stream takes window, stride, fps and num_frames")
         if self._params["sampling"] != "time":
             raise ValueError(f"a stream is sampled by time: leave out sampling={self._params['sampling']!r}")
         _core.Scorer(self._params, (0, 0, 64, 64))  # raises for values that it does not know
@@ -171,14 +171,14 @@ class Stream:
         self._scorer: _core.Scorer | None = None
 
     def push(self, packet: Any, pts: float | None = None) -> list[Window]:
-        """Takes one packet, and gives the windows that are complete, mostly none.
+        """Takes one packet, and returns the windows that are complete, usually none.
 
         Args:
             packet: an access unit: bytes, a memoryview, or a packet of PyAV, which has its own time.
-            pts: when it is shown, in seconds; None where that is not known: then pictures follow at the stream's rate.
+            pts: its display time in seconds; None if unknown: then pictures follow at the stream's rate.
 
         Raises:
-            UnsupportedStreamError: the stream needs what the decoder does not have, or exceeds the limits.
+            UnsupportedStreamError: the stream uses an unsupported feature or exceeds the limits.
         """
         if pts is None and getattr(packet, "pts", None) is not None:
             pts = float(packet.pts * packet.time_base)
@@ -201,7 +201,7 @@ class Stream:
         return self._ready()
 
     def flush(self) -> list[Window]:
-        """The end of the stream: gives what is left, the last window cut short. What is pushed then begins anew."""
+        """Ends the stream: returns the remaining windows, the last one cut short. Later packets start a new stream."""
         self._decoder.flush()
         self._take_all()
         self._close()
@@ -211,11 +211,11 @@ class Stream:
         return self._ready()
 
     def change(self, codec: str, extradata: Any = None) -> list[Window]:
-        """What follows is of another codec, or has other `extradata`; gives what ``flush`` does."""
+        """Switches to another codec or other `extradata`; returns what ``flush`` does."""
         windows = self.flush()
         codec = _ALIASES.get(codec, codec)
         if not _core.decodes(codec):
-            raise ValueError(f"streams of {codec!r} are not read; {hint(codec, ('hevc', 'h264'))}")
+            raise ValueError(f"streams of {codec!r} cannot be read; {hint(codec, ('hevc', 'h264'))}")
         self._begin(codec, extradata)
         return windows
 

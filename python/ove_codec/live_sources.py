@@ -32,14 +32,14 @@ def stream(
     avoid_keyframes: bool = False,
     **params: Unpack[Parameters],
 ) -> Generator[Window, None, None]:
-    """Reads a video that is still being written, and gives its windows as they are complete.
+    """Reads a video that is still being written, and gives each window when it is complete.
 
-    The video must be in a container that can be read from front to end, such as MPEG-TS, Matroska, FLV or fragmented
-    MP4, or raw. No more of it is held than the window needs, and reading waits as long as nobody takes the windows.
+    The video must be raw, or in a container that can be read sequentially, such as MPEG-TS, Matroska, FLV or
+    fragmented MP4. Only what the window needs is kept in memory, and reading pauses while no window is taken.
 
-    A new window begins where the size of the pictures changes. It also does where the container begins anew, or changes
-    its codec: where a transport stream's tables tell another video stream, in FLV, or with another header in FLV,
-    Matroska and fragmented MP4. Pictures and packets are then counted from 0 again. A raw stream keeps its codec.
+    A new window begins if the size of the pictures changes. It also begins if the container starts again or changes its
+    codec: another video stream in the tables of a transport stream, another codec in FLV, or another header in FLV,
+    Matroska and fragmented MP4. Pictures and packets then count from 0 again. A raw stream keeps its codec.
 
     Args:
         source: a path of a file, named pipe, device or Unix socket; "-" for standard input; a socket; or a binary file
@@ -49,9 +49,9 @@ def stream(
         window, stride, preset, pixels, device, threads, limits, avoid_keyframes, params: as for ``Stream``.
 
     Raises:
-        TimeoutError: the source gave no byte for `timeout` seconds; after the windows up to there.
-        DecodeError: the source cannot be read, or ends in the middle; after the windows up to there.
-        UnsupportedStreamError: the codec is not one that is read.
+        TimeoutError: no data arrived for `timeout` seconds; raised after the windows before.
+        DecodeError: the source cannot be read, or is cut off; raised after the windows before.
+        UnsupportedStreamError: the codec is neither HEVC nor H.264.
         ValueError, TypeError: as for ``Stream``.
     """
     options: dict[str, Any] = {
@@ -77,7 +77,7 @@ def _windows_of(part: Any, options: dict[str, Any]) -> Generator[Window, None, N
     codec = info["codec"]
     if not _core.decodes(codec):
         raise _core.UnsupportedStreamError(
-            f"{part.name}: its codec is {codec}, which streams are not read of; convert it on the way: "
+            f"{part.name}: its codec is {codec}, but a stream must be HEVC or H.264; convert it on the fly: "
             "ffmpeg -i IN -c:v libx265 -crf 23 -f mpegts pipe:"
         )
     (rate, seconds), aspect = info["frame_rate"], info["sample_aspect_ratio"]

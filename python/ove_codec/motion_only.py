@@ -33,11 +33,11 @@ class MotionPicture:
         index: number in display order.
         pts: seconds.
         type: "I", "P" or "B".
-        packet: number of its packet in the video stream, -1 where unknown.
+        packet: number of its packet in the video stream, -1 if unknown.
         packet_bytes: size of the packet.
         random_access: whether the container marks its packet as a key frame.
         coded_width, coded_height: in luma samples.
-        window: (x, y, width, height) of what is shown.
+        window: (x, y, width, height) of the displayed part.
         rotation: clockwise degrees to turn it by for display.
         mirrored: whether left and right are exchanged for display, before it is turned.
         bit_depth: of luma.
@@ -127,7 +127,7 @@ def lacking(name: str, codec: str, what: str, remedy: str = "") -> str:
     """What is said where something is asked for that is not exported; `remedy` does without it."""
     remedy = f"{remedy}, or " if remedy else ""
     return (
-        f"{name}: its codec is {codec}, of which libavcodec exports motion vectors alone, no {what}; {remedy}convert "
+        f"{name}: its codec is {codec}, for which libavcodec exports motion vectors only, not {what}; {remedy}convert "
         f"it to HEVC first: ove_codec.transcode, or ove-codec transcode IN OUT.mp4"
     )
 
@@ -172,11 +172,11 @@ def decoded_index(source: Source, limits: Limits, threads: int = 1) -> MotionInd
 
 
 class MotionVideo(SourceVideo):
-    """A video of which libavcodec exports the motion, in the manner of ``Video``.
+    """Like ``Video``, for codecs whose motion libavcodec exports.
 
     Iterating gives every picture in display order, decoded in C++ without the GIL, in one thread; after damage, the
-    pictures decoded before it are given, then the error is raised. Reading begins at the start of the video always, and
-    the index takes a whole reading.
+    pictures decoded before it are given, then the error is raised. Reading always begins at the start of the video,
+    and the index needs a full pass.
     """
 
     motion_only = True

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 def plot_picture(picture: Any, kind: str = "motion", axes: Axes | None = None) -> Axes:
-    """Draws what a ``Picture`` or ``MotionPicture`` has, and returns the axes.
+    """Draws an array of a ``Picture`` or ``MotionPicture``, and returns the axes.
 
     Args:
         picture: the picture.
         kind: "motion" (length of the vectors, and arrows along the movement), "residual" (its magnitude), "bits" (of
             each coding tree unit) or "blocks" (coding blocks: intra, inter, skipped).
-        axes: where to draw; a new figure where None.
+        axes: where to draw; None for a new figure.
 
     Raises:
-        ValueError: there is no such kind.
+        ValueError: an unknown kind.
         UnsupportedStreamError: the picture has no such array.
         ModuleNotFoundError: matplotlib is not installed.
     """
@@ -56,7 +56,7 @@ def plot_selection(selection: Any, slots: Sequence[int], pixels: npt.NDArray[np.
     Args:
         selection: the selection, in NumPy arrays.
         slots: which of the sampled pictures are drawn.
-        pixels: (n, H, W, 3) their canvases; None to draw scores alone.
+        pixels: (n, H, W, 3) their canvases; None to draw only scores.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
@@ -86,9 +86,7 @@ def _matplotlib() -> Any:
     try:
         import matplotlib.pyplot as plt
     except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "plots are drawn with matplotlib, which is not installed: pip install 'ove_codec[plot]'"
-        ) from None
+        raise ModuleNotFoundError("plots need matplotlib: pip install 'ove_codec[plot]'") from None
     return plt
 
 

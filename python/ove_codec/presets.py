@@ -1,71 +1,73 @@
 """Selection presets: named sets of plain parameters.
 
-``COMMON`` names every parameter with the value that a preset has unless it says otherwise:
+``COMMON`` holds every parameter with its default value, which presets override:
 
-- ``num_frames``: pictures to sample, every picture once
-- ``fps``: sample so many pictures a second instead, those shown at equal steps of time from the first one on
-- ``sampling``: where they lie: "time": ``numpy.linspace(first, last, num_frames)`` truncated; "bits": evenly along the
-  cumulative sizes of the packets; "anchors": as with "time", each moved to a picture near it that is cheap to decode
-  (see below)
-- ``tolerance``: seconds by which "anchors" moves a picture at most; ``None``: half the distance to each neighbour
+- ``num_frames``: number of pictures to sample; no picture is sampled twice
+- ``fps``: pictures to sample per second instead, at equal steps of time from the first picture on
+- ``sampling``: which pictures are sampled: "time": ``numpy.linspace(first, last, num_frames)`` truncated; "bits":
+  evenly along the cumulative sizes of the packets; "anchors": as with "time", but each sample moves to a nearby
+  picture that is cheap to decode (see below)
+- ``tolerance``: the most seconds by which "anchors" moves a picture; ``None``: half the distance to each neighbour
 - ``frame_ids``: display indices to take instead, ``None`` to sample; sorted, every picture once
-- ``start``, ``end``: seconds on the time axis of ``picture.pts``; samples lie in ``start <= pts < end``
+- ``start``, ``end``: seconds on the time axis of ``picture.pts``; sampled pictures have ``start <= pts < end``
 - ``size``: side of the square canvas in samples (not for ``resize="native"``)
 - ``patch_size``: side of a patch in canvas samples
 - ``resize``: "crop" (shorter side to ``size``, centre), "letterbox" (longer side, padded), "stretch", "native"
 - ``interpolation``: of the heat onto the canvas: "bilinear" or "cubic" (a = -3/4), without antialiasing
 - ``percentile``: p of E = clip(x / p, 0, 1), 0..100
-- ``percentile_scope``: "frame": a percentile for each picture; "clip": one over the sampled pictures (a second pass;
+- ``percentile_scope``: "frame": one percentile per picture; "clip": one for all sampled pictures (a second pass;
   vectors and bits then count to 17 significant bits)
-- ``compensate``: camera motion taken off the vectors: "none", "median", "mean", "similarity", "affine"; the last two
-  are evaluated at each sample instead of each 4x4 block
-- ``vector``: "l0", "l0_else_l1", "both" (the longer one after compensation), "displacement" (both lists divided by
-  poc - ref_poc, averaged: samples per unit of POC); 0 where a block has no such vector
-- ``motion_map``: "exact": every vector where its block lies. "reference", as the reference implementation has it: the
-  4x4 blocks that lie wholly in the display window, spread over it evenly (the same where its sides are multiples of 4),
-  and a local variance from integral images in single precision, whose rounding is part of it
-- ``intra_blocks``: |v| of blocks without any vector in P and B pictures: "as_coded" (that of a vector of 0); or they
-  have no part in the camera, and |v| is "zero", or the "median" or the largest ("max") of what it is, less the camera,
-  in the middles of the picture's other blocks
+- ``compensate``: camera motion that is subtracted from the vectors: "none", "median", "mean", "similarity", "affine";
+  the last two are evaluated at each sample instead of each 4x4 block
+- ``vector``: "l0", "l0_else_l1", "both" (the longer one after compensation), "displacement" (both lists divided by poc
+  - ref_poc, averaged: samples per unit of POC); 0 if a block has no such vector
+- ``motion_map``: "exact": every vector at its block. "reference", as in the reference implementation: the 4x4 blocks
+  wholly inside the display window, spread evenly over it (the same if its sides are multiples of 4), and a local
+  variance from integral images in single precision, including their rounding
+- ``intra_blocks``: |v| of blocks without vectors in P and B pictures: "as_coded" (as for a vector of 0). The other
+  values leave these blocks out of the camera motion and set |v| to "zero", or to the "median" or the maximum ("max")
+  of the compensated |v| at the centres of the picture's other blocks
 - ``i_pictures``: "as_coded", "zero" (no heat), "keep" (whole, before the patches of other pictures)
-- ``accumulate``: "none": a sampled picture counts alone; "sum", "max": |v|, |Y - 128| and bits at each place are
-  summed, or the largest taken, over all pictures since the previously sampled one, before percentiles; every picture is
-  read then
-- ``fuse``: "weighted": sum of weight * E; "max", "sum" (clipped to 1), "geomean": of the E whose weight is not 0
-- ``mv_weight``: of E_mv, |v| in luma samples; 0 leaves the vectors out
-- ``residual_weight``: of E_res, |Y - 128| = |residual scaled to 8 bits, clipped to -128..127|; 0 leaves it out
-- ``bits_weight``: of E_bits, log1p of the CTU's bits on each of its samples; 0 leaves them out
-- ``tau``: keep a patch when the mean of its heat is above (quantised heat counts as heat / 255); or
-- ``budget``: keep so many patches of the clip: score descending, then (t, h, w) ascending
-- ``keep_first_frame``: the first sampled picture is kept before others and counts in the budget; whole, or
-- ``first_frame_share``: this share of the budget of it (0..1], where it has more patches: score descending, equal ones
-  spread over the picture. What more of it is kept ranks with the other pictures. No effect with ``tau``
-- ``padding``: patches not wholly inside the picture: "exclude" never keeps them, "zero" ranks them last (and keeps them
-  in pictures kept whole)
-- ``local_variance``: odd side of a window: the variance of |v| in it takes the place of |v|; 0 for |v|, True for 3
+- ``accumulate``: "none": only the sampled picture counts; "sum", "max": sum or maximum of |v|, |Y - 128| and bits at
+  each place, over all pictures since the previously sampled one, before percentiles; then every picture is read
+- ``fuse``: "weighted": sum of weight * E; "max", "sum" (clipped to 1), "geomean": of the E with a weight other than 0
+- ``mv_weight``: weight of E_mv, |v| in luma samples; 0 leaves the vectors out
+- ``residual_weight``: weight of E_res, |Y - 128| = |residual scaled to 8 bits, clipped to -128..127|; 0 leaves it out
+- ``bits_weight``: weight of E_bits, log1p of the CTU's bits on each of its samples; 0 leaves them out
+- ``tau``: keep patches whose mean heat is above this (quantised heat counts as heat / 255); or
+- ``budget``: number of patches to keep per clip: by descending score, then ascending (t, h, w)
+- ``keep_first_frame``: keep the first sampled picture before others, within the budget; whole, or
+- ``first_frame_share``: at most this share of the budget, 0 (excluded) to 1: patches by descending score, equal ones
+  spread over the picture. Its other patches rank with those of the other pictures. No effect with ``tau``
+- ``padding``: patches not wholly inside the picture: "exclude" never keeps them, "zero" ranks them last (and keeps
+  them in pictures that are kept whole)
+- ``local_variance``: odd side of a window: use the variance of |v| in the window instead of |v|; 0 for |v|, True for 3
 - ``center_prior``: strength s of clip(heat * (1 + s * exp(-d^2 / 2 sigma^2)), 0, 1); 0 for none, True for 0.3
-- ``center_sigma``: its sigma over the shorter side of the picture
+- ``center_sigma``: its sigma, relative to the shorter side of the picture
 - ``quantize``: heat as an 8-bit picture: floor(255 * heat), rounded again after the resize
-- ``static_fallback``: a clip whose 95th percentile of patch means is below ``static_level``, or below twice of it and
-  not ``static_contrast`` above the median (relative), keeps ``static_frames`` uniform pictures before ranking the rest
+- ``static_fallback``: for a static clip, keep ``static_frames`` uniform pictures before ranking the rest. A clip is
+  static if the 95th percentile of its patch means is below ``static_level``, or below twice that and less than
+  ``static_contrast`` (relative) above the median
 
-With ``sampling="bits"`` a picture of b bytes has the share min(1, c * b), the first and the last the share 1, and c is
-such that the shares add up to ``num_frames``; pictures are sampled where shares reach 1/2, 3/2, 5/2, ..., summed up in
-display order. No picture comes twice, and none is decoded for it. An I picture tells what the scene is rather than what
-changes, so it counts as the median of the others. ``accumulate`` follows the place, not the object; with
-``vector="displacement"`` its sum is the way that was moved there, the camera's taken off picture by picture.
+With ``sampling="bits"`` a picture of b bytes gets the share min(1, c * b); the first and the last get the share 1, and
+c is chosen so that the shares add up to ``num_frames``. Shares are summed in display order, and a picture is sampled
+where the sum reaches 1/2, 3/2, 5/2, .... No picture is sampled twice, and none is decoded to find them. An I picture
+shows the whole scene rather than changes, so it counts as the median of the others. ``accumulate`` adds at fixed
+places and does not follow objects; with ``vector="displacement"`` the sum is the path moved at that place, without the
+camera's motion.
 
-All presets read HEVC and H.264 alike; none has values of its own for either. What they read differs: ``bits_weight``
-goes by coding tree units of up to 64x64 samples or by macroblocks of 16x16, and encoders of H.264 choose other vectors
-and smaller transforms. Of interlaced video, vertical vectors are in units of frames, and the bits of both fields lie in
-alternate rows of macroblocks.
+All presets read HEVC and H.264 in the same way, with the same values. The codecs differ: ``bits_weight`` uses coding
+tree units of up to 64x64 samples or macroblocks of 16x16, and H.264 encoders choose other vectors and smaller
+transforms. In interlaced video, vertical vectors are in units of the frame, and the bits of both fields alternate by
+rows of macroblocks.
 
-With ``sampling="anchors"`` samples move to where decoding their pixels takes few other pictures: near random access
-points, and to pictures of low temporal levels. From the last sample to the first, each takes the picture that adds the
-fewest to what those behind it decode; among equals that add any a random access point, then the nearest one. No picture
-comes twice, their order stays, and never more is decoded than with "time". Where I pictures have no heat
-(``i_pictures="zero"``) they are taken only if nothing else is in reach, and what takes the place of one may cost more.
-The video's index tells all that; arrays do not. ``Selection.asked_ids`` has what "time" takes.
+With ``sampling="anchors"`` samples move to pictures that need few others to be decoded: near random access points, and
+of low temporal levels. From the last sample to the first, each moves to the picture that adds the fewest pictures to
+those already decoded; of equal ones that add any, to a random access point, then to the nearest. No picture is sampled
+twice, the order is kept, and never more pictures are decoded than with "time". If I pictures have no heat
+(``i_pictures="zero"``), they are chosen only if nothing else is within reach, and the picture chosen instead may cost
+more. This needs the video's index, so arrays do not support it. ``Selection.asked_ids`` holds the pictures before the
+move.
 
 Sources: "paper" is the formula block of the OneVision-Encoder page; "llava" and "probe" are what its LLaVA training
 pipeline and its attentive probe select; "bitcost" is the bit-cost map of its successor; "ove" is what
@@ -277,18 +279,18 @@ def resolve(preset: str, overrides: dict[str, Any]) -> dict[str, Any]:
         raise TypeError(f"unknown parameter {name}; {hint(name, COMMON)}")
     given = {name for name, value in overrides.items() if value is not None}
     if {"tau", "budget"} <= given:
-        raise ValueError("tau and budget exclude each other: give one of them")
+        raise ValueError("give either tau or budget, not both")
     clash = given & {"num_frames", "fps", "start", "end"}
     if "frame_ids" in given and clash:
-        raise ValueError(f"frame_ids and {', '.join(sorted(clash))} exclude each other")
+        raise ValueError(f"give either frame_ids or {', '.join(sorted(clash))}, not both")
     if {"num_frames", "fps"} <= given:
-        raise ValueError("num_frames and fps exclude each other: give one of them")
+        raise ValueError("give either num_frames or fps, not both")
     params = {**COMMON, **PRESETS[preset], **overrides}
     params = {name: _checked(name, value) for name, value in params.items()}
     if "tau" in given:
         params["budget"] = None
     elif params["budget"] is None:
-        raise ValueError("neither tau nor budget is given: what is to be kept?")
+        raise ValueError("give tau or budget: they say how many patches to keep")
     if params["tolerance"] is not None and not params["tolerance"] >= 0:
         raise ValueError(f"tolerance must be 0 seconds or more, not {params['tolerance']}")
     if not 0 < params["first_frame_share"] <= 1:
@@ -296,7 +298,7 @@ def resolve(preset: str, overrides: dict[str, Any]) -> dict[str, Any]:
     if params["frame_ids"] is not None:
         params["num_frames"] = None
         if not params["frame_ids"] or params["frame_ids"][0] < 0:
-            raise ValueError("frame_ids must hold one display index or more, none of them negative")
+            raise ValueError("frame_ids must hold at least one display index, and none may be negative")
     elif params["fps"] is not None:
         params["num_frames"] = None
         if not 0 < params["fps"] < float("inf"):
@@ -304,5 +306,5 @@ def resolve(preset: str, overrides: dict[str, Any]) -> dict[str, Any]:
         if params["sampling"] != "time":
             raise ValueError(f"fps samples by time: leave it out with sampling={params['sampling']!r}")
     elif params["num_frames"] is None:
-        raise ValueError("num_frames is None: give it, or fps, or frame_ids")
+        raise ValueError("num_frames is None: give num_frames, fps or frame_ids")
     return params

@@ -72,26 +72,28 @@ class Geometry:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """The patches of a clip that are kept, and why. It can be pickled where its source can (see ``Video``).
+    """The patches of a clip that are kept, and their scores. It can be pickled if its source can (see ``Video``).
 
-    Arrays are NumPy's; those of a selection made on a GPU, but for the display indices, are CUDA tensors of the same
+    Arrays are NumPy's. For a selection made on a GPU, all except the display indices are CUDA tensors of the same
     shapes and dtypes, ready on the stream that was current (or given).
 
     Attributes:
         frame_ids: (T,) int64, display index of each sampled picture, ascending.
         positions: (N, 3) int32, (t, h, w) of each kept patch, ascending; t indexes ``frame_ids``.
-        scores: (T, rows, columns) float32, sum of the heat over each patch. A patch that padding touches has the sum
-            over what it shows of the picture (0 for nothing), so scores do not depend on ``padding``, ``tau``,
-            ``budget`` or what is kept whole. With ``quantize`` the heat, and so the sum, is in units of 1 / 255.
+        scores: (T, rows, columns) float32, sum of the heat over each patch. For a patch that overlaps the padding, the
+            sum is over the part inside the picture (0 if there is none), so scores do not depend on ``padding``,
+            ``tau``, ``budget`` or pictures kept whole. With ``quantize`` the heat, and so the sum, is in units of 1 /
+            255.
         mask: (T, rows, columns) bool, the kept patches.
         valid: (rows, columns) bool, patches wholly inside the picture.
-        geometry: how a picture comes onto the patch grid.
+        geometry: the mapping from the picture to the patch grid.
         preset: name of the preset.
         params: every parameter with its value, as in ``ove_codec.presets``.
         scales: factors of |v| (luma samples), |Y - 128| and log1p(bits) for ``percentile_scope="clip"``, else None; a
             (3,) float32 tensor on a GPU.
-        asked_ids: (T,) int64, the pictures that ``sampling="anchors"`` moved to ``frame_ids``; None with others.
-        on_damage: "skip" where display indices count only the pictures that damage has left, else "raise".
+        asked_ids: (T,) int64, with ``sampling="anchors"`` the pictures before the move to ``frame_ids``; otherwise
+            None.
+        on_damage: "skip" if display indices count only the pictures that are not damaged, else "raise".
     """
 
     frame_ids: npt.NDArray[np.int64]
@@ -127,10 +129,10 @@ class Selection:
         return png(grid_image(selection.mask, selection.scores))
 
     def plot(self, pictures: int = 6) -> Figure:
-        """Draws so many of the sampled pictures above their patch scores with matplotlib, and returns the figure.
+        """Draws some of the sampled pictures above their patch scores with matplotlib, and returns the figure.
 
-        Patches that are dropped are dark. The pixels are decoded from the source; of a selection without a video only
-        the scores are drawn. Raises ModuleNotFoundError without matplotlib: `pip install 'ove_codec[plot]'`.
+        Patches that are dropped are dark. The pixels are decoded from the source; without a video only the scores are
+        drawn. Raises ModuleNotFoundError without matplotlib: `pip install 'ove_codec[plot]'`.
         """
         if pictures < 1:
             raise ValueError(f"pictures must be 1 or more, not {pictures}")
@@ -143,12 +145,12 @@ class Selection:
         return plot_selection(self.cpu(), slots.tolist(), pixels)
 
     def wait(self) -> None:
-        """Queues what comes next on the current stream behind what makes the tensors; nothing on the CPU."""
+        """Makes later work on the current stream wait for the tensors. Does nothing on the CPU."""
         scales = () if self.scales is None else (self.scales,)
         self._backend.wait(self._ready, [self.positions, self.scores, self.mask, self.valid, *scales])
 
     def positions_on_cpu(self) -> npt.NDArray[np.int32]:
-        """The positions in a NumPy array. Waits for the GPU unless they are there."""
+        """The positions as a NumPy array. Waits for the GPU if necessary."""
         if isinstance(self.positions, np.ndarray):
             return self.positions
         if self._positions is not None:
@@ -158,7 +160,7 @@ class Selection:
         return positions
 
     def cpu(self) -> Selection:
-        """The same selection in NumPy arrays, itself where they are. Waits for the GPU."""
+        """The same selection with NumPy arrays; itself if it has them already. Waits for the GPU."""
         if self._backend.is_cpu:
             return self
         self.wait()
@@ -175,18 +177,18 @@ class Selection:
         )
 
     def heat(self, t: int) -> Any:
-        """The fused heat of picture `t`, (canvas_height, canvas_width) float32, where the scores are.
+        """The fused heat of picture `t`, (canvas_height, canvas_width) float32, on the device of the scores.
 
         0..1 (0..255 with ``quantize``), after the resize onto the canvas and after the centre prior; its sums over
         patches are ``scores[t]``. The picture is read again from the source. Raises IndexError outside 0..T-1 and
         ValueError where a loaded selection has no source.
         """
         if not 0 <= t < len(self.frame_ids):
-            raise IndexError(f"t must lie in 0..{len(self.frame_ids) - 1}, not {t}")
+            raise IndexError(f"t must be from 0 to {len(self.frame_ids) - 1}, not {t}")
         return next(self._heats([t]))
 
     def heats(self) -> Iterator[Any]:
-        """``heat(t)`` for every t in turn, in one pass over the source."""
+        """``heat(t)`` for every t, in one pass over the source."""
         return self._heats(range(len(self.frame_ids)))
 
     def _heats(self, slots: Sequence[int]) -> Iterator[Any]:
@@ -200,9 +202,9 @@ class Selection:
         yield from self._backend.heats(self._pictures, reads, self.params, scorer, self.scales)
 
     def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
-        """Writes an npz file, or to a binary file object, without pickled objects.
+        """Writes an npz file, or its bytes to a binary file object, without pickled objects.
 
-        The source is kept only as its path, where it has one. Waits for the GPU of a selection made there.
+        Of the source only the path is kept, if it has one. Waits for the GPU if the selection was made there.
         """
         if not self._backend.is_cpu:
             return self.cpu().save(file)
@@ -231,14 +233,14 @@ class Selection:
     def load(cls, file: str | os.PathLike[str] | BinaryIO, source: Any = None) -> Selection:
         """Reads what ``save`` wrote. `source` (anything ``ove_codec.open`` takes) replaces the saved path for heat.
 
-        Raises ValueError where the file holds something else, or is damaged.
+        Raises ValueError if the file holds something else or is damaged.
         """
         name = os.fspath(file) if isinstance(file, str | os.PathLike) else "<file object>"
-        remedy = "pass a file that Selection.save or `ove-codec select -o` wrote, and a video to ove_codec.select"
+        remedy = "pass a file that Selection.save or `ove-codec select -o` wrote; ove_codec.select takes videos"
         try:
             loaded = np.load(file, allow_pickle=False)
             if not isinstance(loaded, NpzFile):
-                raise ValueError("it is not an npz file")
+                raise ValueError("not an npz file")
             with loaded as z:
                 if missing := sorted({*_SAVED, "about"} - set(z.files)):
                     raise ValueError(f"it lacks {', '.join(missing)}")
@@ -248,7 +250,7 @@ class Selection:
             geometry = {**about["geometry"], "window": tuple(about["geometry"]["window"])}
         except (ValueError, EOFError, KeyError, TypeError, BadZipFile, zlib.error) as error:
             # NumPy takes a file of no known kind for a pickle.
-            what = "it is not an npz file" if "pickle" in str(error) else str(error)
+            what = "not an npz file" if "pickle" in str(error) else str(error)
             raise ValueError(f"{name} is not a saved selection ({what}): {remedy}") from None
         source = about["source"] if source is None else source
         on_damage = about.get("on_damage", "raise")  # those saved before version 0.2 lack it
@@ -344,29 +346,28 @@ def select(
 ) -> Selection:
     """Selects patches of an HEVC or H.264 video by its motion vectors, residuals or bits.
 
-    MPEG-4, MPEG-2 and MPEG-1 need ``residual_weight=0``, and are selected by the vectors that libavcodec exports; all
-    others need `transcode`.
+    MPEG-4, MPEG-2 and MPEG-1 need ``residual_weight=0`` and use the vectors that libavcodec exports. All other codecs
+    need `transcode`.
 
     Args:
         source: what ``ove_codec.open`` takes, or a video that it opened.
         preset: "paper", "llava", "probe", "bitcost" or "ove".
-        device: where scores, mask and positions are made: None or "cpu"; or what PyTorch or CuPy name a GPU with,
-            "cuda", a device, or a stream, on which all work is then queued. A GPU needs PyTorch.
+        device: where scores, mask and positions are computed: None or "cpu"; or a GPU as in PyTorch or CuPy: "cuda", a
+            device, or a stream on which all work is queued. A GPU needs PyTorch.
         threads: of the decoder; 0 for all cores.
-        limits: of what `source` may ask for, as with ``ove_codec.open``; a video opened by it has its own.
-        transcode: True, or "auto:" and the name of a recipe, to convert to HEVC in memory what is neither HEVC nor
-            H.264; the name of a recipe alone (or a ``Recipe``) to convert whatever it is; see ``ove_codec.transcode``.
-            Only what is shown from ``start`` on and before ``end`` is converted. The selection is of the converted
-            pictures, numbered as in `source`; where their size is odd they lack the last row or column.
-        on_damage: "skip" to leave out the pictures that damage costs, as ``ove_codec.open`` does, which decodes all of
-            the video once; `tokenize` then needs it too. Not together with `transcode`, where that converts.
-        progress: whether to show a progress bar over the pictures that are read; None where standard error is a
-            terminal.
+        limits: limits of the stream, as with ``ove_codec.open``; an opened video has its own.
+        transcode: True, or "auto:" and the name of a recipe, to convert codecs other than HEVC and H.264 to HEVC in
+            memory; the name of a recipe alone (or a ``Recipe``) to convert every codec; see ``ove_codec.transcode``.
+            Only the part from ``start`` to ``end`` is converted. The selection is of the converted pictures, numbered
+            as in `source`; if their size is odd, they lack the last row or column.
+        on_damage: "skip" to leave out damaged pictures, as ``ove_codec.open`` does, which decodes the whole video once;
+            `tokenize` then needs it too. It cannot be combined with a `transcode` that converts.
+        progress: whether to show a progress bar over the pictures read; None shows it if standard error is a terminal.
         **params: overrides of the preset's parameters (see ``ove_codec.presets``).
 
     Returns:
-        The selection. Beside one picture at a time, only patch scores are held in memory. With a GPU its arrays are
-        tensors there; with ``budget`` nothing waits for the GPU.
+        The selection. Apart from one picture at a time, only patch scores are held in memory. With a GPU, its arrays
+        are CUDA tensors; with ``budget``, nothing waits for the GPU.
 
     Raises:
         ValueError: an unknown preset or a bad value.
@@ -402,34 +403,34 @@ def select_arrays(
     device: Any = None,
     **params: Unpack[Parameters],
 ) -> Selection:
-    """``select`` on the arrays of N pictures in display order, from wherever they come.
+    """``select`` on arrays of N pictures in display order, from any source.
 
-    Arrays are whatever NumPy takes or gives ``__dlpack__``, those of PyTorch and CuPy for example. With a GPU as
-    `device` they may lie there, all of them, and stay there; their types must then be int16 (mv, residual), uint8
-    (pred) and int32. Work queued on the stream that is current comes before what is queued on the stream given.
+    Arrays are anything that NumPy accepts or that has ``__dlpack__``, such as those of PyTorch and CuPy. With a GPU as
+    `device`, they may all be on that GPU and are not copied; their types must then be int16 (mv, residual), uint8
+    (pred) and int32. Work already queued on the current stream runs before the work queued on the given stream.
 
     Args:
         mv: (N, ceil(H/4), ceil(W/4), 2 lists, 2) whole numbers, vectors (x, y) in quarter luma samples; or
-            (N, ceil(H/4), ceil(W/4), 2) for list 0 alone; None with ``mv_weight=0``.
+            (N, ceil(H/4), ceil(W/4), 2) for list 0 only; None with ``mv_weight=0``.
         residual: (N, H, W) whole numbers, luma residual at `bit_depth`; None with ``residual_weight=0``.
-        pred: (N, ceil(H/4), ceil(W/4)), bit 0 where list 0 is used, bit 1 for list 1; where it is None, a list is used
-            where its vector is not 0.
+        pred: (N, ceil(H/4), ceil(W/4)), bit 0 is set if list 0 is used, bit 1 for list 1; if None, a list counts as
+            used where its vector is not 0.
         ref_poc: (N, ceil(H/4), ceil(W/4), 2) POC of the reference, with poc (N,), for ``vector="displacement"``.
-        bits: (N, CTU rows, CTU columns) bits of each CTU, with `ctb_size` (taken from the shapes where None).
-        types: N characters, "I" for intra pictures; None means there is none.
+        bits: (N, CTU rows, CTU columns) bits of each CTU, with `ctb_size` (derived from the shapes if None).
+        types: N characters, "I" for intra pictures; None if there are none.
         pts: (N,) seconds, for ``start`` and ``end``.
         window: (x, y, width, height) of the display window in the coded picture; None for all of it.
         rotation: clockwise degrees from the coded to the display picture.
         mirrored: whether left and right are exchanged for display, before the picture is turned.
 
-    Any of these may also be a sequence of one array a picture. Everything else is as with ``select``.
+    Each may also be a sequence with one array per picture. Everything else is as with ``select``.
     """
     given = {"mv": mv, "residual": residual, "pred": pred, "ref_poc": ref_poc, "bits": bits}
     on_gpu = [name for name, array in given.items() if array is not None and lies_on_gpu(array)]
     backend = backend_for(device)
     if on_gpu and (backend.is_cpu or len(on_gpu) < sum(array is not None for array in given.values())):
         raise ValueError(
-            f"{', '.join(on_gpu)} lie on a GPU: pass all arrays there and device='cuda', or bring them to the CPU"
+            f"{', '.join(on_gpu)} are on a GPU: move every array there and pass device='cuda', or move them to the CPU"
         )
     # What other libraries have queued to make the arrays comes before what is queued here.
     with backend.on(behind_caller=True) if on_gpu else nullcontext():

@@ -45,8 +45,8 @@ class Tokens:
     """Patches of one or more clips, packed one clip after the other.
 
     Attributes:
-        patches: (N, 3*p*p) tensor, a row being the patch's samples (channel, row, column), flattened as the weight of a
-            patch embedding is; R'G'B' as coded, scaled to [0, 1], normalised with mean and std.
+        patches: (N, 3*p*p) tensor, each row is a patch (channel, row, column), flattened like the weight of a patch
+            embedding; R'G'B' as coded, scaled to [0, 1], normalised with mean and std.
         positions: (N, 3) int64 tensor: slot of the frame in its clip, patch row, patch column.
         cu_seqlens: (clips + 1,) int32 tensor: clip i has the rows cu_seqlens[i] to cu_seqlens[i + 1].
     """
@@ -66,10 +66,10 @@ class Tokens:
         )
 
     def padded(self, length: int | None = None) -> PaddedTokens:
-        """The tokens with a row a clip, filled up with zeros, for models that take no packed batch.
+        """The tokens with one row per clip, filled with zeros, for models without packed batches.
 
         Args:
-            length: rows of every clip, N; those of the longest clip where None.
+            length: N, the number of tokens per clip; that of the longest clip if None.
 
         Raises:
             ValueError: a clip has more than `length` tokens.
@@ -80,7 +80,7 @@ class Tokens:
         longest = int(counts.max()) if len(counts) else 0
         length = longest if length is None else length
         if length < longest:
-            raise ValueError(f"length must be {longest} or more, the tokens of the longest clip, not {length}")
+            raise ValueError(f"length must be at least {longest}, the token count of the longest clip, not {length}")
         mask = torch.arange(length, device=counts.device) < counts[:, None]
         patches = self.patches.new_zeros(*mask.shape, self.patches.shape[1])
         positions = self.positions.new_zeros(*mask.shape, 3)
@@ -107,32 +107,33 @@ def tokenize(
 ) -> Tokens:
     """The selected patches of a video, read from its pixels.
 
-    Only pictures with selected patches, and those that they refer to, are decoded, and only the selected patches become
-    R'G'B'. A sample of the canvas is interpolated bilinearly (half-pixel centres, two taps an axis, borders repeated)
-    in every plane where `selection.geometry` puts it, rotation included; colour matrix and range are the stream's
-    (unspecified: BT.601, limited, as FFmpeg's libswscale has it). What no picture covers is black.
+    Only pictures with selected patches and their references are decoded, and only the selected patches become R'G'B'.
+    Every plane is interpolated bilinearly (half-pixel centres, two taps per axis, borders repeated) at the place that
+    `selection.geometry` gives, including rotation. Colour matrix and range are the stream's (if unspecified: BT.601,
+    limited, as in FFmpeg's libswscale). Outside the picture the canvas is black.
 
     Args:
-        source: path, bytes, binary file object or opened Video; or a list of them, with as many selections, for one
-            packed batch.
+        source: path, bytes, binary file object or opened Video; or a list of them, with a list of selections of the
+            same length, for one packed batch.
         selection: what `select` returned for the source.
-        device: where patches are made: None or "cpu"; or what PyTorch or CuPy name a GPU with, "cuda", a device, or a
-            stream, on which all work is then queued. Selections that lie there are waited for, to know which pictures
-            to decode.
-        decoder: with a GPU: "cpu", from which only the rows that selected patches touch go up, or "nvdec", where
-            libavcodec has it, whose pictures stay on the GPU; what NVDEC does not know is decoded on the CPU.
+        device: where patches are computed: None or "cpu"; or a GPU as in PyTorch or CuPy: "cuda", a device, or a
+            stream on which all work is queued. For selections on a GPU, this waits until they are known, to find the
+            pictures to decode.
+        decoder: with a GPU: "cpu", which copies only the rows with selected patches to the GPU; or "nvdec", if
+            libavcodec has it, whose pictures stay on the GPU. The CPU decodes what NVDEC does not support.
         dtype: of the patches, a floating type of PyTorch or its name; float32 where None.
-        threads: of the pixel decoder; 0 takes all cores.
+        threads: threads of the pixel decoder; 0 uses all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; an opened Video has its own.
         on_damage: "skip" for a selection that was made so.
         mean, std: of R, G and B in [0, 1]; CLIP's by default.
 
     Raises:
-        ValueError: the selection does not fit the video, the lists differ in length, or dtype is none.
+        ValueError: the selection does not match the video, the lists differ in length, or dtype is not a
+            floating-point type.
         DecodeError: the source cannot be opened or decoded; names the file, or its number in a list, and the byte
             position.
-        UnsupportedStreamError: the video's size changes between selected pictures, or its samples are of a kind that is
-            not known.
+        UnsupportedStreamError: the video's size changes between selected pictures, or the pixel format is not
+            supported.
         RuntimeError: no kernel can run on the device; the message says why.
     """
     from ove_codec.ops.inputs import float_dtype
@@ -141,10 +142,10 @@ def tokenize(
     sources: list[Any] = list(source) if isinstance(source, list | tuple) else [source]
     selections: list[Any] = list(selection) if isinstance(selection, Sequence) else [selection]
     if len(sources) != len(selections) or not sources:
-        raise ValueError(f"source and selection must be as many, not {len(sources)} and {len(selections)}")
+        raise ValueError(f"source and selection must have the same length, not {len(sources)} and {len(selections)}")
     backend = backend_for(device)
     if decoder not in ("cpu", "nvdec") or decoder not in backend.decoders:
-        raise ValueError(f"decoder must be 'cpu', or with a GPU as device 'nvdec', not {decoder!r}")
+        raise ValueError(f"decoder must be 'cpu', or 'nvdec' if device is a GPU, not {decoder!r}")
     with backend.on():
         found = [s.positions if isinstance(s.positions, np.ndarray) else s.positions_on_cpu() for s in selections]
         positions = [array.reshape(-1, 3) for array in found]
@@ -153,7 +154,7 @@ def tokenize(
             with numbered(number if len(sources) > 1 else None):
                 chosen.append(places(PixelSource(one[0], threads, limits, on_damage), *one[1:], mean, std))
         if any(c.patch_size != chosen[0].patch_size for c in chosen):
-            raise ValueError("selections of one batch must have one patch_size")
+            raise ValueError("all selections of a batch must have the same patch_size")
         return Tokens(
             backend.patches(chosen, decoder, kind),
             backend.tensor(np.concatenate(positions).astype(np.int64)),
@@ -177,30 +178,30 @@ def frames(
     mean: Color = CLIP_MEAN,
     std: Color = CLIP_STD,
 ) -> torch.Tensor:
-    """Whole frames of a video of any codec that libavcodec knows, placed and oriented as `tokenize` does.
+    """Whole frames of a video of any codec that libavcodec decodes, scaled and oriented as in `tokenize`.
 
     Args:
         source: path, bytes, binary file object or opened Video.
         frame_ids: numbers of the frames in display order; negative ones count from the end.
-        num_frames: instead, so many frames from the first to the last at equal distances (np.linspace, truncated), all
-            frames of a clip that has fewer.
-        fps: instead, so many frames a second: those shown at equal steps of time from the first frame on, each once.
-            All frames where these three are None.
+        num_frames: instead, this many frames from the first to the last at equal distances (np.linspace, truncated);
+            all frames of a shorter clip.
+        fps: instead, this many frames per second, at equal steps of time from the first frame on, each once. If all
+            three are None, all frames.
         size: side of the square canvas; `resize` "native" ignores it.
         resize: "crop", "letterbox", "stretch" or "native", as for `select`.
         normalize: with mean and std, as dtype; otherwise uint8, 0 to 255.
         dtype: of normalised frames, a floating type of PyTorch or its name; float32 where None.
-        threads: of the pixel decoder; 0 takes all cores.
+        threads: threads of the pixel decoder; 0 uses all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; an opened Video has its own.
         on_damage: "skip" to leave out the frames that damage costs of an HEVC or H.264 video, as ``ove_codec.open``
             does; numbers then count those that are left.
 
     Returns:
-        (T, 3, H, W) tensor of R'G'B' frames, in the order asked for.
+        (T, 3, H, W) tensor of R'G'B' frames, in the requested order.
 
     Raises:
-        ValueError: a frame that the video does not have, or no frame; two choices of frames at once, or an `fps` that
-            is not positive.
+        ValueError: a frame that is not in the video, no frame, more than one of frame_ids, num_frames and fps, or an
+            `fps` that is not positive.
         DecodeError, UnsupportedStreamError: as in `tokenize`.
     """
     import torch
@@ -209,7 +210,7 @@ def frames(
 
     kind = float_dtype(dtype)
     if sum(choice is not None for choice in (frame_ids, num_frames, fps)) > 1:
-        raise ValueError("give one of frame_ids, num_frames and fps")
+        raise ValueError("give exactly one of frame_ids, num_frames and fps")
     if fps is not None and not 0 < fps < float("inf"):
         raise ValueError(f"fps must be a positive number, not {fps}")
     video = PixelSource(source, threads, limits, on_damage)
@@ -238,9 +239,9 @@ def places(video: PixelSource, selection: Selection, at: NDArray[Any], mean: Col
     frame_ids = np.asarray(selection.frame_ids, np.int64)
     slots = positions[:, 0]
     if len(slots) and (slots.min() < 0 or slots.max() >= len(frame_ids) or np.any(np.diff(slots) < 0)):
-        raise ValueError("selection.positions must have slots of frame_ids, ascending, in their first column")
+        raise ValueError("the first column of selection.positions must hold ascending indices into frame_ids")
     if len(frame_ids) and (frame_ids.min() < 0 or frame_ids.max() >= len(video.packets)):
-        raise ValueError(f"selection.frame_ids reach beyond the {len(video.packets)} frames of this video")
+        raise ValueError(f"selection.frame_ids go beyond the {len(video.packets)} frames of this video")
     used, counts = np.unique(slots, return_counts=True)
     geometry = selection.geometry
     request = {
@@ -274,5 +275,5 @@ def _frame_ids(
     else:
         ids = np.arange(count)
     if not len(ids):
-        raise ValueError("no frame to read")
+        raise ValueError("there is no frame to read")
     return ids

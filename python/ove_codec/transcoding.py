@@ -24,9 +24,9 @@ class Recipe:
     Attributes:
         preset: one of libx265's own, "ultrafast" to "placebo".
         crf: constant rate factor, 0 to 51; lower is better and larger.
-        params: more of its parameters, "name=value:name=value"; those that it does not know, libavcodec leaves out.
-        pixel_formats: FFmpeg's names; the nearest of them comes out, the source's own where these are empty and libx265
-            takes it.
+        params: more of its parameters, "name=value:name=value"; libavcodec ignores unknown ones.
+        pixel_formats: FFmpeg's names; the closest to the source is used. If empty, the source's own, if libx265
+            supports it.
     """
 
     preset: str = "fast"
@@ -69,7 +69,7 @@ def recipe_of(recipe: str | Recipe | Literal[True]) -> Recipe:
         return recipe
     name = "reference" if recipe is True else recipe.removeprefix(AUTO)
     if name not in RECIPES:
-        raise ValueError(f"there is no recipe {recipe!r}; there are {', '.join(RECIPES)}, and ove_codec.Recipe(...)")
+        raise ValueError(f"unknown recipe {recipe!r}; choose from {', '.join(RECIPES)}, or pass an ove_codec.Recipe")
     return RECIPES[name]
 
 
@@ -113,35 +113,35 @@ def transcode(
 ) -> bytes | dict[str, Any]:
     """Converts a video of any codec that libavcodec decodes to HEVC.
 
-    The video stream alone is taken. Time stamps (of variable frame rates and of edit lists too, and where they begin),
-    rotation, mirroring, colour description, sample aspect ratio and HDR metadata stay as they are. Matroska keeps time
-    stamps to the millisecond, and is refused where rotation or mirroring would be lost. Where chroma is subsampled, the
-    last row or column of an odd size is cut off. Pictures are converted (libswscale) only where the recipe has no place
-    for their samples, or where they change their size, which becomes that of the first one. The same source gives the
-    same bytes on every machine with the same libraries.
+    Only the video stream is converted. Time stamps (also with variable frame rates and edit lists, and a start other
+    than 0), rotation, mirroring, colour description, sample aspect ratio and HDR metadata are kept. Matroska keeps
+    time stamps to the millisecond, and is refused if rotation or mirroring would be lost. With subsampled chroma, the
+    last row or column of an odd size is cut off. Pictures are converted (libswscale) only if the recipe does not allow
+    their pixel format, or if their size differs from the first one's. The same source gives the same bytes on every
+    machine with the same libraries.
 
     Args:
         source: path, bytes or binary file object.
-        target: file to write, .mp4, .m4v, .mov or .mkv; it appears when all is done. None to return an MP4.
+        target: file to write, .mp4, .m4v, .mov or .mkv; it appears when it is complete. None to return an MP4 file as
+            bytes.
         recipe: "reference", "saliency", or a ``Recipe``.
         threads: of the encoder, 0 for all cores. Decoding takes one.
         limits: of pictures; of these only ``max_luma_samples`` counts.
-        keep_damaged: where the source is damaged, leave what was decoded before at `target`; the error is raised all
-            the same.
-        start, end: seconds; only pictures shown from `start` on and before `end` are encoded, None for no bound. They
-            keep their time stamps. What precedes them is decoded, what follows them is not read.
-        progress: True for a progress bar; or a function that is called after every picture with the number of them,
-            and ends the work by raising something.
+        keep_damaged: if the source is damaged, write the part before the damage to `target`; the error is still
+            raised.
+        start, end: seconds; only pictures with `start` <= time < `end` are encoded; None for no bound. They keep their
+            time stamps. Pictures before them are decoded, those after them are not read.
+        progress: True for a progress bar; or a function that is called after every picture with the number of pictures
+            so far. An exception in it ends the work.
 
     Returns:
         The MP4 file, or where it was written to `target`: "pictures", their number; "skipped", how many precede
-        `start`; "moved", how many have a time stamp
-        that is not the source's, which had none or a repeated one; "resized", how many were of another size than the
-        first; "width", "height", "source_format" and "pixel_format".
+        `start`; "moved", how many got a new time stamp, because the source had none or a repeated one; "resized", how
+        many had another size than the first; "width", "height", "source_format" and "pixel_format".
 
     Raises:
-        ValueError: an unknown recipe or suffix, a recipe that libx265 refuses for these pictures, or no picture is
-            shown between `start` and `end`.
+        ValueError: an unknown recipe or suffix, a recipe that libx265 refuses for these pictures, or no picture
+            between `start` and `end`.
         UnsupportedStreamError: libavcodec has no decoder for the source, or no libx265, as in wheels, whose FFmpeg is
             under the LGPL; or Matroska cannot keep the orientation.
         DecodeError: the source cannot be read, or is damaged; with its byte position. Nothing is left at `target`.
@@ -150,7 +150,7 @@ def transcode(
     options = _options(recipe_of(recipe), threads, limits, start, end)
     if target is None:
         if keep_damaged:
-            raise ValueError("keep_damaged needs a target to leave the pictures in")
+            raise ValueError("keep_damaged needs a target file to write the pictures to")
         return _in_memory(source, options, progress).bytes()
     suffix = os.path.splitext(os.fspath(target))[1].lower()
     if suffix not in _CONTAINERS:
@@ -208,7 +208,7 @@ def _refuse_same_file(source: Source, target: str | os.PathLike[str]) -> None:
     file: Any = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
     named = isinstance(file, str | bytes | os.PathLike) and os.path.exists(file) and os.path.exists(target)
     if named and os.path.samefile(file, target):
-        raise ValueError(f"{os.fspath(target)}: source and target are one file; name another target")
+        raise ValueError(f"{os.fspath(target)}: source and target are the same file; choose another target")
 
 
 def in_hevc(

@@ -31,12 +31,12 @@ def reads_codec(codec: str) -> bool:
 class Video(SourceVideo):
     """An HEVC or H.264 video. Iterating gives every picture in display order, decoded in C++ without the GIL.
 
-    Every iteration begins at the start of the video. After damage, the pictures that precede it in decoding order are
-    given, then the error is raised; where the resolution changes, iteration goes on with pictures of the new size.
+    Every iteration begins at the start of the video. After damage, the pictures before it in decoding order are given,
+    then the error is raised. If the resolution changes, iteration continues with pictures of the new size.
 
-    One that was opened with ``on_damage="skip"`` leaves out the pictures that damage costs; `lost` names them.
+    With ``on_damage="skip"`` damaged pictures are left out, and `lost` lists them.
 
-    A video can be pickled if its source is a path or bytes. Its index is left out and read again where it is needed.
+    A video can be pickled if its source is a path or bytes. Its index is not pickled, but read again when needed.
     """
 
     def _all(self) -> Iterator[_core.Picture]:
@@ -46,7 +46,7 @@ class Video(SourceVideo):
 
     @property
     def lost(self) -> tuple[Loss, ...]:
-        """What damage has cost of a video opened with ``on_damage="skip"``, whose index this reads; else nothing."""
+        """The losses in a video opened with ``on_damage="skip"`` (reads the index); otherwise empty."""
         return tuple(map(Loss._make, self.index.lost)) if self.on_damage == "skip" else ()
 
     def _pictures(self, **options: Any) -> _core.PictureIterator:
@@ -100,9 +100,8 @@ class Video(SourceVideo):
     def read(self, frame_ids: Iterable[int], *, residual: bool = True) -> Iterator[_core.Picture]:
         """Gives the pictures of some display indices, each once, in ascending order.
 
-        Nothing is decoded that they do not need; without `residual`, no residual is. Where the container can seek,
-        reading leaves out the groups of pictures between those that they need. Raises IndexError for an index that is
-        not in the video.
+        Only what they need is decoded; without `residual`, no residual is. If the container can seek, groups of
+        pictures that are not needed are skipped. Raises IndexError for an index that is not in the video.
         """
         wanted = sorted({int(i) for i in frame_ids})
         index = self._index_of(wanted)
@@ -134,28 +133,28 @@ def open(
 ) -> Video:
     """Opens an HEVC or H.264 video: a path, bytes (a uint8 array or tensor too), or a binary file object.
 
-    File objects that cannot seek, and named pipes, which are waited for, are read whole. Several threads may read one
-    file object.
+    File objects that cannot seek, and named pipes, are read to their end first. Several threads may read one file
+    object.
 
-    Of a long MP4 or MOV file only the container's tables and the groups of pictures that are asked for are read, if the
-    tables tell where they lie. What reads the whole file all the same: ``index``; ``sampling="bits"``, which asks for
-    the type of every picture; ``read`` and ``seek`` in groups that begin without an IDR picture, whose POCs are counted
-    from the start; and other containers: fragmented MP4, Matroska, whose cues do not count pictures, transport streams.
-    With a long file object that is neither in memory nor a local file, up to 256 MiB of what was read stay in memory as
-    long as the video.
+    Of a long MP4 or MOV file, only the container's tables and the requested groups of pictures are read, if the tables
+    give their places. The whole file is read for ``index``; for ``sampling="bits"``, which needs the type of every
+    picture; for ``read`` and ``seek`` in groups that begin without an IDR picture, whose POCs count from the start; and
+    for other containers: fragmented MP4, Matroska, whose cues do not count pictures, transport streams. For a long file
+    object that is neither in memory nor a local file, up to 256 MiB of the data read stay in memory as long as the
+    video.
 
-    MPEG-4, MPEG-2 and MPEG-1 give a ``MotionVideo``, whose pictures have motion vectors alone; ``has`` tells what
-    there is. Type checkers, which cannot know, are told a ``Video``.
+    MPEG-4, MPEG-2 and MPEG-1 give a ``MotionVideo``, whose pictures have only motion vectors; ``has`` tells what is
+    available. The annotated type is always ``Video``.
 
-    With ``on_damage="skip"`` damage does not end reading: it costs the pictures up to the next random access point,
-    which ``lost`` names. What reads the video, as ``select`` and ``tokenize`` do, then has the other pictures alone. To
-    find the damage, all of the video is decoded once, when its index is first asked for.
+    With ``on_damage="skip"`` damage does not end reading: the pictures up to the next random access point are left
+    out, and ``lost`` lists them. Everything that reads the video, such as ``select`` and ``tokenize``, sees only the
+    other pictures. To find the damage, the whole video is decoded once, when the index is first used.
 
-    `threads` is the number of decoding threads with the caller's, 0 for all cores. With a GPU as `device` (as for
-    ``select``) the arrays of its pictures are CUDA tensors, each of which goes up when it is asked for. Reading what
-    exceeds the `limits` (those of ``Limits()`` where None) raises UnsupportedStreamError. Raises DecodeError where
-    nothing can be read, UnsupportedStreamError where the video is of yet another codec, and RuntimeError where nothing
-    can be done on the device, and ValueError for damage that is to be skipped in a ``MotionVideo``.
+    `threads` is the number of decoding threads, including the caller's; 0 uses all cores. With a GPU as `device` (as
+    for ``select``) the arrays of its pictures are CUDA tensors, copied to the GPU on first use. Reading raises
+    UnsupportedStreamError if the stream exceeds the `limits` (``Limits()`` if None). Raises DecodeError if nothing can
+    be read, UnsupportedStreamError for other codecs, RuntimeError if the device cannot be used, and ValueError for
+    ``on_damage="skip"`` with a ``MotionVideo``.
     """
     check_damage(on_damage)
     video: Any = Video(source, threads, limits)
@@ -164,7 +163,9 @@ def open(
         if not _core.exports_motion(codec):
             _core.PictureIterator(video.source)  # raises, with the remedy
         if on_damage == "skip":
-            raise ValueError(f"{video.name}: damage is skipped in HEVC and H.264, not in {codec}: transcode it first")
+            raise ValueError(
+                f"{video.name}: damage can be skipped in HEVC and H.264, not in {codec}: transcode it first"
+            )
         video = MotionVideo(video.source, threads, limits, video.info)
     video.on_damage = on_damage
     return video if is_cpu(device) else video._on(backend_for(device))

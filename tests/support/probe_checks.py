@@ -77,7 +77,7 @@ def different_checkpoints(ranks: Ranks, folder: Path) -> None:
 
 def different_sets(ranks: Ranks, _: Path) -> None:
     heads = HeadStack([AttentiveHead(HIDDEN, CLASSES)])
-    with pytest.raises(RuntimeError, match="sets of the processes differ"):
+    with pytest.raises(RuntimeError, match="give all processes the same data set"):
         evaluate(heads, val_set(22 if ranks.rank else 23))
 
 

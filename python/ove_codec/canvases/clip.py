@@ -132,7 +132,7 @@ class VideoClip(Clip):
         self.info: dict[str, Any] = video.info
         self.pts = np.asarray(video.index.pts, np.float64)
         if not len(self.pts):
-            raise _core.DecodeError(f"{video.name}: there is no picture to show; check that the file is whole")
+            raise _core.DecodeError(f"{video.name}: no picture is displayed; check that the file is complete")
         self.fps = rate_of(self.info["frame_rate"])
         self.total = self._legacy_total() if config.mode == "legacy" else len(self.pts)
         span = self._span()
@@ -156,7 +156,7 @@ class VideoClip(Clip):
         inside = (times >= (-np.inf if start is None else start)) & (times < (np.inf if end is None else end))
         if not inside.any():
             raise ValueError(
-                f"{self.video.name}: no frame is shown from start={start} to end={end}: its times are "
+                f"{self.video.name}: no frame is displayed from start={start} to end={end}: its times are "
                 f"{times.min():.3f}..{times.max():.3f}"
             )
         return span[inside]

@@ -23,32 +23,33 @@ _LARGEST_RATIO = 200  # of the sides of a frame
 
 @dataclass(frozen=True)
 class CanvasConfig:
-    """Settings of ``ove_codec.canvases``; the defaults are those of the released models.
+    """Settings of ``ove_codec.canvases``. Defaults are those of the released models.
 
     Attributes:
         patch: side of a patch in samples; it must be that of the vision tower (14 for LLaVA-OneVision-2, 16 for
             Mage-VL).
         block: side of a block in patches; blocks are chosen and packed whole. 2, the tower's ``spatial_merge_size``.
-        max_pixels: area of a canvas at most; frames are scaled to it.
-        group_size: sampled frames per group of canvases on average; it sets the number of sampled frames and the
+        max_pixels: the largest area of a canvas; frames are scaled to it.
+        group_size: average number of sampled frames per group of canvases; sets the number of sampled frames and the
             threshold.
-        images_per_group: canvases of a group. The first is a whole frame, the anchor.
+        images_per_group: canvases per group. The first shows a whole frame, the anchor.
         min_group_frames, max_group_frames: bounds of a group.
         grouping: "readiness" ends a group when its best blocks have scored enough; "fixed" after ``group_size`` frames.
-        threshold: of a group's score; None takes it by ``threshold_mode``.
+        threshold: for a group's score; None derives it by ``threshold_mode``.
         threshold_mode: "mean" of the scores of chunks of ``group_size`` frames; "fixed" takes ``norm_threshold``;
-            "clamped_sqrt_bpppf" scales it with the bits that a pixel takes.
+            "clamped_sqrt_bpppf" scales it with the bits per pixel.
         norm_threshold: see ``threshold_mode``.
-        coverage_bins: equal parts of a group of which the chosen blocks must lie in as many, or in as many as there are
-            canvases behind the anchor.
+        coverage_bins: equal parts into which a group is divided. A group can end only if its chosen blocks are in all
+            parts, or in as many as there are canvases after the anchor, if that is fewer.
         delta_ratio: a ready group ends at a frame that adds less than this share to its score.
-        percentile: of a frame's costs; it gets heat 1.
+        percentile: of a frame's costs that gets heat 1.
         cap_intra: percentile of the heat of other pictures that caps the heat of I pictures; None for no cap.
-        target_canvas: canvases wanted; it sets the number of sampled frames, and groups decide about canvases.
+        target_canvas: the desired number of canvases; sets the number of sampled frames. The groups determine the
+            actual number.
         num_frames: frames to sample; None for ``target_canvas / images_per_group * group_size``.
-        sampling: "count": ``num_frames`` at equal distances; "fps": so many a second.
-        sample_fps: for ``sampling="fps"``.
-        start, end: seconds from which on, and before which, shown frames may be sampled; None for the whole clip.
+        sampling: "count": ``num_frames`` at equal distances; "fps": ``sample_fps`` per second.
+        sample_fps: frames per second for ``sampling="fps"``.
+        start, end: seconds; only frames with start <= time < end are sampled. None for the whole clip.
         avoid_keyframes: sample a neighbour instead of a key frame, whose bits say little about change.
         bitcost_grid: cells of the costs of a video. "adaptive": CTUs or macroblocks. "sub": blocks of 4x4 samples. A
             transform unit of HEVC spreads its bits evenly over its blocks, and so does a coding unit with the rest of
@@ -98,7 +99,7 @@ class CanvasConfig:
             raise ValueError(f"sample_fps must be positive, not {self.sample_fps}")
         if self.max_group_frames < self.min_group_frames:
             raise ValueError(
-                f"max_group_frames must not be below min_group_frames, but they are {self.max_group_frames} and "
+                f"max_group_frames must be at least min_group_frames, but they are {self.max_group_frames} and "
                 f"{self.min_group_frames}"
             )
         if (side := self.patch * self.block) ** 2 > max(self.max_pixels, MIN_PIXELS):
@@ -118,7 +119,7 @@ class CanvasConfig:
             raise ValueError(f"{name} must be a positive whole number, not {getattr(self, name)!r}")
 
     def frames_wanted(self) -> int:
-        """How many frames are sampled of a clip that has them. Raises ValueError where canvases and frames do not
+        """The number of frames to sample, if the clip has as many. Raises ValueError if canvases and frames do not
         divide into groups."""
         if self.num_frames is not None:
             return self.num_frames
@@ -131,12 +132,15 @@ class CanvasConfig:
         return self.target_canvas // self.images_per_group * self.group_size
 
     def canvas_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the canvases of frames of this size: near their ratio, whole blocks, and an area near
-        ``max_pixels`` at most. Raises ValueError for a frame without area, or more than 200 times as long as wide."""
+        """Height and width of the canvases for frames of this size: whole blocks, an aspect ratio close to the
+        frame's, and an area close to ``max_pixels`` or below. Raises ValueError for a frame without area, or with one
+        side more than 200 times the other."""
         if height < 1 or width < 1:
             raise ValueError(f"the frame must have an area, not {height}x{width}")
         if max(height, width) > _LARGEST_RATIO * min(height, width):
-            raise ValueError(f"the sides of a frame may differ by {_LARGEST_RATIO} times at most, not {height}x{width}")
+            raise ValueError(
+                f"the longer side of a frame may be at most {_LARGEST_RATIO} times the shorter, not {height}x{width}"
+            )
         factor = self.patch * self.block
         area = height * width
         if area > self.max_pixels:
@@ -154,7 +158,7 @@ NAMES = frozenset(field.name for field in fields(CanvasConfig))
 
 
 def config_of(settings: dict[str, Any]) -> CanvasConfig:
-    """The configuration with these settings. Raises TypeError for an unknown name, ValueError for a bad value."""
+    """The configuration with these settings. Raises TypeError for an unknown name and ValueError for a bad value."""
     if unknown := sorted(set(settings) - NAMES):
-        raise TypeError(f"unknown setting {', '.join(unknown)}; there are {', '.join(sorted(NAMES))}")
+        raise TypeError(f"unknown setting {', '.join(unknown)}; choose from {', '.join(sorted(NAMES))}")
     return CanvasConfig(**settings)

@@ -18,17 +18,17 @@ _HELPERS = ("codec_video_processing_llava_onevision2", "codec_video_processing_m
 
 
 def process_codec_video(video: Any, cfg: Any = None) -> dict[str, Any]:
-    """The canvases of a video as a processor's helper gives them. Nothing is written, and nothing is cached.
+    """Returns the canvases of a video as a processor's helper does. Nothing is written or cached.
 
     Args:
         video: a path, bytes, or a binary file object.
         cfg: an object or a mapping with ``target_canvas``, ``group_size``, ``images_per_group``, ``patch``,
-            ``max_pixels``, ``min_group_frames`` and ``max_group_frames``; what it lacks has the default of
-            ``CanvasConfig``, and the rest of it counts for nothing.
+            ``max_pixels``, ``min_group_frames`` and ``max_group_frames``; missing values have the defaults of
+            ``CanvasConfig``, and other values are ignored.
 
     Returns:
         "images": list of PIL images, R'G'B'; "src_positions": (n * rows * columns, 3) int32, raster order in each
-        canvas; "fps": float; "out_dir": "", as there are no files; "meta": dict.
+        canvas; "fps": float; "out_dir": "", because there are no files; "meta": dict.
 
     Raises:
         ValueError: a setting out of range, or another engine than "hevc".
@@ -64,9 +64,9 @@ class _Attributes:
 def patch_processor(processor: Any, process: Callable[..., Any] = process_codec_video) -> list[str]:
     """Makes a processor of LLaVA-OneVision-2 or Mage-VL, loaded from a checkpoint's code, read videos by `process`.
 
-    Gives the names of the modules changed, none where the processor has no such helper.
+    Returns the names of the changed modules; empty if the processor has no such helper.
 
-    The helper is a module beside that of the processor's class and counts for all processors of this checkpoint.
+    The helper is a module next to that of the processor's class. The change affects all processors of this checkpoint.
     """
     package = type(processor).__module__.rpartition(".")[0]
     changed = []

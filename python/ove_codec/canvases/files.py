@@ -1,4 +1,4 @@
-"""Canvases as the files that their readers take."""
+"""Canvases as files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORMATS = ("jpg", "png", "npy")
 
 def canvas_files(canvases: Canvases, image_format: str = "jpg", **facts: Any) -> dict[str, bytes]:
     """Contents by name: the canvases, ``src_patch_position.npy`` (rows, 3) int32, ``frame_ids.npy`` int32, and
-    ``meta.json`` with the `facts` beside its own.
+    ``meta.json``, which also holds the `facts`.
 
     JPEG has quality 95 and 4:2:0 chroma; npy is (H, W, 3) uint8 R'G'B'. Raises ValueError for another format.
     """
@@ -40,9 +40,9 @@ def write_canvases(
     threads: int = 0,
     **facts: Any,
 ) -> list[Path]:
-    """Writes the files of ``canvas_files`` into a folder, which is made where it is missing; ``meta.json`` is the last.
+    """Writes the files of ``canvas_files`` into a folder, which is created if missing; ``meta.json`` comes last.
 
-    `threads` write images at a time, 0 as many as there are cores. Raises ValueError for another format, OSError where
+    `threads` threads write images, 0 for one per core. Raises ValueError for another format, OSError if
     the folder cannot be written.
     """
     _check_format(image_format)

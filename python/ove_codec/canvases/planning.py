@@ -17,8 +17,8 @@ _FEWEST_FRAMES = 4  # of a group with fixed grouping
 class Group(NamedTuple):
     """Sampled frames ``start`` to ``end`` - 1, which fill one set of canvases.
 
-    ``reason`` tells why it ends there. ``anchor`` is the sampled frame that the first canvas shows whole:
-    the first good one.
+    ``reason`` says why the group ends there. ``anchor`` is the sampled frame that the first canvas shows whole: the
+    first good one.
     """
 
     start: int
@@ -34,12 +34,12 @@ class CanvasPlan:
     Attributes:
         frame_ids: (T,) int64 numbers of the sampled frames.
         block_scores: (T, blocks) float32, blocks in raster order.
-        threshold: that the score of a group must reach; 0 for fixed grouping.
-        groups: in order; frames behind the last one are not used.
+        threshold: that a group's score must reach; 0 for fixed grouping.
+        groups: in order; frames after the last one are not used.
         positions: (canvases * rows * columns, 3) int32: frame number, patch row and column of every patch of every
             canvas in raster order; -1 where the canvas is empty.
-        blocks: (canvases, blocks of a canvas, 2) int32: index in ``frame_ids`` and number of the block that lies
-            there, in raster order; -1 where empty.
+        blocks: (canvases, blocks of a canvas, 2) int32: index in ``frame_ids`` and number of the block at this place,
+            in raster order; -1 where empty.
         size: height and width of a canvas, and of the scaled frames, in samples.
         config: what it was made with.
     """
@@ -72,19 +72,19 @@ def plan(
     intra: ArrayLike | None = None,
     **settings: Any,
 ) -> CanvasPlan:
-    """Plans the canvases of a clip by the bits that its codec spent.
+    """Plans the canvases of a clip from the bits that its codec spent.
 
-    Each map becomes heat: log1p, over its percentile in the frame, stretched over the scaled frame. Blocks score the
-    sum of their heat. Groups of frames end where their best blocks have scored enough; the first good frame of a group
-    is kept whole and the best blocks of its other good frames fill the rest of its canvases. Ties go by score, then
-    frame, then block, so that the plan is the same on every machine.
+    Each map becomes heat: log1p, divided by its percentile in the frame, stretched over the scaled frame. The score of
+    a block is the sum of its heat. Groups of frames end where their best blocks have scored enough; the first good
+    frame of a group is kept whole and the best blocks of its other good frames fill the rest of its canvases. Blocks
+    rank by score, then frame, then block, so the plan is the same on every machine.
 
     Args:
         bits: (T, rows, columns) costs of the cells of the sampled frames: CTUs, macroblocks, or any other grid over the
             whole frame.
         frame_ids: (T,) numbers of these frames.
         size: height and width of the frames in samples.
-        good: (T,) whether a frame shows something; None for all. Blocks of others are not chosen.
+        good: (T,) whether a frame has content; None for all. Blocks of other frames are not chosen.
         intra: (T,) which frames are I pictures; for ``cap_intra``.
         **settings: of ``CanvasConfig``.
 
@@ -111,7 +111,7 @@ def heat_of(costs: NDArray[Any], config: CanvasConfig, intra: ArrayLike | None =
     if config.cap_intra is None:
         return heat
     if intra is None:
-        raise ValueError("cap_intra needs to know the I pictures: pass intra")
+        raise ValueError("cap_intra needs to know which pictures are I pictures: pass intra")
     marked = np.asarray(intra, bool)
     if marked.shape != (len(heat),):
         raise ValueError(f"intra must have an entry for each of the {len(heat)} frames, not {marked.shape}")
@@ -134,7 +134,9 @@ def plan_blocks(
     """
     ids = np.asarray(frame_ids, np.int64)
     if ids.shape != (len(scores),):
-        raise ValueError(f"frame_ids must number the {len(scores)} frames of the maps, not be of shape {ids.shape}")
+        raise ValueError(
+            f"frame_ids must hold one index for each of the {len(scores)} frames of the maps; its shape is {ids.shape}"
+        )
     if len(ids) and not 0 <= ids.min() <= ids.max() < 2**31:
         raise ValueError(f"frame_ids must be 0 to 2**31 - 1, not {ids.min()} to {ids.max()}")
     usable = None if good is None else np.asarray(good, bool)

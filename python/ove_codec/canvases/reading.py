@@ -25,18 +25,18 @@ MODE_VARIABLE = "OVE_CODEC_CANVAS_MODE"
 
 @dataclass(frozen=True, eq=False)
 class Canvases:
-    """Canvases of a video, and where their patches come from.
+    """Canvases of a video, and the sources of their patches.
 
     Attributes:
         images: (n, H, W, 3) uint8 R'G'B'; black where a canvas is empty.
         src_positions: (n * rows * columns, 3) int32: frame number, patch row and patch column in the scaled frame of
             every patch of every canvas in raster order; -1 where a canvas is empty.
-        fps: frames a second, the video's average.
+        fps: average frames per second of the video.
         frame_ids: (T,) int64 numbers of the sampled frames in display order.
-        times: (T,) float64 seconds at which these are shown, by their time stamps (``frame_ids / fps`` in legacy mode).
-        good: (T,) whether a frame shows something. Frames of which nothing is chosen count as good unless others of
-            their group are bad.
-        plan: how they were chosen.
+        times: (T,) float64 display times of these frames in seconds (``frame_ids / fps`` in legacy mode).
+        good: (T,) whether a frame has content. A frame without chosen blocks counts as good unless others of its group
+            are bad.
+        plan: how the blocks were chosen.
         meta: facts about the clip and the settings, ready for JSON.
     """
 
@@ -64,11 +64,11 @@ def codec_canvases(
     limits: Limits | None = None,
     **settings: Any,
 ) -> Canvases:
-    """Canvases of a video: whole frames now and then, and the blocks of the others on which the codec spent most.
+    """Canvases of a video: some whole frames, and the blocks of other frames on which the codec spent most.
 
-    Only the frames that canvases show something of are decoded to pixels, with those that they refer to, and only the
-    chosen blocks become R'G'B'. A sample is the mean of what it covers of the frame; rotation, colour matrix and range
-    are the stream's.
+    Only frames with chosen blocks and their references are decoded to pixels, and only the chosen blocks become
+    R'G'B'. A sample is the mean of the area that it covers in the frame. Rotation, colour matrix and range are the
+    stream's.
 
     Args:
         source: what ``ove_codec.open`` takes, or a video that it opened; or a window of a live stream, of which all
@@ -76,18 +76,18 @@ def codec_canvases(
         score: "bits", as the models were trained; or the heat of "motion", "residual", "motion+residual", or of a
             preset of ``ove_codec.PRESETS``.
         mode: "default"; or "legacy" to choose as ``codec-video-prep`` does: an extra column of H.264 maps, costs in
-            whole bytes, key frames by decoding order, and times by the frame rate. None takes the environment variable
-            ``OVE_CODEC_CANVAS_MODE``, or "default" without it.
+            whole bytes, key frames by decoding order, and times by the frame rate. None uses the environment variable
+            ``OVE_CODEC_CANVAS_MODE``, or "default" if it is not set.
         transcode: as for ``ove_codec.select``, for videos that are neither HEVC nor H.264.
-        threads: of the decoders; 0 for all cores.
-        limits: of what `source` may ask for; a video opened by ``ove_codec.open`` has its own.
+        threads: of the decoders; 0 uses all cores.
+        limits: limits of the stream; an opened video has its own.
         **settings: of ``CanvasConfig``.
 
     Raises:
-        ValueError: a setting out of range, or a name that is not known.
+        ValueError: a setting out of range, or an unknown name.
         TypeError: an unknown setting.
         UnsupportedStreamError: a codec without bits (the message names the remedy), or frames that change their size.
-        DecodeError: the video is damaged, or shows no frame.
+        DecodeError: the video is damaged, or has no displayed frame.
     """
     config = config_of({**settings, "mode": mode or os.environ.get(MODE_VARIABLE) or "default"})
     score_params(score)

@@ -136,7 +136,7 @@ def costs_of(video: Any, frame_ids: NDArray[np.int64], config: CanvasConfig) -> 
         if layout != first:
             raise _core.UnsupportedStreamError(
                 f"{video.name}: the picture is {first[1][2]}x{first[1][3]} at first and {picture.width}x"
-                f"{picture.height} at display index {picture.index}; cut the video where its size changes"
+                f"{picture.height} at display index {picture.index}; split the video where its size changes"
             )
         yield _cells(picture, config), picture.type == "I"
         count += 1

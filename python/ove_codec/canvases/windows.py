@@ -45,21 +45,21 @@ def canvas_windows(
     limits: Limits | None = None,
     **settings: Any,
 ) -> Iterator[Canvases]:
-    """Canvases of windows of a video, each as soon as its last frame is decoded.
+    """Gives the canvases of successive windows of a video, each as soon as its last frame is decoded.
 
     Windows may overlap: no picture is decoded or scaled twice, and only the sampled frames of one window are in memory.
     Frames are scored by their bits.
 
     Args:
         source: what ``ove_codec.open`` takes, or a video that it opened.
-        seconds: of a window, by time stamps.
+        seconds: length of a window, by time stamps.
         step: seconds from the start of a window to that of the next; `seconds` where None.
         sample_fps: frames to sample a second.
         mode, transcode, threads, limits: as for ``codec_canvases``.
-        **settings: of ``CanvasConfig``, but for the number of frames.
+        **settings: of ``CanvasConfig``, except for the number of frames.
 
     Yields:
-        The canvases of each window that shows a frame; `frame_ids` and `src_positions` number the frames of the video.
+        The canvases of each window that has a frame; `frame_ids` and `src_positions` number the frames of the video.
 
     Raises:
         ValueError: a window or step that is not positive, and what ``codec_canvases`` raises.
@@ -68,7 +68,9 @@ def canvas_windows(
     if not (seconds > 0 and step > 0):
         raise ValueError(f"seconds and step must be positive, not {seconds} and {step}")
     if unfit := {"num_frames", "target_canvas", "sampling", "cap_intra"} & settings.keys():
-        raise ValueError(f"{', '.join(sorted(unfit))}: windows sample by sample_fps, one frame after the other")
+        raise ValueError(
+            f"{', '.join(sorted(unfit))}: windows sample at sample_fps, in order; leave these settings out"
+        )
     config = config_of({**settings, "sampling": "fps", "sample_fps": sample_fps, "mode": mode})
     clip = VideoClip(VideoPictures(source, threads, limits, transcode), config, threads, limits)
     begins = float(clip.pts[clip.shown].min())

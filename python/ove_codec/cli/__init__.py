@@ -41,8 +41,8 @@ def make_parser() -> argparse.ArgumentParser:
         prog="ove-codec",
         description="Codec-aligned sparse video tokens: motion and residuals of HEVC and H.264 videos, patches "
         "selected by them, and features of the selected patches.",
-        epilog="Exit status: 0, or 1 after an error in a file or a value, 2 for wrong usage. With --json an error is a "
-        "JSON object on standard error.",
+        epilog="Exit status: 0 for success, 1 for an error in a file or value, 2 for wrong usage. With --json, errors "
+        "are JSON objects on standard error.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {ove_codec.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

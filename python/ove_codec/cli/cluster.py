@@ -28,18 +28,26 @@ def add_commands(commands: common.Commands[Any]) -> None:
         f"float16, and {ABOUT_FILE}. In the processes of torchrun, features and centres are divided among them.",
     )
     parser.set_defaults(run=cluster)
-    parser.add_argument("features", nargs="+", metavar="FEATURES", help=".npy, .safetensors, or folders of such")
+    parser.add_argument(
+        "features", nargs="+", metavar="FEATURES", help=".npy or .safetensors files, or folders of them"
+    )
     parser.add_argument("-o", "--out", required=True, metavar="DIR", help="directory to write")
     parser.add_argument("-k", type=int, required=True, metavar="K", help="number of centres")
-    parser.add_argument("-m", "--labels", type=int, default=10, metavar="M", help="labels a sample (default: 10)")
-    parser.add_argument("--iterations", type=int, default=20, metavar="N", help="passes at most (default: 20)")
-    parser.add_argument("--batch", type=int, metavar="N", help="rows between updates (default: one update a pass)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the first centres (default: 0)")
+    parser.add_argument("-m", "--labels", type=int, default=10, metavar="M", help="labels per sample (default: 10)")
     parser.add_argument(
-        "--method", choices=("auto", "faiss", "torch"), default="auto", help="auto: faiss where it is installed, "
-        "one process runs and the features take 8 GiB at most; torch otherwise",
-    )  # fmt: skip
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="of torch (default: auto)")
+        "--iterations", type=int, default=20, metavar="N", help="maximum number of passes (default: 20)"
+    )
+    parser.add_argument("--batch", type=int, metavar="N", help="rows between updates (default: one update per pass)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the first centres (default: 0)")
+    parser.add_argument(
+        "--method",
+        choices=("auto", "faiss", "torch"),
+        default="auto",
+        help="auto: faiss if it is installed, in a single process, for features of at most 8 GiB; otherwise torch",
+    )
+    parser.add_argument(
+        "--device", default="auto", choices=("auto", "cpu", "cuda"), help="device of --method torch (default: auto)"
+    )
     parser.add_argument(
         "--names", metavar="FILE", help=f"file names, one a row of the features: writes {NAMED_FILE} for 'pack' too"
     )
@@ -51,12 +59,12 @@ def cluster(args: argparse.Namespace) -> None:
     from ove_codec.training.launch import choose_device, process_group
 
     if args.method == "faiss" and args.batch is not None:
-        raise ValueError("--batch is of --method torch")
+        raise ValueError("--batch is for --method torch: leave it out, or add --method torch")
     features = FeatureFiles([Path(path) for path in args.features])
     names = _names(args.names, len(features)) if args.names else None
     target = Path(args.out)
     if target.exists():
-        raise FileExistsError(f"{target} is there already: remove it, or choose another directory")
+        raise FileExistsError(f"{target} already exists: remove it, or choose another directory")
     device = choose_device(args.device)
     with process_group(device) as ranks:
         part = target.with_name(f".{target.name}.partial")

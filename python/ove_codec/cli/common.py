@@ -44,7 +44,9 @@ def add_command(
         type=input_file if copied else str,
         help=f"{reads} in any container, or raw; - is standard input",
     )
-    parser.add_argument("--stream", type=int, metavar="N", help="of several video streams, the one with this index")
+    parser.add_argument(
+        "--stream", type=int, metavar="N", help="index of the video stream to read, if there are several"
+    )
     return parser
 
 
@@ -88,7 +90,7 @@ def add_on_damage(parser: argparse.ArgumentParser) -> None:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the facts as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def progress(items: Iterable[T], total: int | None, unit: str = " pictures") -> Iterator[T]:
@@ -114,10 +116,10 @@ def frame_list(text: str, count: int) -> list[int]:
             chosen = range(*slice(*bounds).indices(count)) if len(bounds) > 1 else range(int(part), int(part) + 1)
         except (TypeError, ValueError):
             raise ValueError(
-                f"{part!r} names no pictures; write indices or start:stop:step, as in 0,5,10:20:2"
+                f"{part!r} is not a list of pictures; write indices or start:stop:step, as in 0,5,10:20:2"
             ) from None
         if len(bounds) == 1 and not -count <= chosen[0] < count:
-            raise ValueError(f"there is no picture {chosen[0]}: the video has {count}, numbered from 0")
+            raise ValueError(f"there is no picture {chosen[0]}: the video has {count} pictures, numbered from 0")
         wanted.update(index % count for index in chosen)
     if not wanted:
         raise ValueError(f"{text!r} names none of the {count} pictures")

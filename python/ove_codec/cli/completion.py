@@ -26,8 +26,8 @@ def add_commands(commands: common.Commands[Any]) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "completion",
         help="print a script that completes commands in bash, zsh or fish",
-        description='Prints a script. For bash: eval "$(ove-codec completion bash)" in ~/.bashrc; zsh: the same with '
-        "zsh in ~/.zshrc; fish: ove-codec completion fish > ~/.config/fish/completions/ove-codec.fish",
+        description='Prints a completion script. For bash: eval "$(ove-codec completion bash)" in ~/.bashrc; zsh: the '
+        "same with zsh in ~/.zshrc; fish: ove-codec completion fish > ~/.config/fish/completions/ove-codec.fish",
     )
     parser.add_argument("shell", choices=("bash", "zsh", "fish"))
     parser.set_defaults(run=completion)

@@ -33,11 +33,11 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "--model",
         required=True,
         metavar="NAME|DIR",
-        help="directory of a model (config.json, model.safetensors), or a configuration such as ov-encoder-large, "
-        "whose weights are then random",
+        help="directory of a model (config.json, model.safetensors), or the name of a configuration, such as "
+        "ov-encoder-large, for random weights",
     )
     parser.add_argument(
-        "-o", "--out", metavar="OUT", help="write the features: .npz, .safetensors, or .npy (last_hidden_state alone)"
+        "-o", "--out", metavar="OUT", help="file for the features: .npz, .safetensors, or .npy (last_hidden_state only)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of random weights (default: 0)")
     select.add_transcode(parser, default="auto")
@@ -61,11 +61,12 @@ def encode(args: argparse.Namespace) -> None:
         video, selection = select.selection_of(args)
         if selection.geometry.patch_size != config.patch_size:
             raise ValueError(
-                f"the model takes patches of {config.patch_size} samples, the selection's have "
-                f"{selection.geometry.patch_size}: pass --patch-size {config.patch_size} (and a --size that suits it)"
+                f"the model takes patches of {config.patch_size} samples, but those of the selection have "
+                f"{selection.geometry.patch_size}: pass --patch-size {config.patch_size} and a --size that is a "
+                "multiple of it"
             )
         if len(selection) == 0:
-            raise ValueError("no patch is selected: give a lower --tau, or a --budget")
+            raise ValueError("no patch is selected: lower --tau, or set --budget")
         tokens = tokenize(video, selection, threads=args.threads)
         output = run(load(args.model, args.seed), tokens)
         if part is not None:
@@ -86,7 +87,7 @@ def encode(args: argparse.Namespace) -> None:
     lines = [
         *select.selection_lines(selection)[:-1],
         ("features", f"{shape}, mean {facts['mean']:.4f}, standard deviation {facts['std']:.4f}"),
-        ("pooled", pooled or "the model has no head"),
+        ("pooled", pooled or "none, the model has no head"),
     ]
     common.print_facts(facts, args.json, [*lines, ("file", args.out)] if args.out else lines)
 
@@ -100,7 +101,7 @@ def configuration(model: str) -> OVEncoderConfig:
     try:
         return OVEncoderConfig.named(model)
     except ValueError as error:
-        raise ValueError(f"--model {model} is no directory, and {error}") from None
+        raise ValueError(f"--model {model} is not a directory, and {error}") from None
 
 
 def load(model: str, seed: int) -> OVEncoder:

@@ -17,12 +17,14 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "read, from a checkpoint or from the newest whole one of a run.",
     )
     parser.set_defaults(run=export)
-    parser.add_argument("checkpoint", metavar="CHECKPOINT|RUN", help="a step-... directory, or the folder of a run")
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT|RUN", help="a step-... directory, or the folder of a training run"
+    )
     parser.add_argument("out", metavar="DIR", help="directory to write")
     parser.add_argument(
         "--average",
         action=argparse.BooleanOptionalAction,
-        help="the averaged weights, or those of the last step (default: averaged where there are some)",
+        help="the averaged weights, or those of the last step (default: averaged, if the checkpoint has them)",
     )
     common.add_json(parser)
 

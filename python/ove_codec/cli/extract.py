@@ -27,21 +27,25 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "extract",
         extract,
         "write motion, residual and more of the pictures as an npz file",
-        description="Writes an array a name, over the T chosen pictures in display order: numpy.load(OUT)['mv'][i] "
-        "belongs to the i-th: pred (T,h4,w4) uint8: 0 intra, 1 list 0, 2 list 1, 3 both; mv (T,h4,w4,2,2) int16: "
+        description="Writes one array per name. The first axis is the T chosen pictures in display order: "
+        "numpy.load(OUT)['mv'][i] is the i-th. pred (T,h4,w4) uint8: 0 intra, 1 list 0, 2 list 1, 3 both; mv "
+        "(T,h4,w4,2,2) int16: "
         "list, (x, y) in quarter samples; ref_poc (T,h4,w4,2) int32; residual (T,H,W) int16; qp (T,h4,w4) int8; "
-        "cu_size (T,h4,w4) uint8; skip (T,h4,w4) bool; bits (T,CTU rows,CTU columns) int32. They cover the coded "
-        "picture, h4 and w4 being its height and width divided by 4. Always there: frame_ids, pts (seconds), poc, type "
+        "cu_size (T,h4,w4) uint8; skip (T,h4,w4) bool; bits (T,CTU rows,CTU columns) int32. Arrays cover the coded "
+        "picture; h4 and w4 are its height and width divided by 4. Always written: frame_ids, pts (seconds), poc, type "
         "('I', 'P', 'B') of (T,); window (x, y, width, height) of what is shown, rotation (clockwise degrees), "
         "mirrored (1: left and right are exchanged before it is turned), bit_depth and ctb_size. "
         "Memory does not grow with T; arrays besides the largest wait in a temporary file beside OUT, uncompressed.",
     )
-    parser.add_argument("out", metavar="OUT.npz", help="file to write; replaced only when all is done")
+    parser.add_argument("out", metavar="OUT.npz", help="file to write; an existing file is replaced only at the end")
     parser.add_argument(
-        "--frames", metavar="LIST", default=":", help="display indices, or start:stop:step, or several with commas"
+        "--frames", metavar="LIST", default=":", help="display indices or start:stop:step, separated by commas"
     )
     parser.add_argument(
-        "--arrays", metavar="LIST", default=",".join(ARRAYS), help="names with commas; all by default: %(default)s"
+        "--arrays",
+        metavar="LIST",
+        default=",".join(ARRAYS),
+        help="names separated by commas (default: all, %(default)s)",
     )
     common.add_on_damage(parser)
     common.add_threads(parser)
@@ -53,7 +57,7 @@ def extract(args: argparse.Namespace) -> None:
     names = list(dict.fromkeys(name.strip() for name in args.arrays.split(",")))
     unknown = [name for name in names if name not in ARRAYS]
     if unknown:
-        raise ValueError(f"no array is named {unknown[0]!r}; there are {', '.join(ARRAYS)}")
+        raise ValueError(f"unknown array {unknown[0]!r}; choose from {', '.join(ARRAYS)}")
     with common.replacing(args.out) as part:
         video = common.open_video(args)
         frame_ids = common.frame_list(args.frames, len(video))
@@ -126,10 +130,10 @@ def _of_one_size(
             raise ove_codec.UnsupportedStreamError(
                 f"{video.name}: picture {picture.index} is {picture.coded_width}x{picture.coded_height}, "
                 f"{picture.bit_depth} bit, those before it are {first.coded_width}x{first.coded_height}, "
-                f"{first.bit_depth} bit (or the display window or CTU size differs); extract pictures of one size at a "
-                f"time with --frames"
+                f"{first.bit_depth} bit (or the display window or CTU size differs); use --frames to extract pictures "
+                "of one size at a time"
             )
         count += 1
         yield picture
     if count < len(frame_ids):
-        raise ove_codec.DecodeError(f"{video.name}: it ended before picture {frame_ids[count]}")
+        raise ove_codec.DecodeError(f"{video.name}: the video ended before picture {frame_ids[count]}")

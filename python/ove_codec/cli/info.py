@@ -17,7 +17,7 @@ _COLOR = ("range", "matrix", "primaries", "transfer")
 
 
 def add_commands(commands: common.Commands[Any]) -> None:
-    parser = common.add_command(commands, "info", info, "print facts of the container, the stream and its pictures")
+    parser = common.add_command(commands, "info", info, "print what the container, the stream and its pictures hold")
     common.add_threads(parser)
     common.add_json(parser)
     parser = common.add_command(
@@ -25,13 +25,13 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "framecrc",
         framecrc,
         "print checksums of the motion and the residual of every picture",
-        description='Prints a JSON object a line for every decoded picture, in decoding order: "poc", coded "width" '
-        'and "height", and "motion_crc32" and "residual_crc32": the CRC-32 of its motion, (h/4, w/4, 7) little-endian '
-        "int32 of pred, mvx0, mvy0, ref_poc0, mvx1, mvy1, ref_poc1, and of its residual, (h, w) little-endian int16. "
-        "After damage, the lines of the pictures before it are printed, then the error.",
+        description='Prints one JSON object per line for every decoded picture, in decoding order: "poc", coded '
+        '"width" and "height", and "motion_crc32" and "residual_crc32": the CRC-32 of its motion, (h/4, w/4, 7) '
+        "little-endian int32 of pred, mvx0, mvy0, ref_poc0, mvx1, mvy1, ref_poc1, and of its residual, (h, w) "
+        "little-endian int16. If the video is damaged, the pictures before the damage are printed, then the error.",
     )
     common.add_threads(parser)
-    parser.add_argument("--json", action="store_true", help="accepted for likeness with other commands: lines are JSON")
+    parser.add_argument("--json", action="store_true", help="no effect: the lines are JSON already")
 
 
 def info(args: argparse.Namespace) -> None:
@@ -49,7 +49,7 @@ def info(args: argparse.Namespace) -> None:
         ("colour", ", ".join(color)),
         (
             "CTU",
-            f"{facts['ctb_size']}x{facts['ctb_size']}" if facts["ctb_size"] else "none, motion vectors alone are read",
+            f"{facts['ctb_size']}x{facts['ctb_size']}" if facts["ctb_size"] else "none, only motion vectors are read",
         ),
         ("duration", "unknown" if duration is None else f"{duration:.3f} s from {facts['start']:.3f} s"),
         ("frame rate", f"{facts['frame_rate']:.3f} /s" if facts["frame_rate"] else "unknown"),
@@ -67,7 +67,7 @@ def video_facts(args: argparse.Namespace) -> dict[str, Any]:
     stream, index = video.info, video.index
     first = next(video.read([0], residual=False), None) if len(index) else None
     if first is None:
-        raise ove_codec.InvalidBitstreamError(f"{file}: there is no picture that can be decoded")
+        raise ove_codec.InvalidBitstreamError(f"{file}: no picture can be decoded")
     kinds = "".join(index.type.tolist())
     access = np.flatnonzero(index.random_access)
     distances = np.diff(access)

@@ -15,25 +15,29 @@ def add_commands(commands: common.Commands[Any]) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "pack",
         help="pack pictures and clips with labels into shards for training",
-        description="Writes tar shards in webdataset's layout: of each sample the file itself, its labels (.json) and, "
-        "with --select or where SOURCE names one, a selection (.npz). SOURCE is a folder CLASS/FILE, or of files with "
-        "NAME.json beside them; a .csv with the columns file, labels (numbers, spaces between), selection; or a .jsonl "
-        "with the same in an object a line.",
+        description="Writes tar shards in webdataset's layout. Each sample is the file, its labels (.json) and, with "
+        "--select or if SOURCE names one, a selection (.npz). SOURCE is a folder of CLASS/FILE, or of files with a "
+        "NAME.json each; a .csv with the columns file, labels (numbers separated by spaces) and selection; or a .jsonl "
+        "with the same keys.",
     )
     parser.set_defaults(run=pack)
     parser.add_argument("source", metavar="SOURCE", help="folder, .csv or .jsonl")
     parser.add_argument("folder", metavar="OUT", help="folder of the shards")
-    parser.add_argument("--prefix", default="shard", help="of the shards' names (default: %(default)s)")
+    parser.add_argument("--prefix", default="shard", help="prefix of the shards' names (default: %(default)s)")
     parser.add_argument(
-        "--shard-size", type=float, default=1024, metavar="MB", help="begin a new shard after so much (default: 1024)"
+        "--shard-size", type=float, default=1024, metavar="MB", help="size at which a new shard begins (default: 1024)"
     )
     parser.add_argument("--shuffle", type=int, metavar="SEED", help="shuffle the samples first")
-    parser.add_argument("--no-check", action="store_true", help="do not look into the files")
-    parser.add_argument("--select", metavar="PRESET", help="select patches of every clip by a preset, and store them")
-    parser.add_argument("--budget", type=int, metavar="N", help="patches of a stored selection (default: the preset's)")
-    parser.add_argument("--size", type=int, metavar="N", help="its canvas (default: the preset's)")
-    parser.add_argument("--patch-size", type=int, metavar="N", help="its patches (default: the preset's)")
-    parser.add_argument("--num-frames", type=int, metavar="N", help="its pictures (default: the preset's)")
+    parser.add_argument("--no-check", action="store_true", help="do not check that the files can be read")
+    parser.add_argument(
+        "--select", metavar="PRESET", help="select patches of every clip by this preset, and store them"
+    )
+    parser.add_argument("--budget", type=int, metavar="N", help="patches to keep per clip (default: the preset's)")
+    parser.add_argument("--size", type=int, metavar="N", help="side of the canvas, samples (default: the preset's)")
+    parser.add_argument("--patch-size", type=int, metavar="N", help="side of a patch, samples (default: the preset's)")
+    parser.add_argument(
+        "--num-frames", type=int, metavar="N", help="pictures to sample per clip (default: the preset's)"
+    )
     common.add_json(parser)
 
 
@@ -63,7 +67,7 @@ def pack(args: argparse.Namespace) -> None:
     watched = common.progress(samples, len(records), " samples")
     shards = list(write_shards(watched, Path(args.folder), args.prefix, int(args.shard_size * 2**20)))
     for file, reason in packer.skipped:
-        warnings.warn(f"{file} is left out: {reason}", stacklevel=2)
+        warnings.warn(f"{file} is skipped: {reason}", stacklevel=2)
     packed = sum(count for _, count in shards)
     if not packed:
         raise ValueError(f"none of the {len(records)} samples of {args.source} can be read")

@@ -72,7 +72,7 @@ def keep_for_help_all(parser: argparse.ArgumentParser, *names: str) -> None:
 
 
 def add_help_all(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--help-all", action=_HelpAll, nargs=0, help="show all that there is, and exit")
+    parser.add_argument("--help-all", action=_HelpAll, nargs=0, help="show every option and exit")
 
 
 def show_all(parser: argparse.ArgumentParser) -> None:

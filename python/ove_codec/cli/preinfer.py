@@ -33,9 +33,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="ove-cv-preinfer",
         description="Writes the canvases of a video for LLaVA-OneVision-2 and Mage-VL: canvas_000.jpg and so on, "
-        "src_patch_position.npy, frame_ids.npy and meta.json. Takes the place of cv-preinfer: set CV_PREINFER_BIN to "
-        "the path of this program.",
-        epilog=f"Taken and ignored: {', '.join([*_IGNORED, *_IGNORED_SWITCHES])}. Exit status: 0, or 1 after an error.",
+        "src_patch_position.npy, frame_ids.npy and meta.json. Replaces cv-preinfer: set CV_PREINFER_BIN to the path of "
+        "this program.",
+        epilog=f"Accepted and ignored: {', '.join([*_IGNORED, *_IGNORED_SWITCHES])}. Exit status: 0, or 1 after an "
+        "error.",
     )
     add = parser.add_argument
     defaults = CanvasConfig()
@@ -67,7 +68,9 @@ def make_parser() -> argparse.ArgumentParser:
     add("--mode", choices=("default", "legacy"), help="default: $OVE_CODEC_CANVAS_MODE, else default")
     add("--score", default="bits", help="bits (default), motion, residual, motion+residual, or a preset")
     add(
-        "--transcode", metavar="RECIPE", help="auto: what is neither HEVC nor H.264; or a recipe of ove-codec transcode"
+        "--transcode",
+        metavar="RECIPE",
+        help="auto: convert what is neither HEVC nor H.264; or a recipe of ove-codec transcode",
     )
     add("--threads", type=int, default=0, metavar="N", help="decoding threads, 0 for all cores (default)")
     for name in _IGNORED:

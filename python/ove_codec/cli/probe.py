@@ -22,7 +22,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
     probe_plan.add_action(actions)
     probe_run.add_action(actions)
     _add_tables(actions)
-    listing = actions.add_parser("list", help="print the data sets and backbones that are known by name")
+    listing = actions.add_parser("list", help="print the known data sets and backbones")
     listing.set_defaults(run=list_names)
     common.add_json(listing)
 
@@ -30,11 +30,11 @@ def add_commands(commands: common.Commands[Any]) -> None:
 def _add_tables(actions: common.Commands[Any]) -> None:
     tables = actions.add_parser(
         "tables",
-        help="print results in the form of the page's Tables 4 and 5, its figures beside",
+        help="print results as Tables 4 and 5 of the page, with its figures beside ours",
         description="Prints Markdown. Cells are top-1 after the last epoch / at the best epoch (figure of the page).",
     )
     tables.set_defaults(run=print_tables)
-    tables.add_argument("results", nargs="*", metavar="RESULT", help="files that 'run' wrote, or their folders")
+    tables.add_argument("results", nargs="*", metavar="RESULT", help="files written by 'run', or their folders")
     tables.add_argument("--plot", metavar="OUT.svg|.png|.pdf", help="draw accuracy over the budget of patches")
     common.add_json(tables)
 

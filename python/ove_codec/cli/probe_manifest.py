@@ -16,20 +16,28 @@ _SHOWN = 20  # clips that are left out and printed; a file names all
 def add_action(actions: common.Commands[Any]) -> None:
     parser = actions.add_parser(
         "manifest",
-        help="make a manifest from the official annotation files of a data set",
+        help="make a manifest from the official annotations of a data set",
         description="Finds the video of every entry of the official annotation files, by its name without a suffix, "
         "and writes a CSV of path, label, split, start and end for 'run --manifest OUT --root VIDEOS'. Clips without a "
-        "video and bad entries are left out, counted, and listed with file and line in OUT.left-out.txt.",
+        "video and bad entries are left out; OUT.left-out.txt lists them with file and line.",
     )
     parser.set_defaults(run=run)
     parser.add_argument("dataset", choices=list(known_datasets()), metavar="DATASET", help=", ".join(known_datasets()))
-    parser.add_argument("annotations", metavar="ANNOTATIONS", help="folder of the files, or one of them")
-    parser.add_argument("videos", metavar="VIDEOS", help="folder of the videos, in any folders below")
+    parser.add_argument("annotations", metavar="ANNOTATIONS", help="folder of the annotation files, or one of them")
+    parser.add_argument("videos", metavar="VIDEOS", help="folder of the videos; subfolders are searched too")
     parser.add_argument("-o", "--out", required=True, metavar="OUT.csv", help="manifest to write")
-    parser.add_argument("--split", choices=("train", "val"), help="of a file of another name, or alone of a folder")
-    parser.add_argument("--segments", action="store_true", help="of charadesego: a clip an action, cut at its times")
-    parser.add_argument("--number", type=int, default=1, choices=(1, 2, 3), help="of hmdb51's splits (default: 1)")
-    parser.add_argument("--class-names", metavar="FILE", help="of k400, hmdb51: all, one a line, in their order")
+    parser.add_argument(
+        "--split",
+        choices=("train", "val"),
+        help="split of a file whose name does not tell it; of a folder, only this split",
+    )
+    parser.add_argument("--segments", action="store_true", help="charadesego: one clip per action, cut at its times")
+    parser.add_argument(
+        "--number", type=int, default=1, choices=(1, 2, 3), help="which of hmdb51's splits (default: 1)"
+    )
+    parser.add_argument(
+        "--class-names", metavar="FILE", help="k400, hmdb51: file of all class names, one per line, in order"
+    )
     common.add_json(parser)
 
 

@@ -15,13 +15,13 @@ from ove_codec.cli import common, probe_run
 def add_action(actions: common.Commands[Any]) -> None:
     parser = actions.add_parser(
         "plan",
-        help="tell how many bytes and hours a run will take",
+        help="estimate the disk space and hours of a run",
         description="Takes the options of 'run', reads and encodes the first clips of the training set, trains for a "
-        "step, and tells what features on disk and features on the fly would take. Hours are those of one process; "
-        "several share them. Writes nothing.",
+        "step, and prints what cached features and features on the fly would cost. Hours are for one process; several "
+        "share them. Writes nothing.",
     )
     parser.set_defaults(run=run)
-    parser.add_argument("--clips", type=int, default=16, metavar="N", help="to measure on (default: %(default)s)")
+    parser.add_argument("--clips", type=int, default=16, metavar="N", help="clips to measure (default: %(default)s)")
     probe_run.add_arguments(parser, results_needed=False)
 
 

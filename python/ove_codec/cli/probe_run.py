@@ -46,7 +46,7 @@ def add_action(actions: common.Commands[Any]) -> None:
         help="train probes on the features of clips, write the results",
         description="Trains a probe for every learning rate and weight decay, all in one pass over the features. With "
         "--features cache the features are computed once and kept; with fly they are computed for every batch, in new "
-        "random views, as the released evaluation does. 'plan' tells what either takes. The same command resumes an "
+        "random views, as the released evaluation does. 'plan' estimates the cost of both. The same command resumes an "
         "interrupted run. With torchrun (torchrun --nproc-per-node N -m ove_codec.cli probe run ...) the processes "
         "share the work, with the same result.",
     )
@@ -55,36 +55,48 @@ def add_action(actions: common.Commands[Any]) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, results_needed: bool) -> None:
-    """What a run is told, for every action that looks at one."""
+    """Adds the options of a run, for the actions that need them."""
     data = parser.add_argument_group("data set")
-    data.add_argument("--dataset", required=True, metavar="NAME", help="a known one (see 'list'), or a name of yours")
+    data.add_argument(
+        "--dataset", required=True, metavar="NAME", help="a known data set (see 'list'), or any name for your own"
+    )
     data.add_argument(
         "--train",
         metavar="FILE",
         help="manifest (CSV, JSON Lines: path, label, start, end), or folder of classes",
     )
-    data.add_argument("--val", metavar="FILE", help="manifest, or folder, of the validation set")
-    data.add_argument("--manifest", metavar="FILE", help="instead of both: one with a column 'split'")
-    data.add_argument("--train-split", default="train", metavar="NAME", help="in --manifest (default: %(default)s)")
-    data.add_argument("--val-split", default="val", metavar="NAME", help="in --manifest (default: %(default)s)")
-    data.add_argument("--root", metavar="DIR", help="where relative paths start; the manifest's folder by default")
-    data.add_argument("--classes", type=int, metavar="N", help="how many; for a data set that is not known")
-    data.add_argument("--class-names", metavar="FILE", help="one a line, for manifests with names as labels")
-    data.add_argument("--max-unreadable", type=int, metavar="N", help="give up if more clips cannot be read")
+    data.add_argument("--val", metavar="FILE", help="the same for the validation set")
+    data.add_argument("--manifest", metavar="FILE", help="one manifest for both, with a column 'split'")
+    data.add_argument(
+        "--train-split", default="train", metavar="NAME", help="training split in --manifest (default: %(default)s)"
+    )
+    data.add_argument(
+        "--val-split", default="val", metavar="NAME", help="validation split in --manifest (default: %(default)s)"
+    )
+    data.add_argument("--root", metavar="DIR", help="folder that relative paths start from (default: the manifest's)")
+    data.add_argument("--classes", type=int, metavar="N", help="number of classes, for a data set of your own")
+    data.add_argument(
+        "--class-names", metavar="FILE", help="class names, one per line, for manifests with names as labels"
+    )
+    data.add_argument("--max-unreadable", type=int, metavar="N", help="stop if more clips than this cannot be read")
 
     model = parser.add_argument_group("backbone")
     model.add_argument("--backbone", required=True, choices=list(BACKBONES), metavar="NAME", help=", ".join(BACKBONES))
-    model.add_argument("--weights", required=True, metavar="DIR", help="local directory of its files")
+    model.add_argument("--weights", required=True, metavar="DIR", help="local directory of the backbone's files")
     model.add_argument(
-        "--budget", type=_integers, default=[2048], metavar="N,N", help="budgets of patches a clip (default: 2048)"
+        "--budget", type=_integers, default=[2048], metavar="N,N", help="budgets, patches per clip (default: 2048)"
     )
     model.add_argument(
-        "--patches-per-frame", type=int, default=PATCHES_PER_FRAME, metavar="N", help="a square (default: %(default)s)"
+        "--patches-per-frame",
+        type=int,
+        default=PATCHES_PER_FRAME,
+        metavar="N",
+        help="a square number (default: %(default)s)",
     )
     model.add_argument(
         "--precision",
         choices=("float32", "bfloat16"),
-        help="of the backbone (default: bfloat16 on a GPU, else float32)",
+        help="precision of the backbone (default: bfloat16 on a GPU, else float32)",
     )
     select.add_selection_options(parser, preset="probe", without=_FIXED)
 
@@ -93,39 +105,54 @@ def add_arguments(parser: argparse.ArgumentParser, *, results_needed: bool) -> N
         "--features",
         choices=("cache", "fly"),
         default="cache",
-        help="kept on disk, or computed for every batch (default: %(default)s)",
+        help="keep features on disk, or compute them for every batch (default: %(default)s)",
     )
     cache.add_argument(
         "--cache",
         metavar="DIR",
-        help="where features are kept; with fly those of the validation set",
+        help="where features are kept; with fly, only those of the validation set",
     )
-    cache.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"), help="on disk")
+    cache.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"), help="type on disk")
     cache.add_argument(
         "--views",
         type=int,
         metavar="N",
-        help="of each training clip: middle frames in true colours, then random ones (default: 1; fly: new in each "
-        "epoch)",
+        help="views of each training clip: the first is of the middle frames, unaltered; more are random (default: 1; "
+        "fly: new ones in each epoch)",
     )
-    cache.add_argument("--workers", type=int, default=0, metavar="N", help="clips read at a time, 0 for all cores")
-    cache.add_argument("--clips-at-once", type=int, default=8, metavar="N", help="in the backbone (default: 8)")
-    cache.add_argument("--features-only", action="store_true", help="compute features, train nothing")
+    cache.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="clips read at the same time, 0 for all cores"
+    )
+    cache.add_argument(
+        "--clips-at-once", type=int, default=8, metavar="N", help="clips per backbone batch (default: 8)"
+    )
+    cache.add_argument("--features-only", action="store_true", help="compute the features only, without training")
 
     recipe = parser.add_argument_group("training")
     recipe.add_argument("--lr", type=_numbers, default=[1e-4], metavar="X,X", help="learning rates (default: 1e-4)")
     recipe.add_argument("--weight-decay", type=_numbers, default=[0.0], metavar="X,X", help="(default: 0)")
     recipe.add_argument("--seeds", type=_integers, default=[1], metavar="N,N", help="(default: 1)")
     recipe.add_argument(
-        "--protocol", choices=("scripts", "page"), default="scripts", help="whose epochs (default: %(default)s)"
+        "--protocol",
+        choices=("scripts", "page"),
+        default="scripts",
+        help="number of epochs as in the released scripts or as on the page (default: %(default)s)",
     )
-    recipe.add_argument("--epochs", type=int, metavar="N", help="instead of the protocol's")
-    recipe.add_argument("--batch-size", type=int, metavar="N", help="over all processes, instead of the data set's")
-    recipe.add_argument("--head-precision", choices=("float32", "bfloat16"), default="float32", help="of products")
-    recipe.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ...; a GPU if there is one")
-    recipe.add_argument("--results", required=results_needed, metavar="DIR", help="where results and checkpoints go")
-    recipe.add_argument("--checkpoint-seconds", type=float, default=300.0, metavar="X", help="(default: 300)")
-    recipe.add_argument("--verbose", action="store_true", help="a line an epoch on standard error")
+    recipe.add_argument("--epochs", type=int, metavar="N", help="number of epochs, instead of the protocol's")
+    recipe.add_argument(
+        "--batch-size", type=int, metavar="N", help="clips per step over all processes, instead of the data set's"
+    )
+    recipe.add_argument(
+        "--head-precision", choices=("float32", "bfloat16"), default="float32", help="precision of matrix products"
+    )
+    recipe.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, ... (default: a GPU, if there is one)")
+    recipe.add_argument(
+        "--results", required=results_needed, metavar="DIR", help="directory for results and checkpoints"
+    )
+    recipe.add_argument(
+        "--checkpoint-seconds", type=float, default=300.0, metavar="X", help="time between checkpoints (default: 300)"
+    )
+    recipe.add_argument("--verbose", action="store_true", help="print a line per epoch to standard error")
     keep_for_help_all(parser, *_SELDOM)
     common.add_json(parser)
 
@@ -140,9 +167,9 @@ def run_probe(args: argparse.Namespace) -> None:
     params = chosen_selection(args)
     samples = chosen_samples(args, info)
     if args.features == "cache" and args.cache is None:
-        raise ValueError("--cache DIR is needed to keep features in; or compute them for every batch: --features fly")
+        raise ValueError("give --cache DIR to keep features in, or --features fly to compute them for every batch")
     if args.features == "fly" and args.features_only:
-        raise ValueError("--features-only keeps features, and --features fly does not: leave one of them out")
+        raise ValueError("--features-only keeps features, but --features fly does not: leave one of them out")
     from ove_codec.probes.workers import Termination
 
     with Termination() as termination, processes(args.device) as (device, first):
@@ -171,7 +198,7 @@ def run_probe(args: argparse.Namespace) -> None:
                     )  # fmt: skip
                 except Stopped:
                     if first:
-                        print("ove-codec: ended by SIGTERM; the same command goes on from here", file=sys.stderr)
+                        print("ove-codec: stopped by SIGTERM; run the same command again to resume", file=sys.stderr)
                     raise SystemExit(128 + signal.SIGTERM) from None
             if args.features == "fly":
                 _check_unreadable(args, train, val, first)
@@ -220,7 +247,7 @@ def chosen_samples(args: argparse.Namespace, info: DatasetInfo) -> dict[str, lis
 
     two = args.train is not None and args.val is not None
     if two == (args.manifest is not None) or (args.manifest and (args.train or args.val)):
-        raise ValueError("give --train and --val, or --manifest with a column 'split'")
+        raise ValueError("give --train and --val, or a --manifest that has a column 'split'")
     files = {"train": args.train or args.manifest, "val": args.val or args.manifest}
     splits = {"train": None, "val": None} if two else {"train": args.train_split, "val": args.val_split}
     found = {
@@ -231,8 +258,8 @@ def chosen_samples(args: argparse.Namespace, info: DatasetInfo) -> dict[str, lis
     if train & val:
         path, _ = min(train & val, key=lambda clip: clip[0])
         raise ValueError(
-            f"{len(train & val)} clips are in the training and in the validation set, {path} among them: "
-            f"take them out of one"
+            f"{len(train & val)} clips are in both the training and the validation set, {path} among them: remove them "
+            "from one set"
         )
     return found
 
@@ -255,7 +282,7 @@ def chosen_selection(args: argparse.Namespace) -> dict[str, Any]:
     params = select.overrides_of(args)
     if BACKBONES[args.backbone].takes != "codec":
         if params or args.preset != "probe":
-            raise ValueError(f"the options of a selection are for ov-encoder-codec, not for {args.backbone}")
+            raise ValueError(f"selection options are for ov-encoder-codec only, not for {args.backbone}")
         return {}
     presets.resolve(args.preset, params)
     return params
@@ -306,7 +333,7 @@ def _check_unreadable(args: argparse.Namespace, train: Features, val: Features, 
     if first and lost:
         for split, clip in lost[:_SHOWN]:
             print(f"ove-codec: unreadable, {split} line {clip.line}: {clip.name}: {clip.error}", file=sys.stderr)
-        more = f", the first {_SHOWN} above" if len(lost) > _SHOWN else ""
+        more = f"; the first {_SHOWN} are above" if len(lost) > _SHOWN else ""
         listed = sum(len(f.samples) + len(f.unreadable) for f in (train, val))
         print(f"ove-codec: left out as unreadable: {len(lost)} of {listed} clips{more}", file=sys.stderr)
     _check_number(args, train, val)

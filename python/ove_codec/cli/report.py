@@ -11,27 +11,29 @@ from ove_codec.cli import common
 def add_commands(commands: common.Commands[Any]) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "report",
-        help="write a page about the output of select-dataset",
-        description="Writes one HTML file, which needs no network and nothing beside itself, about a folder that "
-        "select-dataset wrote: the four panels of some clips, playing, with their heat and tokens over time; budget "
-        "curves, shares kept, clips and tokens a second, and failures with their reasons. Needs pip install "
+        help="write an HTML report on the output of select-dataset",
+        description="Writes one self-contained HTML file about a folder that select-dataset wrote: four animated "
+        "panels of some clips, with their heat and tokens over time; budget curves, shares kept, clips and tokens per "
+        "second, and failures with their reasons. Needs pip install "
         "'ove_codec[dataset]'.",
     )
     parser.set_defaults(run=run)
-    parser.add_argument("output", metavar="OUTPUT", help="the folder, or URL of one, that select-dataset wrote")
+    parser.add_argument("output", metavar="OUTPUT", help="folder that select-dataset wrote, or its URL")
     parser.add_argument("-o", "--out", metavar="PAGE.html", help="file to write (default: _report.html in OUTPUT)")
     parser.add_argument("--clips", type=int, default=8, metavar="N", help="clips to show (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the choice (default: %(default)s)")
     parser.add_argument(
-        "--input", metavar="INPUT", help="where the clips are now, if they were moved; as for select-dataset"
+        "--seed", type=int, default=0, metavar="N", help="seed for choosing them (default: %(default)s)"
     )
-    parser.add_argument("--column", metavar="NAME", help="column of a table given as --input that holds paths or URLs")
+    parser.add_argument(
+        "--input", metavar="INPUT", help="where the clips are now, if they have moved; as for select-dataset"
+    )
+    parser.add_argument("--column", metavar="NAME", help="column with paths or URLs, if --input is a table")
     parser.add_argument(
         "--max-size",
         type=float,
         default=16,
         metavar="MB",
-        help="most for the pictures (default: %(default)s)",
+        help="size limit of the pictures (default: %(default)s)",
     )
     common.add_threads(parser)
     common.add_json(parser)

@@ -25,16 +25,16 @@ from ove_codec.transcoding import RECIPES
 _SUFFIXES = (".npz", ".json", ".parquet", ".safetensors", ".npy")
 _USUAL = {  # what `--help` says of the options that it shows
     "num_frames": "pictures to sample",
-    "fps": "pictures to sample a second, instead",
-    "sampling": "how pictures are chosen, see --help-all",
-    "frame_ids": "display indices to take, instead: 0,5,10:20:2",
-    "start": "sample from this time on, seconds",
-    "end": "sample what is shown before, seconds",
+    "fps": "pictures to sample per second, instead of --num-frames",
+    "sampling": "how pictures are chosen; see --help-all",
+    "frame_ids": "display indices to take instead, as in 0,5,10:20:2",
+    "start": "start of the part to sample, seconds",
+    "end": "end of the part to sample, seconds",
     "size": "side of the square canvas, samples",
     "patch_size": "side of a patch, samples",
-    "resize": "onto the canvas: crop, letterbox, stretch, native",
-    "budget": "patches to keep of the clip",
-    "tau": "mean heat of patches to keep, instead of --budget",
+    "resize": "how the picture fills the canvas: crop, letterbox, stretch, native",
+    "budget": "patches to keep per clip",
+    "tau": "keep patches with at least this mean heat, instead of --budget",
 }
 _PREFIX = "selection_"  # of the parameters among the parsed arguments
 
@@ -47,8 +47,8 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "select patches by motion, residual or bits",
         copied=False,
         description="Samples pictures, scores their patches by what the codec spent on them, and keeps the best. "
-        "Prints what is kept; writes it with -o for ove_codec.Selection.load. With --window the file may still be "
-        "written, as a pipe is: prints a line for every window.",
+        "Prints a summary; -o writes the selection for ove_codec.Selection.load. With --window, FILE may be a live "
+        "stream or a pipe, and every window prints a line.",
     )
     parser.add_argument(
         "-o",
@@ -59,10 +59,12 @@ def add_commands(commands: common.Commands[Any]) -> None:
     add_transcode(parser, default="off")
     common.add_on_damage(parser)
     live = parser.add_argument_group("windows")
-    live.add_argument("--window", type=float, metavar="X", help="select window by window, of so many seconds")
-    live.add_argument("--stride", type=float, metavar="X", help="seconds from window to window (default: --window)")
-    add_brief(live, None, "--timeout", type=float, metavar="X", help="give up when nothing comes for so many seconds")
-    add_brief(live, None, "--follow", action="store_true", help="the file may grow until nothing comes for --timeout")
+    live.add_argument("--window", type=float, metavar="X", help="select window by window, each this many seconds long")
+    live.add_argument(
+        "--stride", type=float, metavar="X", help="seconds from one window to the next (default: --window)"
+    )
+    add_brief(live, None, "--timeout", type=float, metavar="X", help="stop if no data arrives for this many seconds")
+    add_brief(live, None, "--follow", action="store_true", help="keep reading a growing file until --timeout")
     add_selection_options(parser)
     common.add_threads(parser)
     common.add_json(parser)
@@ -76,7 +78,7 @@ def add_transcode(parser: argparse.ArgumentParser, default: str) -> None:
         const="auto",
         default=default,
         metavar="RECIPE",
-        help="convert to HEVC in memory first. auto, or auto:RECIPE: other codecs than HEVC and H.264; "
+        help="convert to HEVC in memory first. auto or auto:RECIPE: codecs other than HEVC and H.264; "
         f"{' or '.join(RECIPES)}: everything; off (default: {default}, without value: auto)",
     )
 
@@ -207,7 +209,7 @@ def select(args: argparse.Namespace) -> None:
     if args.window is not None:
         return select_windows(args)
     if args.stride is not None or args.timeout is not None or args.follow:
-        raise ValueError("--stride, --timeout and --follow are of windows: give --window too")
+        raise ValueError("--stride, --timeout and --follow need --window")
     args.file = common.input_file(args.file)
     suffix = check_suffix(args.out, _SUFFIXES) if args.out else ""
     with common.replacing(args.out) if args.out else nullcontext() as part:
@@ -222,7 +224,9 @@ def select(args: argparse.Namespace) -> None:
 def select_windows(args: argparse.Namespace) -> None:
     """Prints what is kept of every window, as it is complete."""
     if args.out is not None or transcoding(args.transcode) or args.stream is not None:
-        raise ValueError("windows are printed as they come: leave out -o, --transcode and --stream, or --window")
+        raise ValueError(
+            "--window prints windows as they come: leave out -o, --transcode and --stream, or leave out --window"
+        )
     options = {"window": args.window, "stride": args.stride, "timeout": args.timeout, "follow": args.follow}
     for window in stream(args.file, preset=args.preset, pixels=False, **options, **overrides_of(args)):
         selection = window.selection

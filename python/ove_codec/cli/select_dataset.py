@@ -24,14 +24,13 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "select-dataset",
         help="select patches of every clip of a data set, into shards",
         description="Selects from every clip of a folder, a pattern, a table (.csv, .jsonl, .parquet) or shards "
-        "(.tar), here or at a URL of fsspec, and writes shards of positions, scores and frame_ids. "
-        "The same command resumes an interrupted run. Clips that fail are listed with the reason in _failures.parquet, "
-        "and tried again. "
+        "(.tar), local or at a URL that fsspec reads, and writes shards of positions, scores and frame_ids. "
+        "The same command resumes an interrupted run, and tries the clips in _failures.parquet again. "
         "Needs pip install 'ove_codec[dataset]'; --engine ray needs 'ove_codec[ray]'.",
     )
     parser.set_defaults(run=run)
-    parser.add_argument("input", metavar="INPUT", help="folder, pattern, table, shards or video; a path or URL")
-    parser.add_argument("output", metavar="OUTPUT", help="folder, or URL of one, of the results")
+    parser.add_argument("input", metavar="INPUT", help="folder, pattern, table, shards or video, or a URL")
+    parser.add_argument("output", metavar="OUTPUT", help="folder for the results, or its URL")
     results = parser.add_argument_group("results")
     results.add_argument(
         "--format",
@@ -40,7 +39,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
         help="reference: the reference implementation's files and mosaics, of the preset llava; canvases: those of "
         "LLaVA-OneVision-2 and Mage-VL, by --score and --set (default: %(default)s)",
     )
-    results.add_argument("--score", metavar="NAME", help="of canvases: bits (default), motion+residual, ...")
+    results.add_argument("--score", metavar="NAME", help="score of canvases: bits (default), motion+residual, ...")
     results.add_argument(
         "--set",
         action="append",
@@ -52,19 +51,24 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "--transcode",
         default="auto",
         metavar="RECIPE",
-        help=f"auto: what is neither HEVC nor H.264; {' or '.join(RECIPES)}: everything; off: nothing "
+        help=f"convert to HEVC first. auto: codecs other than HEVC and H.264; {' or '.join(RECIPES)}: everything; off: "
+        "nothing "
         "(default: %(default)s)",
     )
-    results.add_argument("--tokens", choices=("float16", "float32"), help="keep the normalised patches, too")
-    results.add_argument("--video", action="store_true", help="keep the clips, too, in webdataset shards")
+    results.add_argument("--tokens", choices=("float16", "float32"), help="write the normalised patches too")
+    results.add_argument("--video", action="store_true", help="write the clips too, in webdataset shards")
     results.add_argument("--shard-clips", type=int, default=256, metavar="N", help="default: %(default)s")
     results.add_argument("--shard-size", type=float, default=256, metavar="MB", help="default: %(default)s")
     work = parser.add_argument_group("work")
-    work.add_argument("--column", metavar="NAME", help="of the table, with paths or URLs (default: video, path, ...)")
+    work.add_argument(
+        "--column", metavar="NAME", help="column of the table with paths or URLs (default: video, path, ...)"
+    )
     work.add_argument("--engine", choices=("local", "ray"), default="local", help="default: %(default)s")
-    work.add_argument("--workers", type=int, metavar="N", help="clips at a time (default: one a core)")
-    work.add_argument("--device", metavar="DEVICE", help="for scores and patches: cuda, cuda:1 (default: the CPU)")
-    work.add_argument("--timeout", type=float, metavar="S", help="give a clip up after so many seconds")
+    work.add_argument("--workers", type=int, metavar="N", help="clips at the same time (default: one per core)")
+    work.add_argument(
+        "--device", metavar="DEVICE", help="device for scores and patches: cuda, cuda:1 (default: the CPU)"
+    )
+    work.add_argument("--timeout", type=float, metavar="S", help="give up on a clip after this many seconds")
     select.add_selection_options(parser)
     keep_for_help_all(parser, *_SELDOM)
     common.add_json(parser)
@@ -77,12 +81,12 @@ def run(args: argparse.Namespace) -> None:
     preset: str | None = args.preset
     if args.format == "canvases":
         if overrides:
-            raise ValueError(f"{', '.join(sorted(overrides))}: canvases take their settings by --set NAME=VALUE")
+            raise ValueError(f"{', '.join(sorted(overrides))}: with --format canvases, use --set NAME=VALUE instead")
         preset, overrides = args.score, _settings(args.set)
     elif args.score or args.set:
         raise ValueError("--score and --set are for --format canvases")
     if "frame_ids" in overrides:
-        raise ValueError("--frame-ids: clips of a data set differ in length; sample them with --num-frames")
+        raise ValueError("--frame-ids cannot be used, as clips of a data set differ in length; use --num-frames")
     transcode = select.transcoding(args.transcode)
     before = signal.signal(signal.SIGTERM, _interrupt)  # what is done is kept, as with Ctrl-C
     try:
@@ -107,7 +111,9 @@ def run(args: argparse.Namespace) -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     if summary.failed == summary.clips:
-        raise ValueError(f"none of the {summary.clips} clips gave a result: {args.output}/_failures.parquet says why")
+        raise ValueError(
+            f"none of the {summary.clips} clips gave a result: {args.output}/_failures.parquet lists the reasons"
+        )
     lines: list[tuple[str, Any]] = [
         ("clips", f"{summary.clips}: {summary.done} done, {summary.finished} finished before, {summary.failed} failed"),
         ("tokens", f"{summary.tokens}, {summary.tokens_per_second:.0f} a second"),
@@ -130,7 +136,7 @@ def _settings(given: list[str]) -> dict[str, Any]:
         if not equals:
             raise ValueError(f"--set {text}: write NAME=VALUE, as in --set patch=16")
         if name not in NAMES:
-            raise ValueError(f"--set {text}: unknown setting {name}; there are {', '.join(sorted(NAMES))}")
+            raise ValueError(f"--set {text}: unknown setting {name}; choose from {', '.join(sorted(NAMES))}")
         try:
             settings[name] = ast.literal_eval(value)
         except (SyntaxError, ValueError):

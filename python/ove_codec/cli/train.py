@@ -13,15 +13,15 @@ def add_commands(commands: common.Commands[Any]) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "train",
         help="train an encoder by cluster discrimination",
-        description="Trains as a recipe says, alone or in the processes that 'torchrun --nproc-per-node N --no-python "
-        "ove-codec train RECIPE' starts. Resumes from the newest whole checkpoint in its folder.",
+        description="Trains as the recipe says, in one process or in several started by 'torchrun --nproc-per-node N "
+        "--no-python ove-codec train RECIPE'. Resumes from the newest complete checkpoint in the output folder.",
     )
     parser.set_defaults(run=train)
-    parser.add_argument("recipe", metavar="RECIPE", help=".yaml file; models/recipes/ has some")
+    parser.add_argument("recipe", metavar="RECIPE", help=".yaml file, such as those in models/recipes/")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value, as in run.steps=100"
     )
-    parser.add_argument("--no-resume", action="store_true", help="fail where the folder holds checkpoints")
+    parser.add_argument("--no-resume", action="store_true", help="fail if the output folder holds checkpoints")
     common.add_json(parser)
 
 

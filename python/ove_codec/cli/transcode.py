@@ -28,29 +28,37 @@ def add_commands(commands: common.Commands[Any]) -> None:
         "convert a video of any codec, or a folder of videos, to HEVC",
         reads="video, or folder of videos,",
         description="Decodes a video with libavcodec and encodes it with libx265, in this process. Time stamps, "
-        "rotation and colour description stay; sound is left out. Where the file is damaged nothing is written, unless "
-        "--keep-damaged is given. Of a folder all videos are converted, several at a time, into OUT, a folder of the "
-        "same shape; HEVC and H.264 are linked or copied as they are, unless --everything is given. The same command "
-        "resumes an interrupted run, and OUT/_failures.csv lists what could not be converted.",
+        "rotation and colour description are kept; sound is dropped. If the file is damaged, nothing is written, "
+        "unless --keep-damaged is given. If FILE is a folder, all its videos are converted, several at a time, into "
+        "the same tree under OUT; HEVC and H.264 are linked or copied unchanged, unless --everything is given. The "
+        "same command "
+        "resumes an interrupted run, and OUT/_failures.csv lists the videos that could not be converted.",
     )
     parser.add_argument(
-        "out", metavar="OUT.mp4|.mov|.mkv|DIR", help="file, or folder, to write; files appear only when all is done"
+        "out", metavar="OUT.mp4|.mov|.mkv|DIR", help="file or folder to write; a file appears only when it is complete"
     )
     parser.add_argument(
         "--recipe",
         choices=list(RECIPES),
         default="reference",
-        help="reference: as the reference implementation has it, an I picture every 16; saliency: longer groups, one "
-        "quantiser a picture (default: %(default)s)",
+        help="reference: as in the reference implementation, an I picture every 16; saliency: longer groups, one "
+        "quantiser per picture (default: %(default)s)",
     )
     parser.add_argument(
-        "--keep-damaged", action="store_true", help="leave what precedes the damage at OUT; the exit status is 1"
+        "--keep-damaged", action="store_true", help="write the part before the damage to OUT; the exit status is 1"
     )
-    parser.add_argument("--start", type=float, metavar="X", help="of a video: convert from this time on, seconds")
-    parser.add_argument("--end", type=float, metavar="X", help="of a video: convert what is shown before, seconds")
-    parser.add_argument("--everything", action="store_true", help="of a folder: convert HEVC and H.264, too")
-    parser.add_argument("--workers", type=int, metavar="N", help="of a folder: videos at a time (default: one a core)")
-    parser.add_argument("--timeout", type=float, metavar="S", help="of a folder: give a video up after so many seconds")
+    parser.add_argument("--start", type=float, metavar="X", help="for one video: start of the part to convert, seconds")
+    parser.add_argument("--end", type=float, metavar="X", help="for one video: end of the part to convert, seconds")
+    parser.add_argument("--everything", action="store_true", help="for a folder: convert HEVC and H.264 too")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="for a folder: videos converted at the same time (default: one per core)",
+    )
+    parser.add_argument(
+        "--timeout", type=float, metavar="S", help="for a folder: give up on a video after this many seconds"
+    )
     common.add_threads(parser)
     common.add_json(parser)
 
@@ -109,7 +117,7 @@ def _run_folder(args: argparse.Namespace) -> None:
         for failure in done.failures[:_SHOWN]:
             print(f"ove-codec: {failure.name}: {failure.reason}", file=sys.stderr)
     if len(done.failures) == done.clips:
-        raise ValueError(f"none of the {done.clips} videos could be converted: {args.out}/{FAILURES} says why")
+        raise ValueError(f"none of the {done.clips} videos could be converted: {args.out}/{FAILURES} lists the reasons")
     facts = {"folder": args.file, "out": args.out, "recipe": args.recipe, **done.as_dict()}
     counts = f"{done.transcoded} converted, {done.kept} kept as they are, {done.finished} finished before"
     lines: list[tuple[str, Any]] = [
@@ -140,7 +148,7 @@ def _run_video(args: argparse.Namespace) -> None:
         ("file", f"{args.out}, {facts['bytes']} bytes"),
     ]
     if done["moved"]:
-        lines.insert(1, ("time stamps", f"{done['moved']} are made, as the file had none or repeated them"))
+        lines.insert(1, ("time stamps", f"{done['moved']} are new, as the file had none or repeated them"))
     if done["resized"]:
-        lines.insert(1, ("resized", f"{done['resized']} pictures to the size of the first"))
+        lines.insert(1, ("resized", f"{done['resized']} pictures scaled to the size of the first"))
     common.print_facts(facts, args.json, lines)

@@ -13,19 +13,23 @@ def add_commands(commands: common.Commands[Any]) -> None:
         commands,
         "viz",
         viz,
-        "draw the video dense, uniformly sampled, as heat and as the selected patches",
+        "draw a selection: all pictures, uniform sampling, heat, selected patches",
         reads="video",
-        description="Draws four panels of one selection: all sampled pictures (dense); whole pictures worth the same "
-        "number of tokens, frozen in between (sampled); the fused heat; the patches that are kept (selected). PNG and "
-        "SVG show several times, those with most heat; MP4 (needs PyAV: pip install 'ove_codec[video]'), GIF, WebP and "
-        "APNG move.",
+        description="Draws four panels of one selection: all sampled pictures (dense); whole pictures with the same "
+        "number of tokens (sampled); the fused heat; the patches that are kept (selected). PNG and SVG show the times "
+        "with the most heat; MP4 (needs PyAV: pip install 'ove_codec[video]'), GIF, WebP and APNG are animated.",
     )
     parser.add_argument(
         "-o", "--out", required=True, metavar="OUT", help="file to write: .png, .svg, .mp4, .gif, .webp or .apng"
     )
-    parser.add_argument("--steps", type=int, default=6, metavar="N", help="times in a still (default: %(default)s)")
     parser.add_argument(
-        "--panels", default="", metavar="LIST", help="further panels: motion, residual, blocks, bits, with commas"
+        "--steps", type=int, default=6, metavar="N", help="number of times in a still (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--panels",
+        default="",
+        metavar="LIST",
+        help="further panels: motion, residual, blocks, bits, separated by commas",
     )
     select.add_transcode(parser, default="auto")
     common.add_on_damage(parser)

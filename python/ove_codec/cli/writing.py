@@ -71,5 +71,5 @@ def _parquet() -> tuple[Any, Any]:
         return import_module("pyarrow"), import_module("pyarrow.parquet")
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
-            "Parquet is written with pyarrow, which is not installed: pip install 'ove_codec[dataset]', or write .npz"
+            "writing Parquet needs pyarrow: pip install 'ove_codec[dataset]', or write .npz"
         ) from None

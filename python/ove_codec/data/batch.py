@@ -1,4 +1,4 @@
-"""Samples of clips, and how they become one packed batch."""
+"""Samples of clips, and packed batches of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Place(NamedTuple):
 
     Attributes:
         epoch: counted from 0.
-        number: of the batch among those of its rank in the epoch.
+        number: index of the batch within its rank and epoch.
     """
 
     epoch: int
@@ -29,7 +29,7 @@ class Place(NamedTuple):
 
 
 class BatchIndices(list[int]):
-    """The numbers of the clips of a batch, and where the batch stands."""
+    """The indices of the clips of a batch, and the position of the batch."""
 
     place: Place | None = None
 
@@ -41,9 +41,9 @@ class ClipSample:
     Attributes:
         name: what the clip is called.
         tokens: its patches and positions, one sequence.
-        label: a number, or a list of numbers; None where there is none.
-        row: what its table says of it beside the video.
-        place: of the batch that it is read for, where a ``ClipSampler`` asked for it.
+        label: a number, or a list of numbers; None if there is none.
+        row: its other columns in the table.
+        place: of its batch, if a ``ClipSampler`` made that batch.
     """
 
     name: str
@@ -72,14 +72,14 @@ class SkippedClip:
 class ClipBatch(Packed):
     """Clips of one batch: `model(batch.patches, batch.positions, batch.cu_seqlens, max_seqlen=batch.max_seqlen)`.
 
-    Clips that were skipped are not among the B clips, and where all of them were there are no rows: `len(batch)` is 0,
-    and no model takes it.
+    Skipped clips are not among the B clips. If all were skipped, there are no rows: `len(batch)` is 0, and the batch
+    must not go to a model.
 
     Attributes:
         max_seqlen: tokens of the longest clip.
-        labels: (B, ...) int64, or float32; None where no clip has one.
-        rows: (B,) what the clips' table says of each beside the video.
-        place: epoch and number of the batch, for ``state_dict``; None of batches that other samplers make.
+        labels: (B, ...) int64 or float32; None if no clip has one.
+        rows: (B,) the other columns of each clip in its table.
+        place: epoch and number of the batch, for ``state_dict``; None for batches of other samplers.
     """
 
     max_seqlen: int
@@ -97,10 +97,10 @@ def collate(samples: Sequence[ClipSample | SkippedClip]) -> ClipBatch:
 
     Raises:
         DataError: labels differ in kind or number; the message names the clip.
-        ValueError: there is no sample, or patches differ in size.
+        ValueError: there are no samples, or patches differ in size.
     """
     if not samples:
-        raise ValueError("samples must be at least one")
+        raise ValueError("there must be at least one sample")
     clips = [sample for sample in samples if isinstance(sample, ClipSample)]
     if clips:
         tokens = pack([clip.tokens for clip in clips])
@@ -124,18 +124,20 @@ def _labels(clips: Sequence[ClipSample]) -> Tensor | None:
     if len(missing) == len(clips):
         return None
     if missing:
-        raise DataError(f"{missing[0].name} has no label, other clips of the batch have: give all one, or label=None")
+        raise DataError(
+            f"{missing[0].name} has no label, but other clips of the batch have: label every clip, or pass label=None"
+        )
     arrays = [np.asarray(clip.label) for clip in clips]
     for clip, array in zip(clips, arrays, strict=True):
         if array.dtype.kind not in "biuf":
             raise DataError(
-                f"the label of {clip.name} is {clip.label!r}, no number: pass label=function of the row, which gives "
-                f"its number, such as names.index"
+                f"the label of {clip.name} is {clip.label!r}, not a number: pass as label a function from the row to "
+                "its number, such as names.index"
             )
         if array.shape != arrays[0].shape:
             raise DataError(
                 f"the label of {clip.name}, {clip.label!r}, does not fit that of {clips[0].name}, {clips[0].label!r}: "
-                f"all labels are single numbers, or lists of as many"
+                "labels must all be single numbers, or lists of the same length"
             )
     stacked = np.stack(arrays)
     return torch.from_numpy(stacked.astype(np.float32 if stacked.dtype.kind == "f" else np.int64))

@@ -1,4 +1,4 @@
-"""Map-style data sets: the tokens of one clip by its number."""
+"""Map-style data sets: an index gives the tokens of a clip."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Entry:
 
     Attributes:
         name: what the clip is called.
-        row: what its table says of it beside the video.
+        row: its other columns in the table.
         content: what ``TokenDataset.tokens`` makes tokens of.
     """
 
@@ -47,14 +47,14 @@ class Entry:
 
 
 class TokenDataset(torch.utils.data.Dataset["ClipSample | SkippedClip"], ABC):
-    """Tokens of clips by their numbers: what all data sets have in common, and what one of your own is made from.
+    """Base class of data sets: an index gives the tokens of a clip. Subclass it for your own data.
 
-    Reading a clip decodes in the calling thread alone, and leaves no file open beyond a few shards, which each process
-    opens for itself: workers may be forked or spawned, and persist.
+    Clips are decoded in the calling thread only. Only a few shards stay open, and each process opens them itself, so
+    workers may be forked or spawned, and may be persistent.
 
     Args:
-        counts: (S,) int64, clips of each shard, in the order of their numbers; a shard is what is best read at a time.
-        lengths: the most tokens that a clip has, (N,) int64 or one number for all; None where it is not known.
+        counts: (S,) int64, clips of each shard, in order; a shard is a unit that is best read together.
+        lengths: the largest number of tokens of each clip, (N,) int64, or one number for all; None if unknown.
         label, transform, on_error: as with ``ClipDataset``.
 
     Attributes:
@@ -84,9 +84,9 @@ class TokenDataset(torch.utils.data.Dataset["ClipSample | SkippedClip"], ABC):
         """The tokens of clip `index`; with `on_error` "skip", a ``SkippedClip`` for one that cannot be read.
 
         Raises:
-            IndexError: there is no such clip.
-            DataError: the clip cannot be read and `on_error` is "raise", its label cannot be had, a shard is damaged,
-                or with "skip" none of the first 100 clips (of all, where there are fewer) can be read in this process.
+            IndexError: the data set has no clip of this index.
+            DataError: the clip cannot be read and `on_error` is "raise", its label cannot be found, a shard is damaged,
+                or with "skip" none of the first 100 clips (or of all, if there are fewer) can be read in this process.
         """
         number = int(index)
         if not -len(self) <= number < len(self):
@@ -99,12 +99,12 @@ class TokenDataset(torch.utils.data.Dataset["ClipSample | SkippedClip"], ABC):
             name = entry.name
             tokens = self.tokens(entry)
             if not len(tokens):
-                raise UnreadableSample("no patch of it is selected")
+                raise UnreadableSample("none of its patches is selected")
         except DataError:
             raise
         except UNREADABLE as error:
             if self.on_error == "raise":
-                raise DataError(f"{name} cannot be read: {reason_of(error)}; on_error='skip' leaves it out") from error
+                raise DataError(f"{name} cannot be read: {reason_of(error)}; on_error='skip' skips it") from error
             logger.warning("%s is skipped: %s", name, reason_of(error))
             self._count_lost(number, name, reason_of(error))
             return SkippedClip(name, reason_of(error))
@@ -118,8 +118,8 @@ class TokenDataset(torch.utils.data.Dataset["ClipSample | SkippedClip"], ABC):
         self._lost.add(number)
         if len(self._lost) == min(len(self), _MOST_LOST):
             raise DataError(
-                f"none of {len(self._lost)} clips can be read; the last one is {name}: {reason}. Where on_error='skip' "
-                f"skips everything, something else is wrong than single clips"
+                f"none of {len(self._lost)} clips can be read; the last one is {name}: {reason}. As every clip was "
+                "skipped, look for a common cause, such as a wrong path or codec"
             )
 
     def __getitems__(self, indices: Sequence[int]) -> list[ClipSample | SkippedClip]:
@@ -148,39 +148,39 @@ class TokenDataset(torch.utils.data.Dataset["ClipSample | SkippedClip"], ABC):
             try:
                 return self._label({"name": entry.name, **entry.row})
             except Exception as error:
-                raise DataError(f"the label of {entry.name} cannot be had from {entry.row}: {error!r}") from error
+                raise DataError(f"the label of {entry.name} cannot be found in {entry.row}: {error!r}") from error
         if self._label is None:
             return None
         return _number(entry.row.get(self._label), self._label, entry.name)
 
 
 class ClipDataset(TokenDataset):
-    """Raw clips, selected from and made into tokens as they are asked for.
+    """Raw clips, whose tokens are selected on demand.
 
     Args:
         source: what ``ove_codec.datasets.list_clips`` takes: a folder, a pattern, a table (.csv, .jsonl, .parquet),
-            shards (.tar), videos, or a list of these, here or at URLs of fsspec. Or a sequence of rows, one a clip, as
-            a list of dicts or a data set of Hugging Face is: the video is a path, a URL, bytes, or {"bytes", "path"} in
-            the column `column`. Or a sequence of bytes.
+            shards (.tar), videos, or a list of these, local or at fsspec URLs. Or a sequence with one row per clip,
+            such as a list of dicts or a Hugging Face data set: the column `column` holds a path, a URL, bytes, or
+            {"bytes", "path"}. Or a sequence of bytes.
         preset, params: of ``ove_codec.select``.
-        transcode: as with ``ove_codec.select``; patches are of the converted video, too.
+        transcode: as with ``ove_codec.select``; patches are of the converted video as well.
         dtype, mean, std: of the patches, as with ``ove_codec.tokenize``.
         limits: as with ``ove_codec.open``.
-        threads: of the decoders, 0 for all cores; one is right in workers.
-        column: with the videos; the first of video, path, file, filename, url and video_path where None.
-        label: the column with the label, a number or numbers, which may be missing; or a function of a dict of the
+        threads: of the decoders, 0 for all cores; use one in workers.
+        column: with the videos; if None, the first of video, path, file, filename, url and video_path.
+        label: the column with the label, a number or numbers, which may be missing; or a function of a dict with the
             clip's `name` and its other columns; None for no labels.
-        transform: applied to every ``ClipSample`` in the end.
-        on_error: what becomes of a clip that cannot be read. "raise": a DataError that names it. "skip": it is left
-            out of its batch, listed in ``ClipBatch.skipped``, and logged by name (logger "ove_codec.data"); no other
-            clip takes its place. Where nothing can be read at all, a DataError ends the iteration.
+        transform: applied last to every ``ClipSample``.
+        on_error: what happens to a clip that cannot be read. "raise": a DataError names it. "skip": it is left out of
+            its batch, listed in ``ClipBatch.skipped``, and logged by name (logger "ove_codec.data"); no other clip
+            replaces it. If no clip can be read, a DataError ends the iteration.
 
     Attributes:
-        failures: ``ove_codec.datasets.Failure`` of lines of tables, and of shards, that name no clip; empty but with
-            `on_error` "skip".
+        failures: ``ove_codec.datasets.Failure`` for every table line and shard that names no clip; empty unless
+            `on_error` is "skip".
 
     Raises:
-        ValueError, TypeError: a parameter cannot be; there is no clip. FileNotFoundError: nothing is at `source`.
+        ValueError, TypeError: a bad parameter, or no clips. FileNotFoundError: nothing is at `source`.
         DataError: a line of a table names no clip, and `on_error` is "raise".
     """
 
@@ -214,17 +214,17 @@ class ClipDataset(TokenDataset):
             listing = list_clips(source, column, keep_repeated=True)
             if listing.failures and on_error == "raise":
                 first = listing.failures[0]
-                raise DataError(f"{first.where} names no clip: {first.reason}; on_error='skip' leaves it out")
+                raise DataError(f"{first.where} names no clip: {first.reason}; on_error='skip' skips it")
             for failure in listing.failures:
                 logger.warning("%s is skipped: %s: %s", failure.where, failure.error, failure.reason)
             self.failures = tuple(listing.failures)
             self._entries = listing.clips
         elif not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
-            raise TypeError(f"source must be places of clips, or a sequence of rows, not a {type(source).__name__}")
+            raise TypeError(f"source must be paths of clips or a sequence of rows, not a {type(source).__name__}")
         counts = np.array([len(self._entries)], np.int64)
         super().__init__(counts, budget, label=label, transform=transform, on_error=on_error)
         if not len(self):
-            raise ValueError("source holds no clip")
+            raise ValueError("source holds no clips")
 
     def called(self, shard: int, number: int) -> str:
         return f"clip {number}"
@@ -236,7 +236,7 @@ class ClipDataset(TokenDataset):
         if isinstance(entry, bytes | bytearray | memoryview):
             return Entry(f"clip {number}", {}, entry)
         if not isinstance(entry, Mapping):
-            raise DataError(f"clip {number} is a {type(entry).__name__}: rows are dicts, paths, or bytes")
+            raise DataError(f"clip {number} is a {type(entry).__name__}: rows must be dicts, paths or bytes")
         column = self._column or next((name for name in COLUMNS if name in entry), None)
         if column is None or column not in entry:
             raise DataError(
@@ -277,8 +277,8 @@ def _source(video: Any) -> Any:
     if isinstance(video, bytes | bytearray | memoryview):
         return video
     raise DataError(
-        f"a video is a path, a URL, bytes, or a dict of bytes and path, not a {type(video).__name__}; in a data set of "
-        f"Hugging Face it is that after cast_column(name, Video(decode=False))"
+        f"a video must be a path, a URL, bytes, or a dict with bytes and path, not a {type(video).__name__}; for a "
+        "Hugging Face data set, call cast_column(name, Video(decode=False)) first"
     )
 
 
@@ -293,6 +293,6 @@ def _number(value: Any, column: str, name: str) -> Any:
             except ValueError:
                 continue
         raise DataError(
-            f"the {column} of {name} is {value!r}, no number: pass label=function of the row, which gives its number"
+            f"the {column} of {name} is {value!r}, not a number: pass as label a function from the row to its number"
         )
     return None if value == "" else value

@@ -66,7 +66,7 @@ class Input(ABC):
             if not value > 0:
                 raise ValueError(f"{name} must be positive, not {value}")
         if self.least > 1:
-            raise ValueError(f"least must be a share, 0 to 1, not {self.least}")
+            raise ValueError(f"least must be a share from 0 to 1, not {self.least}")
 
     def drawn_budget(self, budget: int, rng: np.random.Generator) -> int:
         """The tokens of a sample whose kind has `budget`."""
@@ -166,7 +166,7 @@ class CodecInput(Input):
             raise ValueError(f"selection must be auto, compute or stored, not {self.selection!r}")
         own = {"budget", "num_frames", "size", "patch_size"} & set(self.params)
         if own:
-            raise ValueError(f"params must not hold {', '.join(sorted(own))}: the input or the model says it")
+            raise ValueError(f"params must not hold {', '.join(sorted(own))}: the input or the model sets them")
         try:
             self._resolved(14)
         except TypeError as error:
@@ -186,22 +186,24 @@ class CodecInput(Input):
         video = self.data(sample)
         stored = sample.members.get(SELECTION)
         if self.selection == "stored" and stored is None:
-            raise UnreadableSample("it has no stored selection (.npz)")
+            raise UnreadableSample(
+                "it has no stored selection (.npz): pack it with --select, or set selection: compute"
+            )
         if stored is not None and self.selection != "compute":
             file: Any = io.BytesIO(stored)
             selection = Selection.load(file)
             if selection.geometry.patch_size != patch_size or len(selection) > self.budget:
                 raise DataError(
                     f"the stored selection of {sample.name} has {len(selection)} patches of "
-                    f"{selection.geometry.patch_size} samples, the recipe wants at most {self.budget} of {patch_size}: "
-                    f"select again with these, or set selection: compute"
+                    f"{selection.geometry.patch_size} samples, but the recipe allows at most {self.budget} of "
+                    f"{patch_size}: select again with these values, or set selection: compute"
                 )
         else:
             selection = ove_codec.select(video, self.preset, threads=1, **self._resolved(patch_size))
         selection = _strongest(selection, self.drawn_budget(self.budget, rng))
         tokens = ove_codec.tokenize(video, selection, threads=1)
         if not 0 < len(tokens) <= self.budget:
-            raise UnreadableSample(f"{len(tokens)} patches are selected, of a budget of {self.budget}")
+            raise UnreadableSample(f"{len(tokens)} patches are selected of a budget of {self.budget}")
         return tokens
 
 
@@ -269,7 +271,7 @@ def _length(video: ove_codec.Video) -> int:
 
 def _whole(size: int, patch_size: int) -> int:
     if size < patch_size:
-        raise DataError(f"size {size} holds no patch of {patch_size} samples: enlarge it")
+        raise DataError(f"size {size} is smaller than a patch of {patch_size} samples: increase it")
     return size // patch_size
 
 

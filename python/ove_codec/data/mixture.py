@@ -111,7 +111,7 @@ class Mixture(torch.utils.data.Dataset[PackedBatch]):
         self.rank, self.world, self.accumulate, self.seed, self.dtype = rank, world, accumulate, seed, dtype
         for name, head in heads.items():
             if not head.inputs or head.share <= 0 or head.max_labels < 1:
-                raise DataError(f"head {name} needs inputs, and share and max_labels above 0")
+                raise DataError(f"head {name} needs inputs, and share and max_labels must be above 0")
         self.shards = {name: ShardSet(head.shards) for name, head in heads.items()}
         self.orders = {name: Order(shards.counts, _number(seed, name), window) for name, shards in self.shards.items()}
         self.micro = 0
@@ -243,12 +243,13 @@ def _labels(sample: Sample, name: str, head: HeadData) -> list[int]:
     if wrong:
         raise DataError(
             f"sample {sample.name} has the label {wrong[0]}, outside the bank of {head.centres} centres of head {name} "
-            f"(0 to {head.centres - 1}): set centres to the bank that the labels are of, or label the data again"
+            f"(0 to {head.centres - 1}): set centres to the size of the bank that the labels refer to, or label the "
+            "data again"
         )
     if len(labels) > head.max_labels:
         raise DataError(
-            f"sample {sample.name} has {len(labels)} labels: set max_labels of head {name}, now {head.max_labels}, to "
-            f"the most that a sample has"
+            f"sample {sample.name} has {len(labels)} labels: set max_labels of head {name} (now {head.max_labels}) to "
+            "the largest number of labels of a sample"
         )
     return labels
 

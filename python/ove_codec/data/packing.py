@@ -56,14 +56,14 @@ def read_records(source: Path) -> list[Record]:
                 try:
                     row = json.loads(line)
                 except ValueError as error:
-                    raise ValueError(f"{source}, line {n} is no JSON: {error}") from error
+                    raise ValueError(f"{source}, line {n} is not valid JSON: {error}") from error
                 records.append(_record(source, n, row))
     else:
         source.stat()  # tells of a missing file
-        raise ValueError(f"{source} is no folder, .csv or .jsonl file")
+        raise ValueError(f"{source} is not a folder, a .csv file or a .jsonl file")
     if not records:
         raise ValueError(
-            f"{source} holds no sample: pictures are .{', .'.join(PICTURES)}, videos .{', .'.join(VIDEOS)}"
+            f"{source} holds no samples: pictures are .{', .'.join(PICTURES)}, videos .{', .'.join(VIDEOS)}"
         )
     return records
 
@@ -110,7 +110,7 @@ class Packer:
                 ove_codec.select(data, **self.select).save(out)
                 members[SELECTION] = out.getvalue()
             elif self.check and not len(ove_codec.open(data)):
-                raise ValueError("it shows no picture")
+                raise ValueError("it holds no picture")
         return members
 
 
@@ -122,19 +122,24 @@ def _folder(source: Path) -> list[Record]:
     if any(sidecars):
         if not all(sidecars):
             missing = files[sidecars.index(False)]
-            raise ValueError(f"{missing} has no {missing.stem}.{LABELS} with labels beside it, as other files have")
+            raise ValueError(
+                f"{missing} has no {missing.stem}.{LABELS} with labels beside it, though other files have one"
+            )
         records = []
         for file in files:
             beside = file.with_suffix(f".{LABELS}")
             try:
                 row = {**json.loads(beside.read_text(encoding="utf-8")), "file": str(file.resolve())}
             except (ValueError, TypeError) as error:
-                raise ValueError(f"{beside} is no JSON object: {error}") from error
+                raise ValueError(f"{beside} is not a JSON object: {error}") from error
             records.append(_record(beside, 1, row))
         return records
     loose = [file for file in files if file.parent == source]
     if loose:
-        raise ValueError(f"{loose[0]} has neither a class, as CLASS/FILE, nor a {loose[0].stem}.{LABELS} beside it")
+        raise ValueError(
+            f"{loose[0]} has no labels: put it into a class folder (CLASS/FILE), or put a {loose[0].stem}.{LABELS} "
+            "beside it"
+        )
     classes = sorted({file.relative_to(source).parts[0] for file in files})
     numbers = {name: number for number, name in enumerate(classes)}
     return [Record(file, (numbers[file.relative_to(source).parts[0]],)) for file in files]
@@ -148,14 +153,14 @@ def _record(source: Path, line: int, row: dict[str, Any]) -> Record:
         if not isinstance(labels, str) and numbers != list(labels):
             raise ValueError("labels must be whole numbers")
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{where} must have file and labels, whole numbers: {error!r}") from error
+        raise ValueError(f"{where} must have a file, and whole numbers as labels: {error!r}") from error
     if not numbers or min(numbers) < 0:
-        raise ValueError(f"{where}: labels must be one number or more, none negative, not {numbers}")
+        raise ValueError(f"{where}: labels must be one or more numbers, none of them negative, not {numbers}")
     file = source.parent / name
     selection = source.parent / row["selection"] if row.get("selection") else None
     for path in (file, selection):
         if path is not None and not path.is_file():
-            raise FileNotFoundError(f"{where} names {path}, which is not there")
+            raise FileNotFoundError(f"{where} names {path}, which does not exist")
     if file.suffix[1:].lower() not in (*PICTURES, *VIDEOS):
-        raise ValueError(f"{where}: {file.name} is no picture or video by its suffix")
+        raise ValueError(f"{where}: {file.name} does not have the suffix of a picture or video")
     return Record(file, tuple(numbers), selection)

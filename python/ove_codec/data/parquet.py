@@ -95,7 +95,7 @@ class ParquetRows:
         if sum(rows) != self.counts[shard]:
             file.close(force=True)
             raise DataError(
-                f"{name_of(place)} holds {sum(rows)} clips, its manifest says {self.counts[shard]}: copy both again"
+                f"{name_of(place)} holds {sum(rows)} clips, but its manifest says {self.counts[shard]}: copy both again"
             )
         return _Open(file, np.cumsum([0, *rows[:-1]]))
 

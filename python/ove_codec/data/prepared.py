@@ -1,4 +1,4 @@
-"""A map-style data set over what `ove-codec select-dataset` has written."""
+"""A map-style data set of the output of `ove-codec select-dataset`."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ class _Stored:
 class PreparedDataset(TokenDataset):
     """The clips of an output of ``ove_codec.datasets.select_dataset``, formats "parquet" and "webdataset".
 
-    Where patches are stored nothing is decoded. Otherwise only the pixels of the stored selections are, from the clips
-    in the shards, or else from where they lie. Only shards that a run has finished are read; those of a run that is
-    still at work are known once the data set is opened again.
+    If patches are stored, nothing is decoded. Otherwise only the pixels of the stored selections are decoded, from the
+    clips in the shards or from their original places. Only finished shards are read; to see new shards of a running
+    selection, open the data set again.
 
     Args:
-        folder: the output, here or at a URL of fsspec.
-        source: where the clips lie, if they have moved since: what was given to ``select_dataset``, a folder or table.
-            Clips are found by their names; what a table says of them goes before what was stored.
-        column: of `source`, as in ``list_clips``.
-        stored: False to decode although patches are stored.
-        dtype: of the patches; that of the stored ones, or float32, where None.
+        folder: the output, local or at an fsspec URL.
+        source: where the clips are now, if they have moved: a folder or table, as for ``select_dataset``. Clips are
+            found by their names; columns of a table take precedence over stored ones.
+        column: with the videos in `source`, as in ``list_clips``.
+        stored: False to decode even if patches are stored.
+        dtype: of the patches; if None, that of the stored ones, or float32.
         limits: as with ``ove_codec.open``.
         threads: of the decoders, 0 for all cores; one is right in workers.
         label, transform, on_error: as with ``ClipDataset``.
@@ -74,8 +74,8 @@ class PreparedDataset(TokenDataset):
         settings: of the selection: preset, params, transcode, tokens and the others of ``select_dataset``.
 
     Raises:
-        FileNotFoundError: the folder is none of such an output. ValueError: it holds no clip, or the format is another.
-        DataError: what tells of its shards is damaged. ImportError: pyarrow or fsspec is missing.
+        FileNotFoundError: the folder is not such an output. ValueError: it has no clips, or another format.
+        DataError: the list of its shards is damaged. ImportError: pyarrow or fsspec is missing.
     """
 
     def __init__(
@@ -96,9 +96,9 @@ class PreparedDataset(TokenDataset):
         try:
             self.settings, shards = read_manifests(place)
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"what {place} tells of its shards is damaged: {error!r}") from error
+            raise DataError(f"the list of shards in {place} is damaged: {error!r}") from error
         if not any(shards.values()):
-            raise ValueError(f"{place} holds no clip: did select-dataset end, and find any?")
+            raise ValueError(f"{place} holds no clips: check that select-dataset finished and found clips")
         files = [places.join(place, name) for name in shards]
         counts = [len(tokens) for tokens in shards.values()]
         self._stored = stored and self.settings["tokens"] is not None
@@ -114,8 +114,8 @@ class PreparedDataset(TokenDataset):
             self._shards = ShardSet(files, counts)
         else:
             raise ValueError(
-                f"{place} is of the format {self.settings['format']!r}, which has no shards: select with format "
-                f"'parquet' or 'webdataset', or read its videos with ClipDataset"
+                f"{place} is of the format {self.settings['format']!r}, which has no shards: run select-dataset with "
+                "format 'parquet' or 'webdataset', or read the videos with ClipDataset"
             )
         lengths = np.concatenate([np.array(tokens, np.int64) for tokens in shards.values()])
         super().__init__(np.array(counts, np.int64), lengths, label=label, transform=transform, on_error=on_error)
@@ -138,7 +138,7 @@ class PreparedDataset(TokenDataset):
         if not self._stored:
             return self._decoded(stored)
         if stored.patches is None or len(stored.patches) != len(stored.selection.positions):
-            raise UnreadableSample("its patches are missing, or are not as many as its positions")
+            raise UnreadableSample("its patches are missing, or their number is not that of its positions")
         patches = torch.from_numpy(np.require(stored.patches, requirements=("C", "W")))
         return Tokens(
             patches if self._dtype is None else patches.to(self._dtype),
@@ -158,8 +158,8 @@ class PreparedDataset(TokenDataset):
             video = ove_codec.open(in_hevc(source, transcode, **self._opening), **self._opening)
             if len(video) != stored.facts["pictures"]:
                 raise UnreadableSample(
-                    f"it has {len(video)} pictures, and had {stored.facts['pictures']} when it was selected from: it "
-                    f"is another clip now"
+                    f"it has {len(video)} pictures, but had {stored.facts['pictures']} when it was selected: the clip "
+                    "has changed"
                 )
             selection: Any = stored.selection
             return ove_codec.tokenize(video, selection, threads=self._opening["threads"], dtype=self._dtype)
@@ -167,11 +167,11 @@ class PreparedDataset(TokenDataset):
     def _clip(self, facts: dict[str, Any]) -> Clip:
         if self._clips is not None:
             if facts["name"] not in self._clips:
-                raise UnreadableSample("source has no clip of this name")
+                raise UnreadableSample("source has no clip with this name")
             return self._clips[facts["name"]]
         _, shard, member = facts["where"].rpartition("::")
         if shard and member.rpartition(".")[0] == facts["name"]:
-            raise DataError(f"{facts['where']} lies in a shard: pass source, what was given to select_dataset")
+            raise DataError(f"{facts['where']} is in a shard: pass as source what was given to select_dataset")
         return Clip(facts["name"], facts["where"])
 
 

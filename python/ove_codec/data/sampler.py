@@ -1,4 +1,4 @@
-"""Which clips the batches of a rank hold: a function of seed, epoch and rank, whoever makes the batches."""
+"""The clips in the batches of a rank: a function of seed, epoch and rank only."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ UNEVEN = ("keep", "drop", "repeat")
 class BatchPlan:
     """The batches of one rank, by epoch and number, and the position among them.
 
-    An epoch is a permutation of all clips (see ``Order``), cut into one run for each rank, which it cuts into batches:
-    shards are read by one rank, but for the windows at the ends of a run. The batches do not depend on workers.
+    An epoch is a permutation of all clips (see ``Order``), split into one run per rank, which the rank splits into
+    batches. So each shard is read by one rank, except for the windows at the ends of a run. The batches do not depend
+    on workers.
 
     Args:
         dataset: a ``ClipDataset`` or ``PreparedDataset``.
-        batch_size: most clips of a batch. All have as many, but the last of a rank.
-        max_tokens: most tokens of a batch, of as many clips in a row as fit; with `batch_size` both are kept. Needs
-            `dataset.lengths`, which count: clips that turn out shorter leave room.
+        batch_size: clips per batch; the last batch of a rank may have fewer.
+        max_tokens: most tokens of a batch, which takes as many consecutive clips as fit; with `batch_size`, both
+            limits apply. Needs `dataset.lengths`; if a clip turns out shorter, its room stays unused.
         shuffle: False for the clips in their order.
-        seed: of the order.
+        seed: seed of the order.
         window: shards whose clips are mixed, see ``Order``.
-        rank, world: this process, and how many there are; where None, as torch.distributed or the environment (RANK,
-            WORLD_SIZE) says, one otherwise.
-        uneven: what becomes of ranks with fewer batches than others; must be given where there are several ranks.
-            "keep": they end earlier, and every clip comes exactly once an epoch. "drop": all ranks give as many as the
-            one with the fewest; what is left does not come in this epoch. "repeat": all give as many as the one with
-            the most; the others give their first batches again.
-        drop_last: leave out the last batch of a rank where it has fewer than `batch_size` clips.
+        rank, world: number of this process, and of processes; if None, from torch.distributed or the environment
+            (RANK, WORLD_SIZE), else one process.
+        uneven: what happens if ranks have different numbers of batches; required with several ranks. "keep": some
+            ranks end earlier, and every clip comes exactly once per epoch. "drop": all ranks stop after the smallest
+            number; the rest is left out in this epoch. "repeat": all ranks continue to the largest number; ranks with
+            fewer repeat their first batches.
+        drop_last: leave out the last batch of a rank if it has fewer than `batch_size` clips.
 
     Raises:
-        ValueError: a setting cannot be; the message names it and the remedy.
+        ValueError: a bad setting; the message names it and the remedy.
     """
 
     def __init__(
@@ -63,24 +64,27 @@ class BatchPlan:
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be 1 or more, not {value}")
         if batch_size is None and max_tokens is None:
-            raise ValueError("give batch_size, max_tokens, or both")
+            raise ValueError("give batch_size, max_tokens or both")
         if drop_last and (batch_size is None or max_tokens is not None):
-            raise ValueError("drop_last needs batch_size, without max_tokens")
+            raise ValueError("drop_last needs batch_size, and cannot be used with max_tokens")
         if uneven not in (None, *UNEVEN):
             raise ValueError(f"uneven must be one of {', '.join(UNEVEN)}, not {uneven!r}")
         if self.world > 1 and uneven is None:
             raise ValueError(
-                f"{self.world} ranks may have different numbers of batches: say with uneven what is then done: 'keep' "
-                f"(every clip exactly once), 'drop' (all end with the first) or 'repeat' (all go on to the last)"
+                f"{self.world} ranks may have different numbers of batches: set uneven to 'keep' (every clip exactly "
+                "once), 'drop' (all ranks stop with the first) or 'repeat' (ranks repeat batches until the last is "
+                "done)"
             )
         if len(dataset) < self.world:
             raise ValueError(f"there are {len(dataset)} clips, fewer than the {self.world} ranks: start fewer")
         lengths = dataset.lengths
         if max_tokens is not None:
             if lengths is None:
-                raise ValueError("max_tokens needs to know how many tokens clips have: select with budget, not tau")
+                raise ValueError(
+                    "max_tokens needs to know the number of tokens of every clip: select with budget, not tau"
+                )
             if np.max(lengths) > max_tokens:
-                raise ValueError(f"max_tokens is {max_tokens}, but a clip may have {np.max(lengths)}: enlarge it")
+                raise ValueError(f"max_tokens is {max_tokens}, but a clip may have {np.max(lengths)}: increase it")
         self.batch_size, self.max_tokens, self.uneven, self.drop_last = batch_size, max_tokens, uneven, drop_last
         self.dataset = dataset
         self._starts = np.cumsum(dataset.counts) - dataset.counts
@@ -107,7 +111,7 @@ class BatchPlan:
         return self._cut(self.epoch)[1]
 
     def indices(self, epoch: int, number: int) -> BatchIndices:
-        """The clips of a batch of this rank, by their numbers in the data set."""
+        """The clips of a batch of this rank, as indices into the data set."""
         bounds, count = self._cut(epoch)
         if not 0 <= number < count:
             raise IndexError(f"batch {number} is not in epoch {epoch}, which has {count}")
@@ -124,7 +128,7 @@ class BatchPlan:
             return bounds, len(bounds) - 1
         counts = [len(self._bounds(rank, ends)) - 1 for rank in range(self.world)]
         if self.uneven == "repeat" and min(counts) == 0 < max(counts):
-            raise ValueError("a rank has no batch to repeat: set drop_last=False, or a smaller batch_size")
+            raise ValueError("a rank has no batch to repeat: set drop_last=False or a smaller batch_size")
         return bounds, min(counts) if self.uneven == "drop" else max(counts)
 
     def _bounds(self, rank: int, ends: NDArray[np.int64] | None) -> NDArray[np.int64]:
@@ -147,22 +151,22 @@ class BatchPlan:
 
     @property
     def epoch(self) -> int:
-        """Of the next iteration."""
+        """The epoch of the next iteration."""
         return int(self._position[_EPOCH])
 
     def set_epoch(self, epoch: int) -> None:
-        """The next iteration gives this epoch: from its beginning, or from where ``load_state_dict`` has put it."""
+        """Sets the epoch of the next iteration, which begins at its start or where ``load_state_dict`` has put it."""
         if epoch < 0:
             raise ValueError(f"epoch must be 0 or more, not {epoch}")
         if epoch != self.epoch:
             self._put(epoch, 0)
 
     def state_dict(self, batch: ClipBatch | None = None) -> dict[str, Any]:
-        """The position after `batch`, in JSON's types; the same on all ranks that have come as far.
+        """The position after `batch`, in types of JSON; the same on all ranks at the same position.
 
         Args:
-            batch: the last one that was used; None for the last that this object has itself given, which is ahead of
-                what a DataLoader with workers has handed out.
+            batch: the last batch that was used; None for the last one that this object has given, which is ahead of a
+                DataLoader with workers.
 
         Raises:
             ValueError: the batch was not made by this class. RuntimeError: `batch` is None, and workers make batches.
@@ -170,11 +174,11 @@ class BatchPlan:
         if batch is not None:
             if batch.place is None:
                 raise ValueError(
-                    "the batch does not know its place: it was made by another sampler, or another collate"
+                    "the batch has no position in the epoch: it was made by another sampler or collate function"
                 )
             place = Place(batch.place.epoch, batch.place.number + 1)
         elif self._position[BEGUN]:
-            raise RuntimeError("workers make the batches, ahead of what is used: pass the last batch that was used")
+            raise RuntimeError("workers prepare batches ahead of their use: pass the last batch that was used")
         elif self._given is not None:
             place = self._given
         else:
@@ -184,10 +188,10 @@ class BatchPlan:
         return {"epoch": place.epoch, "batch": place.number, "settings": self._settings()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The next iteration goes on behind a position, with any number of workers.
+        """The next iteration continues after this position, with any number of workers.
 
         Raises:
-            ValueError: it lies inside an epoch of other settings: other clips, ranks or batches.
+            ValueError: it is inside an epoch with other settings: other clips, ranks or batches.
         """
         place = self._checked(state)
         self._put(place.epoch, place.number)
@@ -196,7 +200,10 @@ class BatchPlan:
         own, other = self._settings(), state["settings"]
         changed = [f"{name} {other.get(name)}, now {own[name]}" for name in own if own[name] != other.get(name)]
         if state["batch"] and changed:
-            raise ValueError(f"the state is of other settings ({'; '.join(changed)}): set these, or begin an epoch")
+            raise ValueError(
+                f"the state was saved with other settings ({'; '.join(changed)}): use those settings, or begin a new "
+                "epoch"
+            )
         return Place(int(state["epoch"]), int(state["batch"]))
 
     def _settings(self) -> dict[str, Any]:
@@ -251,8 +258,8 @@ _MOST_WORKERS = 256
 class ClipSampler(BatchPlan, torch.utils.data.Sampler[list[int]]):
     """The batches of a map-style data set: the `batch_sampler` of a DataLoader, with ``collate`` as `collate_fn`.
 
-    `state_dict(batch)` tells the position behind a batch, and ``load_state_dict`` goes on from it. torchdata's
-    StatefulDataLoader finds both, too. Arguments are those of ``BatchPlan``.
+    `state_dict(batch)` gives the position after a batch, and ``load_state_dict`` resumes there. torchdata's
+    StatefulDataLoader uses both. Arguments are those of ``BatchPlan``.
     """
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -272,12 +279,12 @@ class ClipSampler(BatchPlan, torch.utils.data.Sampler[list[int]]):
 
 def _ranks(rank: int | None, world: int | None) -> tuple[int, int]:
     if (rank is None) != (world is None):
-        raise ValueError("give rank and world, or neither")
+        raise ValueError("give both rank and world, or neither")
     if rank is None or world is None:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
         else:
             rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if not 0 <= rank < world:
-        raise ValueError(f"rank must lie in 0 to world - 1, not {rank} of {world}")
+        raise ValueError(f"rank must be from 0 to world - 1, not {rank} of {world}")
     return rank, world

@@ -61,11 +61,11 @@ class ShardSet:
         self.files = tuple(names if counts is not None else (file for name in names for file in _expand(name)))
         for file in self.files:
             if not places.is_url(file) and not os.path.isfile(file):
-                raise FileNotFoundError(f"the shard {file} is missing: copy it there, or take it off the recipe")
+                raise FileNotFoundError(f"the shard {file} is missing: copy it there, or remove it from the recipe")
         self.counts = np.array(self._count() if counts is None else counts, np.int64)
         self._indexes: OrderedDict[int, list[_tar.Entry]] = OrderedDict()
         if self.counts.sum() == 0:
-            raise DataError(f"the shards {', '.join(patterns)} hold no sample")
+            raise DataError(f"the shards {', '.join(patterns)} hold no samples")
 
     def __len__(self) -> int:
         return int(self.counts.sum())
@@ -88,11 +88,11 @@ class ShardSet:
             try:
                 index = index_shard(file)
             except OSError as error:
-                raise DataError(f"the shard {file} cannot be read any more: {error.strerror or error}") from error
+                raise DataError(f"the shard {file} can no longer be read: {error.strerror or error}") from error
             if len(index) != self.counts[shard]:
                 raise DataError(
-                    f"{file} holds {len(index)} samples, {SIZES_FILE} says {self.counts[shard]}: "
-                    f"remove {SIZES_FILE}, or make the shard again"
+                    f"{file} holds {len(index)} samples, but {SIZES_FILE} says {self.counts[shard]}: "
+                    f"remove {SIZES_FILE}, or pack the shard again"
                 )
             self._indexes[shard] = index
             while len(self._indexes) > _OPEN_SHARDS:
@@ -106,7 +106,7 @@ class ShardSet:
             try:
                 found[suffix] = places.read_range(file, offset, size)
             except OSError as error:
-                raise DataError(f"the shard {file} cannot be read any more: {error.strerror or error}") from error
+                raise DataError(f"the shard {file} can no longer be read: {error.strerror or error}") from error
             if len(found[suffix]) != size:
                 raise DataError(f"{file} is cut off at byte {offset + len(found[suffix])}: pack or copy it again")
         return Sample(f"{name_of(file)}/{key}", found)
@@ -125,7 +125,7 @@ def index_shard(file: str) -> list[_tar.Entry]:
     except _tar.TruncatedError as error:
         raise DataError(f"{file} is {error}: pack or copy it again") from error
     except tarfile.TarError as error:
-        raise DataError(f"{file} is no uncompressed tar file, or damaged: {error}") from error
+        raise DataError(f"{file} is not an uncompressed tar file, or is damaged: {error}") from error
 
 
 def write_shards(
@@ -141,7 +141,7 @@ def write_shards(
     """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.glob(f"{glob.escape(prefix)}-*.tar")):
-        raise FileExistsError(f"{folder} holds shards {prefix}-*.tar already: remove them, or choose another --prefix")
+        raise FileExistsError(f"{folder} already holds shards {prefix}-*.tar: remove them, or choose another --prefix")
     sizes: dict[str, int] = {}
     tar: tarfile.TarFile | None = None
     part, count, last = folder, 0, ""
@@ -157,7 +157,7 @@ def write_shards(
     try:
         for key, members in samples:
             if not key or key == last or set(key) & {".", "/"}:
-                raise ValueError(f"{key!r} cannot be the key of a sample: it needs a name of its own, without . and /")
+                raise ValueError(f"{key!r} cannot be the key of a sample: it must be a unique name without . and /")
             last = key
             if tar is not None and tar.offset >= max_bytes:
                 yield done()
@@ -199,14 +199,14 @@ def _sizes(folder: str) -> dict[str, int]:
         with places.open_binary(file) as text:
             sizes = json.load(text)
         if not all(isinstance(count, int) and count >= 0 for count in sizes.values()):
-            raise TypeError("a count is no whole number")
+            raise TypeError("a count is not a whole number")
     except FileNotFoundError:
         return {}
     except (ValueError, AttributeError, TypeError) as error:
-        raise DataError(f"{file} is damaged ({error}): remove it, and the samples are counted") from error
+        raise DataError(f"{file} is damaged ({error}): remove it, and the samples are counted again") from error
     missing = [name for name in sizes if not places.is_url(folder) and not os.path.isfile(os.path.join(folder, name))]
     if missing:
         raise FileNotFoundError(
-            f"the shard {os.path.join(folder, missing[0])} is missing: {SIZES_FILE} beside it counts it"
+            f"the shard {os.path.join(folder, missing[0])} is missing, though {SIZES_FILE} lists it: copy it there"
         )
     return dict(sizes)

@@ -13,12 +13,12 @@ from ove_codec.data.sampler import BEGUN, BatchPlan
 
 
 class ClipStream(BatchPlan, torch.utils.data.IterableDataset[ClipBatch]):
-    """Packed batches, shared out over ranks and workers: `DataLoader(stream, batch_size=None, num_workers=4)`.
+    """Packed batches, divided among ranks and workers: `DataLoader(stream, batch_size=None, num_workers=4)`.
 
-    Of the batches of a rank worker w of K makes the numbers w, w + K, ..., so that a DataLoader hands them out in the
-    order of their numbers, the same for any K (unless `in_order` is False). `state_dict(batch)` tells the position
-    behind a batch, and ``load_state_dict``, before an iteration begins, goes on from it. ``set_epoch`` reaches
-    workers that persist. torchdata's StatefulDataLoader finds the states of the workers.
+    Worker w of K makes the batches w, w + K, ... of a rank, so a DataLoader returns them in the same order for any K
+    (unless `in_order` is False). `state_dict(batch)` gives the position after a batch, and ``load_state_dict``, called
+    before an iteration, resumes there. ``set_epoch`` reaches persistent workers. torchdata's StatefulDataLoader saves
+    the states of the workers.
 
     Arguments are those of ``BatchPlan``.
     """
@@ -50,5 +50,7 @@ class ClipStream(BatchPlan, torch.utils.data.IterableDataset[ClipBatch]):
             super().load_state_dict(state)
             return
         if info is None or info.num_workers != state["workers"]:
-            raise ValueError(f"the state is of one of {state['workers']} workers of a StatefulDataLoader: use as many")
+            raise ValueError(
+                f"the state belongs to one of {state['workers']} workers of a StatefulDataLoader: use the same number"
+            )
         self._own = self._checked(state)

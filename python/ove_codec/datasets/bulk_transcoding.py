@@ -1,4 +1,4 @@
-"""A folder of videos to one of the same shape that every command reads."""
+"""Converts a folder of videos to the same tree of HEVC and H.264 files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TranscodingSummary:
     Attributes:
         clips: in the folder.
         transcoded: in this run.
-        kept: as they are, by a link or a copy.
+        kept: unchanged, as a link or a copy.
         finished: by earlier runs.
         failures: clips without a result, and why; the next run tries them again.
         pictures: encoded in this run.
@@ -104,24 +104,24 @@ def transcode_folder(
     timeout: float | None = None,
     progress: Callable[[TranscodingSummary, int], Any] | None = None,
 ) -> TranscodingSummary:
-    """Converts the videos below a folder to HEVC, several at a time, each under its name with the suffix .mp4.
+    """Converts the videos below a folder to HEVC, several at a time. Results keep their names, with the suffix .mp4.
 
-    HEVC and H.264 files stay as they are: they are linked into the output, or copied where it lies on another disk.
-    Results have the time of change of their sources, by which the next run knows them and goes on with the others. What
-    is wrong with one video does not end the run; ``_failures.csv`` in the output lists these. Processes import the
-    script that calls this: call it under ``if __name__ == "__main__":``.
+    HEVC and H.264 files are not converted, but linked into the output, or copied if it is on another disk. Results
+    have the modification time of their sources, by which the next run recognises them and continues with the others. A
+    video that fails does not end the run; ``_failures.csv`` in the output lists failures. Worker processes import the
+    calling script: call this under ``if __name__ == "__main__":``.
 
     Args:
         folder: of the videos.
-        output: folder of the results, not inside the first.
+        output: folder of the results, not inside `folder`.
         recipe: name of a recipe of ``transcode``.
-        everything: convert HEVC and H.264, too.
-        workers: videos at a time; None for one a core.
-        timeout: seconds after which a video is given up; None for no limit.
-        progress: called with what is done so far, and the number of videos to do in this run, after each of them.
+        everything: convert HEVC and H.264 too.
+        workers: videos converted at the same time; None for one per core.
+        timeout: seconds after which a video counts as failed; None for no limit.
+        progress: called after each video with the summary so far and the number of videos in this run.
 
     Raises:
-        ValueError: there is no video; the output is inside the folder, or was made with other settings.
+        ValueError: there are no videos; the output is inside the folder, or was made with other settings.
         OSError: the output cannot be written.
     """
     recipe_of(recipe)
@@ -129,7 +129,9 @@ def transcode_folder(
         raise ValueError(f"workers and timeout must be positive, got {workers} and {timeout}")
     source, target = Path(folder).resolve(), Path(output).resolve()
     if source == target or source in target.parents:
-        raise ValueError(f"{output} lies inside {folder}: name a folder elsewhere, so that results are no sources")
+        raise ValueError(
+            f"{output} is inside {folder}: choose a folder outside, so that results are not read as sources"
+        )
     began = time.monotonic()
     target.mkdir(parents=True, exist_ok=True)
     job = TranscodingJob(os.fspath(target), recipe, everything)
@@ -140,7 +142,7 @@ def transcode_folder(
     for clip in clips:
         other = taken.setdefault(job.targets(clip)[0], clip.name)
         if other != clip.name:
-            error = ValueError(f"it would be written where {other} is: rename one of them")
+            error = ValueError(f"its output would overwrite that of {other}: rename one of them")
             summary.failures.append(Failure.of(clip.name, clip.where, error))
         elif job.finished(clip):
             summary.finished += 1
@@ -184,7 +186,7 @@ def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
         except ValueError:
             found = None
         if found != settings:
-            raise ValueError(f"{folder} was made with other settings, {found}: name another folder, or remove {file}")
+            raise ValueError(f"{folder} was made with other settings, {found}: choose another folder, or remove {file}")
         return
     with replacing(file) as part:
         part.write_text(json.dumps(settings), encoding="utf-8")

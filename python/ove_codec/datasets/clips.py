@@ -1,4 +1,4 @@
-"""What the clips of a data set are: from a folder, a pattern, a table or shards to a list."""
+"""Lists the clips of a folder, a pattern, a table or shards."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Clip:
     """A clip to select from.
 
     Attributes:
-        name: what it is called in the results: where it lies from the folder or table on, or its `id`.
-        place: path or URL; of a member of a tar file, that file.
+        name: its name in the results: its path relative to the folder or table, or its `id`.
+        place: path or URL; for a member of a tar file, that of the tar file.
         member: its bytes [offset, offset + size) there, and its suffix; None for a whole file.
         row: the other columns of its table.
     """
@@ -103,7 +103,7 @@ class Failure:
 
 @dataclass
 class Listing:
-    """The clips found, what could not be listed, and how many were listed twice and left out."""
+    """The clips found, the failures, and the number of clips that were listed twice and left out."""
 
     clips: list[Clip] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -119,18 +119,17 @@ def list_clips(
     """The clips of `source`.
 
     Args:
-        source: a folder, of whose files, and files of whose folders, those with a video's suffix are taken; a pattern
-            with `*`, `?`, `[...]`, `**` or `{000..127}`; a table (.csv with a header, .jsonl, .parquet) with a column
-            of paths or URLs, which count from the table's folder; shards in webdataset's layout (.tar), of whose
-            samples the first member with a video's suffix is taken; a video; or several of these. Each may be a URL
-            that fsspec knows.
-        column: of the tables, with the places; the first of video, path, file, filename, url and video_path where None.
-            A column id, name or key gives the clips' names.
-        keep_repeated: keep what is listed twice, too.
+        source: a folder, whose files with a video's suffix are taken, also in subfolders; a pattern with `*`, `?`,
+            `[...]`, `**` or `{000..127}`; a table (.csv with a header, .jsonl, .parquet) with a column of paths or
+            URLs, relative to the table's folder; shards in webdataset's layout (.tar), whose samples give the first
+            member with a video's suffix; a video; or a list of these. Each may be an fsspec URL.
+        column: with paths or URLs, in tables; if None, the first of video, path, file, filename, url and video_path. A
+            column id, name or key gives the clips' names.
+        keep_repeated: keep clips that are listed twice.
 
     Raises:
-        FileNotFoundError: nothing is there.
-        ValueError: there is no clip, or a table cannot be read or lacks the column.
+        FileNotFoundError: there is no such file or folder.
+        ValueError: there are no clips, or a table cannot be read or lacks the column.
     """
     sources = [source] if isinstance(source, str | os.PathLike) else list(source)
     listing = Listing()
@@ -146,7 +145,9 @@ def list_clips(
                 listing.clips.append(item)
     if not listing.clips and not listing.failures:
         names = ", ".join(places.printable(os.fspath(one)) for one in sources)
-        raise ValueError(f"{names}: there is no clip; videos have one of these suffixes: {' '.join(sorted(SUFFIXES))}")
+        raise ValueError(
+            f"{names}: there are no clips; videos have one of these suffixes: {' '.join(sorted(SUFFIXES))}"
+        )
     return listing
 
 
@@ -164,7 +165,9 @@ def _list(source: str, column: str | None) -> Iterator[Clip | Failure]:
         return
     found = _expand(source)
     if not found:
-        raise FileNotFoundError(f"{places.printable(source)}: there is no such file or folder, and none that fits")
+        raise FileNotFoundError(
+            f"{places.printable(source)}: there is no such file or folder, and no file matches the pattern"
+        )
     base = "" if places.is_url(source) else os.path.commonpath([places.parent(file) for file in found])
     for place in found:
         kind = _suffix(place)
@@ -234,7 +237,7 @@ def _parquet(place: str) -> Iterator[tuple[int, Any]]:
         with places.open_binary(place) as file:
             rows = pq.read_table(file).to_pylist()
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{place} is no Parquet file, or damaged: {error}") from error
+        raise ValueError(f"{place} is not a Parquet file, or is damaged: {error}") from error
     yield from enumerate(rows)
 
 
@@ -246,18 +249,16 @@ def _table(place: str, rows: Iterable[tuple[int, Any]], column: str | None) -> I
     for number, row in rows:
         where = f"{places.printable(place)}, {'row' if place.endswith('.parquet') else 'line'} {number}"
         if not isinstance(row, dict):
-            error = row if isinstance(row, ValueError) else ValueError("it is no JSON object")
+            error = row if isinstance(row, ValueError) else ValueError("it is not a JSON object")
             yield Failure.of(where, where, error)
             continue
         named = column or next((c for c in COLUMNS if c in row), None)
         if named is None or named not in row:
             have = ", ".join(map(str, row))
-            raise ValueError(
-                f"{where}: there is no column {column or ' or '.join(COLUMNS)}, only {have}: name one with column"
-            )
+            raise ValueError(f"{where}: there is no column {column or ' or '.join(COLUMNS)}, only {have}: set column")
         value = row[named]
         if not isinstance(value, str) or not value:
-            yield Failure.of(where, where, ValueError(f"{named} is no path but {value!r}"))
+            yield Failure.of(where, where, ValueError(f"{named} must be a path, not {value!r}"))
             continue
         given = next((row[c] for c in NAMES if c != named and row.get(c) not in (None, "")), None)
         rest = {key: other for key, other in row.items() if key is not None and key != named}

@@ -53,7 +53,7 @@ class Job:
         if isinstance(self.transcode, str):
             recipe_of(self.transcode)
         if self.format == "canvases" and (self.tokens is not None or self.device is not None):
-            raise ValueError("format='canvases' holds no tokens and is made on the CPU: leave tokens and device out")
+            raise ValueError("format='canvases' has no tokens and runs on the CPU: leave out tokens and device")
         params = self._resolved()
         if self.format == "reference":
             reference.check(params, self.tokens)

@@ -30,7 +30,7 @@ def read_manifests(place: str) -> tuple[dict[str, Any], dict[str, list[int]]]:
             settings = json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
-            f"{places.printable(place)} is no output of select-dataset: there is no {SETTINGS} in it"
+            f"{places.printable(place)} is not an output of select-dataset: it has no {SETTINGS}"
         ) from None
     shards = {}
     for name, manifest in places.files_below(places.join(place, MANIFESTS)):

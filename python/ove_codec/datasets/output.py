@@ -72,12 +72,12 @@ class Output:
                     if before.get(name) != json.loads(json.dumps(self._settings.get(name)))
                 )
                 raise ValueError(
-                    f"{self.folder.place} holds results of other settings ({', '.join(changed)}): choose another "
-                    f"folder, or the settings in {SETTINGS}"
+                    f"{self.folder.place} holds results with other settings ({', '.join(changed)}): choose another "
+                    f"folder, or use the settings in {SETTINGS}"
                 )
         elif foreign := [name for name in existing if not name.startswith(".") and name != MANIFESTS]:
             raise ValueError(
-                f"{self.folder.place} holds other files, {foreign[0]} for one: choose a folder that is empty or new"
+                f"{self.folder.place} holds other files, such as {foreign[0]}: choose an empty or new folder"
             )
         else:
             self.folder.write(SETTINGS, json.dumps(self._settings, indent=1, sort_keys=True).encode() + b"\n")
@@ -88,7 +88,7 @@ class Output:
             except BlockingIOError:
                 self._lock.close()
                 raise BlockingIOError(
-                    f"{self.folder.place}: another run is at work in this folder; wait for it, or end it"
+                    f"{self.folder.place}: another run is using this folder; wait for it, or stop it"
                 ) from None
 
     def _read_manifests(self) -> set[str]:

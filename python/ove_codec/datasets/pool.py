@@ -128,9 +128,9 @@ def _failure(worker: _Worker, error: str, reason: str) -> Failure:
 
 def _end_of(code: int | None) -> str:
     if code is not None and code < 0:
-        killed = f"its worker was ended by {signal.Signals(-code).name}"
-        return f"{killed}, as the system does where memory runs out" if -code == signal.SIGKILL else killed
-    return f"its worker ended with status {code}"
+        killed = f"its worker was killed by {signal.Signals(-code).name}"
+        return f"{killed}, as the system does when memory runs out" if -code == signal.SIGKILL else killed
+    return f"its worker exited with status {code}"
 
 
 def _start(job: Work[Any]) -> _Worker:

@@ -18,12 +18,12 @@ from ove_codec.datasets.names import folder_of, path_of, plain, stem_of
 def check(params: dict[str, Any], tokens: str | None) -> None:
     """Raises ValueError where a selection by these parameters cannot be written as the reference's files."""
     if tokens is not None:
-        raise ValueError("format='reference' holds no tokens: leave tokens=None")
+        raise ValueError("format='reference' has no tokens: leave tokens=None")
     side = params["size"] // params["patch_size"]
     if params["size"] % params["patch_size"] or params["resize"] not in ("letterbox", "crop", "stretch"):
-        raise ValueError("format='reference' needs a square of whole patches: choose the preset 'llava'")
+        raise ValueError("format='reference' needs a square canvas of whole patches: use the preset 'llava'")
     if params["budget"] is None or params["budget"] % side**2:
-        raise ValueError(f"format='reference' needs a budget of whole pictures, a multiple of {side**2}")
+        raise ValueError(f"format='reference' needs a budget of whole mosaics, a multiple of {side**2}")
 
 
 def names(clip: Clip, selection: ove_codec.Selection) -> tuple[str, str, str]:

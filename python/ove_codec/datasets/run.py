@@ -35,7 +35,7 @@ class Summary:
         done: selected from in this run.
         finished: done by earlier runs.
         repeated: listed twice, or the same content under the same name.
-        failed: without a result; they, and why, are in ``_failures.parquet``, and are tried again by the next run.
+        failed: without a result; ``_failures.parquet`` lists them with reasons, and the next run tries them again.
         reasons: failures by the kind of error.
         tokens: patches kept in this run.
         shards: in the folder.
@@ -92,43 +92,42 @@ def select_dataset(
 ) -> Summary:
     """Selects from every clip of a data set.
 
-    What a run has finished, the next one into the same folder does not do again: clips are known by name and content,
-    wherever they lie. A shard is there whole or not at all, and the clips of one that was being filled when a run was
-    killed are done again. What is wrong with one clip does not end the run. Figures of each clip, and what each run was
-    and did, are noted beside the shards for ``write_report``. The engine "local" starts processes, which import the
-    script that calls it: call it under ``if __name__ == "__main__":``.
+    The next run into the same folder skips finished clips, which are identified by name and content. Shards are
+    written atomically; if a run is killed, the clips of the unfinished shard are processed again. A clip that fails
+    does not end the run. Facts about each clip and each run are stored with the shards for ``write_report``. The
+    engine "local" starts processes, which import the calling script: call it under ``if __name__ == "__main__":``.
 
     Args:
-        source: a folder, a pattern, a table (.csv, .jsonl, .parquet), shards (.tar) or videos, on this machine or at a
-            URL of fsspec; see ``list_clips``.
-        output: folder, or URL of one, for shards of one run's settings.
-        preset, params: as with ``select``, "paper" where None; for canvases, the score ("bits" where None) and the
-            settings of ``codec_canvases``.
+        source: a folder, a pattern, a table (.csv, .jsonl, .parquet), shards (.tar) or videos, local or at an fsspec
+            URL; see ``list_clips``.
+        output: folder or its URL; all its shards have the same settings.
+        preset, params: as with ``select``, "paper" if None; for canvases, the score ("bits" if None) and the settings
+            of ``codec_canvases``.
         format: "parquet" (part-*.parquet, see ``selection_table``); "webdataset" (part-*.tar, a sample being .json with
             facts, .npz as ``Selection.save`` writes it, and tokens.npy, with sizes.json); "reference", the files of the
-            reference implementation (see ``datasets.reference``), for square selections; or "canvases", a folder a clip
-            with the files of ``canvases.write_canvases``, and data.jsonl.
+            reference implementation (see ``datasets.reference``), for square selections; or "canvases", one folder per
+            clip with the files of ``canvases.write_canvases``, and data.jsonl.
         transcode: as with ``select``.
-        tokens: "float16" or "float32" to keep the normalised patches, too (see ``tokenize``).
-        video: in webdataset shards, keep the clips, too, as they were selected from.
-        engine: "local", processes of this machine, or "ray", Ray Data on any cluster (an extra).
-        workers: processes, or Ray tasks, at a time; None for one a core.
+        tokens: "float16" or "float32" to store the normalised patches too (see ``tokenize``).
+        video: store the clips too, as they were selected from (only in webdataset shards).
+        engine: "local" (processes on this machine) or "ray" (Ray Data on any cluster; an extra).
+        workers: number of processes or Ray tasks; None for one per core.
         device: as with ``select``; each worker opens it for itself.
         gpus: GPUs of a Ray task that selects, with a GPU as device.
-        column: of tables, with the places.
-        shard_clips, shard_bytes: a shard ends with so many clips, or bytes.
-        attempts: how often a clip is tried whose worker dies (engine "local"; Ray has its own rules).
-        timeout: seconds after which a clip is given up (engine "local").
-        progress: a bar on standard error, where that is a terminal.
-        on_outcome: called with what came of each clip, in the order of their ends.
+        column: with paths or URLs, in tables.
+        shard_clips, shard_bytes: a shard ends after this many clips or bytes.
+        attempts: how often a clip is tried if its worker dies (engine "local"; Ray has its own rules).
+        timeout: seconds after which a clip counts as failed (engine "local").
+        progress: a progress bar on standard error, if that is a terminal.
+        on_outcome: called with the outcome of each clip when it ends.
 
     Raises:
-        ValueError: a setting cannot be, there is no clip, or the folder holds results of other settings.
+        ValueError: a bad setting, no clips, or the folder holds results of other settings.
         TypeError: an unknown parameter.
         FileNotFoundError: nothing is at `source`.
-        BlockingIOError: another run is at work in the folder.
-        OSError: the folder cannot be written, a full disk included: what is in shards stays, and the next run goes on
-            from there.
+        BlockingIOError: another run is using the folder.
+        OSError: the folder cannot be written, for example because the disk is full. Finished shards stay, and the next
+            run continues after them.
         ImportError: an extra is missing.
     """
     if engine not in ENGINES:
@@ -138,7 +137,7 @@ def select_dataset(
         if value is not None and not value > 0:
             raise ValueError(f"{name} must be positive, not {value}")
     if timeout is not None and engine == "ray":
-        raise ValueError("timeout is for engine='local': Ray has no time limits of its own")
+        raise ValueError("timeout is for engine='local': Ray cannot limit the time of a task")
     if not isinstance(source, str | os.PathLike):
         source = list(source)
     preset = preset or ("bits" if format == "canvases" else "paper")
@@ -221,8 +220,12 @@ def _keep_what_is_done(target: Output, failures: list[Failure]) -> None:
 def _with_remedy(error: OSError, target: Output) -> OSError:
     done = sum(map(len, target.finished.values()))
     said = error.strerror or str(error)
-    remedy = "make room, and run the same again" if error.errno == errno.ENOSPC else "run the same again"
-    return type(error)(error.errno, f"{said}; {done} clips are in shards: {remedy}, it goes on behind them",
+    remedy = (
+        "free disk space, and run the same command again"
+        if error.errno == errno.ENOSPC
+        else "run the same command again"
+    )
+    return type(error)(error.errno, f"{said}; {done} clips are in shards: {remedy} to continue after them",
                        target.folder.place)  # fmt: skip
 
 

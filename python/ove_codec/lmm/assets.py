@@ -50,7 +50,7 @@ def read_mosaics(
     side = math.isqrt(cells)
     if not mosaics or left or side * side != cells or not cells:
         raise ValueError(
-            f"{os.fspath(positions_file)}: {len(positions)} positions do not fill {len(mosaics)} mosaics of g x g cells"
+            f"{os.fspath(positions_file)}: {len(positions)} positions do not fill {len(mosaics)} square mosaics"
         )
     patches = torch.cat([_cells(mosaic, side, reader) for mosaic in mosaics])
     keep = np.sort(np.unique(positions, axis=0, return_index=True)[1])

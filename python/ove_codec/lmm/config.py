@@ -15,15 +15,15 @@ class LMMConfig(PretrainedConfig):
     """Sizes and options of an `LMMForConditionalGeneration`, stored as `config.json`.
 
     Args:
-        vision_config: of the tower, or its dict; `model_type` says which one it is: "onevision_encoder" or
-            "ove_encoder" (see `OVEncoderConfig`), "qwen3_vl_vision" ("qwen3_vl" in files of transformers 4) or
+        vision_config: of the tower, or its dict; `model_type` names the tower: "onevision_encoder" or "ove_encoder"
+            (see `OVEncoderConfig`), "qwen3_vl_vision" ("qwen3_vl" in files of transformers 4) or
             "siglip2_vision_model".
         text_config: of any causal language model that transformers knows, or its dict.
-        vision_token_id: the token that stands in `input_ids` where a feature of an image or clip goes.
+        vision_token_id: the token in `input_ids` that marks the place of a feature of an image or clip.
         merge_size: m; m x m patches become one token.
         select_layer: which hidden state of the tower is projected, as an index into its hidden states (0 to the number
             of blocks, negative ones from the end, before any final norm); later blocks are dropped. None takes the
-            tower's final output: after its final norm, and for Qwen3-VL what its own merger makes of it.
+            tower's final output: after its final norm, and for Qwen3-VL after its own merger.
         projector: "merger" (norm, concatenation of the block, two linear maps with a GELU between; hidden size that of
             the concatenation, as in Qwen2-VL) or "mlp" (the same without norm, hidden size that of the language model:
             with merge_size 1 LLaVA's mlp2x_gelu).
@@ -67,8 +67,8 @@ class LMMConfig(PretrainedConfig):
                 )
         if self.vision_token_id >= self.text_config.vocab_size:
             raise ValueError(
-                f"vision_token_id {self.vision_token_id} is none of the {self.text_config.vocab_size} tokens of the "
-                f"language model"
+                f"vision_token_id {self.vision_token_id} is not one of the {self.text_config.vocab_size} tokens of the "
+                "language model"
             )
         if self.projector not in PROJECTORS:
             raise ValueError(f"projector must be one of {', '.join(PROJECTORS)}, not {self.projector!r}")

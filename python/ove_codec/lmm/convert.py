@@ -45,7 +45,7 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> l
                     count += 1
         if not count:
             first = f"; record {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
-            raise ValueError(f"{os.fspath(source)}: no record is a conversation of LLaVA's or ShareGPT's form{first}")
+            raise ValueError(f"{os.fspath(source)}: no record is a conversation in LLaVA's or ShareGPT's format{first}")
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
@@ -58,10 +58,10 @@ def llava_record(record: Any, name: str = "") -> dict[str, Any]:
     Raises ValueError where it is no conversation, or placeholders and images or videos differ in number.
     """
     if not isinstance(record, Mapping):
-        raise ValueError("it is no object")
+        raise ValueError("it is not an object")
     given = record.get("conversations", record.get("messages"))
     if not isinstance(given, list):
-        raise ValueError("it has no list of conversations or messages")
+        raise ValueError("it has no list named conversations or messages")
     turns = [plain_message(turn) for turn in given]
     media = {
         IMAGE: listed(record.get("image")) + listed(record.get("images")),
@@ -71,7 +71,7 @@ def llava_record(record: Any, name: str = "") -> dict[str, Any]:
         for kind, path in named_media(turn):
             media[f"<{kind}>"].append(path)
     if not all(isinstance(path, str) for paths in media.values() for path in paths):
-        raise ValueError("its images and videos are not paths")
+        raise ValueError("its images and videos must be paths")
     if isinstance(record.get("system"), str) and record["system"] and turns[:1] and turns[0]["role"] != "system":
         turns.insert(0, {"role": "system", "content": record["system"]})
     talk = [turn for turn in turns if turn["role"] != "system"]
@@ -79,7 +79,7 @@ def llava_record(record: Any, name: str = "") -> dict[str, Any]:
         turns.remove(talk.pop(0))
     roles = [turn["role"] for turn in talk]
     if len(roles) < 2 or roles != (["user", "assistant"] * len(roles))[: len(roles)]:
-        raise ValueError(f"its turns are not those of a person and an assistant by turns: {', '.join(roles) or 'none'}")
+        raise ValueError(f"its turns do not alternate between a person and an assistant: {', '.join(roles) or 'none'}")
     _place(talk, media)
     names = {"system": "system", "user": "human", "assistant": "gpt"}
     made: dict[str, Any] = {"id": str(record.get("id", name))}
@@ -116,7 +116,7 @@ def _records(file: Path) -> Iterator[Any]:
             if line.strip():
                 yield json.loads(line)
     except ValueError as error:
-        raise ValueError(f"{file} is no JSON array and no JSON Lines: {error}") from None
+        raise ValueError(f"{file} is neither a JSON array nor JSON Lines: {error}") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         parser.error(str(error))
     for number, reason in skipped:
-        print(f"record {number} is left out: {reason}", file=sys.stderr)
+        print(f"record {number} is skipped: {reason}", file=sys.stderr)
     return 0
 
 

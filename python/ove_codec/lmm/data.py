@@ -73,14 +73,14 @@ class LlavaDataset(Dataset["LMMSample | Unreadable"]):
         self._places = np.concatenate(places) if places else np.empty((0, 2), np.int64)
         self._first = np.cumsum([0, *map(len, places)])
         if not len(self._places):
-            raise ValueError(f"there is no sample in {', '.join(map(str, self.files)) or 'no file'}")
+            raise ValueError(f"there are no samples in {', '.join(map(str, self.files)) or 'no file'}")
 
     def __len__(self) -> int:
         return len(self._places)
 
     def __getitem__(self, index: int) -> LMMSample | Unreadable:
         if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} is none of the {len(self)} samples")
+            raise IndexError(f"sample {index} is not in the data set, which has {len(self)} samples")
         number = int(np.searchsorted(self._first, index, "right")) - 1
         file = self.files[number]
         offset, line = self._places[index].tolist()
@@ -90,7 +90,7 @@ class LlavaDataset(Dataset["LMMSample | Unreadable"]):
                 lines.seek(offset)
                 record = json.loads(lines.readline())
             if not isinstance(record, dict) or not isinstance(record.get("conversations"), list):
-                raise ValueError("it is no object with a list of conversations")
+                raise ValueError("it is not an object with a list of conversations")
             name = str(record.get("id", ""))
             return self._sample(record, file.parent if self.root is None else self.root)
         except SAMPLE_ERRORS as error:

@@ -22,7 +22,7 @@ def uniform_frames(
     low, high = (-np.inf if start is None else start), (np.inf if end is None else end)
     inside = np.flatnonzero((times >= low) & (times < high))
     if not len(inside):
-        raise ValueError(f"{name_of(video.source)}: no picture is shown from start={start} to end={end}")
+        raise ValueError(f"{name_of(video.source)}: no picture is displayed from start={start} to end={end}")
     ids = np.unique(np.linspace(inside[0], inside[-1], count, dtype=np.int64))
     return ids, tuple(times[ids].tolist())
 

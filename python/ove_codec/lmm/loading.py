@@ -1,4 +1,4 @@
-"""Pretrained towers and language models from local directories, put together."""
+"""Combines pretrained towers and language models from local directories."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def from_parts(
     Args:
         vision_tower: directory of an `OVEncoder`, a Qwen3-VL (whole, or its tower) or a SigLIP2 (whole, or its tower).
         language_model: directory of any causal language model of transformers.
-        vision_token_id: of the processor; the language model gets embeddings up to it where it has fewer.
-        dtype: of the weights. Train in float32 with autocast: bfloat16 weights do not move at small learning rates.
-        attn_implementation: of the language model and the tower, as transformers names them.
+        vision_token_id: of the processor; if the language model has fewer embeddings, it is extended up to this token.
+        dtype: of the weights. Train in float32 with autocast: bfloat16 weights do not change at small learning rates.
+        attn_implementation: of the language model and the tower, as in transformers.
         **config: `merge_size`, `select_layer` and `projector` of `LMMConfig`.
 
     Raises:
         FileNotFoundError: a directory or its config.json is missing.
-        ValueError: a tower is of no known kind, a value is not allowed, or weights do not fit; the message says which.
+        ValueError: an unknown kind of tower, a bad value, or weights that do not match; the message says which.
     """
     if not (Path(language_model) / "config.json").is_file():
         raise FileNotFoundError(f"{Path(language_model) / 'config.json'} is missing: models are read from local files")
@@ -79,7 +79,7 @@ def from_parts(
 
 
 def save_tower(model: LMMForConditionalGeneration, directory: str | os.PathLike[str]) -> None:
-    """Writes the `OVEncoder` of a model as a checkpoint of its own, as a language-aligned encoder.
+    """Writes the `OVEncoder` of a model as a separate checkpoint, a language-aligned encoder.
 
     It has the blocks that the model uses, and with `select_layer` None the final norm. `OVEncoder.from_pretrained`
     reads it; its last_hidden_state are the features that were projected. It has no pooling head: with a final norm the

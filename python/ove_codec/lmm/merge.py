@@ -1,9 +1,9 @@
-"""The order of tokens that a spatial merge needs, and selections made of whole merge blocks.
+"""The order of tokens for a spatial merge, and selections of whole merge blocks.
 
-A merge block is m x m patches of one frame whose upper left one has a row and a column that m divides. A spatial merge
-makes one token of the m * m features that follow each other, so the patches of a block have to be adjacent: blocks by
-slot, row and column of the block, and row by row within a block. Whole frames in this order are what Qwen2-VL and its
-successors call window or merge order.
+A merge block is m x m patches of one frame, at a row and column that are multiples of m. A spatial merge makes one
+token of m * m consecutive features, so the patches of a block must be adjacent: blocks are ordered by slot, row and
+column, patches within a block row by row. For whole frames, Qwen2-VL and its successors call this window or merge
+order.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ Index = NDArray[np.int64]
 
 
 def order_for_merge(positions: Any, merge_size: int, cu_seqlens: Any = None) -> Index:
-    """Where each token of the merge order stands now: ``positions[order]`` is in merge order.
+    """The permutation to merge order: ``positions[order]`` is in merge order.
 
     Args:
         positions: (N, 3) whole numbers t, h, w of every patch, in any order.
         merge_size: m, the side of a block in patches.
-        cu_seqlens: (B + 1,) bounds of packed sequences, which stay where they are; None for a single one.
+        cu_seqlens: (B + 1,) bounds of packed sequences, which are ordered separately; None for a single one.
 
     Returns:
-        (N,) int64, a permutation of 0 to N - 1; `inverse_order` gives the way back.
+        (N,) int64, a permutation of 0 to N - 1; `inverse_order` undoes it.
 
     Raises:
-        ValueError: positions or cu_seqlens are of another shape, or a block is incomplete or has a patch twice. Select
-            whole blocks (`select_blocks`), or leave out what `whole_blocks` says is not one.
+        ValueError: positions or cu_seqlens have another shape, or a block is incomplete or has a patch twice. Select
+            whole blocks (`select_blocks`), or keep only those of `whole_blocks`.
     """
     places, sequence = _checked(positions, merge_size, cu_seqlens)
     order = _sorted_by_block(places, sequence, merge_size)
@@ -51,7 +51,7 @@ def order_for_merge(positions: Any, merge_size: int, cu_seqlens: Any = None) -> 
         raise ValueError(
             f"positions must be whole blocks of {merge_size} x {merge_size} patches, each once, but the block at "
             f"t={t}, h={row * merge_size}, w={column * merge_size} is incomplete or has a patch twice: select with "
-            f"select_blocks, or leave out what whole_blocks finds"
+            "select_blocks, or keep only what whole_blocks returns"
         )
     return order
 
@@ -65,10 +65,10 @@ def inverse_order(order: Any) -> Index:
 
 
 def whole_blocks(positions: Any, merge_size: int, cu_seqlens: Any = None) -> NDArray[np.bool_]:
-    """Which patches belong to a block that is complete; (N,) bool. Arguments as for `order_for_merge`.
+    """(N,) bool, the patches that belong to a complete block. Arguments as for `order_for_merge`.
 
-    Patches selected one by one, as in files made for a model without a merge, seldom fill blocks; what is left out is
-    lost. A patch that is there twice makes its block incomplete.
+    Patches that were selected one by one, for a model without a merge, rarely fill blocks; the others are lost. A
+    repeated patch makes its block incomplete.
     """
     places, sequence = _checked(positions, merge_size, cu_seqlens)
     if not len(places):
@@ -84,11 +84,11 @@ def whole_blocks(positions: Any, merge_size: int, cu_seqlens: Any = None) -> NDA
 
 
 def select_blocks(selection: Selection, merge_size: int) -> Selection:
-    """Selects again, by whole merge blocks: what its parameters keep of patches, they keep of blocks.
+    """Selects again by whole merge blocks: the parameters of the selection apply to blocks instead of patches.
 
-    A block's score is the sum of its patches' scores, and it is eligible where all its patches are. `budget` still
-    counts patches, so budget // m^2 blocks are kept; `tau` is compared with the mean heat of the block; pictures that
-    are kept whole keep their blocks. Patches right of and below the last whole block of the grid are never kept.
+    A block's score is the sum of its patches' scores, and it is eligible if all its patches are. `budget` still counts
+    patches, so budget // m^2 blocks are kept; `tau` is compared with the mean heat of the block; pictures that are
+    kept whole keep their blocks. Patches right of and below the last whole block of the grid are never kept.
 
     Raises:
         ValueError: merge_size is not positive, the grid holds no block, the budget is less than one, or the types of
@@ -105,7 +105,8 @@ def select_blocks(selection: Selection, merge_size: int) -> Selection:
         params["budget"] //= area
         if not params["budget"]:
             raise ValueError(
-                f"budget must hold a block of {merge_size} x {merge_size} patches, not {selection.params['budget']}"
+                f"budget must be at least one block of {merge_size} x {merge_size} patches, not "
+                f"{selection.params['budget']}"
             )
     size = (block_rows, merge_size, block_columns, merge_size)
     cropped = (slice(None), slice(block_rows * merge_size), slice(block_columns * merge_size))

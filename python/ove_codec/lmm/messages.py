@@ -28,7 +28,7 @@ def named_media(message: Message) -> Iterator[tuple[str, Any]]:
         if kind in ("image", "video"):
             source = part.get(kind, part.get("path"))
             if source is None:
-                raise ValueError(f"a part of type {kind} must name its {kind}: {{'type': '{kind}', '{kind}': path}}")
+                raise ValueError(f"a part of type {kind} must have a {kind}: {{'type': '{kind}', '{kind}': path}}")
             yield kind, source
 
 

@@ -138,7 +138,7 @@ class LMMForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if input_ids is not None:
             inputs_embeds = self.embed(input_ids, patches, patch_positions, patch_cu_seqlens)
         elif patches is not None:
-            raise ValueError("patches go with input_ids, which say where their features belong, not with inputs_embeds")
+            raise ValueError("patches need input_ids, which give the places of their features; inputs_embeds do not")
         untargeted = labels is not None and not bool((labels[..., 1:] != -100).any())
         if (
             labels is not None
@@ -212,9 +212,9 @@ def check_vision_inputs(patches: Tensor, positions: Tensor, cu_seqlens: Tensor, 
     bounds = cu_seqlens.tolist()
     area = merge_size**2
     if bounds[0] != 0 or bounds[-1] != len(patches) or any(b <= a for a, b in itertools.pairwise(bounds)):
-        raise ValueError(f"patch_cu_seqlens must rise strictly from 0 to the {len(patches)} patches, got {bounds}")
+        raise ValueError(f"patch_cu_seqlens must increase from 0 to the {len(patches)} patches, got {bounds}")
     if any(bound % area for bound in bounds):
-        raise ValueError(f"patch_cu_seqlens must lie at multiples of the {area} patches of a merge block, got {bounds}")
+        raise ValueError(f"patch_cu_seqlens must be multiples of the {area} patches of a merge block, got {bounds}")
     if positions.numel() and positions.min() < 0:
         raise ValueError(f"patch_positions must not be negative, got {positions[(positions < 0).any(1)][0].tolist()}")
     blocks = positions.reshape(-1, area, 3)

@@ -1,4 +1,4 @@
-"""Conversations about images and videos to token ids, labels and packed patches."""
+"""Turns conversations about images and videos into token ids, labels and packed patches."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CALL = ("padding", "padding_side", "max_length", "budget", "videos_kwargs")  # 
 
 @dataclass(frozen=True)
 class LMMSample:
-    """One conversation, ready for a batch: a label is the token itself, or -100 where it is no target."""
+    """One conversation, ready for a batch. A label is the token itself, or -100 if it is not a target."""
 
     input_ids: list[int]
     labels: list[int]
@@ -40,20 +40,20 @@ class LMMSample:
 class LMMProcessor:
     """Tokenizer and vision reader of an `LMMForConditionalGeneration`.
 
-    A message's text holds a placeholder <image> or <video> wherever an image or clip goes; it becomes as many vision
+    In the text of a message, <image> and <video> mark the places of images and clips; each becomes as many vision
     tokens as the model makes of it. Messages are {"role", "content"} as chat templates take them (content a string, or
     a list of {"type": "text" | "image" | "video"}), or LLaVA's {"from": "human" | "gpt", "value"}.
 
     Args:
-        tokenizer: of the language model. The vision token is added to it where it has none.
-        reader: how images and videos become patches.
-        vision_token: stands for one feature. The tokens of an image or clip are put between <|vision_start|> and
-            <|vision_end|> where the tokenizer knows these.
+        tokenizer: of the language model. The vision token is added if it is missing.
+        reader: converts images and videos to patches.
+        vision_token: the token for one feature. If the tokenizer has <|vision_start|> and <|vision_end|>, they
+            surround the tokens of an image or clip.
         timestamps: put the time of every slot of a clip before its tokens, as <1.5 seconds>.
-        prompt: "chat" uses the tokenizer's chat template; "plain" leaves it out: of a human's turns only the images
-            and clips stay, and a text ends with the end token, as LLaVA trains projectors.
-        max_length: of a sample for training; longer ones lose what is behind, and one whose images and clips do not
-            fit is an error. Prompts are never cut.
+        prompt: "chat" uses the tokenizer's chat template; "plain" omits it: only the images and clips of human turns
+            remain, and a text ends with the end token, as in LLaVA's training of projectors.
+        max_length: of a sample for training. Longer samples are truncated; if their images and clips do not fit, that
+            is an error. Prompts are never truncated.
         template_arguments: further arguments of the chat template, such as enable_thinking.
     """
 
@@ -87,12 +87,12 @@ class LMMProcessor:
     def for_model(
         cls, config: LMMConfig, tokenizer: Any, reader: Mapping[str, Any] | None = None, **kw: Any
     ) -> LMMProcessor:
-        """A processor whose reader fits the model's tower; `reader` has further fields of `VisionReader`."""
+        """A processor for the model's tower; `reader` has further fields of `VisionReader`."""
         return cls(tokenizer, VisionReader.from_dict(reader_fields(config, reader or {})), **kw)
 
     @classmethod
     def from_pretrained(cls, directory: str | os.PathLike[str], **kwargs: Any) -> LMMProcessor:
-        """Reads what `save_pretrained` wrote; keyword arguments replace what the file says.
+        """Reads what `save_pretrained` wrote; keyword arguments override the file.
 
         Raises:
             FileNotFoundError: the directory or one of its files is missing.
@@ -105,7 +105,7 @@ class LMMProcessor:
             values = json.loads(file.read_text(encoding="utf-8"))
             settings = {name: values[name] for name in cls._settings}
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{file} is no processor file of this library: {error!r}") from error
+            raise ValueError(f"{file} is not a processor file of this library: {error!r}") from error
         settings.update({name: kwargs[name] for name in cls._settings if name in kwargs})
         return cls(AutoTokenizer.from_pretrained(directory, local_files_only=True), **settings)
 
@@ -125,7 +125,7 @@ class LMMProcessor:
         """The same processor with other settings; of `reader` only the fields that are given change."""
         values = {name: getattr(self, name) for name in self._settings}
         if unknown := sorted(set(settings) - set(values)):
-            raise ValueError(f"unknown processor setting {', '.join(unknown)}; there are {', '.join(sorted(values))}")
+            raise ValueError(f"unknown processor setting {', '.join(unknown)}; choose from {', '.join(sorted(values))}")
         if "reader" in settings:
             settings["reader"] = {**self.reader.to_dict(), **settings["reader"]}
         return type(self)(self.tokenizer, **{**values, **settings})
@@ -142,15 +142,15 @@ class LMMProcessor:
 
         Args:
             messages: the turns.
-            images: for every <image>, in order: what `VisionReader.image` takes, or `VisionTokens`. One may stand
-                without a list.
-            videos: for every <video>, in order: what `VisionReader.video` takes, or `VisionTokens`; or a mapping with
-                "video" and "start" and "end" in seconds. One may stand without a list.
+            images: for every <image>, in order: anything for `VisionReader.image`, or `VisionTokens`. A single one
+                needs no list.
+            videos: for every <video>, in order: anything for `VisionReader.video`, or `VisionTokens`; or a mapping
+                with "video", and "start" and "end" in seconds. A single one needs no list.
             add_generation_prompt: end where the assistant's next turn begins.
 
         Raises:
-            ValueError: there are more or fewer placeholders than images or videos, a message is of another form, or
-                the sample is longer than `max_length` allows.
+            ValueError: the number of placeholders differs from that of images or videos, a message has another form,
+                or the sample is longer than `max_length` allows.
             OSError, ove_codec.Error: an image or video cannot be read; the message names it.
         """
         segments = list(self._segments([plain_message(m) for m in messages], add_generation_prompt))
@@ -208,9 +208,7 @@ class LMMProcessor:
         if padding is False and len(lengths) > 1:
             raise ValueError(f"padding must be True: the texts have {min(lengths)} to {max(lengths)} tokens")
         if (padding == "max_length") != (max_length is not None) or max(lengths) > (max_length or max(lengths)):
-            raise ValueError(
-                f"max_length must be given with padding='max_length', and be {max(lengths)} at least, not {max_length}"
-            )
+            raise ValueError(f"with padding='max_length', max_length must be at least {max(lengths)}, not {max_length}")
         return BatchFeature(self.collate(samples, padding_side=padding_side, labels=False, length=max_length))
 
     def apply_chat_template(
@@ -224,16 +222,16 @@ class LMMProcessor:
         processor_kwargs: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> Any:
-        """The text of a conversation, placeholders and all, as `__call__` takes it; or what `__call__` makes of it.
+        """The text of a conversation with placeholders, for `__call__`; or, with `tokenize`, the result of `__call__`.
 
         Args:
             conversation: messages, or several conversations of them. For `tokenize` the parts of their contents name
                 images and videos: {"type": "image", "image": path, "type": "video", "video": path} (or "path").
             add_generation_prompt: end where the assistant's next turn begins.
-            tokenize: give model inputs.
-            return_dict: all of them; otherwise `input_ids` alone.
+            tokenize: return model inputs.
+            return_dict: return all of them; otherwise only `input_ids`.
             return_tensors: "pt".
-            processor_kwargs: arguments of `__call__`, such as padding or budget; they may stand among the others too.
+            processor_kwargs: arguments of `__call__`, such as padding or budget; they may also be passed directly.
             **kwargs: of the chat template.
         """
         several = bool(conversation) and not isinstance(conversation[0], Mapping)
@@ -266,11 +264,11 @@ class LMMProcessor:
     ) -> dict[str, Tensor]:
         """A batch: `input_ids`, `attention_mask`, `labels` (B, L), and the patches of all images and clips, packed.
 
-        `length` is L, otherwise that of the longest sample. With `packed` all samples stand one behind the other in one
-        row, and `position_ids` (1, L), which begin anew with each, take the place of the mask.
+        L is `length`, or that of the longest sample. With `packed`, all samples are concatenated in one row, and
+        `position_ids` (1, L), which restart with each sample, replace the mask.
         """
         if not samples:
-            raise ValueError("samples must be one or more")
+            raise ValueError("there must be at least one sample")
         if padding_side not in ("left", "right"):
             raise ValueError(f"padding_side must be 'left' or 'right', not {padding_side!r}")
         ids, targets = [s.input_ids for s in samples], [s.labels for s in samples]
@@ -336,8 +334,8 @@ class LMMProcessor:
             begin, at = len(before), text.find(content, len(before))
             if not text.startswith(before) or at < 0:
                 raise ValueError(
-                    f"the chat template rewrites turns before turn {i}, so its targets cannot be found; use one that "
-                    f"renders a conversation's beginning the same whatever follows"
+                    f"the chat template changes the turns before turn {i}, so its targets cannot be found; use a "
+                    "template that renders earlier turns independently of later ones"
                 )
             # What ends a turn is seen where it is the last one.
             alone = self._rendered(messages[: i + 1], False)
@@ -401,7 +399,7 @@ class LMMProcessor:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
         if self.vision_token_id in ids:
             raise ValueError(
-                f"a text holds the vision token {self.vision_token!r}: take it out, {IMAGE} stands for images"
+                f"a text holds the vision token {self.vision_token!r}: remove it, and mark images with {IMAGE}"
             )
         return ids
 
@@ -417,16 +415,16 @@ def _read(reader: VisionReader, mark: str, source: Any) -> VisionTokens:
 
 
 def vision_token_id(tokenizer: Any, vision_token: str = VISION_TOKEN) -> int:
-    """The number of the vision token, which is added where the tokenizer lacks it."""
+    """The id of the vision token, which is added if the tokenizer lacks it."""
     if vision_token not in tokenizer.get_vocab():
         tokenizer.add_tokens([AddedToken(vision_token, special=True, normalized=False)], special_tokens=True)
     return int(tokenizer.convert_tokens_to_ids(vision_token))
 
 
 def reader_fields(config: LMMConfig, further: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a `VisionReader` that the model's tower asks for, and `further` ones.
+    """The fields of a `VisionReader` that the model's tower requires, and `further` ones.
 
-    Raises ValueError where one of these is another than the tower's.
+    Raises ValueError if one of these differs from the tower's.
     """
     traits = tower_configs.traits(config.vision_config)
     fixed = {
@@ -437,7 +435,7 @@ def reader_fields(config: LMMConfig, further: Mapping[str, Any]) -> dict[str, An
     }
     for name, value in fixed.items():
         if further.get(name, value) != value:
-            raise ValueError(f"{name} must be {value}, as the model has it, not {further[name]!r}")
+            raise ValueError(f"{name} must be {value}, as in the model, not {further[name]!r}")
     usual = {"mean": traits.mean, "std": traits.std, "video_mode": "frames" if traits.whole_frames else "codec"}
     return {**usual, **fixed, **further}
 

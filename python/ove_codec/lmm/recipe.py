@@ -101,7 +101,7 @@ class LMMRecipe(RecipePart):
     def _distinct(cls, stages: list[Stage]) -> list[Stage]:
         names = [stage.name for stage in stages]
         if len(set(names)) != len(names) or not names:
-            raise ValueError(f"stages must be one or more, with different names, not {names}")
+            raise ValueError(f"there must be at least one stage, and stages must have different names, not {names}")
         return stages
 
 
@@ -121,7 +121,7 @@ def _merged(file: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     """The recipe over its base; mappings, and stages of one name, are merged, everything else is replaced."""
     file = file.resolve()
     if file in above:
-        raise ValueError(f"{file}: the recipe is based on itself")
+        raise ValueError(f"{file}: the recipe is based on itself; remove the loop")
     values = read_values(file)
     base = values.pop("base", None)
     return values if base is None else _over(_merged(file.parent / base, (*above, file)), values)

@@ -50,7 +50,7 @@ def make(config: PretrainedConfig | dict[str, Any] | None) -> PretrainedConfig:
         return OneVisionEncoderConfig()
     if isinstance(config, PretrainedConfig):
         if not isinstance(config, tuple(_CLASSES.values())):
-            raise ValueError(f"vision_config {type(config).__name__} is of no tower; {_known()}")
+            raise ValueError(f"vision_config {type(config).__name__} is not that of a tower; {_known()}")
         return config
     values = dict(config)
     name = values.pop("model_type", None)
@@ -88,9 +88,9 @@ def check(config: PretrainedConfig, merge_size: int, select_layer: int | None) -
     if select_layer is None and merged not in (1, merge_size):
         raise ValueError(
             f"merge_size must be {merged}, as in the tower's own merger, not {merge_size}; or give a select_layer, "
-            f"which goes round it"
+            "which bypasses the merger"
         )
 
 
 def _known() -> str:
-    return "there are " + ", ".join(name for name in _CLASSES if name != "qwen3_vl")
+    return "choose from " + ", ".join(name for name in _CLASSES if name != "qwen3_vl")

@@ -161,8 +161,8 @@ def whole_frames(positions: Tensor, cu_seqlens: Tensor, who: str) -> tuple[Tenso
             cell = part[:, 0] * columns + part[:, 1]
             if len(cell) != rows * columns or not torch.equal(cell.sort().values, torch.arange(len(cell))):
                 raise ValueError(
-                    f"{who} takes whole frames, but of frame t={int(clip[first, 0])} there are {len(cell)} patches of "
-                    f"a grid of {rows} x {columns}: read videos with mode='frames', codec tokens need OVEncoder"
+                    f"{who} takes whole frames, but frame t={int(clip[first, 0])} has {len(cell)} patches of a grid of "
+                    f"{rows} x {columns}: read videos with mode='frames', or use an OVEncoder for codec tokens"
                 )
             frames.append(torch.full((len(cell),), len(grids)))
             cells.append(cell)

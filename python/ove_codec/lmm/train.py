@@ -59,12 +59,12 @@ def load(recipe: Mapping[str, Any], directory: Path | None = None) -> tuple[LMMF
     attention = {name: options.pop(name) for name in ("attn_implementation",) if name in options}
     if saved is not None:
         if options:
-            raise ValueError(f"model has a directory, so {', '.join(sorted(options))} cannot be given")
+            raise ValueError(f"model names a directory, so {', '.join(sorted(options))} cannot be given")
         processor = LMMProcessor.from_pretrained(saved).changed(**settings)
         return _saved_model(directory or saved, attention), processor
     for name in ("vision_tower", "language_model"):
         if name not in options:
-            raise ValueError(f"model lacks {name}; or give the directory of a model that was saved")
+            raise ValueError(f"model lacks {name}; or give the directory of a saved model")
     tokenizer = AutoTokenizer.from_pretrained(options["language_model"], local_files_only=True)
     token_id = vision_token_id(tokenizer, settings.get("vision_token", VISION_TOKEN))
     model = (
@@ -125,7 +125,7 @@ def run_stage(
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ove_codec.lmm.train", description="Trains the stages of a recipe.")
     parser.add_argument("recipe", metavar="RECIPE.yaml|RECIPE.json")
-    parser.add_argument("--resume", action="store_true", help="go on where an earlier run stopped")
+    parser.add_argument("--resume", action="store_true", help="resume an earlier run")
     args = parser.parse_args(arguments)
     try:
         recipe = read_recipe(args.recipe)

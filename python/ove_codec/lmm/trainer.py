@@ -56,13 +56,13 @@ class LMMTrainer(Trainer):
     ) -> None:
         self.learning_rates = dict(learning_rates or {})
         if unknown := sorted(set(self.learning_rates) - set(PARTS)):
-            raise ValueError(f"learning_rates must be of parts of {', '.join(PARTS)}, not {', '.join(unknown)}")
+            raise ValueError(f"learning_rates must be for the parts {', '.join(PARTS)}, not {', '.join(unknown)}")
         self.max_unreadable = max_unreadable
         self.unreadable: dict[tuple[str, int], Unreadable] = {}
         if args.n_gpu > 1:
             raise ValueError(
-                f"one process cannot train on {args.n_gpu} GPUs, packed patches do not divide by sample: start it with "
-                f"torchrun or accelerate launch, or show it one with CUDA_VISIBLE_DEVICES"
+                f"one process cannot train on {args.n_gpu} GPUs, because packed patches are not split by sample: start "
+                "it with torchrun or accelerate launch, or set CUDA_VISIBLE_DEVICES to one GPU"
             )
         args.remove_unused_columns = False  # a column of the batch is not an argument of forward
         super().__init__(
@@ -90,7 +90,7 @@ class LMMTrainer(Trainer):
                         rate = self.learning_rates.get(part, group["lr"])
                         groups.append({**group, "params": members, "lr": rate})
             if sum(len(g["params"]) for g in groups) != sum(len(g["params"]) for g in optimizer.param_groups):
-                raise ValueError("learning_rates cannot be given where parameters are sharded into other ones")
+                raise ValueError("learning_rates cannot be used when the parameters are sharded or flattened (FSDP)")
             optimizer.param_groups[:] = groups
         return optimizer
 

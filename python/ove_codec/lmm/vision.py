@@ -45,28 +45,28 @@ class VisionTokens:
 
 @dataclass(frozen=True)
 class VisionReader:
-    """How images and videos become patches; plain values, kept with the processor.
+    """Converts images and videos to patches. The fields are plain values, saved with the processor.
 
     Attributes:
         patch_size: side of a patch in samples.
         merge_size: m, side of a merge block in patches; only whole blocks are given.
-        temporal_patch_size: frames in a patch. An image stands in all of them.
+        temporal_patch_size: frames in a patch. An image is repeated in all of them.
         pair_frames: successive frames of a video share a patch (the last one is repeated as needed); otherwise each
-            frame stands in all of it, as an image does.
+            frame is repeated, like an image.
         whole_frames: the tower takes whole frames, so `video_mode` must be "frames".
         mean, std: of R, G and B in [0, 1].
-        min_image_patches, max_image_patches: an image keeps its shape as far as sides of whole merge blocks allow, and
-            is scaled only as far as these bounds ask (bicubic, antialiased).
+        min_image_patches, max_image_patches: limits of an image. It keeps its aspect ratio as far as whole merge
+            blocks allow, and is scaled only if the limits require it (bicubic, antialiased).
         video_mode: "codec" selects patches (HEVC and H.264 only); "frames" takes all patches of `num_frames`
             uniform frames.
         video_size, video_resize: size and resize of `ove_codec.select`, in both modes; patches right of and below the
             last whole merge block are left out.
         num_frames: in frames mode.
-        frame_slots: in frames mode, frames are spread over so many slots (`ove_codec.models.temporal_slots`), so that
-            their times compare with those of a selection from so many pictures; None numbers them from 0. For 3D
+        frame_slots: in frames mode, frames are spread over this many slots (`ove_codec.models.temporal_slots`), so
+            that their times match those of a selection from as many pictures; None numbers them from 0. For 3D
             positions only.
         preset, select: in codec mode, preset and overriding parameters of `ove_codec.select` (budget, num_frames, ...).
-        threads: of decoders; 0 takes all cores, 1 suits data loaders that have workers of their own.
+        threads: of decoders; 0 uses all cores; use 1 in the workers of a data loader.
 
     Raises:
         ValueError: a value is not allowed; the message names it.
@@ -105,11 +105,11 @@ class VisionReader:
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
             if len(getattr(self, name)) != 3:
-                raise ValueError(f"{name} must be three numbers, of R, G and B, not {getattr(self, name)}")
+                raise ValueError(f"{name} must be three numbers for R, G and B, not {getattr(self, name)}")
         if self.max_image_patches < self.merge_size**2 or not 0 <= self.min_image_patches <= self.max_image_patches:
             raise ValueError(
                 f"min_image_patches {self.min_image_patches} and max_image_patches {self.max_image_patches} must "
-                f"ascend and hold a block of {self.merge_size} x {self.merge_size} patches"
+                f"ascend and be at least one block of {self.merge_size} x {self.merge_size} patches"
             )
         if self.frame_slots is not None and self.frame_slots < 1:
             raise ValueError(f"frame_slots must be None or positive, not {self.frame_slots!r}")
@@ -123,7 +123,7 @@ class VisionReader:
             if self.whole_frames or self.temporal_patch_size > 1:
                 raise ValueError("video_mode must be 'frames': this tower takes whole frames, not codec tokens")
             if clash := {"size", "patch_size", "resize"} & set(self.select):
-                raise ValueError(f"select must not have {', '.join(sorted(clash))}: the reader has fields for it")
+                raise ValueError(f"select must not have {', '.join(sorted(clash))}: use the fields of the reader")
             budget = resolve(self.preset, self._parameters())["budget"]
             if budget is not None and budget < self.merge_size**2:
                 raise ValueError(
@@ -135,7 +135,7 @@ class VisionReader:
         """A reader of these fields; ValueError for a name that is none."""
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise ValueError(f"unknown reader field {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+            raise ValueError(f"unknown reader field {', '.join(unknown)}; choose from {', '.join(sorted(known))}")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
@@ -160,7 +160,7 @@ class VisionReader:
         further = {name: value for name, value in settings.items() if name not in names}
         if further and not codec:
             raise ValueError(
-                f"videos of whole frames have no setting {', '.join(sorted(further))}; there are "
+                f"videos of whole frames have no setting {', '.join(sorted(further))}; choose from "
                 f"{', '.join(sorted(names))}"
             )
         if further:
@@ -177,7 +177,7 @@ class VisionReader:
             image: a file, a PIL image, or an array of uint8 samples.
 
         Raises:
-            OSError: the file is missing or no image that Pillow knows; the message names it.
+            OSError: the file is missing, or Pillow cannot read it; the message names it.
             ValueError: the array is of another shape or type.
         """
         picture = load_image(image)
@@ -193,13 +193,13 @@ class VisionReader:
         """The patches of a clip.
 
         Args:
-            source: what ``ove_codec.open`` takes, or, in frames mode, a video of any codec that libavcodec knows.
+            source: what ``ove_codec.open`` takes, or, in frames mode, a video of any codec that libavcodec decodes.
             start, end: seconds; samples lie in start <= time < end.
 
         Raises:
             ove_codec.Error: the video is missing, damaged, or neither HEVC nor H.264 in codec mode; the message
                 names it.
-            ValueError: nothing is left to take: no picture in the window, no whole block selected.
+            ValueError: there is nothing to read: no picture in the window, or no whole block selected.
         """
         if self.video_mode == "codec":
             return self._codec_tokens(source, start, end)
@@ -246,7 +246,7 @@ class VisionReader:
         if self.merge_size > 1:
             selection = select_blocks(selection, self.merge_size)
         if not len(selection):
-            raise ValueError(f"{name_of(source)}: no patch is selected: give a lower tau, or a budget")
+            raise ValueError(f"{name_of(source)}: no patch is selected: lower tau, or give a budget")
         tokens = tokenize(video, selection, threads=self.threads, mean=self.mean, std=self.std)
         order = torch.from_numpy(order_for_merge(tokens.positions, self.merge_size))
         seconds = np.asarray(video._table.pts, np.float64)[selection.frame_ids]

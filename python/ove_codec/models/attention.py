@@ -220,9 +220,9 @@ def _resolve(backend: str, packing: Packing, device: torch.device, dtype: torch.
     if backend in ("varlen", "flash_attention_2") and not half:
         raise ValueError(f"attention {backend!r} needs float16 or bfloat16 on CUDA, got {dtype} on {device.type}")
     if backend in ("varlen", "flex_attention") and dropout > 0:
-        raise ValueError(f"attention {backend!r} knows no attention_dropout, got {dropout}; take 'sdpa' or 'eager'")
+        raise ValueError(f"attention {backend!r} has no attention_dropout, got {dropout}; use 'sdpa' or 'eager'")
     if backend == "varlen" and not _HAS_VARLEN:
-        raise ImportError("attention 'varlen' needs PyTorch 2.10 or later; take 'sdpa'")
+        raise ImportError("attention 'varlen' needs PyTorch 2.10 or later; use 'sdpa'")
     if backend == "flash_attention_2" and not _HAS_FLASH:
         raise ImportError("attention 'flash_attention_2' needs the package flash-attn: pip install flash-attn")
     return backend

@@ -57,7 +57,9 @@ def load(make: Callable[[OVEncoderConfig], Model], directory: str | os.PathLike[
         module.apply(partial(init_weights, std=config.initializer_range))
     if initialised:
         parts = " and ".join(initialised)
-        warnings.warn(f"{root} has no weights for {parts}: initialised at random, to be trained", stacklevel=3)
+        warnings.warn(
+            f"{root} has no weights for {parts}: they are initialised at random and must be trained", stacklevel=3
+        )
     return model.eval()
 
 
@@ -75,7 +77,8 @@ def with_config(directory: str | os.PathLike[str]) -> Path:
     root = Path(directory)
     if not (root / CONFIG_FILE).is_file():
         raise FileNotFoundError(
-            f"{root} is no directory with a {CONFIG_FILE}; models are read from local files only, so download it first"
+            f"{root} is not a directory with a {CONFIG_FILE}; models are read from local files only, so download the "
+            "model first"
         )
     return root
 
@@ -91,7 +94,7 @@ def weight_files(root: Path, wanted: Callable[[str], bool] = lambda name: True) 
         shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         names = {file for tensor, file in shards.items() if wanted(tensor)}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{index} is no index of safetensors shards: {error!r}") from error
+        raise ValueError(f"{index} is not an index of safetensors shards: {error!r}") from error
     for name in names:
         if not isinstance(name, str) or Path(name).name != name:
             raise ValueError(f"{index} names the shard {name!r}, which is not in the same directory")
@@ -129,7 +132,7 @@ def read_tensors(
                     if shapes[name] == expected.get(name):
                         state[name] = tensors.get_tensor(key).to(dtype)
         except safetensors.SafetensorError as error:
-            raise ValueError(f"{file} is damaged or no safetensors file: {error}") from error
+            raise ValueError(f"{file} is damaged or not a safetensors file: {error}") from error
     return state, shapes
 
 

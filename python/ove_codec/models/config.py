@@ -50,8 +50,8 @@ def refuse_successors(values: Mapping[str, Any]) -> None:
         value = values.get(name)
         if isinstance(value, int | float) and value > most:
             raise ValueError(
-                f"{name}={value} is of a later model than the OneVision-Encoder, such as LLaVA-OneVision-2 or Mage-VL: "
-                f"read its tower with ove_codec.models.load_tower"
+                f"{name}={value} belongs to a later model than the OneVision-Encoder, such as LLaVA-OneVision-2 or "
+                "Mage-VL: load its tower with ove_codec.models.load_tower"
             )
 
 
@@ -183,7 +183,7 @@ class OVEncoderConfig:
         """
         found = {file.parent.name: file for root in reversed(_NAMED) for file in root.glob(f"*/{CONFIG_FILE}")}
         if name not in found:
-            raise ValueError(f"no configuration is named {name!r}; there are {', '.join(sorted(found))}")
+            raise ValueError(f"unknown configuration {name!r}; choose from {', '.join(sorted(found))}")
         return cls.from_file(found[name])
 
     def save(self, directory: str | os.PathLike[str]) -> None:

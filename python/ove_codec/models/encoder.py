@@ -29,10 +29,11 @@ class OVEncoderOutput(NamedTuple):
 
     Attributes:
         last_hidden_state: (N, hidden), normalised if the model has a head, the residual stream otherwise.
-        pooler_output: (B, hidden), one row a sequence; None without a head.
+        pooler_output: (B, hidden), one row per sequence; None without a head.
         hidden_states: on request, layers + 1 tensors (N, hidden): the input of every block, and the output of the last
             block before the final norm.
-        attentions: on request, a tuple a layer of one tensor (heads, L, L) a sequence (or window), rows are queries.
+        attentions: on request, for each layer a tuple with one tensor (heads, L, L) per sequence (or window); rows are
+            queries.
     """
 
     last_hidden_state: Tensor
@@ -115,11 +116,11 @@ class OVEncoder(PackedEncoder, nn.Module):
 
     Args:
         config: sizes and options.
-        attention: the backend, see `ove_codec.models.attention`; may be set again later, as `model.attention`.
+        attention: the backend, see `ove_codec.models.attention`; can be changed later through `model.attention`.
 
-    `torch.compile(model, fullgraph=True)` works where nothing has to be read from a device: with `max_seqlen`, or with
-    `cu_seqlens` as a list of Python integers, for every list of which it compiles anew. Batches that fill a fixed
-    budget, B sequences of `max_seqlen` rows, have one graph.
+    `torch.compile(model, fullgraph=True)` works if nothing must be read from a device: with `max_seqlen`, or with
+    `cu_seqlens` as a list of Python integers, which compiles again for every list. Batches that fill a fixed budget, B
+    sequences of `max_seqlen` rows, share one graph.
 
     Raises:
         ValueError: there is no such backend.
@@ -160,10 +161,10 @@ class OVEncoder(PackedEncoder, nn.Module):
 
     @classmethod
     def from_config(cls, config: str | OVEncoderConfig, *, attention: str = "auto") -> OVEncoder:
-        """A model with random weights, of a named configuration ("ov-encoder-base", ...) or of a given one.
+        """A model with random weights, from a named configuration ("ov-encoder-base", ...) or a given one.
 
         Raises:
-            ValueError: there is no configuration, or no backend, of that name.
+            ValueError: an unknown configuration or backend.
         """
         return cls(OVEncoderConfig.named(config) if isinstance(config, str) else config, attention)
 
@@ -198,18 +199,20 @@ class OVEncoder(PackedEncoder, nn.Module):
 
         Args:
             patches: (N, C*p*p) floating point, normalised pixels, channel first, then row and column in the patch.
-            positions: (N, 3) t, h, w of every patch: slot, patch row, patch column; finite numbers from 0 on. Slots
-                beyond the configuration's `rope_temporal_size` are warned about: no such clip was trained on.
+            positions: (N, 3) t, h, w of every patch: slot, patch row, patch column; finite numbers from 0 on. A
+                warning is given for slots beyond the configuration's `rope_temporal_size`, which training has not
+                seen.
             cu_seqlens: (B+1,) integers: sequence b is the rows cu_seqlens[b] to cu_seqlens[b+1]; none is empty. None
-                stands for one sequence.
-            max_seqlen: no sequence is longer. Values of a `cu_seqlens` on a GPU are then not waited for, and not
-                checked.
+                means one sequence.
+            max_seqlen: upper bound of the sequence lengths. The values of `cu_seqlens` on a GPU are then neither
+                waited for nor checked.
             output_hidden_states: also return the hidden states.
-            output_attentions: also return the attention weights; takes memory in L^2, and reads `cu_seqlens`.
-            windows: (W+1,) bounds within which patches attend to one another, where these are not `cu_seqlens`, which
-                then bound the pooling only; `max_seqlen` is then the longest window.
+            output_attentions: also return the attention weights; needs memory proportional to L^2, and reads
+                `cu_seqlens`.
+            windows: (W+1,) bounds of attention, if they differ from `cu_seqlens`, which then bound only the pooling;
+                `max_seqlen` is then the longest window.
         Arrays are tensors or NumPy arrays, cu_seqlens also a list; they are moved to the device (and patches to the
-        type) of the weights. Values of positions are checked where they lie on the host.
+        type) of the weights. Values of positions are checked only on the CPU.
 
         Raises:
             ValueError: a shape is wrong, a position is negative or not finite, cu_seqlens does not divide the rows, or
@@ -247,7 +250,7 @@ def check_positions(positions: Tensor, rows: int, temporal_size: int | None) -> 
     if temporal_size is not None and high >= temporal_size and (slot := positions[:, 0].max().item()) >= temporal_size:
         warnings.warn(
             f"positions has the slot t = {slot:g}, beyond the {temporal_size} of rope_temporal_size; "
-            "map long clips onto the slots instead",
+            "map long clips onto these slots",
             stacklevel=6,
         )
 

@@ -1,7 +1,7 @@
-"""What the encoder takes, from images, uniformly sampled frames and collages; codec tokens come from `tokenize`.
+"""Inputs of the encoder from images, uniformly sampled frames and collages; codec tokens come from `tokenize`.
 
-All kinds are the same thing, `ove_codec.Tokens`: patch rows, their (t, h, w), and the bounds of the sequences. So they
-mix in one batch, each sequence of its own kind and length:
+All kinds are `ove_codec.Tokens`: patch rows, their (t, h, w), and the bounds of the sequences. So sequences of any
+kind and length can be mixed in one batch:
 
     batch = pack([image_tokens(image, 14), frame_tokens(frames, 14), collage_tokens(frames, 14), codec_tokens])
     out = model(batch.patches, batch.positions, batch.cu_seqlens)
@@ -27,11 +27,11 @@ def temporal_slots(frame_ids: Any, num_frames: int, slots: int = SLOTS) -> Tenso
 
     Args:
         frame_ids: (n,) integers from 0 to num_frames - 1, in any order.
-        num_frames: of the whole clip. The only frame of a clip has slot 0.
-        slots: that the model was trained with.
+        num_frames: length of the clip. If it is 1, the frame has slot 0.
+        slots: number of slots that the model was trained with.
 
     Raises:
-        ValueError: an id is no frame of the clip, or there is no slot.
+        ValueError: an id is not in the clip, or slots is not positive.
     """
     ids = torch.as_tensor(frame_ids)
     if ids.ndim != 1 or ids.is_floating_point():
@@ -39,12 +39,12 @@ def temporal_slots(frame_ids: Any, num_frames: int, slots: int = SLOTS) -> Tenso
     if slots < 1 or num_frames < 1:
         raise ValueError(f"slots and num_frames must be positive, got {slots} and {num_frames}")
     if len(ids) and (int(ids.min()) < 0 or int(ids.max()) >= num_frames):
-        raise ValueError(f"frame_ids must lie in 0 to {num_frames - 1} (num_frames - 1), got {ids.tolist()}")
+        raise ValueError(f"frame_ids must be from 0 to {num_frames - 1} (num_frames - 1), got {ids.tolist()}")
     return (ids.double() / max(1, num_frames - 1) * (slots - 1)).round().long()
 
 
 def image_tokens(images: Any, patch_size: int) -> Tokens:
-    """Every image a sequence of all its patches, row by row, at t = 0.
+    """Each image becomes one sequence of all its patches, row by row, at t = 0.
 
     Args:
         images: (C, H, W), or (B, C, H, W), normalised pixels. Images of several sizes are packed with `pack`.
@@ -72,10 +72,10 @@ def frame_tokens(
     Args:
         frames: (T, C, H, W) normalised pixels, e.g. of `ove_codec.frames(path, num_frames=8)`.
         patch_size: of the model.
-        frame_ids: (T,) where in the clip they come from; 0 to T - 1 where None.
+        frame_ids: (T,) their indices in the clip; 0 to T - 1 if None.
         num_frames: of the whole clip; needed with `frame_ids`, T without. Uniform samples from the first to the last
             frame have the same slots whichever way they are given.
-        slots: that the clip spans.
+        slots: number of slots that the clip spans.
 
     Raises:
         ValueError: a shape is another, there is no whole patch, or see `temporal_slots`.
@@ -95,15 +95,15 @@ def collage_tokens(
     num_frames: int | None = None,
     slots: int = SLOTS,
 ) -> Tokens:
-    """Frames tiled into one image, left to right and down, as one sequence in the order of that image's patches.
+    """Frames tiled into one image, left to right and top to bottom; one sequence in the order of the image's patches.
 
     Args:
-        frames: (T, C, H, W) normalised pixels, H and W multiples of the patch size. Places that T frames leave over
-            in the last row have no tokens.
+        frames: (T, C, H, W) normalised pixels, H and W multiples of the patch size. Empty places in the last row have
+            no tokens.
         patch_size: of the model.
-        columns: frames beside one another; 1 stacks them.
-        places: "clip" gives every patch the (t, h, w) that it has in the clip; "image" its place in the collage, at
-            t = 0, as the published weights saw collages.
+        columns: frames per row; 1 stacks them.
+        places: "clip" gives every patch its (t, h, w) in the clip; "image" gives its place in the collage, at t = 0,
+            as in the training of the published weights.
         frame_ids, num_frames, slots: as for `frame_tokens`.
 
     Raises:
@@ -129,16 +129,16 @@ def collage_tokens(
 
 
 def pack(parts: Sequence[Tokens]) -> Tokens:
-    """One batch of the sequences of all parts, in their order; on the device and in the type of the first.
+    """Joins the sequences of all parts, in order, into one batch on the device and in the type of the first.
 
     Raises:
-        ValueError: there is no part, or patches differ in size.
+        ValueError: there are no parts, or patches differ in size.
     """
     if not parts:
-        raise ValueError("parts must be at least one")
+        raise ValueError("there must be at least one part")
     sizes = {part.patches.shape[1] for part in parts}
     if len(sizes) > 1:
-        raise ValueError(f"patches of one batch must have one size, got rows of {sorted(sizes)} values")
+        raise ValueError(f"patches of one batch must have the same size, got rows of {sorted(sizes)} values")
     first = parts[0].patches
     starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
     bounds = [part.cu_seqlens[1:].cpu().int() + int(start) for part, start in zip(parts, starts, strict=True)]
@@ -157,8 +157,8 @@ def _clip(frames: Any, frame_ids: Any, num_frames: int | None, slots: int) -> tu
         frame_ids, num_frames = range(len(frames)), len(frames)
     if len(frame_ids) != len(frames) or num_frames is None:
         raise ValueError(
-            f"frame_ids must be one for each of the {len(frames)} frames, with num_frames of the whole clip, "
-            f"got {len(frame_ids)} and {num_frames}"
+            f"frame_ids must have one entry for each of the {len(frames)} frames, and num_frames must be the length of "
+            f"the clip, got {len(frame_ids)} and {num_frames}"
         )
     return frames, temporal_slots(frame_ids, num_frames, slots)
 

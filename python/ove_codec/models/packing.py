@@ -100,7 +100,7 @@ def _from_values(values: list[int], rows: int, max_seqlen: int | None, bounds: T
         raise ValueError(f"{name} must be (B+1,) integers with B >= 1, got {values}")
     lengths = tuple(stop - start for start, stop in itertools.pairwise(values))
     if values[0] != 0 or values[-1] != rows or min(lengths) < 1:
-        raise ValueError(f"{name} must rise strictly from 0 to the {rows} rows of patches, got {values}")
+        raise ValueError(f"{name} must increase from 0 to the {rows} rows of patches, got {values}")
     longest = max(lengths)
     if max_seqlen is not None and longest > max_seqlen:
         raise ValueError(f"{name} has a sequence of {longest} rows, more than max_seqlen {max_seqlen}")

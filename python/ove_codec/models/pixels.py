@@ -127,8 +127,10 @@ def _check_indices(visible: Tensor, count: int, gathered: bool) -> None:
         return
     on_host = visible.device.type == "cpu"
     if on_host and (int(visible.min()) < 0 or (gathered and int(visible.max()) >= count)):
-        raise ValueError(f"visible_indices must lie in 0 to {count - 1}")
+        raise ValueError(f"visible_indices must be from 0 to {count - 1}")
     if not gathered and not (on_host and bool((visible == torch.arange(count)).all())):
         warnings.warn(
-            "as many visible_indices as patches: no patch is moved, the indices only give positions", stacklevel=4
+            "there are as many visible_indices as patches, so every patch is kept in place and the indices only give "
+            "positions",
+            stacklevel=4,
         )

@@ -80,7 +80,7 @@ class OVEncoderTimm(PackedEncoder, nn.Module):
         """A new classifier, or none for 0; and another way to pool where it is given."""
         if global_pool is not None:
             if global_pool not in _POOLS or (global_pool == "map" and self.head is None):
-                raise ValueError(f"global_pool must be one of {_POOLS}, 'map' with a head only, got {global_pool!r}")
+                raise ValueError(f"global_pool must be one of {_POOLS}('map' needs a head), got {global_pool!r}")
             self.global_pool = global_pool
         self.num_classes = num_classes
         weight = self.embeddings.patch_embedding.weight

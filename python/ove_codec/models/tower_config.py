@@ -128,7 +128,7 @@ def refuse_unknown(values: Mapping[str, Any]) -> None:
         if name in _FIXED:
             if value is not None and value not in _FIXED[name]:
                 raise ValueError(
-                    f"{name}={value!r} is not supported: results would be wrong; it must be {_FIXED[name][0]!r}"
+                    f"{name}={value!r} is not supported, as results would be wrong; it must be {_FIXED[name][0]!r}"
                 )
         elif name not in known and not name.startswith("_") and value:
-            raise ValueError(f"{name}={value!r} is not known, and may change the results: no tower is read with it")
+            raise ValueError(f"{name}={value!r} is unknown and may change the results, so the tower is not loaded")

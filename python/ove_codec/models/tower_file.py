@@ -42,7 +42,7 @@ def load_tower_file(
     files = weight_files(root, lambda key: name_of(key) is not None)
     names = set(filter(None, map(name_of, tensor_names(files))))
     if not names:
-        raise ValueError(f"{root} has no tensor of a vision tower: none begins with {' or '.join(_PREFIXES)}")
+        raise ValueError(f"{root} has no tensors of a vision tower: none begins with {' or '.join(_PREFIXES)}")
     try:
         config = tower_config(values, names)
     except ValueError as error:
@@ -85,5 +85,5 @@ def tensor_names(files: Iterable[Path]) -> list[str]:
             with safetensors.safe_open(file, framework="pt") as tensors:
                 names += tensors.keys()
         except safetensors.SafetensorError as error:
-            raise ValueError(f"{file} is damaged or no safetensors file: {error}") from error
+            raise ValueError(f"{file} is damaged or not a safetensors file: {error}") from error
     return names

@@ -195,4 +195,4 @@ def _named(element: Mapping[str, Any], keys: Sequence[str], kind: str) -> Any:
     for key in keys:
         if (value := element.get(key)) is not None:
             return value["url"] if isinstance(value, Mapping) and "url" in value else value
-    raise ValueError(f"a part of a message that is a {kind} must have a {kind!r}, got the keys {sorted(element)}")
+    raise ValueError(f"a message part of type {kind} must have a {kind!r}, got the keys {sorted(element)}")

@@ -63,7 +63,7 @@ class PatchFormat:
         """Patch rows and columns of a picture; ValueError where its sides are no multiples of a merge block."""
         if height < 1 or width < 1 or height % self.factor or width % self.factor:
             raise ValueError(
-                f"a picture of {width} x {height} samples is not made of whole blocks of {self.factor} samples, "
+                f"a picture of {width} x {height} samples cannot be divided into blocks of {self.factor} samples, "
                 f"patch_size {self.patch_size} times merge_size {self.merge_size}"
             )
         return height // self.patch_size, width // self.patch_size
@@ -103,7 +103,8 @@ def fitted_size(height: int, width: int, factor: int, min_pixels: int, max_pixel
     """
     if min(height, width) < 1 or max(height, width) > _LARGEST_RATIO * min(height, width):
         raise ValueError(
-            f"the sides of an image must be positive and differ by {_LARGEST_RATIO} times at most, got {width} x "
+            f"the sides of an image must be positive, and the longer at most {_LARGEST_RATIO} times the shorter, got "
+            f"{width} x "
             f"{height}"
         )
     rows, columns = (round(side / factor) for side in (height, width))
@@ -164,7 +165,7 @@ def canvas_visual(
     canvases = [np.asarray(image) for image in images]
     sizes = {canvas.shape for canvas in canvases}
     if len(sizes) != 1 or any(canvas.dtype != np.uint8 for canvas in canvases) or len(next(iter(sizes))) != 3:
-        raise ValueError(f"canvases must be uint8 arrays (H, W, 3) of one size, got {sorted(sizes)}")
+        raise ValueError(f"canvases must be uint8 arrays (H, W, 3) of the same size, got {sorted(sizes)}")
     h, w = form.grid(*canvases[0].shape[:2])
     positions = np.asarray(src_positions)
     if positions.shape != (len(canvases) * h * w, 3) or not np.issubdtype(positions.dtype, np.integer):
@@ -175,10 +176,13 @@ def canvas_visual(
     placed = positions.reshape(len(canvases), h * w, 3)
     padding: NDArray[np.bool_] = np.any(placed < 0, axis=2)
     if (bad := np.flatnonzero(padding.any(axis=1) & ~padding.all(axis=1))).size:
-        raise ValueError(f"src_positions has padding (-1) in a part of canvas {bad[0]}; a canvas is padding as a whole")
+        raise ValueError(
+            f"src_positions has padding (-1) in a part of canvas {bad[0]}; a canvas must be padding as a whole or not "
+            "at all"
+        )
     used = np.flatnonzero(~padding.any(axis=1))
     if not used.size:
-        raise ValueError(f"all {len(canvases)} canvases are padding: there is nothing to show")
+        raise ValueError(f"all {len(canvases)} canvases are padding: give at least one with content")
     order = merge_order(h, w, form.merge_size)
     ordered = placed[used][:, order].reshape(-1, 3).astype(np.int64)
     grid = [[len(used), h, w]] if joined else [[1, h, w]] * len(used)
@@ -212,9 +216,9 @@ def runs_text(times: NDArray[np.integer[Any]], merge_size: int, fps: float | Non
         pieces.append(f"{seconds}{VISION_START}{IMAGE_PAD * count}{VISION_END}\n")
     if tokens != len(times) // area:
         raise ValueError(
-            f"{len(times)} patches of canvases make {len(times) // area} tokens of {merge_size} x {merge_size}, "
-            f"but source frames change inside of these, which leaves {tokens}; make them of blocks of "
-            f"{merge_size} x {merge_size} patches"
+            f"{len(times)} patches of canvases make {len(times) // area} tokens of {merge_size} x {merge_size}, but "
+            f"only {tokens} have patches of a single source frame; use a block that is a multiple of {merge_size} "
+            "patches"
         )
     return "".join(pieces)
 

@@ -22,7 +22,7 @@ def as_tensor(array: Any) -> Tensor:
     if isinstance(array, np.ndarray) and not array.flags.writeable:
         array = array.copy()
     if not hasattr(array, "__dlpack__"):
-        raise TypeError(f"a tensor, or an array with __dlpack__, is needed, not a {type(array).__name__}")
+        raise TypeError(f"expected a tensor or an array with __dlpack__, not a {type(array).__name__}")
     return torch.from_dlpack(array)
 
 
@@ -43,6 +43,7 @@ def float_dtype(dtype: torch.dtype | str | None) -> torch.dtype:
         return torch.float32
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise ValueError(
-            f"dtype must be a floating type of PyTorch or its name, such as torch.float16 or 'bfloat16', not {dtype!r}"
+            "dtype must be a floating-point dtype of PyTorch or its name, such as torch.float16 or 'bfloat16', not "
+            f"{dtype!r}"
         )
     return found

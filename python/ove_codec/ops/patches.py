@@ -123,7 +123,7 @@ def _components(layout: str, bit_depth: int, planes: list[Tensor]) -> tuple[list
         return [planes[0], planes[1][..., 0], planes[1][..., 1]], 0 if layout == "nv12" else 16 - bit_depth
     if layout == "rgb" and len(planes) == 1 and len(shapes[0]) == 4 and shapes[0][3] == 3:
         return list(planes[0].unbind(-1)), 0
-    raise ValueError(f"planes of shapes {shapes} are not of a layout 'yuv', 'nv12', 'p010' or 'rgb' ({layout!r})")
+    raise ValueError(f"planes of shapes {shapes} do not match a layout 'yuv', 'nv12', 'p010' or 'rgb' ({layout!r})")
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _checked(
     """The operator's arguments, checked; its flat lists have 9 numbers and 2 sites for each clip."""
     count = len(formats) // 9
     if count < 1 or len(formats) != 9 * count or len(sites) != 2 * count or sum(formats[::9]) != len(planes):
-        raise ValueError("clips must be at least one, and formats and sites as many")
+        raise ValueError("there must be at least one clip, and as many formats and sites as clips")
     if positions.dim() != 2 or positions.shape[1] != 3 or positions.dtype != torch.int64:
         raise ValueError(f"positions must be (N, 3) int64, not {tuple(positions.shape)} {positions.dtype}")
     if cu_seqlens.shape != (count + 1,) or cu_seqlens.dtype != torch.int32:
@@ -224,7 +224,7 @@ def _gather_cpu(*arguments: Any) -> Tensor:
         places = np.clip(positions[begin:end].numpy(), -1, 2**31 - 1).astype(np.int32)
         for frame in np.unique(places[:, 0]).tolist():
             if not 0 <= frame < len(clip.planes[0]):
-                raise ValueError(f"position names frame {frame} of a clip of {len(clip.planes[0])}")
+                raise ValueError(f"positions hold frame {frame} of a clip of {len(clip.planes[0])}")
             chosen = np.flatnonzero(places[:, 0] == frame)
             rows[begin + chosen] = _core.gather_planes(
                 [_samples(plane[frame], clip.low_bits) for plane in clip.planes],
@@ -243,7 +243,7 @@ def _samples(plane: Tensor, low_bits: int) -> NDArray[Any]:
 def _gather_cuda(*arguments: Any) -> Tensor:
     request = _checked(*arguments)
     if cuda.capturing():
-        raise RuntimeError("gather_patches reads the CPU's memory: call it before the CUDA graph is captured")
+        raise RuntimeError("gather_patches reads from CPU memory: call it before the CUDA graph is captured")
     positions, cu_seqlens = request.positions.contiguous(), request.cu_seqlens.contiguous()
     with cuda.launching(positions.device) as (kernels, stream):
         table = b"".join(

@@ -80,7 +80,7 @@ def _check_scatter(tokens: Tensor, packed: Tensor, index: Tensor, accumulate: bo
             f"not {tuple(packed.shape)}"
         )
     if accumulate and tokens.is_cuda and tokens.dtype not in _ADDENDS:
-        raise ValueError(f"a GPU accumulates rows of floating point, not {tokens.dtype}")
+        raise ValueError(f"on a GPU, only floating-point rows can be accumulated, not {tokens.dtype}")
 
 
 def _gather_cpu(tokens: Tensor, index: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def _gather_cuda(tokens: Tensor, index: Tensor) -> Tensor:
 def _scatter_cpu(tokens: Tensor, packed: Tensor, index: Tensor, accumulate: bool) -> Tensor:
     _check_scatter(tokens, packed, index, accumulate)
     if len(index) and (int(index.min()) < 0 or int(index.max()) >= len(tokens)):
-        raise IndexError(f"index must be 0 to {len(tokens) - 1}")
+        raise IndexError(f"index must be from 0 to {len(tokens) - 1}")
     out = tokens.clone(memory_format=torch.contiguous_format)
     return out.index_add_(0, index, packed) if accumulate else out.index_copy_(0, index, packed)
 

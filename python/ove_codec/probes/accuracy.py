@@ -1,4 +1,4 @@
-"""Exact top-1 over a whole set, whatever the number of processes."""
+"""Exact top-1 over a whole set, for any number of processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ove_codec.probes.workers import Workers
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Clips classified right by every head, of `total`."""
+    """Number of correctly classified clips for every head, and their `total`."""
 
     correct: tuple[int, ...]
     total: int
@@ -34,10 +34,10 @@ def evaluate(
     dtype: torch.dtype = torch.float32,
     check: Callable[[], None] | None = None,
 ) -> Accuracy:
-    """Counts the clips that every head classifies right, over all processes of torch.distributed's default group.
+    """Counts the clips that every head classifies correctly, over all processes of torch.distributed's default group.
 
     Process r of n takes the clips r, r + n, r + 2n, ...; shares may differ in size, none is padded, and the counts are
-    added as integers. So every clip that can be read counts once, and the result is that of one process. Clips with
+    added as integers. So every readable clip counts once, and the result is the same as in one process. Clips with
     logits that are not finite count as wrong.
 
     Args:
@@ -46,7 +46,7 @@ def evaluate(
         batch_size: clips that a process takes at a time.
         device: where to compute; with several processes one that their backend takes.
         dtype: of the products with the features.
-        check: called after every batch, as often on all processes; may raise to end the evaluation.
+        check: called after every batch, equally often on all processes; may raise to end the evaluation.
 
     Raises:
         ValueError: there are no clips, or none can be read.
@@ -55,7 +55,7 @@ def evaluate(
     workers = Workers.current()
     count = len(features.labels)
     if count == 0:
-        raise ValueError("features hold no clip to evaluate on")
+        raise ValueError("features hold no clips to evaluate")
     mine = range(workers.rank, count, workers.size)
     steps = -(-count // (workers.size * batch_size))  # of the process with the largest share
     jobs = [(mine[step * batch_size : (step + 1) * batch_size], None) for step in range(steps)]
@@ -72,9 +72,11 @@ def evaluate(
             check()
     *correct, read, evaluated, known = workers.sum(counts).tolist()
     if evaluated != count or known != count * workers.size:
-        raise RuntimeError(f"this process knows {count} clips, others do not: the sets of the processes differ")
+        raise RuntimeError(
+            f"this process has {count} clips, but others have another number: give all processes the same data set"
+        )
     if read == 0:
-        raise ValueError(f"none of the {count} clips to evaluate on can be read")
+        raise ValueError(f"none of the {count} clips to evaluate can be read")
     return Accuracy(tuple(correct), read)
 
 

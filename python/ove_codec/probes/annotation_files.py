@@ -34,11 +34,13 @@ def _json_entries(path: Path, brackets: str, what: str) -> Iterator[tuple[str, s
         return match.end()
 
     def wrong(at: int) -> ValueError:
-        return ValueError(f"{path}: line {1 + text.count(chr(10), 0, at)}: it does not go on as JSON; is it whole?")
+        return ValueError(
+            f"{path}: line {1 + text.count(chr(10), 0, at)}: the JSON is broken here; check that the file is complete"
+        )
 
     at = after_space(0)
     if text[at : at + 1] != brackets[0]:
-        raise ValueError(f"{path}: it must hold {what} of JSON")
+        raise ValueError(f"{path}: the file must hold {what} of JSON")
     at = after_space(at + 1)
     try:
         while text[at : at + 1] != brackets[1]:
@@ -78,19 +80,21 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str
                 names = [cell.strip() for cell in cells or ()]
                 missing = [name for name in columns if name not in names]
                 if missing:
-                    raise ValueError(f"{path}: line 1: it must name the columns, and lacks {', '.join(missing)}")
+                    raise ValueError(
+                        f"{path}: line 1: it must name the columns, but these are missing: {', '.join(missing)}"
+                    )
             elif cells is None:
                 return
             elif len(cells) == len(names):
                 yield f"line {reader.line_num}", dict(zip(names, cells, strict=True))
             elif cells:
-                yield f"line {reader.line_num}", f"it has {len(cells)} columns, the first line names {len(names)}"
+                yield f"line {reader.line_num}", f"it has {len(cells)} columns, but the first line names {len(names)}"
 
 
 def clock_seconds(text: str) -> float:
     """Seconds of a time "hours:minutes:seconds"; ValueError for other texts."""
     match = _CLOCK.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no time of the form 00:00:00.000")
+        raise ValueError(f"{text!r} is not a time such as 00:00:00.000")
     hours, minutes, seconds = match.groups()
     return 3600 * int(hours) + 60 * int(minutes) + float(seconds)

@@ -79,16 +79,16 @@ class Form:
         if place.is_file():
             told = [name for name, found in patterns.items() if any(place.match(pattern) for pattern in found)]
             if not told and split is None:
-                raise ValueError(f"{place}: the name does not tell the split: give --split train or --split val")
+                raise ValueError(f"{place}: the file name does not give the split: pass --split train or --split val")
             return [(split or told[0], place)]
         wanted = {name: found for name, found in patterns.items() if name in (split, "") or split is None}
         files = []
         for name, found in wanted.items():
             fitting = next((fit for pattern in found if (fit := sorted(place.rglob(pattern)))), [])
             if not fitting:
-                raise FileNotFoundError(f"{place}: it holds no {' or '.join(found)}; name the file, or its folder")
+                raise FileNotFoundError(f"{place}: it holds no {' or '.join(found)}; pass the file, or its folder")
             if name and len(fitting) > 1:
-                raise ValueError(f"{place}: it holds {fitting[0]} and {fitting[1]}; name the file, or its folder")
+                raise ValueError(f"{place}: it holds {fitting[0]} and {fitting[1]}; pass the file, or its folder")
             files += [(name, file) for file in fitting]
         return files
 
@@ -97,7 +97,7 @@ def _ssv2(path: Path, options: Options) -> Iterator[Entry]:
     names = ("something-something-v2-labels.json", "labels.json")
     labels = next((file for name in names if (file := path.with_name(name)).is_file()), None)
     if labels is None:
-        raise FileNotFoundError(f"{path.with_name(names[1])}: it is needed for the numbers of the classes")
+        raise FileNotFoundError(f"{path.with_name(names[1])}: this file is missing, but the class numbers need it")
     numbers = {name: number for _, name, number in json_object(labels)}
     for where, entry in json_list(path):
         try:
@@ -134,7 +134,7 @@ def _perception_test(path: Path, options: Options) -> Iterator[Entry]:
                     raise ValueError(f"timestamps must be two numbers, not {times!r}")
                 start, end = (_number({"timestamps": time}, "timestamps") / 1e6 for time in times)
                 if end > frames / rate + _TOLERANCE:
-                    raise ValueError(f"its action ends at {end:g} s, the video at {frames / rate:g} s")
+                    raise ValueError(f"its action ends at {end:g} s, but the video at {frames / rate:g} s")
                 label = _whole(_field(action, "label_id"), "label_id")
                 yield f"{where}, action {number}", Annotated((video,), label, (start, end))
             except ValueError as error:
@@ -151,7 +151,7 @@ def _charadesego(path: Path, options: Options) -> Iterator[Entry]:
             match = re.fullmatch(r"c(\d{3}) (\S+) (\S+)", action)
             try:
                 if match is None or not row["id"]:
-                    raise ValueError(f"{action!r} is no action of the form c000 0.00 1.00, or there is no id")
+                    raise ValueError(f"{action!r} is not an action such as c000 0.00 1.00, or the id is missing")
                 label = int(match[1])
                 if options.segments:
                     start, end = (_number({"time": text}, "time") for text in match.groups()[1:])
@@ -196,7 +196,7 @@ def _hmdb51(path: Path, options: Options) -> Iterator[Entry]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         video, _, kind = line.strip().rpartition(" ")
         if line.strip() and (kind not in ("0", "1", "2") or not video.strip()):
-            yield f"line {number}", f"{line.strip()!r} is no video with 0, 1 or 2"
+            yield f"line {number}", f"{line.strip()!r} is not a video name followed by 0, 1 or 2"
         elif line.strip() and kind != "0":
             stem = video.strip().rpartition(".")[0] or video.strip()
             yield f"line {number}", Annotated((stem,), label, folder=label, split="train" if kind == "1" else "val")
@@ -253,15 +253,15 @@ def read_annotations(
                     entry = replace(entry, split=entry.split or told)
                     start, end = entry.segment
                     if start is not None and end is not None and not 0 <= start < end:
-                        entry = f"its part of the video, {start:g} to {end:g} s, is empty or begins before it"
+                        entry = f"its part of the video, {start:g} to {end:g} s, is empty or begins before the video"
                 yield f"{file}: {where}", entry
         except UnicodeDecodeError as error:
-            raise ValueError(f"{file}: it is no text in UTF-8: {error}") from None
+            raise ValueError(f"{file}: it is not UTF-8 text: {error}") from None
 
 
 def _field(entry: Any, name: str) -> Any:
     if not isinstance(entry, dict):
-        raise ValueError("it is no object")
+        raise ValueError("it is not an object")
     if name not in entry:
         raise ValueError(f"it has no {name}")
     return entry[name]

@@ -47,8 +47,8 @@ def load_backbone(
 
     Raises:
         FileNotFoundError: the directory or a file in it is missing.
-        ModuleNotFoundError: transformers or timm is.
-        ValueError: the files are of another kind of model, or lack weights.
+        ModuleNotFoundError: transformers or timm is not installed.
+        ValueError: the files belong to another kind of model, or weights are missing.
     """
     wanted = family(name)
     if precision not in ("float32", "bfloat16"):
@@ -57,8 +57,8 @@ def load_backbone(
     config = json_object(root / "config.json") if root.is_dir() else None
     if config is None:
         raise FileNotFoundError(
-            f"{root} is no directory with a config.json; weights are read from local directories only, so download "
-            f"them first"
+            f"{root} is not a directory with a config.json; weights are read from local directories only, so download "
+            "them first"
         )
     make = _kind(root, config, wanted)
     return make(name, root, config, torch.device(device), precision)
@@ -69,7 +69,7 @@ def _kind(root: Path, config: dict[str, Any], wanted: Family) -> Callable[..., B
     found = config.get("model_type")
     if "architecture" in config and "pretrained_cfg" in config:
         if MODEL_TYPE in wanted.model_types:
-            raise ValueError(f"{root} holds a model of timm, but {wanted.title} is a model of its own")
+            raise ValueError(f"{root} holds a timm model, but {wanted.title} is not one")
         return TimmBackbone
     if found not in wanted.model_types:
         raise ValueError(

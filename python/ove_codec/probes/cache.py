@@ -1,8 +1,8 @@
-"""Features on disk: computed once for a backbone and its input, in shards that are whole or not there.
+"""Features on disk: computed once for a backbone and its input, in shards that are written atomically.
 
-The folder of a cache is named by a checksum of what features depend on besides the clips: the files of the backbone and
-its input (frames, or budget, preset and parameters). A shard is named by one of its clips: their names, segments, sizes
-and times of change. So a change anywhere leads to other files, and never to features of something else.
+The name of a cache folder is a checksum of the backbone's files and its input (frames, or budget, preset and
+parameters). The name of a shard is a checksum of its clips: names, segments, sizes and modification times. So any
+change leads to other files, and features are never mixed up.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass(frozen=True)
 class FailedClip:
-    """A clip of a manifest without features, and why."""
+    """A clip of a manifest without features, and the reason."""
 
     name: str
     line: int
@@ -52,18 +52,19 @@ class FailedClip:
 
 
 class FeatureCache:
-    """Computes features of clips that are not on disk yet, and opens those that are.
+    """Computes missing features of clips, and opens existing ones.
 
     Args:
         root: folder of all caches.
-        backbone: what makes the features.
+        backbone: computes the features.
         wanted: its input (`Backbone.input_for`).
-        dtype: "bfloat16", "float16" or "float32", in which features are kept.
-        views: of every clip; the first is the plain one (middle frames, true colours), the others take random frames of
-            the segments (not of the codec's patches) and random colours, as the released evaluation trains on.
+        dtype: "bfloat16", "float16" or "float32", the type of stored features.
+        views: views of every clip. The first has the middle frames and unaltered colours; others have random frames of
+            the segments (for the codec, the same patches) and random colours, as in the training of the released
+            evaluation.
 
     Attributes:
-        clip_bytes: that the features of a clip take on disk, at most.
+        clip_bytes: largest size of a clip's features on disk.
     """
 
     def __init__(
@@ -99,19 +100,19 @@ class FeatureCache:
         clips_at_once: int = 8,
         report: Callable[[int, int], None] | None = None,
     ) -> CachedFeatures:
-        """The features of these clips; what is not on disk yet is computed, a shard at a time.
+        """The features of these clips. Missing ones are computed, one shard at a time.
 
-        Clips that cannot be read are left out and told in `unreadable`; no other clip takes their place. With several
+        Clips that cannot be read are left out and listed in `unreadable`; no other clip replaces them. With several
         processes (torch.distributed's default group) each computes its share of the shards, all in one folder.
 
         Args:
             samples: of a manifest.
-            workers: clips that are read at a time, each in a thread.
-            clips_at_once: that go through the backbone together.
+            workers: clips read at the same time, each in a thread.
+            clips_at_once: clips per backbone batch.
             report: called with the clips done and those to do (of this process).
 
         Raises:
-            OSError: there is too little room on the disk, or writing fails.
+            OSError: the disk has too little free space, or writing fails.
             ValueError: no clip can be read; or a shard is damaged.
         """
         if workers < 1 or clips_at_once < 1:
@@ -139,7 +140,7 @@ class FeatureCache:
         if need > free:
             raise OSError(
                 errno.ENOSPC,
-                f"features of {clips} clips take {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
+                f"features of {clips} clips need {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
                 os.fspath(self.folder),
             )
 
@@ -186,7 +187,7 @@ class FeatureCache:
 
 
 class CachedFeatures:
-    """Features of the readable clips of a manifest, read from the shards as they are asked for.
+    """Features of the readable clips of a manifest, read from the shards on demand.
 
     Attributes:
         labels: (N,) of the readable ones.
@@ -213,7 +214,7 @@ class CachedFeatures:
             except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
                 raise ValueError(f"{path} is missing or damaged: {error}; remove it and start again") from None
             if len(self._bounds[path]) != len(keys) * self.views + 1:
-                raise ValueError(f"{path} is not of its {len(keys)} clips; remove it and start again")
+                raise ValueError(f"{path} does not belong to these {len(keys)} clips; remove it and start again")
             for row, key in enumerate(keys):
                 if row in found:
                     errors[key] = found[row]

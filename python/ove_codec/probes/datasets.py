@@ -58,8 +58,8 @@ def dataset_info(key: str, classes: int | None = None) -> DatasetInfo:
     if known is None:
         if classes is None:
             raise ValueError(
-                f"no data set is named {key!r}; there are {', '.join(known_datasets())}. For one of your own give the "
-                f"number of its classes"
+                f"unknown data set {key!r}; choose from {', '.join(known_datasets())}; for your own data set, give the "
+                "number of its classes"
             )
         if classes < 1:
             raise ValueError(f"classes must be positive, got {classes}")

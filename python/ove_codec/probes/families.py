@@ -46,5 +46,5 @@ BACKBONES = {
 def family(name: str) -> Family:
     """A backbone by its name; ValueError where there is none."""
     if name not in BACKBONES:
-        raise ValueError(f"no backbone is named {name!r}; there are {', '.join(BACKBONES)}")
+        raise ValueError(f"unknown backbone {name!r}; choose from {', '.join(BACKBONES)}")
     return BACKBONES[name]

@@ -80,7 +80,7 @@ class TensorFeatures:
         self.labels: npt.NDArray[np.int64] = np.asarray(labels, np.int64)
         self._tokens = list(tokens)
         if not self._tokens or self.labels.shape != (len(self._tokens),):
-            raise ValueError(f"tokens and labels must be as many, got {len(self._tokens)} and {self.labels.shape}")
+            raise ValueError(f"there must be as many tokens as labels, got {len(self._tokens)} and {self.labels.shape}")
         self.hidden_size = int(self._tokens[0].shape[-1])
         for number, clip in enumerate(self._tokens):
             if clip.ndim != 2 or clip.shape[1] != self.hidden_size or len(clip) == 0 or not clip.is_floating_point():
@@ -99,7 +99,7 @@ class TensorFeatures:
 
     def batch(self, indices: Sequence[int], views: Sequence[int] | None = None) -> FeatureBatch:
         if views is not None and any(views):
-            raise IndexError("features in memory have one view of every clip, number 0")
+            raise IndexError("features in memory have a single view of every clip, number 0")
         return padded([self._tokens[i] for i in indices], self.labels[list(indices)])
 
 

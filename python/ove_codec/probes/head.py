@@ -87,7 +87,7 @@ class HeadStack:
 
     def __init__(self, heads: Sequence[AttentiveHead]) -> None:
         if not heads:
-            raise ValueError("heads must hold one head or more")
+            raise ValueError("there must be at least one head")
         states = [head.state_dict() for head in heads]
         self.state: dict[str, Tensor] = {
             name: torch.stack([state[name] for state in states]).detach().requires_grad_() for name in states[0]

@@ -52,7 +52,7 @@ class TransformersBackbone(ImageBackbone):
             self._options = {"interpolate_pos_encoding": True} if side != own else {}
         elif self.kind == "aimv2" and not self.model.config.is_native and side != own:
             raise ValueError(
-                f"this AIMv2 takes frames of {own} x {own} samples, {(own // self.patch_size) ** 2} patches, only; got "
+                f"this AIMv2 takes only frames of {own} x {own} samples, {(own // self.patch_size) ** 2} patches; got "
                 f"{side} x {side}"
             )
 
@@ -89,7 +89,9 @@ class TimmBackbone(ImageBackbone):
         refuse_missing(directory, found.missing_keys)
         self.model: Any = model.float().to(device).eval().requires_grad_(False)
         if not hasattr(model, "patch_embed") or not hasattr(model, "set_input_size"):
-            raise ValueError(f"{directory}: {config['architecture']} is no vision transformer that takes other sizes")
+            raise ValueError(
+                f"{directory}: {config['architecture']} is not a vision transformer that takes several sizes"
+            )
         self.hidden_size = model.num_features
         self.patch_size = model.patch_embed.patch_size[0]
 

@@ -59,7 +59,7 @@ class LiveFeatures:
         if not 1 <= views <= FRESH:
             raise ValueError(f"views must be 1 or more, got {views}")
         if not samples:
-            raise ValueError("samples hold no clip")
+            raise ValueError("samples hold no clips")
         self._listed = list(samples)
         self._backbone, self._wanted = backbone, wanted
         self._workers, self._clips_at_once = workers, clips_at_once

@@ -83,7 +83,7 @@ def read_manifest(
     base = path.parent if root is None else Path(root)
     if path.is_dir():
         if split is not None:
-            raise ValueError(f"{path} is a folder of classes, which has no splits: name one folder a split")
+            raise ValueError(f"{path} is a folder of classes, which has no splits: give one folder per split")
         numbers = numbers or {name: number for number, name in enumerate(class_folders(path))}
         rows, base = _folder_rows(path), path
     else:
@@ -110,7 +110,7 @@ def read_manifest(
         raise ValueError(f"{path}: {'; '.join(wrong[:_TOLD])}{more}")
     if not samples:
         of = "" if split is None else f" of split {split!r}; there are {', '.join(sorted(splits)) or 'none'}"
-        raise ValueError(f"{path} lists no clip{of}")
+        raise ValueError(f"{path} lists no clips{of}")
     return samples
 
 
@@ -121,7 +121,7 @@ def read_classes(file: str | os.PathLike[str]) -> list[str]:
     for number, name in enumerate(names, 1):
         if not name or name in seen:
             what = f"repeats {name!r} of line {seen[name]}" if name else "is empty"
-            raise ValueError(f"{os.fspath(file)}: line {number} {what}; it must hold one class a line")
+            raise ValueError(f"{os.fspath(file)}: line {number} {what}; it must hold one class per line")
         seen[name] = number
     return names
 
@@ -191,7 +191,7 @@ def _text(row: dict[str, Any], name: str) -> str:
 def _segment(row: dict[str, Any]) -> Segment:
     start, end = _seconds(row, "start"), _seconds(row, "end")
     if start is not None and end is not None and not start < end:
-        raise ValueError(f"end must lie after start, got {start:g} to {end:g}")
+        raise ValueError(f"end must be after start, got {start:g} to {end:g}")
     return start, end
 
 

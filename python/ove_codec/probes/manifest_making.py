@@ -89,8 +89,8 @@ def make_manifest(
     names = sorted({entry.label for _, entry in found if isinstance(entry.label, str)}) if classes is None else classes
     if names and len(names) != info.classes:
         raise ValueError(
-            f"{annotations} names {len(names)} classes, and {info.name} has {info.classes}: the numbers of classes are "
-            f"their places among all, so give --class-names with all of them"
+            f"{annotations} names {len(names)} classes, and {info.name} has {info.classes}: a class number is the "
+            "position in the full list, so give --class-names with the full list"
         )
     numbers = {name: number for number, name in enumerate(names)}
     for where, entry in found:
@@ -98,7 +98,7 @@ def make_manifest(
             continue
         label = numbers.get(entry.label, -1) if isinstance(entry.label, str) else entry.label
         if not 0 <= label < info.classes:
-            made.bad.append((where, f"its class {entry.label!r} is none of the {info.classes}"))
+            made.bad.append((where, f"its class {entry.label!r} is not one of the {info.classes}"))
             continue
         candidates = next((places[name] for name in entry.videos if name in places), [])
         if len(candidates) > 1:
@@ -106,7 +106,7 @@ def make_manifest(
         if not candidates:
             made.missing.append((where, entry.videos[0]))
         elif len(candidates) > 1:
-            made.bad.append((where, f"{candidates[0]} and {candidates[1]} may both be its video: remove one"))
+            made.bad.append((where, f"{candidates[0]} and {candidates[1]} both match its video: remove one"))
         else:
             made.rows.append((candidates[0], label, entry.split, entry.segment))
     if not made.rows:

@@ -34,7 +34,7 @@ def preprocessing(directory: Path, optional: bool = False) -> tuple[Color, Color
         if optional:
             return CLIP_MEAN, CLIP_STD, "bicubic"
         raise FileNotFoundError(
-            f"{directory} holds no preprocessor_config.json: mean and deviation of the model's input are not known"
+            f"{directory} holds no preprocessor_config.json, which gives the mean and deviation of the model's input"
         )
     values = []
     for name in ("image_mean", "image_std"):
@@ -68,7 +68,9 @@ def refuse_missing(directory: Path, keys: Sequence[Any]) -> None:
     names = sorted(str(key) for key in keys)
     if names:
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-        raise ValueError(f"{directory} lacks weights, or they are of another shape: {', '.join(names[:8])}{more}")
+        raise ValueError(
+            f"{directory} has weights that are missing or have another shape: {', '.join(names[:8])}{more}"
+        )
 
 
 def json_object(file: Path) -> dict[str, Any] | None:

@@ -112,11 +112,11 @@ def read_frames(
 
     Raises:
         ove_codec.Error, OSError: the clip cannot be read.
-        UnreadableClip: it has no frame, or none is shown in the segment.
+        UnreadableClip: it has no frames, or none is shown in the segment.
     """
     pixels = PixelSource(os.fspath(path), 1, None)
     if len(pixels.packets) == 0:
-        raise UnreadableClip(f"{os.fspath(path)}: it has no frame")
+        raise UnreadableClip(f"{os.fspath(path)}: it has no frames")
     try:
         shown = shown_between(np.asarray(pixels.video._table.pts, np.float64), *segment)
     except ValueError as error:
@@ -156,11 +156,11 @@ def read_codec(
 
     Raises:
         ove_codec.Error, OSError: the clip cannot be read, or is neither HEVC nor H.264.
-        UnreadableClip: it has no picture, none is shown in the segment, or no patch of it is kept.
+        UnreadableClip: it has no pictures, none is shown in the segment, or no patch of it is kept.
     """
     video = ove_codec.open(os.fspath(path), threads=1)
     if len(video) == 0:
-        raise UnreadableClip(f"{os.fspath(path)}: it has no picture")
+        raise UnreadableClip(f"{os.fspath(path)}: it has no pictures")
     params = dict(wanted.params)
     if segment != WHOLE:
         params["start"], params["end"] = segment

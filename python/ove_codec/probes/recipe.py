@@ -12,7 +12,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Setting:
-    """What a head of a sweep is trained with: the learning rate at the start, and the weight decay."""
+    """The settings of one head of a sweep: initial learning rate and weight decay."""
 
     lr: float = 1e-4
     weight_decay: float = 0.0
@@ -22,18 +22,18 @@ class Setting:
 class ProbeRecipe:
     """How probes are trained; the defaults are those of the released evaluation of the OneVision-Encoder.
 
-    AdamW with a learning rate that falls linearly, every step, from that of the setting to `min_lr` (and stays where it
-    is when it is no higher), without warm-up.
+    AdamW without warm-up. The learning rate falls linearly, in every step, from that of the setting to `min_lr`, or is
+    constant if it is not above `min_lr`.
 
     Attributes:
         settings: one head is trained for each, all on the same batches.
         epochs: passes over the training set.
-        batch_size: clips a step, over all processes; the last step of an epoch has what is left.
+        batch_size: clips per step over all processes; the last step of an epoch may have fewer.
         min_lr: the learning rate at the end.
         betas, eps: of AdamW.
-        clip_norm: bound of the norm of a head's whole gradient; 0 for none.
+        clip_norm: limit of the norm of a head's whole gradient; 0 for none.
         label_smoothing: share of the target that is spread evenly over all classes.
-        precision: "float32" or "bfloat16", of the products with the features; all else is float32.
+        precision: "float32" or "bfloat16", for the matrix products with the features; everything else is float32.
     """
 
     settings: tuple[Setting, ...] = (Setting(),)
@@ -48,7 +48,7 @@ class ProbeRecipe:
 
     def __post_init__(self) -> None:
         if not self.settings or len(set(self.settings)) < len(self.settings):
-            raise ValueError("settings must hold one setting or more, all different")
+            raise ValueError("there must be at least one setting, and all must be different")
         for setting in self.settings:
             if not setting.lr > 0 or not setting.weight_decay >= 0:
                 raise ValueError(f"lr must be positive and weight_decay not negative, got {setting}")
@@ -56,7 +56,7 @@ class ProbeRecipe:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
         if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
+            raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
         if self.min_lr < 0 or self.clip_norm < 0:
             raise ValueError(f"min_lr and clip_norm must not be negative, got {self.min_lr} and {self.clip_norm}")
         if self.precision not in DTYPES:

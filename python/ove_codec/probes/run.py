@@ -93,7 +93,7 @@ def run_seeds(
 def check_seeds(seeds: Sequence[int]) -> None:
     """ValueError unless there are seeds, all different and none negative."""
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise ValueError(f"seeds must be different numbers, none negative, got {list(seeds)}")
+        raise ValueError(f"seeds must be different and not negative, got {list(seeds)}")
 
 
 def finite_or_none(value: float) -> float | None:

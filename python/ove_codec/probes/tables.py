@@ -45,12 +45,12 @@ def load_results(paths: Iterable[str | os.PathLike[str]]) -> list[Result]:
         try:
             result = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"{file} is no JSON file: {error}") from None
+            raise ValueError(f"{file} is not a JSON file: {error}") from None
         if not isinstance(result, dict) or result.get("format") != _RESULT_FORMAT:
-            raise ValueError(f"{file} is no result of a probe")
+            raise ValueError(f"{file} is not a result of a probe")
         missing = [name for name in _NEEDED if name not in result]
         if missing:
-            raise ValueError(f"{file} is no whole result of a probe: it lacks {', '.join(missing)}")
+            raise ValueError(f"{file} is an incomplete result of a probe: it lacks {', '.join(missing)}")
         results.append(result)
     return results
 
@@ -76,7 +76,9 @@ def measured(results: Sequence[Result]) -> dict[Key, dict[str, Any]]:
     for result in results:
         key = (method_of(result), result["dataset"], int(result["budget"]))
         if key in found:
-            raise ValueError(f"there are two results of {key[0]} on {key[1]} with {key[2]} patches; give one of them")
+            raise ValueError(
+                f"there are two results of {key[0]} on {key[1]} with {key[2]} patches; give only one of them"
+            )
         found[key] = result["summary"][0]
     return found
 
@@ -179,7 +181,7 @@ def plot(results: Sequence[Result], path: str | os.PathLike[str]) -> None:
     matplotlib, figures, ticker = (need(f"matplotlib{part}", "the plot") for part in ("", ".figure", ".ticker"))
     ours = measured(results)
     if not ours:
-        raise ValueError("there is no result to draw")
+        raise ValueError("there are no results to draw")
     titles = {result["dataset"]: result["title"] for result in results}
     given: dict[tuple[str, str], dict[int, float]] = {}  # by data set and method
     for row in page()["table4"]:

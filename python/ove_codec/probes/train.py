@@ -33,10 +33,10 @@ _FORMAT = 1  # of checkpoints
 
 @dataclass(frozen=True)
 class Trained:
-    """What `train_heads` gives.
+    """The result of `train_heads`.
 
     Attributes:
-        heads: after the last epoch, one for every setting.
+        heads: one per setting, after the last epoch.
         settings: of the heads.
         history: top-1 on the validation set after every epoch.
         losses: mean training loss, epochs x settings.
@@ -58,7 +58,7 @@ class Trained:
 
 
 class Stopped(Exception):
-    """A training that was asked to end before its time; its checkpoint is written."""
+    """Training was stopped early; its checkpoint is written."""
 
 
 def train_heads(
@@ -76,28 +76,29 @@ def train_heads(
 ) -> Trained:
     """Trains a head for every setting of the recipe on one pass over the features, and evaluates after every epoch.
 
-    The heads begin alike and see the same batches, but share nothing else: each becomes what it would be alone, up to
-    rounding, and one that diverges leaves the others as they are. `seed` decides on the initial values, the order of
-    the clips, and their views.
+    The heads have the same initial values and see the same batches, but share nothing else: each trains as it would
+    alone, up to rounding, and one that diverges does not affect the others. `seed` determines the initial values, the
+    order of the clips, and their views.
 
-    With several processes (torch.distributed's default group) each takes its share of every batch, and gradients are
-    added; features must be the same on all.
+    With several processes (torch.distributed's default group) each takes a share of every batch, and gradients are
+    summed; features must be the same on all.
 
     Args:
         train, val: features with labels below `num_classes`.
         recipe: the defaults where None.
         seed: not negative.
         device: of the heads and the products with features.
-        checkpoint: a file to go on from if it is there, written by the first process after every epoch and
-            `checkpoint_seconds`, and kept at the end. What follows is to the bit what would have followed without the
-            break, on the same kind of device with as many threads.
+        checkpoint: a file to resume from if it exists. The first process writes it after every epoch and every
+            `checkpoint_seconds`, and it stays at the end. A resumed run gives the same bits as an uninterrupted one,
+            on the same kind of device with the same number of threads.
         report: called after every epoch with its number from 1.
-        stop: asked after every step; where it says True on any process, the checkpoint is written and Stopped raised.
+        stop: called after every step; if it returns True on any process, the checkpoint is written and Stopped is
+            raised.
 
     Raises:
-        Stopped: `stop` has said so.
-        ValueError: the sets do not fit each other or the classes; or the checkpoint is of another training, and the
-            message tells in what.
+        Stopped: `stop` returned True.
+        ValueError: the sets do not match each other or the classes; or the checkpoint belongs to another training, and
+            the message says how it differs.
         RuntimeError: the processes do not see the same checkpoint or features.
     """
     recipe = recipe or ProbeRecipe()
@@ -118,7 +119,7 @@ def train_heads(
         training.load(checkpoint, about)
     workers = training.workers
     if int(workers.sum(torch.tensor(training.step, device=training.device))) != training.step * workers.size:
-        raise RuntimeError(f"the processes do not see the same checkpoint {checkpoint}: name one on a shared disk")
+        raise RuntimeError(f"the processes do not see the same checkpoint {checkpoint}: put it on a shared disk")
     result = training.result
     written = time.monotonic()
 
@@ -307,8 +308,8 @@ class _Training:
         found, progress, tensors = _read(path)
         if found != about:
             differing = [name for name in about if found.get(name) != about[name]]
-            told = "; ".join(f"{name} is {found.get(name)}, wanted {about[name]}" for name in differing)
-            raise ValueError(f"{path} is of another training: {told}. Remove it, or name another checkpoint")
+            told = "; ".join(f"{name} is {found.get(name)}, expected {about[name]}" for name in differing)
+            raise ValueError(f"{path} belongs to another training: {told}. Remove it, or choose another checkpoint")
         for name, value in self.result.heads.state.items():
             value.detach().copy_(tensors[f"head.{name}"])
         states: dict[int, dict[str, Tensor]] = {}
@@ -329,11 +330,11 @@ class _Training:
 
 
 def load_heads(checkpoint: Path) -> tuple[HeadStack, tuple[Setting, ...]]:
-    """The heads of a checkpoint as they were last, and their settings, to use or to look at.
+    """The latest heads of a checkpoint, and their settings.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no checkpoint of a probe, or damaged.
+        ValueError: it is not a checkpoint of a probe, or is damaged.
     """
     about, _, tensors = _read(checkpoint)
     state = {name.removeprefix("head."): value for name, value in tensors.items() if name.startswith("head.")}
@@ -351,19 +352,23 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         return json.loads(metadata["about"]), json.loads(metadata["progress"]), tensors
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is no checkpoint of a probe, or damaged: {error}; remove it to begin anew") from None
+        raise ValueError(
+            f"{path} is damaged, or not a checkpoint of a probe: {error}; remove it to start again"
+        ) from None
 
 
 def _check(train: FeatureSet, val: FeatureSet, num_classes: int) -> None:
     if train.hidden_size != val.hidden_size:
-        raise ValueError(f"train and val must have as many channels, got {train.hidden_size} and {val.hidden_size}")
+        raise ValueError(
+            f"train and val must have the same number of channels, got {train.hidden_size} and {val.hidden_size}"
+        )
     for name, features in (("train", train), ("val", val)):
         labels = features.labels
         if len(labels) == 0:
-            raise ValueError(f"{name} holds no clip")
+            raise ValueError(f"{name} holds no clips")
         if labels.min() < 0 or labels.max() >= num_classes:
             raise ValueError(
-                f"labels of {name} must lie in 0 to {num_classes - 1}, got {labels.min()} to {labels.max()}"
+                f"labels of {name} must be from 0 to {num_classes - 1}, got {labels.min()} to {labels.max()}"
             )
 
 

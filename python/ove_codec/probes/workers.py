@@ -141,10 +141,10 @@ def pick_device(name: str | None, rank: int = 0) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"device {name!r} is not known: {error}") from None
+        raise ValueError(f"device {name!r} is unknown: {error}") from None
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            raise ValueError(f"device {name!r} is asked for, but this PyTorch finds no GPU")
+            raise ValueError(f"device {name!r} was requested, but PyTorch finds no GPU: choose the device cpu")
         if device.index is None:
             device = torch.device("cuda", rank % torch.cuda.device_count())
     return device

@@ -30,10 +30,10 @@ def load_centres(file: Path, rows: range, shape: tuple[int, int]) -> np.ndarray[
             if found == shape:
                 return np.array(bank[rows.start : rows.stop], np.float32)
     else:
-        raise ValueError(f"{file} is no .npy or .safetensors file")
+        raise ValueError(f"{file} is not a .npy or .safetensors file")
     if found != shape:
         raise ValueError(
-            f"{file} holds centres of shape {found}, the head wants {shape}: set centres to {found[0]}; centres of "
-            f"another width than the model's hidden size give labels, but cannot be the first weights"
+            f"{file} holds centres of shape {found}, but the head needs {shape}: set centres to {found[0]}; centres "
+            "whose width is not the model's hidden size can give labels, but not the initial weights"
         )
     return np.array(bank[rows.start : rows.stop], np.float32)

@@ -67,7 +67,9 @@ class CentreAdamW(torch.optim.Optimizer):
         grad = param.grad
         assert grad is not None
         if not grad.is_sparse:
-            raise TypeError("CentreAdamW takes sparse gradients, such as ClusterLoss gives; use torch.optim.AdamW here")
+            raise TypeError(
+                "CentreAdamW takes sparse gradients, such as those of ClusterLoss; use torch.optim.AdamW here"
+            )
         grad = grad.coalesce()
         state = self.state_of(param)
         beta1, beta2 = group["betas"]

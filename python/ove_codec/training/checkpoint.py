@@ -64,13 +64,13 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
         ValueError: it is damaged: a file is missing or has another size than when it was written.
     """
     if not (checkpoint / COMPLETE_FILE).is_file():
-        raise FileNotFoundError(f"{checkpoint} is no whole checkpoint: it has no {COMPLETE_FILE}")
+        raise FileNotFoundError(f"{checkpoint} is not a complete checkpoint: it has no {COMPLETE_FILE}")
     try:
         sizes = json.loads((checkpoint / COMPLETE_FILE).read_text(encoding="utf-8"))["files"]
         for name, size in sizes.items():
             file = checkpoint / Path(name).name
             if not file.is_file() or file.stat().st_size != size:
-                raise ValueError(f"{file} is missing or not of {size} bytes")
+                raise ValueError(f"{file} is missing, or does not have {size} bytes")
         state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
         if not isinstance(state, dict):
             raise ValueError(f"{STATE_FILE} holds no object")
@@ -90,7 +90,7 @@ def check(checkpoint: Path) -> None:
     for name, expected in facts.get("crc32", {}).items():  # older checkpoints have none
         file = checkpoint / Path(name).name
         if _crc32(file) != expected:
-            raise ValueError(f"the checkpoint {checkpoint} is damaged: {file.name} is not what was written")
+            raise ValueError(f"the checkpoint {checkpoint} is damaged: {file.name} has changed since it was written")
 
 
 def newest_whole(folder: Path) -> Path | None:
@@ -112,12 +112,12 @@ def newest_whole(folder: Path) -> Path | None:
             aside = bad.with_name(bad.name + _DAMAGED)
             shutil.rmtree(aside, ignore_errors=True)
             bad.rename(aside)
-            logger.warning("%s; it is now %s, and training goes on from %s", reason, aside.name, path)
+            logger.warning("%s; it is renamed to %s, and training resumes from %s", reason, aside.name, path)
         return path
     if damaged:
         raise ValueError(
-            f"{damaged[0][1]}; no checkpoint in {folder} is whole: restore one from a copy, or begin a new "
-            f"output.folder"
+            f"{damaged[0][1]}; no checkpoint in {folder} is complete: restore one from a backup, or use a new "
+            "output.folder"
         )
     return None
 
@@ -136,7 +136,7 @@ def load_tensors(checkpoint: Path, tensors: Mapping[str, Tensor], group: Any = N
     except dcp.api.CheckpointException as error:
         reasons = {" ".join(str(e[0] if isinstance(e, tuple) else e).split()) for e in error.failures.values()}
         raise ValueError(
-            f"{checkpoint} does not fit this recipe: {'; '.join(sorted(reasons))}; begin a new output.folder"
+            f"{checkpoint} does not fit this recipe: {'; '.join(sorted(reasons))}; use a new output.folder"
         ) from error
 
 
@@ -240,7 +240,7 @@ def _locked(folder: Path) -> Any:
     except OSError:
         file.close()
         raise BlockingIOError(
-            f"{folder}: another run is at work in this folder; wait for it, end it, or choose another output.folder"
+            f"{folder}: another run is using this folder; wait for it, stop it, or choose another output.folder"
         ) from None
     return file
 

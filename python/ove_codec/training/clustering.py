@@ -1,8 +1,8 @@
 """Spherical k-means over features that are larger than memory, with centres sharded over ranks.
 
-Every rank reads its share of each block of rows; the blocks are gathered, each rank compares them with its own centres,
-and the best of all ranks win. So neither features nor centres have to fit one machine, and what goes over the network
-is rows, not centres.
+Every rank reads its share of each block of rows. The blocks are gathered, each rank compares them with its own
+centres, and the best match of all ranks counts. So neither features nor centres must fit on one machine, and only rows
+go over the network.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Bank:
 
     Attributes:
         centres: (rows of `Ranks.shard(k)`, D) float32 unit vectors.
-        counts: as many int64, how many features were nearest to each in the last pass.
+        counts: int64, for each centre, the number of features nearest to it in the last pass.
         cosine: mean cosine of a feature to its centre in each pass.
     """
 
@@ -57,21 +57,20 @@ def cluster(
 ) -> Bank:
     """Spherical k-means: centres are the directions of the sums of the unit features nearest to them.
 
-    Begins from k distinct rows drawn at random. A centre that is nearest to nothing takes half of a crowded cluster: it
-    and the centre there move apart.
+    Starts from k distinct random rows. A centre without features takes half of a large cluster: it is placed next to
+    that cluster's centre, and both move apart.
 
     Args:
         features: N >= k rows.
-        k: number of centres, of all ranks together.
+        k: number of centres over all ranks.
         ranks: the processes; those of the default group where None.
-        device: where products are made.
-        iterations: passes over the features at most; it ends earlier when the mean cosine rises by less than
-            `tolerance`.
-        batch: rows of all ranks between two updates (mini-batch k-means, each centre moving by 1 / its count so far);
-            None for an update a pass (Lloyd).
-        seed: of the first centres.
+        device: where products are computed.
+        iterations: most passes over the features; ends earlier when the mean cosine rises by less than `tolerance`.
+        batch: rows of all ranks between two updates (mini-batch k-means: a centre moves by 1 / its count so far); None
+            for one update per pass (Lloyd).
+        seed: seed of the first centres.
         tolerance: see `iterations`.
-        progress: called with the rows done in a pass and all rows.
+        progress: called with the rows done in a pass and the total.
 
     Raises:
         ValueError: k is out of range, or a row is zero or not finite.
@@ -131,7 +130,7 @@ def assign(
     ranks: Ranks | None = None,
     progress: Progress = lambda done, total: None,
 ) -> None:
-    """Writes the m nearest centres of every feature, nearest first; each rank writes the rows that it reads.
+    """Writes the m nearest centres of every feature, nearest first. Each rank writes the rows that it reads.
 
     Args:
         features, bank: as of `cluster`.
@@ -158,7 +157,7 @@ def assign(
 
 
 def cluster_faiss(features: FeatureFiles, k: int, *, iterations: int = 20, seed: int = 0) -> Bank:
-    """The same by faiss, on one process, with all features in memory and none left out.
+    """The same with faiss, in one process, with all features in memory.
 
     Raises:
         ModuleNotFoundError: faiss is missing.
@@ -167,7 +166,7 @@ def cluster_faiss(features: FeatureFiles, k: int, *, iterations: int = 20, seed:
     try:
         import faiss
     except ImportError as error:
-        raise ModuleNotFoundError("k-means by faiss needs it: pip install 'ove_codec[cluster]'") from error
+        raise ModuleNotFoundError("k-means with faiss needs faiss: pip install 'ove_codec[cluster]'") from error
     total, width = features.shape
     if not 1 <= k <= total:
         raise ValueError(f"k must be 1 to the {total} features that there are, not {k}")

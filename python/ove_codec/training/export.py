@@ -1,4 +1,5 @@
-"""From a checkpoint of a run to a directory that `OVEncoder.from_pretrained` and the classes of `models.hf` read."""
+"""Exports a checkpoint of a run to a directory that `OVEncoder.from_pretrained` and the classes of `models.hf`
+read."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ PREPROCESSOR_FILE = "preprocessor_config.json"
 
 
 def find_checkpoint(path: Path) -> Path:
-    """The checkpoint that `path` is, or the newest whole one of the run whose folder it is.
+    """`path` if it is a checkpoint, or the newest complete checkpoint if it is the folder of a run.
 
     Raises:
         FileNotFoundError: there is none.
@@ -28,7 +29,7 @@ def find_checkpoint(path: Path) -> Path:
         return path
     found = checkpoint.complete(path)
     if not found:
-        raise FileNotFoundError(f"{path} is neither a whole checkpoint nor a folder with one")
+        raise FileNotFoundError(f"{path} is neither a complete checkpoint nor a folder with one")
     return found[-1]
 
 
@@ -39,19 +40,19 @@ def export(source: Path, target: Path, average: bool | None = None) -> dict[str,
     preprocessed at the largest `size` of the recipe's image inputs; at the configuration's `image_size` without one.
 
     Args:
-        source: a checkpoint, or the folder of a run, whose newest is taken.
-        target: directory to make; it has its name only when it is whole.
-        average: take the averaged weights; None: where there are some.
+        source: a checkpoint, or the folder of a run for its newest checkpoint.
+        target: directory to create; it appears when it is complete.
+        average: export the averaged weights; None: if there are any.
 
     Returns:
         What was exported: checkpoint, step, average.
 
     Raises:
-        FileNotFoundError, FileExistsError, ValueError: there is no checkpoint, the target is there, or the checkpoint
-            is damaged or has no averaged weights.
+        FileNotFoundError, FileExistsError, ValueError: there is no checkpoint, the target exists, or the checkpoint is
+            damaged or has no averaged weights.
     """
     if target.exists():
-        raise FileExistsError(f"{target} is there already: remove it, or choose another directory")
+        raise FileExistsError(f"{target} already exists: remove it, or choose another directory")
     path = find_checkpoint(source)
     state = checkpoint.read_state(path)
     config = OVEncoderConfig.from_dict(state["config"])

@@ -38,7 +38,7 @@ class FeatureFiles:
         widths = {matrix.shape[1] for matrix in self._matrices}
         if len(widths) != 1:
             raise ValueError(
-                f"features must have one width, {', '.join(map(str, paths))} have {sorted(widths) or 'no row'}"
+                f"features must have the same width, but {', '.join(map(str, paths))} have {sorted(widths) or 'no row'}"
             )
         self._ends = np.cumsum([matrix.shape[0] for matrix in self._matrices])
         self.shape = (int(self._ends[-1]), int(widths.pop()))
@@ -66,8 +66,8 @@ class FeatureFiles:
             if wrong.any():
                 row = low + int(wrong.argmax())
                 raise ValueError(
-                    f"{self.files[number]}, row {row} has the length {norms[row - low, 0]}: features must be finite "
-                    f"and not zero, so leave the sample out"
+                    f"{self.files[number]}, row {row} has the norm {norms[row - low, 0]}: features must be finite and "
+                    "not zero, so remove the sample"
                 )
             parts.append(rows / norms)
         return np.concatenate(parts)
@@ -86,7 +86,7 @@ class _Slices:
                     raise ValueError(f"{file} has no tensor '{TENSOR}'")
                 self.shape = tuple(tensors.get_slice(TENSOR).get_shape())
         except SafetensorError as error:
-            raise ValueError(f"{file} is damaged or no safetensors file: {error}") from error
+            raise ValueError(f"{file} is damaged or not a safetensors file: {error}") from error
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
         from safetensors import safe_open
@@ -103,12 +103,12 @@ def _open(file: Path) -> Any:
         try:
             matrix = np.load(file, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError) as error:
-            raise ValueError(f"{file} is no .npy file of numbers: {error}") from error
+            raise ValueError(f"{file} is not a .npy file of numbers: {error}") from error
         if not np.issubdtype(matrix.dtype, np.floating):
-            raise ValueError(f"{file} holds {matrix.dtype}, features are floating point")
+            raise ValueError(f"{file} holds {matrix.dtype}, but features must be floating point")
     else:
         file.stat()  # tells of a missing file
-        raise ValueError(f"{file} is no .npy or .safetensors file")
+        raise ValueError(f"{file} is not a .npy or .safetensors file")
     if len(matrix.shape) != 2:
-        raise ValueError(f"{file} has the shape {tuple(matrix.shape)}, features are (n, D)")
+        raise ValueError(f"{file} has the shape {tuple(matrix.shape)}, but features must be (n, D)")
     return matrix

@@ -22,10 +22,10 @@ def choose_device(name: str) -> torch.device:
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise ValueError("device cuda is wanted, but this PyTorch sees no GPU: set device to cpu")
+        raise ValueError("device cuda was requested, but PyTorch finds no GPU: set device to cpu")
     if local >= torch.cuda.device_count():
         raise ValueError(
-            f"process {local} of this machine has no GPU, there are {torch.cuda.device_count()}: start fewer "
+            f"process {local} of this machine has no GPU, as there are {torch.cuda.device_count()}: start fewer "
             f"(torchrun --nproc-per-node)"
         )
     torch.cuda.set_device(local)

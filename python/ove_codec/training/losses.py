@@ -24,12 +24,12 @@ _ROWS_PER_SEED = 4096
 
 
 class ClusterOutput(NamedTuple):
-    """What a loss gives.
+    """The result of a loss.
 
     Attributes:
-        loss: scalar, the mean over the samples of all ranks that have labels. Of micro-batches it is the sum by what a
-            micro-batch of the step has on average, so that the mean over micro-batches is that over samples.
-        rows: (n,) of each sample of this rank, detached.
+        loss: scalar, the mean over all labelled samples of all ranks. With micro-batches, it is the sum divided by the
+            average number of samples per micro-batch, so that the mean over micro-batches is the mean over samples.
+        rows: (n,) the loss of each sample of this rank, detached.
     """
 
     loss: Tensor
@@ -41,31 +41,32 @@ class ClusterLoss(nn.Module):
 
     By `mode`, the loss is
 
-    - "multilabel": all positives of a sample at once, against one draw of negatives that all samples share; none of the
-      sample's own labels is ever among its negatives, also not those that `positives` leaves out of the loss. See
+    - "multilabel": all positives of a sample at once, against one set of sampled negatives that all samples share. A
+      sample's own labels are never among its negatives, not even those that `positives` leaves out of the loss. See
       `ove_codec.training.margin_softmax` for the formula.
-    - "legacy": what the reference implementation computes: a softmax and a draw of its own for each label slot, in
-      which the other labels of a sample may be negatives; cosines above 0.75 of other centres count as 0; the reported
-      value is the mean over slots, at most -log(1e-30) each, and its gradient is their sum.
+    - "legacy": as the reference implementation: a separate softmax and set of negatives for each label slot, in which
+      the other labels of a sample may be negatives. Cosines above 0.75 with other centres count as 0. The reported
+      value is the mean over slots, each at most -log(1e-30), but the gradient is that of their sum.
 
-    Negatives are drawn on the device, by `seed`, `draw` and the number of a centre alone: nothing has to be kept in a
-    checkpoint, and a step has the same ones on any number of ranks (unless far more of its positives than usual belong
-    to one rank). Shapes depend on the batch alone, and nothing waits for the device.
+    Negatives are sampled on the device and depend only on `seed`, `draw` and the number of the centre: checkpoints
+    need no state, and a step has the same negatives on any number of ranks (unless one rank has far more of its
+    positives than usual). Shapes depend only on the batch, and nothing waits for the device.
 
     Args:
-        num_centres: C, of the whole bank; a rank holds the rows `Ranks.shard(C)`.
-        dim: D, of embeddings and centres.
+        num_centres: C, size of the whole bank; a rank holds the rows `Ranks.shard(C)`.
+        dim: D, width of embeddings and centres.
         mode: see above.
-        sample_rate: share of the centres that are drawn, in (0, 1]; the positives always take part.
+        sample_rate: share of the centres that are sampled, in (0, 1]; positives are always included.
         scale, margin: s and m of CosFace.
-        filter: negatives with a cosine above it are left out, as likely of the same concept; None for none ("legacy":
-            0.75 unless given).
-        positives: how many labels of a sample are pulled at a time, chosen at random where it has more; None for all.
-        compute_dtype: of the operands of the matrix products; logits and sums are float32 whatever it is.
-        block_logits: most logits held at a time.
+        filter: leave out negatives with a larger cosine, which are likely the same concept; None for no filter
+            ("legacy": 0.75 unless given).
+        positives: how many labels of a sample count as positives at a time, chosen at random if it has more; None for
+            all.
+        compute_dtype: of the operands of matrix products; logits and sums are always float32.
+        block_logits: most logits in memory at a time.
         data_parallel: whether gradients of the backbone will be averaged over ranks (see `MarginOptions`).
-        seed: of the initial centres and of all draws.
-        ranks: the processes; those of the default group where None.
+        seed: seed of the initial centres and of all sampling.
+        ranks: the processes; those of the default group if None.
         device: of the centres.
 
     Raises:
@@ -264,7 +265,8 @@ def check_labels(labels: Tensor, num_centres: int, names: list[str] | None = Non
         name = f"row {row}" if names is None else names[row]
         raise ValueError(
             f"sample {name} has the label {int(labels[row, column])}, outside the bank of {num_centres} centres "
-            f"(0 to {num_centres - 1}): make labels and bank in one run of 'ove-codec cluster', or enlarge the bank"
+            f"(0 to {num_centres - 1}): make labels and bank in the same run of 'ove-codec cluster', or use a larger "
+            "bank"
         )
 
 

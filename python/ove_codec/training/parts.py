@@ -63,11 +63,11 @@ def freeze(backbone: nn.Module, patterns: list[str]) -> None:
         names = fnmatch.filter(parameters, pattern)
         if not names:
             parts = ", ".join(dict.fromkeys(name.partition(".")[0] + ".*" for name in parameters))
-            raise ValueError(f"model.freeze: no parameter fits {pattern!r}; there are {parts}")
+            raise ValueError(f"model.freeze: no parameter matches {pattern!r}; choose from {parts}")
         for name in names:
             parameters[name].requires_grad_(False)
     if not any(parameter.requires_grad for parameter in parameters.values()):
-        raise ValueError("model.freeze leaves nothing to train: take a pattern out")
+        raise ValueError("model.freeze leaves nothing to train: remove a pattern")
 
 
 def make_head(run: Run, number: int, head: Head, width: int, ranks: Ranks, device: torch.device) -> ClusterLoss:

@@ -45,7 +45,8 @@ class Ranks:
         size = -(-rows // self.world)
         if size * (self.world - 1) >= rows:
             raise ValueError(
-                f"{rows} centres do not divide over {self.world} ranks: in shards of {size} the last ranks would hold "
+                f"{rows} centres cannot be split over {self.world} ranks: in shards of {size} the last ranks would "
+                "hold "
                 f"none; use fewer ranks or another number of centres"
             )
         start = (self.rank if rank is None else rank) * size

@@ -56,11 +56,11 @@ class Model(RecipePart):
 
     Attributes:
         config: a named configuration ("ov-encoder-large"), a directory, or the values of a `config.json`.
-        settings: what is changed of it, such as rope_layout.
-        weights: a directory to begin from instead, with its own config.json.
+        settings: changes to it, such as rope_layout.
+        weights: a directory with initial weights instead, with its own config.json.
         freeze: patterns of names of parameters that are not trained, such as "embeddings.*", "encoder.layers.[0-5].*".
-        drop_path: stochastic depth: the share of sequences that skip the last block's branches in a step; earlier
-            blocks' shares rise linearly from 0.
+        drop_path: stochastic depth: the share of sequences that skip the last block's branches in a step; for earlier
+            blocks it rises linearly from 0.
     """
 
     config: str | dict[str, Any] | None = None
@@ -76,7 +76,9 @@ class Model(RecipePart):
             ValueError, FileNotFoundError: it is not there, or not allowed.
         """
         if (self.config is None) == (self.weights is None):
-            raise ValueError("model needs either config, for random weights, or weights, a directory to begin from")
+            raise ValueError(
+                "model needs either config, for random weights, or weights, a directory with the initial weights"
+            )
         if self.weights is not None:
             config = OVEncoderConfig.from_file(self.weights)
         elif isinstance(self.config, dict):
@@ -92,7 +94,7 @@ class Model(RecipePart):
             raise ValueError(f"model has unknown keys: {', '.join(sorted(unknown))}")
         config = dataclasses.replace(config, **self.settings)
         if not config.use_head:
-            raise ValueError("model: use_head must be true, the loss is of the pooled output")
+            raise ValueError("model: use_head must be true, because the loss uses the pooled output")
         return config
 
 
@@ -103,11 +105,11 @@ class Head(RecipePart):
         shards: patterns of tar files.
         centres: size of the bank.
         inputs: kinds of input by name, see `ove_codec.data`.
-        weight: its share of the samples beside other heads.
+        weight: its share of the samples, relative to other heads.
         loss_weight: factor of its loss.
         max_labels: most labels of a sample.
-        positives: how many of them are pulled at a time (null: all).
-        init: centres to begin from, (C, D) .npy or .safetensors.
+        positives: how many of them count at a time (null: all).
+        init: initial centres, (C, D) .npy or .safetensors.
         mode, sample_rate, scale, margin, filter: as of `ClusterLoss`.
     """
 
@@ -131,13 +133,13 @@ class Data(RecipePart):
 
     Attributes:
         batch: samples of all heads in a micro-batch of one rank.
-        global_batch: samples of a step, of all ranks together: a multiple of `batch` times the number of ranks. A step
-            has as many micro-batches as that takes (run.accumulate stays 1), and the same samples and loss on any
+        global_batch: samples of a step over all ranks: a multiple of `batch` times the number of ranks. It sets the
+            number of micro-batches per step (run.accumulate stays 1); a step has the same samples and loss on any
             number of ranks.
-        workers: processes of each rank that make batches.
-        prefetch: batches that each makes ahead.
+        workers: worker processes of each rank.
+        prefetch: batches that each worker prepares ahead.
         window: shards whose samples are mixed.
-        max_skipped: share of the samples so far that may be unreadable; ten may be, whatever the share, unless it is 0.
+        max_skipped: share of the samples so far that may be unreadable. Ten are always allowed, unless it is 0.
     """
 
     batch: Annotated[int, between(1, 1 << 20)]
@@ -159,11 +161,11 @@ class Optimizer(RecipePart):
         warmup: steps, or a share of all where below 1.
         schedule: "cosine", "polynomial" or "constant".
         power: of the polynomial schedule.
-        final_lr: the share of `lr` at the end.
+        final_lr: share of `lr` at the end.
         clip_norm: of all gradients together; null for none.
         ema: decay of the averaged weights; null for none.
-        layer_decay: the last block and what follows it have `lr`, every block before it this factor of the next one's,
-            and the patch embedding that of the first block's.
+        layer_decay: the last block and what follows it have `lr`. Every earlier block has the rate of the next block
+            times this factor, and so has the patch embedding.
     """
 
     lr: Annotated[Number, between(0, 1e6)]
@@ -187,20 +189,20 @@ class Run(RecipePart):
 
     Attributes:
         steps: how long; or
-        samples: of all heads and ranks together, how long.
+        samples: length of the run in samples of all heads and ranks.
         accumulate: micro-batches of a step of each rank.
         precision: "bf16" computes in bfloat16 with float32 weights, "fp32" in float32.
         parallel: "ddp" or "fsdp".
         compile: torch.compile of every block.
-        checkpoint_activations: compute blocks anew in the backward pass.
-        ranks: what the recipe is made for; another number is refused.
+        checkpoint_activations: recompute blocks in the backward pass.
+        ranks: the number of ranks that the recipe is for; another number is refused.
         elastic: a resumed run may have another number of ranks or data.batch than before, and so another batch. Not
-            needed where data.global_batch stays.
-        max_skipped_steps: steps of the run that may be left out because the loss or a gradient is not finite; one more
+            needed if data.global_batch stays the same.
+        max_skipped_steps: steps of the run that may be skipped because the loss or a gradient is not finite; one more
             ends the run.
-        max_minutes: the run saves a checkpoint and ends after so much time.
+        max_minutes: after this time, the run saves a checkpoint and ends.
         seed: of weights, order, augmentation and draws.
-        peak_tflops: of a device, for the utilisation (known of common GPUs).
+        peak_tflops: peak of a device, for the utilisation (known for common GPUs).
         device: "auto", "cpu" or "cuda".
     """
 
@@ -232,13 +234,13 @@ class Output(RecipePart):
     Attributes:
         folder: of checkpoints and logs.
         checkpoint_every: steps.
-        keep: newest checkpoints that stay.
-        keep_every: steps whose multiples' checkpoints stay too; null for none.
+        keep: number of newest checkpoints to keep.
+        keep_every: also keep the checkpoints of steps that are multiples of this; null for none.
         log_every: steps, over which figures are averaged.
         tensorboard: write event files too (needs the extra).
         wandb: project in Weights & Biases that gets the figures too (needs the package wandb).
-        profile: [first, last] steps of this process's run whose operations PyTorch's profiler records, for
-            `profile/rank-N.json`, which chrome://tracing and Perfetto show.
+        profile: [first, last] steps of this process that PyTorch's profiler records into `profile/rank-N.json`, for
+            chrome://tracing or Perfetto.
     """
 
     folder: str
@@ -257,7 +259,7 @@ class Evaluation(RecipePart):
     Attributes:
         train, test: patterns of shards whose first label is the class.
         input: one kind of input with its settings.
-        every: steps, beside the last one.
+        every: steps between evaluations; the last step is always evaluated.
         k: neighbours.
         linear: fit a linear probe too.
         batch: samples that a rank encodes at a time.
@@ -284,7 +286,7 @@ class Evaluation(RecipePart):
 
 
 class TrainingRecipe(RecipePart):
-    """A whole recipe. Relative paths are from the folder that training is started in."""
+    """A whole recipe. Relative paths start from the current directory."""
 
     model: Model
     heads: dict[str, Head]
@@ -297,14 +299,14 @@ class TrainingRecipe(RecipePart):
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         if not self.heads:
-            raise ValueError("heads is empty: name one at least")
+            raise ValueError("heads is empty: give at least one")
         if (self.run.steps is None) == (self.run.samples is None):
-            raise ValueError("run needs steps or samples, and not both")
+            raise ValueError("run needs either steps or samples, not both")
         for name in self.heads:
             if not re.fullmatch("[A-Za-z0-9_-]*", name):
-                raise ValueError(f"a head's name is letters, digits, _ and -, not {name!r}")
+                raise ValueError(f"the name of a head must consist of letters, digits, _ and -, not {name!r}")
         if self.data.global_batch is not None and self.run.accumulate != 1:
-            raise ValueError("data.global_batch says how many micro-batches a step has: leave run.accumulate out")
+            raise ValueError("data.global_batch sets the number of micro-batches per step: leave out run.accumulate")
         self.model.resolved()
         return self
 
@@ -312,14 +314,15 @@ class TrainingRecipe(RecipePart):
         """Micro-batches of a step of each of `world` ranks.
 
         Raises:
-            ValueError: data.global_batch is no multiple of the samples of one of all ranks.
+            ValueError: data.global_batch is not a multiple of the samples of one of all ranks.
         """
         if self.data.global_batch is None:
             return self.run.accumulate
         count, left = divmod(self.data.global_batch, self.data.batch * world)
         if left or not count:
             raise ValueError(
-                f"data.global_batch {self.data.global_batch} is no multiple of data.batch {self.data.batch} on {world} "
+                f"data.global_batch {self.data.global_batch} is not a multiple of data.batch {self.data.batch} on "
+                f"{world} "
                 f"ranks: change one of them"
             )
         return count

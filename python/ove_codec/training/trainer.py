@@ -1,4 +1,4 @@
-"""The training loop: one packed pass of the backbone a micro-batch, all heads, one update a step."""
+"""The training loop: one packed pass of the backbone per micro-batch, all heads, one update per step."""
 
 from __future__ import annotations
 
@@ -45,24 +45,24 @@ class Trainer:
 
     Args:
         recipe: what to train.
-        ranks: the processes, as `launch.process_group` gives them.
+        ranks: the processes, from `launch.process_group`.
         device: of this process.
 
     Attributes:
-        step, total: steps done, and of the whole run.
-        backbone: the encoder, whose parameters are sharded where the recipe says so.
+        step, total: steps done so far, and steps of the whole run.
+        backbone: the encoder; its parameters are sharded if the recipe says so.
         heads: the loss of each head.
 
     Raises:
-        ValueError, OSError: recipe and data, bank or weights do not fit; the message says what.
+        ValueError, OSError: the recipe does not match the data, bank or weights; the message says how.
     """
 
     def __init__(self, recipe: TrainingRecipe, ranks: Ranks, device: torch.device) -> None:
         run, optimizer = recipe.run, recipe.optimizer
         if run.ranks is not None and run.ranks != ranks.world:
             raise ValueError(
-                f"the recipe is made for {run.ranks} ranks, {ranks.world} run: start as many, or set run.ranks to null "
-                f"and the learning rate to what the batch then is"
+                f"the recipe is for {run.ranks} ranks, but {ranks.world} are running: start {run.ranks}, or set "
+                "run.ranks to null and adapt the learning rate to the new batch size"
             )
         self.recipe, self.ranks, self.device = recipe, ranks, device
         self.folder = Path(recipe.output.folder)
@@ -119,7 +119,8 @@ class Trainer:
     # One step
 
     def gradients(self, batches: Iterator[PackedBatch]) -> tuple[Tensor, dict[str, Tensor], list[Rows]]:
-        """Gradients of one step in place; the loss, that of each head, and the rows of every sample of this rank."""
+        """Computes the gradients of one step in place. Returns the loss, the loss of each head, and the losses of this
+        rank's samples."""
         step = [self._next(batches) for _ in range(self.accumulate)]
         labels = {name: torch.stack([batch.labels[name] for batch in step]).to(self.device) for name in self.heads}
         total = torch.zeros((), device=self.device)
@@ -165,13 +166,13 @@ class Trainer:
         return total
 
     def update(self, loss: Tensor, parts: dict[str, Tensor], rows: list[Rows]) -> dict[str, float]:
-        """One update by the gradients that are there; the figures of the step.
+        """Updates the parameters with the current gradients. Returns the figures of the step.
 
-        A step whose loss or gradients are not finite is left out, as often as run.max_skipped_steps allows, and has no
+        Steps with a loss or gradient that is not finite are skipped, up to run.max_skipped_steps times, and have no
         figures.
 
         Raises:
-            TrainingError: too much is skipped. Weights and checkpoints are as before.
+            TrainingError: too many steps or samples are skipped. Weights and checkpoints do not change.
         """
         optimizer = self.recipe.optimizer
         backbone, centres = list(self.backbone.parameters()), list(self.heads.parameters())
@@ -228,31 +229,31 @@ class Trainer:
         what = f"the loss is {loss}" if not math.isfinite(loss) else f"the norm of the gradients is {norm}"
         where = f", from the sample {samples}" if samples else ", though the loss of every sample is finite"
         if not self.skips.add_step():
-            self.journal.warn(f"step {self.step}: {what}{where}. The step is left out")
+            self.journal.warn(f"step {self.step}: {what}{where}. The step is skipped")
             return
         self.checkpoints.wait()  # all ranks are here: what was begun before is written to the end
         found = checkpoint.complete(self.folder)
         left = f"the last checkpoint is {found[-1].name}" if found else "there is no checkpoint yet"
         raise TrainingError(
-            f"step {self.step}: {what}{where}. Nothing was updated, and {left}: look at the sample, lower "
-            f"optimizer.lr, or allow more than {self.skips.max_steps} such steps with run.max_skipped_steps"
+            f"step {self.step}: {what}{where}. Nothing was updated, and {left}: check the sample, lower optimizer.lr, "
+            f"or allow more than {self.skips.max_steps} such steps with run.max_skipped_steps"
         )
 
     # A whole run
 
     def run(self, resume: bool = True) -> dict[str, float]:
-        """Trains to the end, from the newest whole checkpoint where there is one; the last figures.
+        """Trains to the end, from the newest complete checkpoint if there is one. Returns the last figures.
 
-        Where run.max_minutes is over, a checkpoint is written and `step` is less than `total`.
+        After run.max_minutes, a checkpoint is written and training stops: `step` is less than `total`.
 
         Raises:
-            TrainingError: see there.
+            TrainingError: as for `update`.
             FileExistsError: there are checkpoints, and `resume` is False.
-            ValueError: the checkpoints are all damaged, or do not fit.
-            SystemExit: the process was asked to end (SIGTERM); a checkpoint of this step is written.
+            ValueError: all checkpoints are damaged, or they do not match the recipe.
+            SystemExit: the process got SIGTERM; a checkpoint of this step is written first.
         """
         if checkpoint.complete(self.folder) and not resume:
-            raise FileExistsError(f"{self.folder} holds checkpoints: choose another output.folder, or resume")
+            raise FileExistsError(f"{self.folder} already holds checkpoints: choose another output.folder, or resume")
         try:
             with Termination(self.recipe.run.max_minutes) as termination:
                 return self._run(termination)
@@ -334,7 +335,7 @@ class Trainer:
         return self.step == self.total or (evaluation.every is not None and self.step % evaluation.every == 0)
 
     def evaluate(self) -> dict[str, float]:
-        """Accuracies of the backbone now, averaged weights where there are some; see `recipe.Evaluation`."""
+        """Accuracies of the current backbone, with averaged weights if there are any; see `recipe.Evaluation`."""
         assert self.recipe.evaluation is not None
         workers = self.recipe.data.workers
         if self.average is None:
@@ -345,7 +346,7 @@ class Trainer:
     # State
 
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors of the run by name, as views: what a checkpoint holds."""
+        """All tensors of a checkpoint by name, as views."""
         found: dict[str, Tensor] = {}
         for name, parameter in self.backbone.named_parameters():
             found[f"backbone.{name}"] = parameter.detach()
@@ -363,7 +364,7 @@ class Trainer:
         return found
 
     def save(self) -> None:
-        """Begins to write a checkpoint of this moment."""
+        """Starts to write a checkpoint of the current state."""
         state = {
             "step": self.step,
             "data": self.mixture.state_dict(self.micro),
@@ -376,14 +377,14 @@ class Trainer:
         self.checkpoints.save(self.step, self.tensors(), state)
 
     def load(self, path: Path) -> None:
-        """Goes on from a checkpoint, of any number of ranks.
+        """Resumes from a checkpoint, of any number of ranks.
 
         Raises:
-            ValueError: it is damaged, or of another model or bank.
+            ValueError: it is damaged, or belongs to another model or bank.
         """
         state = checkpoint.read_state(path)
         if OVEncoderConfig.from_dict(state["config"]) != self.config:
-            raise ValueError(f"{path} is of another model than this recipe's: begin a new output.folder")
+            raise ValueError(f"{path} belongs to another model than the recipe's: use a new output.folder")
         recipe = json.loads(state["recipe"])
         before = {"ranks": state["world"], "data.batch": recipe["data"]["batch"]}
         now = {"ranks": self.ranks.world, "data.batch": self.recipe.data.batch}
@@ -391,8 +392,8 @@ class Trainer:
         same = whole is not None and whole == recipe["data"].get("global_batch")
         if before != now and not same and not self.recipe.run.elastic:
             raise ValueError(
-                f"{path} was written with {_listed(before)}, this run has {_listed(now)}: take the same, allow others "
-                f"with run.elastic: true, or give data.global_batch from the beginning"
+                f"{path} was written with {_listed(before)}, but this run has {_listed(now)}: use the same, allow "
+                "others with run.elastic: true, or set data.global_batch from the first run on"
             )
         checkpoint.load_tensors(path, self.tensors(), self.ranks.background)
         self.mixture.load_state_dict(state["data"])

@@ -84,5 +84,5 @@ def pyav() -> Any:
         return import_module("av")
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
-            "MP4 is written with PyAV, which is not installed: pip install 'ove_codec[video]', or write a .webp or .gif"
+            "writing MP4 needs PyAV: pip install 'ove_codec[video]', or write a .webp or .gif"
         ) from None

@@ -139,7 +139,7 @@ class Panels:
         kinds = {"mv": "motion", "residual": "residual", "bits": "bits"}
         signals = " + ".join(kind for name, kind in kinds.items() if params[f"{name}_weight"] > 0)
         if params["mv_weight"] > 0 and params["compensate"] != "none":
-            signals += ", camera off"
+            signals += ", camera removed"
         count = len(self.sampled_slots)
         cost = count * int(np.count_nonzero(selection.valid))
         about = {

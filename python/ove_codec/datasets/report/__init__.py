@@ -1,4 +1,4 @@
-"""A page to look at what ``select_dataset`` wrote: clips that play, and figures of the whole."""
+"""An HTML report on the output of ``select_dataset``: animated clips, and figures of the data set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FAILURES = 1000  # rows of the table
 
 @dataclass(frozen=True)
 class Report:
-    """What a page tells of.
+    """Facts about a page.
 
     Attributes:
         page: path or URL of it.
@@ -25,7 +25,7 @@ class Report:
         clips: selected from.
         failed: clips without a result in the last run.
         shown: sampled clips.
-        playing: those of them that could be read again.
+        playing: the sampled clips that could be read again.
         tokens: of all clips.
     """
 
@@ -53,31 +53,32 @@ def write_report(
     threads: int = 0,
     watch: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
 ) -> Report:
-    """Writes an HTML page about the output of ``select_dataset``, that needs nothing beside itself.
+    """Writes a self-contained HTML page about the output of ``select_dataset``.
 
     It shows the four panels of ``ove_codec.viz`` of some clips over time, their heat and tokens per frame, budget
-    curves, what share of patches and of heat is kept, clips and tokens a second, a list of the clips with why some were
-    slow, and the failures with their reasons. Figures of the whole data set come from the manifests, of which one at a
-    time is in memory, with 48 bytes a clip and the thousand slowest; shards are read for the sampled clips, and of the
-    others only whether they are whole. Sampled clips are also read from where they were selected from; where that
-    cannot be, the page says why, and shows what the shards and manifests tell.
+    curves, the shares of patches and heat that are kept, clips and tokens per second, a list of the clips with reasons
+    why some were slow, and the failures with their reasons. Figures of the whole data set come from the manifests: one
+    at a time is in memory, with 48 bytes per clip and the thousand slowest clips. Shards are read for the sampled
+    clips; the others are only checked for completeness. The videos of sampled clips are read again; if that fails, the
+    page says why, and shows what the shards and manifests hold.
 
     Args:
-        output: folder, or URL of one, that ``select_dataset`` wrote. A run may be at work in it.
-        page: file to write, which appears whole or not at all; None for _report.html in `output`.
-        clips: how many are shown at most.
+        output: folder that ``select_dataset`` wrote, or its URL. A run may still be working in it.
+        page: file to write, atomically; None for _report.html in `output`.
+        clips: the most clips to show.
         seed: chooses them: the same clips for the same seed.
-        source: where the data set lies now, as ``select_dataset`` takes it, if it has been moved. Clips are known by
-            name, and by content.
-        column: of tables in `source`, with the places.
-        max_bytes: of the pictures in the page, shared by the clips; smaller and fewer pictures are taken to keep it.
+        source: where the data set is now, as for ``select_dataset``, if it has moved. Clips are identified by name and
+            content.
+        column: with paths or URLs, in tables.
+        max_bytes: size limit of the pictures in the page, shared by the clips; they are scaled down and thinned out to
+            fit.
         threads: of the decoders; 0 for all cores.
-        watch: gets the clips to draw and their number, and gives them back one by one: for a progress bar.
+        watch: for a progress bar: gets the clips to draw and their number, and yields the clips.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: ``select_dataset`` did not write it, a file in it is damaged or missing (the message names it, and
-            the remedy), or an argument cannot be.
+        ValueError: ``select_dataset`` did not write the folder, a file in it is damaged or missing (the message names
+            it and the remedy), or an argument is bad.
         OSError: the page cannot be written.
         ImportError: an extra is missing.
     """

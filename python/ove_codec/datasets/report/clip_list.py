@@ -98,7 +98,7 @@ def clip_list(clips: ClipList) -> str:
     """The clips in a table that can be sorted and searched."""
     lines = clips.lines()
     if not lines:
-        return "<p>No clip has been selected from yet.</p>"
+        return "<p>No clip is finished yet.</p>"
     head = ("clip", "tokens", "heat kept", "mean heat", "seconds", "pictures", "size", "codec", "why slow")
     titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
     body = []

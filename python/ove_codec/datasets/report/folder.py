@@ -16,7 +16,7 @@ from ove_codec.datasets.folder import Folder
 from ove_codec.datasets.job import FORMATS
 from ove_codec.datasets.layout import FAILURES, MANIFESTS, OLD_FAILURES, RUNS, SETTINGS, SUFFIX
 
-_AGAIN = "and run select-dataset again, which selects its clips anew"
+_AGAIN = "and run select-dataset again, which selects its clips again"
 _FAILURE_COLUMNS = ("name", "where", "error", "reason", "position", "attempts")
 _BATCH = 1024
 _AT_LEAST = 3  # failures shown of each kind
@@ -50,11 +50,13 @@ class Results:
         self.place = places.local(place)
         self.shown = shown = places.printable(self.place).rstrip("/") or "/"
         if not places.is_folder(self.place):
-            raise FileNotFoundError(f"{shown}: there is no such folder; name the one that select-dataset wrote")
+            raise FileNotFoundError(f"{shown}: there is no such folder; give the one that select-dataset wrote")
         self.folder = Folder(self.place, make=False)
         if "job.json" not in self.folder.names(MANIFESTS):
-            raise ValueError(f"{shown} is no output of select-dataset: {SETTINGS} is missing; name the folder that it "
-                             "wrote, with _manifest in it")  # fmt: skip
+            raise ValueError(
+                f"{shown} is not an output of select-dataset: {SETTINGS} is missing; give the folder that it wrote, "
+                "with _manifest in it"
+            )  # fmt: skip
         settings = self._json(SETTINGS, self.folder.read(SETTINGS), "restore it, or select into a new folder")
         self.settings: dict[str, Any] = settings if isinstance(settings, dict) else {}
         self.format = str(self.settings.get("format"))
@@ -82,8 +84,10 @@ class Results:
             there = set(self.folder.names())
             for shard in shards:
                 if (file := shard + SUFFIX[self.format]) not in there:
-                    raise ValueError(f"{self.named(file)} is missing, though {MANIFESTS}/{shard}.jsonl names its "
-                                     f"clips: restore it, or {self.remedy(shard)}")  # fmt: skip
+                    raise ValueError(
+                        f"{self.named(file)} is missing, though {MANIFESTS}/{shard}.jsonl lists its clips: restore it, "
+                        f"or {self.remedy(shard)}"
+                    )  # fmt: skip
         return shards
 
     def entries(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -109,7 +113,7 @@ class Results:
             with self.folder.open(file) as data:
                 if self.format == "parquet":
                     if (rows := pq.ParquetFile(data).metadata.num_rows) != clips:
-                        raise ValueError(f"it holds {rows} clips, not the {clips} that its manifest names")
+                        raise ValueError(f"it holds {rows} clips, but its manifest lists {clips}")
                 elif data.seek(0, 2) < _TAR_END or data.seek(-_TAR_END, 2) % 512 or any(data.read(_TAR_END)):
                     raise ValueError("it is cut off")
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -172,21 +176,21 @@ def _is_number(value: Any) -> bool:
 def _wrong_entry(entry: Any) -> str:
     """What is wrong with a line of a manifest; "" for nothing."""
     if not isinstance(entry, dict):
-        return "it is no JSON object"
+        return "it is not a JSON object"
     for name in ("name", "key", "where", "member"):
         if not isinstance(entry.get(name), str):
-            return f"{name} is no text"
+            return f"{name} is not text"
     if not isinstance(entry.get("tokens"), int) or entry["tokens"] < 0:
-        return "tokens is no count"
+        return "tokens is not a count"
     facts = entry.setdefault("statistics", {})
     if not isinstance(facts, dict):
-        return "statistics is no object"
+        return "statistics is not an object"
     for name in ("patches", "pictures", "width", "height", "seconds", "ended", "kept"):
         value = facts.get(name)
         if value is not None and not (_is_number(value) and value >= 0):
-            return f"{name} is no number"
+            return f"{name} is not a number"
     for name in ("heat", "curve"):
         values = facts.get(name)
         if values is not None and not (isinstance(values, list) and all(map(_is_number, values))):
-            return f"{name} is no list of numbers"
+            return f"{name} is not a list of numbers"
     return ""

@@ -23,8 +23,8 @@ from ove_codec.datasets.report.text import escape
 from ove_codec.datasets.report.totals import Totals
 
 _PANELS = (
-    "The panels: all sampled pictures (dense); whole pictures worth as many tokens as are kept, each held until the "
-    "next (sampled); the heat, dark to light; the patches that are kept (selected)."
+    "The panels: all sampled pictures (dense); whole pictures with the same number of tokens, each held until the next "
+    "(sampled); the heat, dark to light; the patches that are kept (selected)."
 )
 
 
@@ -71,7 +71,7 @@ def page(
 <p class=where><bdi>{escape(results.shown)}</bdi></p>
 {sections.tiles(totals, failures)}
 <nav aria-label="Sections"><ul>{links}</ul></nav>
-<noscript><p class=warning>Panels play, and lists can be sorted and searched, where JavaScript is on.</p></noscript>
+<noscript><p class=warning>Turn JavaScript on to play the panels, and to sort and search the lists.</p></noscript>
 </header>
 <main>{body}</main>
 <footer>Made {made} by ove_codec {escape(ove_codec.__version__)}.</footer>
@@ -83,11 +83,11 @@ def page(
 
 def _clips(totals: Totals, sampled: Sequence[Shown], seed: int) -> str:
     if not totals.clips:
-        return "<p>No clip has been selected from yet.</p>"
+        return "<p>No clip is finished yet.</p>"
     if not sampled:
-        return f"<p>None of the {totals.clips} clips was asked for.</p>"
+        return "<p>The report was made without clips (--clips 0).</p>"
     clips = "".join(clip_section(shown, index) for index, shown in enumerate(sampled))
-    about = f"{len(sampled)} of {totals.clips} clips, by chance (seed {seed})."
+    about = f"{len(sampled)} of {totals.clips} clips, chosen at random (seed {seed})."
     return (
         f"<p>{about} <button type=button id=all hidden>Pause all</button></p><p class=note>{_PANELS}</p>"
         f"<p class=legend>{_legend()}</p>{clips}"

@@ -85,7 +85,7 @@ class Sources:
         if self._clips is not None:
             clip = self._clips.get(entry["name"])
             if clip is None:
-                raise FileNotFoundError("no clip of this name is in the folder given for the input")
+                raise FileNotFoundError("the folder given as --input has no clip with this name")
             return clip
         where, member = entry["where"], entry["member"]
         inside = bool(member) and not where.startswith(tuple(f"{kind}::" for kind in _CHAINS))
@@ -95,7 +95,7 @@ class Sources:
             place = spelled if places.is_url(spelled) else os.path.join(known, spelled)
             if places.is_url(place) or os.path.isfile(place):  # no pipe, no device
                 return _member(place, member, entry["name"]) if inside else Clip(entry["name"], place)
-        raise FileNotFoundError("the file is not there any more; --input names where the clips lie now")
+        raise FileNotFoundError("the file is no longer there; give its new place with --input")
 
 
 _CHAINS = ("simplecache", "filecache", "blockcache", "cached", "zip", "tar", "libarchive")  # URLs of fsspec in URLs
@@ -115,7 +115,7 @@ def _member(place: str, member: str, name: str) -> Clip:
             for suffix, (offset, size) in members.items():
                 if places.printable(f"{key}.{suffix}") == member:
                     return Clip(name, place, (offset, size, suffix))
-    raise FileNotFoundError("its tar file does not hold it any more")
+    raise FileNotFoundError("its tar file no longer holds it")
 
 
 def draw(shown: Shown, settings: dict[str, Any], sources: Sources, max_bytes: int, threads: int = 0) -> None:
@@ -130,7 +130,7 @@ def draw(shown: Shown, settings: dict[str, Any], sources: Sources, max_bytes: in
         threads: of the decoders; 0 for all cores.
     """
     if settings["format"] == "canvases":
-        shown.notes.append(f"No panels: its canvases lie in {shown.entry.get('folder')}.")
+        shown.notes.append(f"No panels: its canvases are in {shown.entry.get('folder')}.")
         return
     try:
         job = Job(**{name: settings[name] for name in ("format", "preset", "params", "transcode")})
@@ -144,7 +144,9 @@ def draw(shown: Shown, settings: dict[str, Any], sources: Sources, max_bytes: in
         shown.notes.append(f"No panels: the clip cannot be read again ({(said or type(error).__name__).rstrip('.')}).")
         return
     if shown.film is None:
-        shown.notes.append("No panels: its pictures take more room than the page may. A larger limit gives them room.")
+        shown.notes.append(
+            "No panels: its pictures exceed the size limit of the page. Increase --max-size to show them."
+        )
 
 
 def _fetched(entry: dict[str, Any], sources: Sources, job: Job) -> Any:
@@ -162,7 +164,7 @@ def _film_of(video: Any, job: Job, shown: Shown, max_bytes: int, threads: int) -
     stored = shown.stored
     selection = ove_codec.select(video, job.preset, threads=threads, **job.params)
     if not np.array_equal(selection.frame_ids, stored.frame_ids) or selection.mask.shape != stored.mask.shape:
-        raise ValueError("this version of ove_codec samples other pictures of it")
+        raise ValueError("this version of ove_codec samples other pictures")
     agreeing = np.count_nonzero(selection.mask & stored.mask) / max(1, len(stored.positions))
     if agreeing < 1:
         shown.notes.append(

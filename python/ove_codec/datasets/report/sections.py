@@ -53,7 +53,7 @@ def tiles(totals: Totals, failures: Failures) -> str:
     if totals.spans:
         seconds = sum(max(span.ended) - run for run, span in totals.spans.items())
         rate = sum(len(span.ended) for span in totals.spans.values()) / max(seconds, 1e-3)
-        shown.append(("clips a second", number(rate), f"in {duration(seconds)} at work"))
+        shown.append(("clips a second", number(rate), f"in {duration(seconds)} of work"))
     cells = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd><dd class=unit>{escape(about)}</dd></div>"
         for name, value, about in shown
@@ -64,17 +64,18 @@ def tiles(totals: Totals, failures: Failures) -> str:
 def data_set(totals: Totals, sampled: Sequence[Shown]) -> str:
     """Budget curves, distributions, and what the clips are."""
     if not totals.clips:
-        return "<p>No clip has been selected from yet.</p>"
+        return "<p>No clip is finished yet.</p>"
     parts = []
     if totals.unknown:
         parts.append(
-            f"<p class=warning>{totals.unknown} of {totals.clips} clips were selected before figures of each clip were "
-            "noted. They are in the counts, but not in the charts; selected into a new folder, they are.</p>"
+            f"<p class=warning>{totals.unknown} of {totals.clips} clips were selected by an older version, which "
+            "recorded no figures per clip. They are counted, but not in the charts. Select into a new folder to "
+            "include them.</p>"
         )
     charts = []
     if totals.shares:
         charts.append(_budget_curves(totals, sampled))
-        none = f"{totals.without_heat} clips have no heat at all." if totals.without_heat else ""
+        none = f"{totals.without_heat} clips have no heat." if totals.without_heat else ""
         charts.append(
             _distribution("Heat kept", "share of the heat in the patches kept", np.array(totals.shares), none)
         )
@@ -111,7 +112,7 @@ def _budget_curves(totals: Totals, sampled: Sequence[Shown]) -> str:
     note = (
         "The line is the median of the clips, the band holds 8 of 10; the faint lines are the sampled ones. The dot is "
         f"what was kept: {escape(percent(fraction))} of the patches, with {escape(percent(share))} of the heat. "
-        "It is below the line as far as patches are kept whatever their heat, such as those of a whole first picture."
+        "It is below the line if patches are kept regardless of their heat, as those of a whole first picture are."
     )
     rows = [("patches kept", "1 in 10 below", "median", "1 in 10 above")]
     rows += [
@@ -159,9 +160,9 @@ def throughput(totals: Totals, runs: Sequence[dict[str, Any]]) -> str:
             charts.append(figure(chart, name, note, rows))
         parts.append(f"<div class=charts>{''.join(charts)}</div>")
     elif totals.clips:
-        parts.append("<p class=warning>When the clips were done was not noted by the version that selected them.</p>")
+        parts.append("<p class=warning>The version that selected the clips did not record when each was done.</p>")
     else:
-        parts.append("<p>No clip has been selected from yet.</p>")
+        parts.append("<p>No clip is finished yet.</p>")
     if totals.workers:
         ranked = sorted(totals.workers.items(), key=lambda item: -item[1].clips)
         done = [
@@ -170,7 +171,7 @@ def throughput(totals: Totals, runs: Sequence[dict[str, Any]]) -> str:
             for name, w in ranked[:_LISTED]
         ]  # fmt: skip
         more = len(ranked) - _LISTED
-        head = ("machine/process", "clips", "tokens", "clips a second", "tokens a second", "busy")
+        head = ("worker", "clips", "tokens", "clips a second", "tokens a second", "busy")
         parts.append(table(head, done, "Workers" + (f", and {more} others" if more > 0 else ""), "class=cards"))
     if runs:
         parts.append(_runs(runs))
@@ -192,7 +193,7 @@ def _runs(runs: Sequence[dict[str, Any]]) -> str:
             (
                 _date(float(run["began"])),
                 # A run that was killed could not note how it ended.
-                str(run.get("end") or "under way, or killed"),
+                str(run.get("end") or "running, or killed"),
                 named,
                 engine + (f", {run['device']}" if run.get("device") else ""),
                 *(number(_count(run, name)) if "end" in run else "-" for name in ("done", "finished", "failed")),
@@ -202,7 +203,7 @@ def _runs(runs: Sequence[dict[str, Any]]) -> str:
         )
     head = ("began", "end", "from", "engine", "done", "done before", "failed", "time", "version")
     more = len(runs) - _LISTED
-    return table(head, rows, "Runs, the last first" + (f", and {more} before" if more > 0 else ""), "class=cards")
+    return table(head, rows, "Runs, newest first" + (f", and {more} before" if more > 0 else ""), "class=cards")
 
 
 def _count(run: dict[str, Any], name: str) -> float:
@@ -257,4 +258,6 @@ def settings_section(settings: dict[str, Any]) -> str:
 
 
 def _value(value: object) -> str:
-    return {True: "yes", False: "no", None: "-"}[value] if value is None or isinstance(value, bool) else str(value)
+    if value is None or isinstance(value, bool):
+        return {True: "yes", False: "no", None: "-"}[value]
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

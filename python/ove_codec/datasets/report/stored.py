@@ -68,7 +68,7 @@ def read_stored(results: Results, shard: str, entries: Iterable[dict[str, Any]])
         except damaged as error:
             said = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(
-                f"{results.named(file)} is damaged at the clip {entry['name']}: {said}. To mend it, "
+                f"{results.named(file)} is damaged at the clip {entry['name']}: {said}. To repair it, "
                 f"{results.remedy(shard)}"
             ) from error
         yield stored
@@ -79,7 +79,7 @@ def _checked(stored: Stored) -> Stored:
     if positions.ndim != 2 or positions.shape[1] != 3 or not len(stored.frame_ids):
         raise ValueError(f"positions have the shape {positions.shape}, frame_ids {stored.frame_ids.shape}")
     if len(positions) and ((positions < 0).any() or (positions.max(axis=0) >= limits).any()):
-        raise ValueError(f"a position lies outside the {limits[0]} pictures of {limits[1]}x{limits[2]} patches")
+        raise ValueError(f"a position is outside the {limits[0]} pictures of {limits[1]}x{limits[2]} patches")
     if stored.pts is not None and stored.pts.shape != stored.frame_ids.shape:
         raise ValueError(f"pts have the shape {stored.pts.shape}, frame_ids {stored.frame_ids.shape}")
     return stored
@@ -122,7 +122,7 @@ def _from_tar(results: Results, file: str, entry: dict[str, Any]) -> Stored:
 
 def _names_in(results: Results, folder: str) -> list[str]:
     if not re.fullmatch(r"sample_[^/\\]+", folder):
-        raise ValueError("the manifest names no folder of a sample")
+        raise ValueError("the manifest names no folder for the sample")
     names = results.folder.names(folder)
     if not names:
         raise FileNotFoundError("the folder is missing")
@@ -143,7 +143,7 @@ def _from_canvases(results: Results, folder: str, entry: dict[str, Any]) -> Stor
     order = np.argsort(frame_ids, kind="stable")
     slots = order[np.minimum(np.searchsorted(frame_ids[order], shown[:, 0]), len(order) - 1)]
     if not np.array_equal(frame_ids[slots], shown[:, 0]):
-        raise ValueError("a patch is of a frame that was not sampled")
+        raise ValueError("a patch belongs to a frame that was not sampled")
     return Stored(frame_ids, np.column_stack([slots, shown[:, 1:]]).astype(np.int32), int(rows), int(columns))
 
 

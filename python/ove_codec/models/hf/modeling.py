@@ -70,8 +70,8 @@ class OneVisionEncoderModel(PackedEncoder, PreTrainedModel):
         model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
         if absent := sorted(name for name in info["missing_keys"] if ".self_attn." in name):
             raise ValueError(
-                f"{pretrained_model_name_or_path} has no {absent[0]}: it is no OneVision-Encoder; a tower of "
-                f"LLaVA-OneVision-2 or Mage-VL is read with ove_codec.models.load_tower"
+                f"{pretrained_model_name_or_path} has no {absent[0]}: it is not a OneVision-Encoder; load a tower of "
+                "LLaVA-OneVision-2 or Mage-VL with ove_codec.models.load_tower"
             )
         if wrapped:
             # transformers 5 keeps the mapping, and would apply its reverse, which there is not, to what is saved.
@@ -130,13 +130,13 @@ class OneVisionEncoderModel(PackedEncoder, PreTrainedModel):
         batch = None
         if pixel_values is not None:
             if cu_seqlens is not None or max_seqlen is not None:
-                raise ValueError("cu_seqlens and max_seqlen go with patches, not with pixel_values")
+                raise ValueError("cu_seqlens and max_seqlen belong to patches, not to pixel_values")
             rows, positions = pixel_rows(config, pixel_values, visible_indices, patch_positions)
             batch, length = rows.shape[:2]
             patches, patch_positions = rows.flatten(0, 1), positions.flatten(0, 1)
             cu_seqlens = [b * length for b in range(batch + 1)]
         elif patch_positions is None or visible_indices is not None:
-            raise ValueError("patches need patch_positions, and take no visible_indices")
+            raise ValueError("patches need patch_positions, and exclude visible_indices")
         out = self.encode(
             config,
             patches,

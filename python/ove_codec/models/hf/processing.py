@@ -77,7 +77,7 @@ class _Processor(BaseImageProcessor):
         """The options of one call; raises ValueError for unknown ones."""
         known = _Options.__annotations__
         if unknown := overrides.keys() - known:
-            raise ValueError(f"unknown options {sorted(unknown)}; there are {', '.join(known)}")
+            raise ValueError(f"unknown options {sorted(unknown)}; choose from {', '.join(known)}")
         options = {name: getattr(self, name) for name in known} | overrides
         options["size"] = _size(options["size"], {})
         options["crop_size"] = _size(options["crop_size"], {})
@@ -186,7 +186,9 @@ class OneVisionEncoderVideoProcessor(_Processor):
             patch_positions.append(torch.cartesian_prod(times, *axes).numpy())
         if return_tensors is not None and len({clip.shape for clip in pixel_values}) > 1:
             shapes = [clip.shape for clip in pixel_values]
-            raise ValueError(f"videos of one batch must have as many frames of one size; give num_frames, got {shapes}")
+            raise ValueError(
+                f"videos of one batch must have the same number of frames and one size; give num_frames, got {shapes}"
+            )
         values = {"pixel_values": pixel_values, "patch_positions": patch_positions}
         return BatchFeature(values, tensor_type=return_tensors)
 
@@ -203,7 +205,7 @@ class OneVisionEncoderVideoProcessor(_Processor):
             ValueError: there are other arguments; nothing is uploaded.
         """
         if kwargs:
-            raise ValueError(f"a video processor is saved to a directory only, got {sorted(kwargs)}")
+            raise ValueError(f"a video processor can only be saved to a directory, got {sorted(kwargs)}")
         root = Path(save_directory)
         root.mkdir(parents=True, exist_ok=True)
         self.to_json_file(root / VIDEO_FILE)
@@ -256,7 +258,7 @@ def _pictures(images: Any) -> list[Any]:
     if isinstance(images, Image.Image) or (not isinstance(images, list | tuple) and np.ndim(images) < 4):
         return [images]
     if not len(images):
-        raise ValueError("images must be at least one")
+        raise ValueError("there must be at least one image")
     return list(images)
 
 
@@ -265,7 +267,7 @@ def _videos(videos: Any) -> list[Any]:
     if not isinstance(videos, list | tuple):
         return [videos] if np.ndim(videos) < 5 else list(videos)
     if not videos:
-        raise ValueError("videos must be at least one")
+        raise ValueError("there must be at least one video")
     first = videos[0]
     one = isinstance(first, Image.Image) or (not isinstance(first, list | tuple) and np.ndim(first) < 4)
     return [videos] if one else list(videos)

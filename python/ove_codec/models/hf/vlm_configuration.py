@@ -18,7 +18,7 @@ _INTERNAL = ("fused_qkv", "rope_layout", "rope_temporal_size")
 def check_version() -> None:
     """Raises ImportError before transformers 5, which reads other rotary frequencies from the files' `text_config`."""
     if int(transformers.__version__.partition(".")[0]) < 5:
-        raise ImportError(f"LLaVA-OneVision-2 and Mage-VL need transformers 5, this is {transformers.__version__}")
+        raise ImportError(f"LLaVA-OneVision-2 and Mage-VL need transformers 5, but this is {transformers.__version__}")
 
 
 class LlavaOnevision2VisionConfig(PretrainedConfig):
@@ -107,7 +107,9 @@ class LlavaOnevision2Config(PretrainedConfig):
         if given and out != hidden:
             raise ValueError(f"out_hidden_size {out} of vision_config must be hidden_size {hidden} of text_config")
         if given and not 0 <= image_token_id < text.vocab_size:
-            raise ValueError(f"image_token_id {image_token_id} is none of the {text.vocab_size} tokens of text_config")
+            raise ValueError(
+                f"image_token_id {image_token_id} is not one of the {text.vocab_size} tokens of text_config"
+            )
         super().__init__(tie_word_embeddings=tie_word_embeddings, **kwargs)
 
     def to_diff_dict(self) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class FrameRule:
         first = 0 if start is None else max(0, math.ceil(start * fps))
         last = count if end is None else min(count, math.ceil(end * fps))
         if first >= last:
-            raise ValueError(f"no frame of {count / fps:.3f} seconds lies between start {start} and end {end}")
+            raise ValueError(f"no frame of {count / fps:.3f} seconds is between start {start} and end {end}")
         count = last - first
         duration = count / fps
         if self.target_fps is not None:

@@ -134,7 +134,7 @@ class LlavaOnevision2ImageProcessor(BaseImageProcessor):
             ValueError: an image is of another kind, an option is not known, or there is no image.
         """
         if unknown := [name for name, value in overrides.items() if value is not None]:
-            raise ValueError(f"unknown options {sorted(unknown)}; there are min_pixels and max_pixels")
+            raise ValueError(f"unknown options {sorted(unknown)}; choose from min_pixels and max_pixels")
         one = isinstance(images, Image.Image) or (not isinstance(images, list | tuple) and np.ndim(images) < 4)
         visuals = [self.visual(image, min_pixels, max_pixels) for image in ([images] if one else images)]
         return BatchFeature(model_inputs(visuals), tensor_type=return_tensors)
@@ -147,7 +147,7 @@ def model_inputs(visuals: Sequence[Visual]) -> dict[str, NDArray[Any]]:
         ValueError: there is none.
     """
     if not visuals:
-        raise ValueError("images must be at least one")
+        raise ValueError("there must be at least one image")
     return {
         "pixel_values": np.concatenate([visual.pixel_values for visual in visuals]),
         "image_grid_thw": np.concatenate([visual.grid_thw for visual in visuals]),

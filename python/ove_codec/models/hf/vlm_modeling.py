@@ -35,7 +35,8 @@ class _Complete(PreTrainedModel):
         model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
         if missing := sorted(info["missing_keys"]):
             raise ValueError(
-                f"{pretrained_model_name_or_path} lacks {len(missing)} of the model's tensors, which would be random: "
+                f"{pretrained_model_name_or_path} lacks {len(missing)} of the model's tensors, so these would be "
+                "random: "
                 f"{', '.join(missing[:8])}"
             )
         return (model, info) if with_info else model
@@ -181,7 +182,7 @@ class LlavaOnevision2Model(_Part):
         if input_ids is not None:
             inputs_embeds = self.embed(input_ids, pixel_values, image_grid_thw, patch_positions)
         elif pixel_values is not None:
-            raise ValueError("pixel_values go with input_ids, which say where their tokens belong")
+            raise ValueError("pixel_values need input_ids, which give the places of their tokens")
         assert inputs_embeds is not None
         if position_ids is None and attention_mask is not None and attention_mask.ndim == 2:
             counted = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)

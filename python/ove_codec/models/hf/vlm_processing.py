@@ -148,7 +148,7 @@ class LlavaOnevision2Processor(ProcessorMixin):
             OSError, ove_codec.Error: an image or video cannot be read.
         """
         if text is None:
-            raise ValueError("text must be a prompt, or several")
+            raise ValueError("text must be a prompt or a list of prompts")
         if video_backend not in BACKENDS:
             raise ValueError(f"video_backend must be one of {', '.join(BACKENDS)}, got {video_backend!r}")
         texts = [text] if isinstance(text, str) else list(text)
@@ -221,8 +221,8 @@ class LlavaOnevision2Processor(ProcessorMixin):
             settings["max_pixels"] = images.max_pixels
             if images.max_pixels > _COSTLY_PIXELS:
                 warnings.warn(
-                    f"codec videos get canvases of up to {images.max_pixels} samples, the bound of images: slow, "
-                    f"and many tokens; give max_pixels, for example 150000",
+                    f"canvases of codec videos may have up to {images.max_pixels} samples, the limit for images, which "
+                    "is slow and makes many tokens; set max_pixels, for example to 150000",
                     stacklevel=3,
                 )
         return settings
