@@ -12,7 +12,7 @@ PYTHONS ?=
 FFMPEG_SOURCE ?=
 ARGS ?=
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS ?= nal h264_nal file
+FUZZ_TARGETS ?= nal h264_nal file push
 FUZZ_JOBS ?= 1
 CLANGXX ?= $(notdir $(lastword clang++ $(wildcard /usr/bin/clang++-*) $(wildcard /usr/bin/clang++)))
 
@@ -65,7 +65,7 @@ lint: install
 
 test: install
 	$(call sanitized,asan,address$(comma)undefined)
-	cmake --build build/asan --target fuzz_nal fuzz_h264_nal fuzz_file
+	cmake --build build/asan --target fuzz_nal fuzz_h264_nal fuzz_file fuzz_push
 	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
 	OVE_FUZZ_DRIVERS=$(CURDIR)/build/asan/tests/fuzz OVE_TEST_MODULES=$(abspath $(BUILD))/tests/cpp \
 	  OVE_EXAMPLES=$(abspath $(BUILD))/examples $(VENV)/bin/pytest $(ARGS)

@@ -1,9 +1,9 @@
 """How fast a stream of pushed packets is followed, on one core.
 
-`python bench/live.py CLIP ...` pushes the packets of each clip as fast as they are taken, with a window of four seconds
-every second, and prints a line of JSON, by the time of the processor: times real time for the syntax alone (motion and
-residual of all pictures), with selections, and with tokens; the longest time that one packet and what it completes
-took; and peak memory.
+`python bench/live.py [--readme docs/measurements.md] CLIP ...` pushes the packets of each clip as fast as they are
+taken, with a window of four seconds every second, and prints a line of JSON, by the time of the processor: times real
+time for the syntax alone (motion and residual of all pictures), with selections, and with tokens; the longest time that
+one packet and what it completes took; and peak memory.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import resource
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ if __name__ == "__main__":  # PyTorch imports a package of NVIDIA's that is call
     HERE = Path(__file__).resolve().parent
     sys.path = [folder for folder in sys.path if Path(folder or ".").resolve() != HERE]
 
+MARKS = ("<!-- live -->", "<!-- /live -->")
 WAYS = ("syntax", "selections", "tokens")
 
 
@@ -62,11 +64,25 @@ def measure(path: str, way: str) -> dict[str, Any]:
     }
 
 
+def table(results: list[dict[str, Any]]) -> str:
+    head = ["clip", *(f"{way}: times real time (longest packet, peak)" for way in WAYS)]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for result in results:
+        cells = [
+            f"{way['times_real_time']} ({way['longest_ms']} ms, {way['peak_mb']} MB)"
+            for way in (result[name] for name in WAYS)
+        ]
+        lines.append(f"| {' | '.join([result['clip'], *cells])} |")
+    return "\n".join(lines)
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="+", metavar="CLIP", help="videos, such as those of build/bench")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)  # in a process of its own
+    parser.add_argument("--readme", type=Path, help=f"put the table there, between {MARKS[0]} and {MARKS[1]}")
     args = parser.parse_args(arguments)
+    results = []
     for clip in args.clips:
         if args.way:
             print(json.dumps(measure(clip, args.way)))
@@ -76,6 +92,10 @@ def main(arguments: list[str] | None = None) -> None:
             command = [sys.executable, __file__, clip, "--way", way]
             result[way] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         print(json.dumps(result), flush=True)
+        results.append(result)
+    if args.readme:
+        sys.path.append(str(Path(__file__).parent))
+        import_module("report").fill_readme(table(results), args.readme, MARKS)
 
 
 if __name__ == "__main__":

@@ -65,8 +65,12 @@ def slow_anchors(
         window = [i for i in windows[k] if not taken or i < taken[0]]
         window = [i for i in window if intra or types[i] != "I"] or window
 
-        def cost(i: int, k: int = k) -> tuple[int, float, int]:
-            return index.num_decoded([shown[j] for j in [i, *taken]]), abs(pts[i] - pts[asked[k]]), i
+        decoded = index.num_decoded([shown[j] for j in taken])
+
+        def cost(i: int, k: int = k, decoded: int = decoded) -> tuple[int, bool, float, int]:
+            added = index.num_decoded([shown[j] for j in [i, *taken]]) - decoded
+            inside = added > 0 and not index.random_access[shown[i]]
+            return added, inside, abs(pts[i] - pts[asked[k]]), i
 
         taken.insert(0, min(window, key=cost))
     dearer = index.num_decoded([shown[i] for i in taken]) > index.num_decoded([shown[i] for i in asked])

@@ -24,7 +24,7 @@ def corpus(stream_folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("target", "runs"), [("nal", 600), ("h264_nal", 600), ("file", 150)])
+@pytest.mark.parametrize(("target", "runs"), [("nal", 600), ("h264_nal", 600), ("file", 150), ("push", 400)])
 def test_mutations_of_the_corpus(target: str, runs: int, corpus: Path, tmp_path: Path) -> None:
     inputs = [corpus / target, ROOT / "tests" / "fuzz" / "regressions" / target]
     artifact = tmp_path / "finding"

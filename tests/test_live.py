@@ -1,8 +1,10 @@
 """Pushed packets: windows equal what the whole video gives, and a stream outlives what happens to its packets."""
 
+import collections
 import itertools
 import json
 import random
+import resource
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 import ove_codec
-from ove_codec import _core
+from ove_codec import _core, live
 from support import ffmpeg, scenes
 from test_anchors import encoded as anchor_clip
 
@@ -181,6 +183,37 @@ def test_whatever_becomes_of_packets(stream_folder: Path, kind: str, seed: int) 
         assert np.all(np.diff(window.pts) >= 0)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("at", [22, 23, 24, 25, 40])
+def test_packets_out_of_order_cost_pictures_but_change_none(stream_folder: Path, kind: str, at: int) -> None:
+    path = anchor_clip(stream_folder, kind)
+    codec, extradata, packets = packets_of(path)
+    numbers = list(range(len(packets)))
+    numbers[at : at + 2] = at + 1, at
+    windows = windows_of(codec, extradata, [packets[i] for i in numbers], window=10.0, num_frames=1000, size=56)
+    seen = assert_given_pictures_are_right(windows, whole(path), numbers)
+    gone = {numbers[i] for window in windows for loss in window.lost for i in range(loss.packet, loss.end)}
+    assert seen.isdisjoint(gone) and set(range(at)) <= seen
+    if gone:
+        assert min(gone) >= at
+    else:  # one that is shown before its predecessor takes no sample
+        assert set(numbers) - seen <= {at, at + 1}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("at", [1, 7, 33])
+def test_a_stream_may_begin_anywhere(stream_folder: Path, kind: str, at: int) -> None:
+    path = anchor_clip(stream_folder, kind)
+    codec, extradata, packets = packets_of(path)
+    numbers = list(range(at, len(packets)))
+    windows = windows_of(codec, extradata, [packets[i] for i in numbers], window=10.0, num_frames=1000, size=56)
+    pictures = whole(path)
+    seen = assert_given_pictures_are_right(windows, pictures, numbers)
+    anchors = [p.packet for p in pictures.values() if p.random_access and p.packet >= at]
+    if anchors:  # else the stream has no point to begin at
+        assert {p.packet for p in pictures.values() if p.pts >= pictures[anchors[0]].pts} <= seen
+
+
 def test_packets_that_come_twice_count_once(stream_folder: Path) -> None:
     codec, extradata, packets = packets_of(anchor_clip(stream_folder, "hevc-open"))
     twice = [packet for packet in packets for _ in range(2)]
@@ -228,6 +261,66 @@ def test_pixels_and_residual_are_decoded_only_where_they_are_wanted(stream_folde
             window.tokens  # noqa: B018
         with pytest.raises(RuntimeError, match="residual"):
             window.pictures[0].residual  # noqa: B018
+
+
+class Counted:
+    """A scorer or decoder, whose calls are counted by name."""
+
+    def __init__(self, counted: Any, calls: collections.Counter[str]) -> None:
+        self._counted, self._calls = counted, calls
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._counted, name)
+        if callable(value):
+            self._calls[name] += 1
+        return value
+
+
+@pytest.mark.parametrize("kind", ["hevc-open", "h264-closed"])
+def test_a_rolling_window_decodes_nothing_twice(
+    stream_folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec, extradata, packets = packets_of(anchor_clip(stream_folder, kind))
+    scored: collections.Counter[str] = collections.Counter()
+    scorer_for = vars(live)["scorer_for"]
+    monkeypatch.setattr(live, "scorer_for", lambda *given: Counted(scorer_for(*given), scored))
+    found = []
+    for stride in (1.0, 0.2):
+        pushed: collections.Counter[str] = collections.Counter()
+        scored.clear()
+        stream = ove_codec.Stream(codec, extradata, window=1.0, stride=stride, fps=5.0, size=56)
+        decoder = stream._decoder
+        stream._decoder = Counted(decoder, pushed)  # type: ignore[assignment]
+        windows = [window for data, pts in packets for window in stream.push(data, pts)] + stream.flush()
+        samples = {window.pictures[i].index for window in windows for i in window.sampled}
+        assert sum(len(window.tokens) for window in windows) > 0
+        assert pushed["push"] == len(packets) and scored["score"] == len(samples) == 18
+        found.append((len(windows), decoder.pixels_decoded))
+    video = ove_codec.open(anchor_clip(stream_folder, kind))
+    referable = 90 - sum(picture.type == "B" for picture in video)
+    assert found[0][0] == 4 and found[1][0] >= 14 and found[0][1] == found[1][1]
+    assert referable <= found[0][1] < 90  # pictures that nothing refers to are left out unless they are sampled
+
+
+def resident_mb() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / (1 << 20)
+
+
+@pytest.mark.parametrize("fault", ["none", "no random access point", "no time"])
+def test_memory_does_not_grow_with_the_stream(stream_folder: Path, fault: str) -> None:
+    codec, extradata, packets = packets_of(low_delay(stream_folder, "libx264", (192, 128)))
+    packets = packets[:10]  # one group
+    if fault == "no random access point":
+        packets = packets[1:]
+    stream = ove_codec.Stream(codec, extradata, window=1.0, stride=0.5, fps=5.0, size=56, preset="ove", budget=20)
+    grown = []
+    for loop in range(80):
+        for i, (data, _) in enumerate(packets):
+            for window in stream.push(data, None if fault == "no time" else (10 * loop + i) / 25):
+                assert len(window.tokens) == 20 and len(window) <= 25
+        if loop in (19, 79):
+            grown.append(resident_mb())
+    assert grown[1] - grown[0] < 6  # 600 pictures, of 0.04 MB of samples alone
 
 
 @pytest.mark.parametrize(

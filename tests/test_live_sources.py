@@ -129,6 +129,15 @@ def test_a_source_that_stalls_ends_in_time(clip: Path, expected: Summary, throug
     os.close(stalls)
 
 
+def test_a_transport_stream_may_begin_anywhere(clip: Path, expected: Summary) -> None:
+    data = clip.read_bytes()
+    whole = {pts for _, times, _ in summary(ove_codec.stream(clip, **{**OPTIONS, "fps": 25.0})) for pts in times}
+    for cut in (77, 3001, len(data) // 3):
+        found = summary(ove_codec.stream(io.BytesIO(data[cut:]), **{**OPTIONS, "fps": 25.0}))
+        times = [pts for _, times, _ in found for pts in times]
+        assert times and set(times) <= whole and times == sorted(times) and max(times) == max(whole)
+
+
 def test_windows_come_before_the_source_ends(clip: Path, expected: Summary) -> None:
     reads, stays = os.pipe()
     data = clip.read_bytes()

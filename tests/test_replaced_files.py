@@ -171,3 +171,29 @@ def test_bytes_replaced_in_place(tmp_path: Path, originals: dict[str, bytes], co
         else:
             continue
         assert "replaced.mp4" in said
+
+
+@pytest.mark.parametrize("codec", ["libx265", "libx264"])
+@pytest.mark.parametrize("container", ["mp4", "fragmented", "edited", "mkv", "ts"])
+def test_a_source_that_was_opened_reads_the_same(tmp_path: Path, codec: str, container: str) -> None:
+    path = tmp_path / f"clip.{'mp4' if container in ('fragmented', 'edited') else container}"
+    options = {"fragmented": ("-movflags", "frag_keyframe+empty_moov"), "edited": ("-ss", "0.3")}.get(container, ())
+    made(path, codec, SCENE, "-pix_fmt", "yuv420p", *options)
+    opened = ove_codec._core.OpenedSource(path)
+    again, anew = ove_codec._core.Packets(opened), ove_codec._core.Packets(path)
+    assert again.info == anew.info == opened.info
+    assert again.extradata == anew.extradata
+    assert list(again) == list(anew)
+
+
+def test_a_source_that_was_opened_is_looked_at_again_once_replaced(
+    tmp_path: Path, originals: dict[str, bytes], replacements: dict[str, bytes]
+) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(originals["libx264"])
+    opened = ove_codec._core.OpenedSource(path)
+    for name in ("size", "larger", "profile", "shorter", "codec"):
+        path.write_bytes(replacements[f"libx264 {name}"])
+        again, anew = ove_codec._core.Packets(opened), ove_codec._core.Packets(path)
+        assert again.info == anew.info, name
+        assert list(again) == list(anew), name

@@ -388,6 +388,7 @@ class PicturesOfArrays:
     """Pictures of these arrays, ``missing`` ones less than their times tell."""
 
     path = None
+    on_damage = "raise"
 
     def __init__(self, *arrays: Arrays, missing: int = 0) -> None:
         self.pictures = [picture(a, i) for a in arrays for i in range(len(a["mv"]))]

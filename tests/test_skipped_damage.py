@@ -3,12 +3,13 @@
 import pickle
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import ove_codec
-from ove_codec import _core
+from ove_codec import _core, cli
 from support import ffmpeg
 from test_anchors import ENCODERS
 from test_anchors import encoded as anchor_clip
@@ -80,3 +81,58 @@ def test_a_file_that_is_cut_short(stream_folder: Path, tmp_path: Path) -> None:
     assert 20 < len(video) < 70 and len(list(video)) == len(video)
     assert len(video.lost) == 1 and "cut short" in video.lost[0].reason
     assert len(ove_codec.tokens(video, num_frames=8, size=56)) > 0
+
+
+def test_damage_is_skipped_wherever_a_source_is_given(stream_folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(damaged(anchor_clip(stream_folder, "h264-closed"), [26]))
+    options: dict[str, Any] = {"num_frames": 12, "size": 56}
+    video = ove_codec.open(path, on_damage="skip")
+    expected = ove_codec.select(video, **options)
+    pixels = ove_codec.tokenize(video, expected).patches
+    with pytest.raises(ove_codec.Error):
+        ove_codec.select(path, num_frames=90, size=56)
+    selection = ove_codec.select(path, on_damage="skip", **options)
+    assert selection.on_damage == "skip" and np.array_equal(selection.scores, expected.scores)
+    assert np.array_equal(ove_codec.tokenize(path, selection, on_damage="skip").patches, pixels)
+    assert np.array_equal(ove_codec.tokens(path, on_damage="skip", **options).patches, pixels)
+    (batch,) = ove_codec.batches([path], 1, on_damage="skip", **options)
+    assert np.array_equal(batch.tokens.patches, pixels)
+    frames = ove_codec.frames(path, selection.frame_ids, size=56, on_damage="skip")
+    assert np.array_equal(frames, ove_codec.frames(video, selection.frame_ids, size=56))
+    assert len(ove_codec.frames(path, on_damage="skip", size=16)) == len(video) < 90
+    selection.save(tmp_path / "saved.npz")
+    loaded = ove_codec.Selection.load(tmp_path / "saved.npz")
+    assert loaded.on_damage == "skip"
+    for one in (selection, loaded):
+        for ours, theirs in zip(one.heats(), expected.heats(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    arguments = ["--num-frames", "12", "--size", "56", "--on-damage", "skip"]
+    assert cli.main(["select", str(path), *arguments, "-o", str(tmp_path / "by_command.npz")]) == 0
+    assert np.array_equal(ove_codec.Selection.load(tmp_path / "by_command.npz").scores, expected.scores)
+    arrays = ["--arrays", "bits", "--frames=-1", "--on-damage", "skip"]
+    assert cli.main(["extract", str(path), str(tmp_path / "arrays.npz"), *arrays]) == 0
+    assert np.load(tmp_path / "arrays.npz")["frame_ids"].tolist() == [len(video) - 1]
+
+
+def test_where_damage_is_not_skipped(stream_folder: Path, tmp_path: Path) -> None:
+    path = anchor_clip(stream_folder, "h264-closed")
+    video, skipping = ove_codec.open(path), ove_codec.open(path, on_damage="skip")
+    for call in (ove_codec.select, ove_codec.tokens, ove_codec.frames):
+        with pytest.raises(ValueError, match=r"pass on_damage='skip' to ove_codec\.open"):
+            call(video, on_damage="skip", num_frames=2)
+        with pytest.raises(ValueError, match="on_damage must be"):
+            call(path, on_damage="ignore", num_frames=2)
+    with pytest.raises(ValueError, match="leave out transcode"):
+        ove_codec.select(path, transcode="saliency", on_damage="skip")
+    with pytest.raises(ValueError, match="leave out transcode"):
+        ove_codec.select(skipping, transcode="saliency")
+    assert ove_codec.select(skipping, transcode=True, num_frames=2).on_damage == "skip"
+    selection = ove_codec.select(skipping, num_frames=2, size=56)
+    with pytest.raises(ValueError, match="pass on_damage='skip' here too"):
+        ove_codec.tokenize(path, selection)
+    mpeg4 = tmp_path / "other.avi"
+    ffmpeg.run(["-v", "error", "-i", path, "-c:v", "mpeg4", "-y", mpeg4])
+    for call in (ove_codec.select, ove_codec.tokens, ove_codec.frames):
+        with pytest.raises(ValueError, match=r"damage is skipped in HEVC and H\.264, not in mpeg4"):
+            call(mpeg4, on_damage="skip", num_frames=2)

@@ -143,7 +143,8 @@ def a_selection(frame_ids: Any, size: tuple[int, int], resize: str, side: int, p
         source_width=size[0], source_height=size[1],
     )  # fmt: skip
     positions = np.argwhere(mask).astype(np.int32)
-    return SimpleNamespace(frame_ids=np.asarray(frame_ids, np.int64), positions=positions, geometry=geometry)
+    ids = np.asarray(frame_ids, np.int64)
+    return SimpleNamespace(frame_ids=ids, positions=positions, geometry=geometry, on_damage="raise")
 
 
 def check_clip(path: Path, resize: str = "letterbox", side: int = 96, patch: int = 8) -> None:

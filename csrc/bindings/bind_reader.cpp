@@ -479,6 +479,8 @@ void bind_reader(py::module_& m) {
           "random_access",
           [](const reader::VideoIndex& i) { return column<bool>(i.pictures, [](auto& p) { return p.random_access; }); },
           "(N,) bool: whether the picture is an IRAP picture.")
+      .def_readonly("counts_from_start", &reader::VideoIndex::counts_from_start,
+                    "False where POCs of some groups are counted from where reading them began (see PictureTable).")
       .def_property_readonly(
           "packet_bytes",
           [](const reader::VideoIndex& i) {
@@ -540,8 +542,8 @@ void bind_reader(py::module_& m) {
       .def_static(
           "read", &read_table, py::arg("source"),
           "Reads no picture of `source` (path, bytes or binary file object). None where the tables do not tell:\n"
-          "they do in MP4 and MOV files without fragments, whose edit lists cut nothing off, where groups of\n"
-          "pictures follow one another in display order too.")
+          "they do in MP4 and MOV files without fragments, whose edit lists cut nothing off, where only leading\n"
+          "pictures are shown before the sync sample of their group.")
       .def("__len__", [](const PictureTable& t) { return t.pictures().size(); })
       .def_property_readonly(
           "packet",

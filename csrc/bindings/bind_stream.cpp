@@ -126,6 +126,11 @@ class LiveStream {
     const std::lock_guard lock(mutex_);
     decoder_->decide(packet, wanted);
   }
+  std::int64_t pixels_decoded() {
+    const WithoutGil unlocked;
+    const std::lock_guard lock(mutex_);
+    return decoder_->pixels_decoded();
+  }
   std::vector<LiveFrame> take_frames() {
     std::vector<LiveFrame> frames;
     const WithoutGil unlocked;
@@ -178,6 +183,7 @@ void bind_stream(py::module_& m) {
       .def("decide", &LiveStream::decide, py::arg("packet"), py::arg("wanted"),
            "Whether the pixels of a picture are wanted: to be told of every picture that next() gave.")
       .def("take_frames", &LiveStream::take_frames, "The wanted frames that have come out since the last call.")
+      .def_property_readonly("pixels_decoded", &LiveStream::pixels_decoded, "Packets whose pixels were decoded.")
       .def("take_losses", &LiveStream::take_losses,
            "(first packet, packet behind the last, seconds or None, reason) of the losses since the last call.");
 }

@@ -160,13 +160,15 @@ KeptReads::~KeptReads() = default;
 
 namespace {
 
-media::Demuxer open_stream(py::handle source, int stream) {
+using Probe = std::shared_ptr<const media::StreamProbe>;
+
+media::Demuxer open_stream(py::handle source, int stream, const Probe& known) {
   if (py::isinstance<py::str>(source) || py::hasattr(source, "__fspath__")) {
     const std::string path = py::module_::import("os").attr("fsencode")(source).cast<std::string>();
     if (path.find('\0') != std::string::npos) throw py::value_error("source must not have a null byte in its name");
     const std::string name = printable(source);
     const WithoutGil unlocked;
-    return media::Demuxer(path, name, reader::sniff_byte_stream, stream);
+    return media::Demuxer(path, name, reader::sniff_byte_stream, stream, known);
   }
   if (PyObject_CheckBuffer(source.ptr())) {
     auto view = with_gil(py::reinterpret_borrow<py::buffer>(source).request());
@@ -177,30 +179,42 @@ media::Demuxer open_stream(py::handle source, int stream) {
                                               static_cast<std::size_t>(view->size * view->itemsize));
     auto memory = std::make_unique<media::MemorySource>(bytes, std::move(view));
     const WithoutGil unlocked;
-    return media::Demuxer(std::move(memory), "<bytes>", reader::sniff_byte_stream, stream);
+    return media::Demuxer(std::move(memory), "<bytes>", reader::sniff_byte_stream, stream, known);
   }
   if (py::hasattr(source, "read")) {
     auto file = std::make_unique<FileObject>(source);
     const std::string name = name_of(source);
     const WithoutGil unlocked;
-    return media::Demuxer(std::move(file), name, reader::sniff_byte_stream, stream);
+    return media::Demuxer(std::move(file), name, reader::sniff_byte_stream, stream, known);
   }
   if (py::hasattr(source, "__array__")) {  // a tensor of PyTorch, whose __array__ says what is wrong with one of a GPU
     const py::object array = source.attr("__array__")();
     if (!py::isinstance<py::array_t<std::uint8_t>>(array)) {
       throw py::value_error("source must have the dtype uint8: the bytes of a file");
     }
-    return open_stream(array, stream);
+    return open_stream(array, stream, known);
   }
   throw py::type_error("source must be a path, bytes or a binary file object, not " +
                        py::str(py::type::of(source).attr("__name__")).cast<std::string>());
 }
 
+media::Demuxer open_known(py::handle source, const Probe& known) {
+  if (!py::hasattr(source, "stream_index")) return open_stream(source, media::Demuxer::kBestStream, known);
+  return open_stream(source.attr("file"), source.attr("stream_index").cast<int>(), known);
+}
+
 }  // namespace
 
 media::Demuxer open_demuxer(py::handle source) {
-  if (!py::hasattr(source, "stream_index")) return open_stream(source, media::Demuxer::kBestStream);
-  return open_stream(source.attr("file"), source.attr("stream_index").cast<int>());
+  if (!py::isinstance<OpenedSource>(source)) return open_known(source, nullptr);
+  const auto& opened = source.cast<const OpenedSource&>();
+  return open_known(opened.source(), opened.probe());
+}
+
+OpenedSource::OpenedSource(py::object source) : source_(std::move(source)) {
+  const media::Demuxer demuxer = open_known(source_, nullptr);
+  probe_ = demuxer.probe();
+  info_ = demuxer.info();
 }
 
 }  // namespace ove::bindings

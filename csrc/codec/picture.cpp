@@ -25,19 +25,25 @@ void CodecPicture::copy_pred(std::uint8_t* out) const {
 }
 
 void CodecPicture::copy_ref_poc(std::int32_t* out) const {
-  const int side = 1 << (format->log2_slice - 2);
+  const bool same_lists = slices.size() == 1 && slices.front().field_ref_list[0][0].empty();
+  const int side = same_lists ? width4() : 1 << (format->log2_slice - 2);
   for (int y4 = 0; y4 < height4(); ++y4) {
     for (int x0 = 0; x0 < width4(); x0 += side) {
       const Slice& slice = slice_at(x0, y4);
       const int field = slice.field_ref_list[0][0].empty() ? 0 : field_at(x0, y4);  // the same in the whole block
       const RefLists& lists = field == 0 ? slice.ref_list : slice.field_ref_list[static_cast<std::size_t>(field - 1)];
       const auto row = static_cast<std::size_t>(y4 * width4());
+      int first = -1, second = -1;  // indices that `of_both` is of: mostly the block's before
+      std::array<std::int32_t, 2> of_both{};
       for (int x4 = x0; x4 < std::min(x0 + side, width4()); ++x4) {
         const auto i = row + static_cast<std::size_t>(x4);
-        for (std::size_t list = 0; list < 2; ++list) {
-          const int idx = buffers->ref_idx[i][list];
-          out[i * 2 + list] = idx < 0 ? 0 : lists[list][static_cast<std::size_t>(idx)].poc;
-        }
+        const auto [idx0, idx1] = buffers->ref_idx[i];
+        if (idx0 != first) of_both[0] = idx0 < 0 ? 0 : lists[0][static_cast<std::size_t>(idx0)].poc;
+        if (idx1 != second) of_both[1] = idx1 < 0 ? 0 : lists[1][static_cast<std::size_t>(idx1)].poc;
+        first = idx0;
+        second = idx1;
+        out[i * 2] = of_both[0];
+        out[i * 2 + 1] = of_both[1];
       }
     }
   }

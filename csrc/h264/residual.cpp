@@ -1,6 +1,7 @@
 // 7.3.5.3 residual(): which blocks follow, and what becomes of those of luma
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "h264/scan.h"
 #include "h264/slice_data.h"
@@ -138,7 +139,7 @@ void SliceDataParser::residual_luma(int plane) {
           coded += residual_block<false, kLuma4x4>(plane, x4 + (i & 1), y4 + (i >> 1), 0, 16, target);
         }
       }
-      if (store && coded) reconstruct_block(x4, y4, 2, coefficients_.data());
+      if (store && coded) reconstruct_block(x4, y4, 2, coefficients_.data(), coded == 1 && coefficients_[0] != 0);
     }
     return;
   }
@@ -152,7 +153,7 @@ void SliceDataParser::residual_luma(int plane) {
     }
     const int x4 = block_x4(block), y4 = block_y4(block);
     const int coded = residual_block<kCabac, kLuma4x4>(plane, x4, y4, 0, 16, target);
-    if (store && coded) reconstruct_block(x4, y4, 1, coefficients_.data());
+    if (store && coded) reconstruct_block(x4, y4, 1, coefficients_.data(), coded == 1 && coefficients_[0] != 0);
   }
 }
 
@@ -231,14 +232,15 @@ void SliceDataParser::reconstruct_16x16() {
   for (int block = 0; block < 16; ++block) {
     std::int32_t* const c = coefficients_.data() + 16 * block;
     c[0] = dc_[static_cast<std::size_t>(block)];
-    const bool coded = c[0] != 0 || coefficient_grid_[0][grid_at(block & 3, block >> 2)] != 0;
-    if (coded) reconstruct_block(block & 3, block >> 2, 1, c);
+    const bool only_dc = coefficient_grid_[0][grid_at(block & 3, block >> 2)] == 0;
+    if (c[0] != 0 || !only_dc) reconstruct_block(block & 3, block >> 2, 1, c, only_dc);
   }
   dc_.fill(0);
 }
 
-// Appends the residual of a block of the macroblock, in units of 4x4 blocks.
-void SliceDataParser::reconstruct_block(int x4, int y4, int size4, std::int32_t* coefficients) {
+// Appends the residual of a block of the macroblock, in units of 4x4 blocks. `only_dc`: all coefficients but the first
+// are 0.
+void SliceDataParser::reconstruct_block(int x4, int y4, int size4, std::int32_t* coefficients, bool only_dc) {
   ResidualBuffer& residual = *residual_;
   const int x = mb_x_ * 4 + x4, y = mb_y_ * 4 + y4, size = size4 * 4;
   residual.coded.push_back(
@@ -257,6 +259,8 @@ void SliceDataParser::reconstruct_block(int x4, int y4, int size4, std::int32_t*
       mode = intra_mode == 0 ? BypassMode::kVertical : intra_mode == 1 ? BypassMode::kHorizontal : BypassMode::kNone;
     }
     bypass_transform(coefficients, size, mode, out, stride);
+  } else if (only_dc) {
+    codec::fill_block(out, stride, size, size, transform_dc(std::exchange(coefficients[0], 0)));
   } else if (size4 == 1) {
     inverse_transform_4x4(coefficients, out, stride);
   } else {

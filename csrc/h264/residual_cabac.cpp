@@ -23,6 +23,14 @@ constexpr std::uint8_t kLast8x8[63] = {0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
                                        2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 4, 4,
                                        4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7, 8, 8, 8};
 
+// 9.3.3.1.3: what the levels of a block so far choose: ctxIdxInc of the first bin of coeff_abs_level_minus1,
+// numDecodAbsLevelGt1 for that of the others, and the step after a level of 1 or one that is greater.
+struct LevelStep {
+  std::uint8_t first, greater, after_1, after_greater;
+};
+constexpr std::array<LevelStep, 8> kLevelSteps = {
+    {{1, 0, 1, 4}, {2, 0, 2, 4}, {3, 0, 3, 4}, {4, 0, 3, 4}, {0, 1, 4, 5}, {0, 2, 5, 6}, {0, 3, 6, 7}, {0, 4, 7, 7}}};
+
 // 9.3.2.3: the suffix of coeff_abs_level_minus1, Exp-Golomb of order 0
 [[gnu::always_inline]] inline int level_suffix(Cabac& cabac) {
   const std::uint32_t bins = cabac.peek_bypass16();
@@ -90,20 +98,20 @@ int SliceDataParser::cabac_residual_block(int plane, int coded_increment, int fi
   if (i == end) index[static_cast<std::size_t>(num++)] = static_cast<std::uint8_t>(end);
 
   // coeff_abs_level_minus1, coeff_sign_flag, the last coefficient first
-  int equal_1 = 0, greater_1 = 0;  // numDecodAbsLevelEq1, numDecodAbsLevelGt1
   constexpr int kMostGreater = kCategory == kChromaDc ? 3 : 4;
+  const LevelStep* step = kLevelSteps.data();
   for (int k = num - 1; k >= 0; --k) {
     int level = 1;
-    if (!cabac.decision(levels[greater_1 ? 0 : std::min(4, 1 + equal_1)])) {
-      ++equal_1;
+    if (!cabac.decision(levels[step->first])) {
+      step = &kLevelSteps[step->after_1];
     } else {
-      ContextState& stored = levels[5 + std::min(kMostGreater, greater_1)];
+      ContextState& stored = levels[5 + std::min<int>(kMostGreater, step->greater)];
       ContextState context = stored;  // in a register, because the bins follow each other
       level = 2;
       while (level < 15 && cabac.decision(context)) ++level;
       stored = context;
       if (level == 15) level += level_suffix(cabac);
-      ++greater_1;
+      step = &kLevelSteps[step->after_greater];
     }
     const int sign = cabac.bypass();
     if (target.out != nullptr) {
@@ -111,7 +119,7 @@ int SliceDataParser::cabac_residual_block(int plane, int coded_increment, int fi
     }
   }
   cabac_ = cabac;
-  return 1;
+  return 1 + index[static_cast<std::size_t>(num - 1)];
 }
 template int SliceDataParser::cabac_residual_block<SliceDataParser::kLumaDc>(int, int, int, int, const Target&);
 template int SliceDataParser::cabac_residual_block<SliceDataParser::kLumaAc>(int, int, int, int, const Target&);

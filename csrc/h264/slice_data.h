@@ -31,8 +31,8 @@ struct alignas(64) MbRecord {
     std::array<std::uint8_t, 4> bottom, right;
   };
 
-  // By plane: number of coefficients (CAVLC) or coded_block_flag (CABAC) of 4x4 blocks. Chroma blocks lie in the lower
-  // right corner of the 4x4 grid.
+  // By plane: number of coefficients (CAVLC) or whether there are any (CABAC) of 4x4 blocks. Chroma blocks lie in the
+  // lower right corner of the 4x4 grid.
   std::array<Coefficients, 3> coefficients{};
   std::array<std::array<AbsMvd, 4>, 2> mvd_bottom{}, mvd_right{};  // by list
   std::uint8_t flags = 0;
@@ -142,8 +142,10 @@ class SliceDataParser {
         out[at] = level;
         return;
       }
-      const std::int64_t scaled = ((std::int64_t{level} * scale[at] << qp_per) + (1 << (shift - 1))) >> shift;
-      out[at] = static_cast<std::int32_t>(std::clamp(scaled, -kMaxCoefficient, kMaxCoefficient));
+      const std::int64_t scaled = ((std::int64_t{level} * scale[at] << qp_per) + (1 << shift >> 1)) >> shift;
+      out[at] = static_cast<std::int32_t>(scaled);
+      if (scaled < -kMaxCoefficient || scaled > kMaxCoefficient) [[unlikely]]
+        out[at] = static_cast<std::int32_t>(std::clamp(scaled, -kMaxCoefficient, kMaxCoefficient));
     }
   };
   // ctxBlockCat of Table 9-42; those of Cb and Cr in 4:4:4 are those of luma with another plane
@@ -164,7 +166,7 @@ class SliceDataParser {
   void keep_coefficients(int first_plane, int end_plane);
   bool has_coded_dc(const MbRecord& record, int plane) const { return (record.coded_dc >> plane & 1) != 0; }
   void reconstruct_16x16();
-  void reconstruct_block(int x4, int y4, int size4, std::int32_t* coefficients);
+  void reconstruct_block(int x4, int y4, int size4, std::int32_t* coefficients, bool only_dc = false);
   void prepare_scaling();
 
   // The syntax elements, from either entropy decoder: mb_cabac.h (9.3.2, 9.3.3) and mb_cavlc.cpp (9.1, 9.2)
@@ -191,9 +193,10 @@ class SliceDataParser {
   Mv read_mvd(CavlcReader& reader, int list, int x4, int y4);
   int read_mvd_component(Cabac& cabac, int context, int sum);
 
-  // residual_cabac.cpp, residual_cavlc.cpp: one block; returns the number of coefficients (CAVLC) or whether there are
-  // any. `first` and `count`: index in the scan of the first coefficient, number of coefficients. `coded_increment`: of
-  // the context of coded_block_flag, negative where it does not come. (x4, y4): place in the grid of the plane.
+  // residual_cabac.cpp, residual_cavlc.cpp: one block; returns 0 where it has no coefficients, else their number
+  // (CAVLC) or that up to the last one of the scan, zeros too (CABAC). `first` and `count`: index in the scan of the
+  // first coefficient, number of coefficients. `coded_increment`: of the context of coded_block_flag, negative where it
+  // does not come. (x4, y4): place in the grid of the plane.
   template <Category kCategory>
   int cabac_residual_block(int plane, int coded_increment, int first, int count, const Target& target);
   int cavlc_residual_block(int nc, int first, int count, const Target& target);

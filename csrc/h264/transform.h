@@ -1,6 +1,7 @@
 // From scaled transform coefficients to the luma residual (8.5.6 to 8.5.15).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -29,6 +30,11 @@ void inverse_luma_dc(std::array<std::int32_t, 16>& dc, std::int32_t scale, int q
 // row.
 void inverse_transform_4x4(std::int32_t* coefficients, std::int16_t* out, std::ptrdiff_t stride);
 void inverse_transform_8x8(std::int32_t* coefficients, std::int16_t* out, std::ptrdiff_t stride);
+
+// All samples of a block of either size that has no other coefficient.
+inline std::int16_t transform_dc(std::int32_t coefficient) {
+  return static_cast<std::int16_t>(std::clamp((coefficient + 32) >> 6, -32768, 32767));
+}
 
 // 8x8 blocks with AVX2, where OVE_X86_V3 is set, for processors with cpu_is_v3()
 void inverse_transform_8x8_avx2(std::int32_t* coefficients, std::int16_t* out, std::ptrdiff_t stride);

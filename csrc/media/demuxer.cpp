@@ -99,8 +99,8 @@ void Demuxer::Impl::fail(const std::string& what, int code, std::int64_t positio
   throw DecodeError(name + ": " + what + (code ? " (" + error_text(code) + ")" : ""), position);
 }
 
-Demuxer::Impl::Impl(std::string source_name, Sniffer sniffer, int stream_index)
-    : name(std::move(source_name)), sniff(sniffer), wanted_stream(stream_index) {
+Demuxer::Impl::Impl(std::string source_name, Sniffer sniffer, int wanted, std::shared_ptr<const StreamProbe> known)
+    : name(std::move(source_name)), sniff(sniffer), wanted_stream(wanted), probe(std::move(known)) {
   if (!packet) throw std::bad_alloc();
 }
 
@@ -181,18 +181,25 @@ void Demuxer::Impl::open_input() {
   rethrow();
 }
 
-void Demuxer::Impl::find_stream() {
-  for (unsigned i = 0; i < input->nb_streams; ++i) restore_version(*input->streams[i]->codecpar);
+void Demuxer::Impl::probe_streams() {
   // The codecs that libavformat opens to look into the first packets may have threads of their own.
   std::vector<AVDictionary*> options(input->nb_streams, nullptr);
-  for (AVDictionary*& o : options) av_dict_set_int(&o, "log_level_offset", kSilent, 0);
-  const int code = avformat_find_stream_info(input.get(), options.data());
+  for (AVDictionary*& o : options) {
+    av_dict_set_int(&o, "log_level_offset", kSilent, 0);
+    av_dict_set(&o, "skip_loop_filter", "all", 0);  // nobody sees these pictures
+  }
+  probe = std::make_shared<const StreamProbe>(*input, options.data());
   for (AVDictionary*& o : options) av_dict_free(&o);
   rethrow();
-  if (code < 0) {
+  if (probe->code() < 0) {
     check_encryption();
-    fail("its streams cannot be read", code);
+    fail("its streams cannot be read", probe->code());
   }
+}
+
+void Demuxer::Impl::find_stream() {
+  for (unsigned i = 0; i < input->nb_streams; ++i) restore_version(*input->streams[i]->codecpar);
+  if (!probe || !probe->apply(*input)) probe_streams();
   const int found = av_find_best_stream(input.get(), AVMEDIA_TYPE_VIDEO, wanted_stream, -1, nullptr, 0);
   if (found < 0 && wanted_stream != kBestStream) fail(there_is_no_stream());
   const bool picture = found >= 0 && (input->streams[found]->disposition & AV_DISPOSITION_ATTACHED_PIC);
@@ -296,15 +303,17 @@ void Demuxer::Impl::check_end() {
   }
 }
 
-Demuxer::Demuxer(const std::string& path, const std::string& name, Sniffer sniff, int stream)
-    : impl_(std::make_unique<Impl>(name, sniff, stream)) {
+Demuxer::Demuxer(const std::string& path, const std::string& name, Sniffer sniff, int stream,
+                 std::shared_ptr<const StreamProbe> known)
+    : impl_(std::make_unique<Impl>(name, sniff, stream, std::move(known))) {
   const Silence quiet;
   impl_->open_file(path);
   impl_->open_stream();
 }
 
-Demuxer::Demuxer(std::unique_ptr<ByteSource> source, const std::string& name, Sniffer sniff, int stream)
-    : impl_(std::make_unique<Impl>(name, sniff, stream)) {
+Demuxer::Demuxer(std::unique_ptr<ByteSource> source, const std::string& name, Sniffer sniff, int stream,
+                 std::shared_ptr<const StreamProbe> known)
+    : impl_(std::make_unique<Impl>(name, sniff, stream, std::move(known))) {
   const Silence quiet;
   impl_->source = std::move(source);
   impl_->open_source();
@@ -317,6 +326,7 @@ Demuxer& Demuxer::operator=(Demuxer&&) noexcept = default;
 
 const StreamInfo& Demuxer::info() const { return impl_->info; }
 const std::string& Demuxer::name() const { return impl_->name; }
+std::shared_ptr<const StreamProbe> Demuxer::probe() const { return impl_->probe; }
 
 // Takes a packet of the video stream, without counting it; false at the end.
 bool Demuxer::Impl::next_packet() {

@@ -63,6 +63,8 @@ struct TabledPacket {
   bool key = false;
 };
 
+class StreamProbe;
+
 // Not for use from several threads at a time. Reads one file only: nothing that the file refers to, nothing from a
 // network. Every call may throw DecodeError, with the byte offset in the file,
 // UnsupportedStreamError where it is encrypted, and what a ByteSource throws.
@@ -75,15 +77,19 @@ class Demuxer {
   static constexpr int kBestStream = -1;
 
   // `path` is a file of the local system; `name` stands for the source in messages; `stream` counts all streams of the
-  // container.
-  Demuxer(const std::string& path, const std::string& name, Sniffer sniff, int stream = kBestStream);
-  Demuxer(std::unique_ptr<ByteSource> source, const std::string& name, Sniffer sniff, int stream = kBestStream);
+  // container. `known` is the probe() of an earlier Demuxer of the same source; it spares work where the source is
+  // still the same, and does nothing where it is not.
+  Demuxer(const std::string& path, const std::string& name, Sniffer sniff, int stream = kBestStream,
+          std::shared_ptr<const StreamProbe> known = nullptr);
+  Demuxer(std::unique_ptr<ByteSource> source, const std::string& name, Sniffer sniff, int stream = kBestStream,
+          std::shared_ptr<const StreamProbe> known = nullptr);
   ~Demuxer();
   Demuxer(Demuxer&&) noexcept;
   Demuxer& operator=(Demuxer&&) noexcept;
 
   const StreamInfo& info() const;
   const std::string& name() const;
+  std::shared_ptr<const StreamProbe> probe() const;
 
   // Takes the next packet; false at the end. Throws where the file ends before its index does.
   bool read(Packet& packet);

@@ -7,15 +7,17 @@
 
 #include "media/demuxer.h"
 #include "media/ffmpeg.h"
+#include "media/stream_probe.h"
 
 namespace ove::media {
 
 struct Demuxer::Impl {
-  Impl(std::string source_name, Sniffer sniffer, int stream_index);
+  Impl(std::string source_name, Sniffer sniffer, int wanted, std::shared_ptr<const StreamProbe> known);
 
   std::string name;
   Sniffer sniff;
   int wanted_stream;
+  std::shared_ptr<const StreamProbe> probe;  // of an earlier opening, or of this one
   std::unique_ptr<ByteSource> source;
   std::exception_ptr source_error;  // thrown by the source inside a callback of libavformat
   // In this order: the input is closed before the bytes it reads from.
@@ -40,6 +42,7 @@ struct Demuxer::Impl {
   void open_stream();
   void open_input();
   void find_stream();
+  void probe_streams();
   std::string there_is_no_stream() const;
   void describe();
   void check_end();

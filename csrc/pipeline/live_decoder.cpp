@@ -82,6 +82,7 @@ void LiveDecoder::decode_pixels() {
     sent_epoch_ = *head.epoch;
     if (head.referable || (decided != decided_.end() && decided->second)) {
       pixels_->send(head.bytes, head.number);
+      ++pixels_decoded_;
     } else if (decided != decided_.end() || flushed_ || waiting_.size() > kMostWaiting) {
       pixels_->skip(head.bytes);
     } else {

@@ -41,6 +41,8 @@ class LiveDecoder {
   void decide(std::int64_t packet, bool wanted);
   // Decodes pixels, and takes the wanted pictures that have come out, in output order.
   std::vector<media::KeptPicture> take_pixels();
+  // Packets that the pixel decoder was given to decode.
+  std::int64_t pixels_decoded() const { return pixels_decoded_; }
 
  private:
   struct Waiting {
@@ -59,7 +61,7 @@ class LiveDecoder {
   std::vector<media::KeptPicture> out_;
   reader::PushReader reader_;
   std::optional<media::PacketDecoder> pixels_;
-  std::int64_t pushed_ = 0;
+  std::int64_t pushed_ = 0, pixels_decoded_ = 0;
   int epoch_ = 0, sent_epoch_ = 0;
   bool flushed_ = false;
 };

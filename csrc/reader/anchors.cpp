@@ -164,10 +164,13 @@ class Search {
  private:
   struct Candidate {
     std::int64_t at_least;
+    bool inside;      // a group: decoding cannot begin there
     double distance;  // seconds
     std::int64_t position;
     bool operator>(const Candidate& o) const {
-      return std::tie(at_least, distance, position) > std::tie(o.at_least, o.distance, o.position);
+      const bool costs = at_least > 0;
+      return std::tuple(at_least, costs && inside, distance, position) >
+             std::tuple(o.at_least, costs && o.inside, o.distance, o.position);
     }
   };
 
@@ -219,9 +222,12 @@ class Search {
     }
     decoded_.count_chains(begin, end);
     std::vector<Candidate> heap;
-    for (const std::int64_t i : allowed) heap.push_back({decoded_.at_least(picture(i)), distance(i, asked), i});
+    for (const std::int64_t i : allowed) {
+      const bool inside = !index_.decoded[at(picture(i).decode_index)].random_access;
+      heap.push_back({decoded_.at_least(picture(i)), inside, distance(i, asked), i});
+    }
     std::make_heap(heap.begin(), heap.end(), std::greater<>());
-    Candidate best{std::numeric_limits<std::int64_t>::max(), 0, -1};
+    Candidate best{std::numeric_limits<std::int64_t>::max(), true, 0, -1};
     while (!heap.empty() && best > heap.front()) {
       std::pop_heap(heap.begin(), heap.end(), std::greater<>());
       Candidate candidate = heap.back();

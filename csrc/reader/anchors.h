@@ -19,7 +19,8 @@ struct AnchorRequest {
 // Positions in `shown` of the pictures taken for those asked for: ascending, each once, within the tolerance.
 //
 // From the last sample to the first each takes the picture that adds the fewest coded pictures to what the samples
-// behind it decode (VideoIndex::Edges::kDecoding), the nearest to the one asked for among equals, then the earlier.
+// behind it decode (VideoIndex::Edges::kDecoding). Among equals that add any it takes a random access picture before
+// others; then the nearest to the one asked for, then the earlier.
 // This is not always the least for all samples together, but never more than what was asked for takes: where it would
 // be, `asked` is returned. Without `intra` an I picture is taken only for a sample that nothing else is left for; what
 // takes the place of one that was asked for may then take more.

@@ -107,7 +107,8 @@ std::vector<Stretch> stretches(const VideoIndex& index, const std::vector<bool>&
     complete = true;
     for (; end < std::ssize(needed) && (end == begin || !index.decoded[at(end)].random_access); ++end) {
       if (needed[at(end)]) last = end;
-      complete = needed[at(end)] || (complete && index.decoded[at(end)].dropping == codec::Dropping::kFree);
+      const codec::KnownPicture& d = index.decoded[at(end)];
+      complete = needed[at(end)] || (complete && d.format && d.dropping == codec::Dropping::kFree);
     }
     if (last >= 0) {
       if (found.empty() || !joined) found.push_back({begin, 0});

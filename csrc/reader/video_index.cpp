@@ -49,14 +49,7 @@ void VideoIndex::add(const codec::CodecPicture& picture) {
 void VideoIndex::append(VideoIndex part) {
   const std::int64_t before = std::ssize(decoded);
   for (codec::KnownPicture& picture : part.decoded) {
-    picture.decode_index += before;
-    for (std::int64_t& other : picture.references) other += before;
-    for (std::int64_t& other : picture.collocated) other += before;
-    for (codec::RefLists& lists : picture.ref_lists) {
-      for (auto& list : lists) {
-        for (codec::RefEntry& entry : list) entry.decode_index += entry.decode_index < 0 ? 0 : before;
-      }
-    }
+    renumber(picture, [&](std::int64_t i) { return i + before; });
     decoded.push_back(std::move(picture));
   }
   packet_bytes.insert(packet_bytes.end(), part.packet_bytes.begin(), part.packet_bytes.end());

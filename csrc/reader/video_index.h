@@ -33,6 +33,7 @@ struct VideoIndex {
   std::vector<std::int64_t> packet_bytes;         // by index of `decoded`: the size of the packet that it begins in
   std::vector<media::PacketPlace> random_access;  // their packets, ascending
   std::vector<Loss> lost;                         // what of the video the index leaves out, ascending
+  bool counts_from_start = true;  // else order counts of some groups are counted from where reading them began
 
   // Which pictures of `decoded` these need, themselves included. Throws std::logic_error for unknown pictures.
   enum class Edges : std::uint8_t {
@@ -64,6 +65,21 @@ struct VideoIndex {
   // The first of `decoded` that begins in this packet or a later one.
   std::int64_t first_decoded(std::int64_t packet) const;
 };
+
+// Numbers a coded picture, and those that it refers to, anew: `moved` gives the new decode_index for each.
+template <class Moved>
+void renumber(codec::KnownPicture& picture, Moved moved) {
+  picture.decode_index = moved(picture.decode_index);
+  for (std::int64_t& other : picture.references) other = moved(other);
+  for (std::int64_t& other : picture.collocated) other = moved(other);
+  for (codec::RefLists& lists : picture.ref_lists) {
+    for (auto& list : lists) {
+      for (codec::RefEntry& entry : list) {
+        if (entry.decode_index >= 0) entry.decode_index = moved(entry.decode_index);
+      }
+    }
+  }
+}
 
 // Reads the whole video. Throws what VideoReader throws.
 VideoIndex index_video(media::Demuxer demuxer, const codec::Limits& limits);

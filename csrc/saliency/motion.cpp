@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 #include <stdexcept>
 
@@ -10,6 +11,13 @@
 namespace ove::saliency {
 
 namespace {
+
+// Two vectors, or two order counts.
+std::uint64_t word(const void* bytes) {
+  std::uint64_t bits;
+  std::memcpy(&bits, bytes, sizeof(bits));
+  return bits;
+}
 
 int blocks_touched(int begin, int length) { return (begin + length + 3) / 4 - begin / 4; }
 
@@ -114,8 +122,16 @@ void Motion::read_displacement(const PictureView& picture) {
     const std::size_t block = static_cast<std::size_t>(window_.y / 4 + row) * picture.block_columns() + window_.x / 4;
     const std::int16_t* mv = picture.mv + block * 4;
     const std::uint8_t* pred = pred_row(picture, block);
-    for (int column = 0; column < grid_.columns; ++column, ++i) {
-      const Vector v = displacement(mv + 4 * column, pred[column], picture.ref_poc + (block + column) * 2, picture.poc);
+    const std::int32_t* ref_poc = picture.ref_poc + block * 2;
+    Vector v{0, 0};
+    std::uint64_t vectors_before = 0, references_before = 0;
+    for (int column = 0; column < grid_.columns; ++column, ++i, mv += 4, ref_poc += 2) {
+      const std::uint64_t vectors = word(mv), references = word(ref_poc);
+      const bool same = column > 0 && pred[column] == pred[column - 1] && vectors == vectors_before &&
+                        references == references_before;  // as inside of a prediction block
+      vectors_before = vectors;
+      references_before = references;
+      if (!same) v = displacement(mv, pred[column], ref_poc, picture.poc);
       field_.lists[0].x[i] = v.x;
       field_.lists[0].y[i] = v.y;
     }

@@ -14,10 +14,12 @@ from ove_codec._core import (
 )
 from ove_codec._source import Loss, VideoStream
 from ove_codec._suggest import hint
+from ove_codec._window import Window
 from ove_codec.batching import Batch, batches
 from ove_codec.canvases import codec_canvases
 from ove_codec.limits import Limits
-from ove_codec.live import Stream, Window, stream
+from ove_codec.live import Stream
+from ove_codec.live_sources import stream
 from ove_codec.motion_only import MotionPicture, MotionVideo
 from ove_codec.presets import PRESETS
 from ove_codec.selection import Selection, select, select_arrays

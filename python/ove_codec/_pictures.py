@@ -52,13 +52,19 @@ class VideoPictures:
         progress: bool | None = False,
         start: float | None = None,
         end: float | None = None,
+        on_damage: str = "raise",
     ) -> None:
         source = getattr(source, "on_cpu", source)
+        if isinstance(source, SourceVideo):
+            video.check_opened(source, on_damage)
+            on_damage = source.on_damage
+        video.check_damage(on_damage)
         self.first = 0
         if transcode:
-            part: dict[str, Any] = {"start": start, "end": end, "progress": progress}
+            part: dict[str, Any] = {"start": start, "end": end, "progress": progress, "on_damage": on_damage}
             source, self.first = part_in_hevc(source, transcode, threads, limits, **part)
         self._source = source
+        self.on_damage = on_damage
         self._threads = threads
         self._limits = limits
         self._shown = progress
@@ -72,7 +78,8 @@ class VideoPictures:
     @property
     def video(self) -> Any:
         if self._video is None:
-            self._video = video.open(self._source, threads=self._threads, limits=self._limits)
+            options: dict[str, Any] = {"threads": self._threads, "limits": self._limits}
+            self._video = video.open(self._source, **options, on_damage=self.on_damage)
         return self._video
 
     def checked(self, params: dict[str, Any]) -> VideoPictures:
@@ -111,7 +118,7 @@ class VideoPictures:
         scorer = scorer or _core.Scorer(params, window, video.info["rotation"], video.info["mirrored"])
         with bar(len(frame_ids), self._shown) as progress:
             values = scorer.score_video(
-                video.source,
+                video._readable,
                 index=index,
                 frame_ids=frame_ids,
                 threads=video.threads,
@@ -122,7 +129,7 @@ class VideoPictures:
 
     def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Scorable]:
         frame_ids = [i - self.first for i in frame_ids]
-        pictures = self.video.read(frame_ids, residual=params["residual_weight"] > 0)
+        pictures = self.video._scorable(frame_ids, params["residual_weight"] > 0)
         pictures = watched(pictures, len(frame_ids), self._shown)
         return (_exported(picture) if picture.motion_only else picture for picture in pictures)
 
@@ -143,6 +150,7 @@ class ArrayPictures:
     """Arrays of one entry a picture, as ``select_arrays`` takes them."""
 
     path: str | None = None
+    on_damage = "raise"
 
     def __init__(
         self,

@@ -83,6 +83,10 @@ class Pictures(Protocol):
     def path(self) -> str | None:
         """Where the source lies, if in a file of its own."""
 
+    @property
+    def on_damage(self) -> str:
+        """As ``Selection`` has it."""
+
     def pts(self) -> Array | int:
         """Seconds of every picture, or only their number where no times are known."""
 

@@ -116,13 +116,20 @@ class Loss(NamedTuple):
     reason: str
 
 
-_INDICES = ("index", "pixel_index", "_tables", "_known")  # attributes that are read again where they are needed
+_INDICES = (
+    "_opened",
+    "index",
+    "pixel_index",
+    "_tables",
+    "_known",
+)  # attributes that are read again where they are needed
 
 
 class SourceVideo(ABC):
     """A video that is read from its source again for every iteration; see ``Video``."""
 
     motion_only = False
+    on_damage = "raise"  # or "skip": what damage costs is left out
     index: Any
     _signals: ClassVar[frozenset[str]] = SIGNALS
 
@@ -133,7 +140,10 @@ class SourceVideo(ABC):
         self.source: Source = source
         self.threads = threads
         self.limits = limits or Limits()
-        self.info: dict[str, Any] = info or _core.stream_info(source)
+        if info is None:
+            self._opened = _core.OpenedSource(source)
+            info = self._opened.info
+        self.info: dict[str, Any] = info
         self._backend: Backend = CPU
 
     @property
@@ -141,6 +151,11 @@ class SourceVideo(ABC):
         """What messages call it."""
         inner = self._inner
         return os.fspath(inner) if isinstance(inner, str | os.PathLike) else "<bytes>"
+
+    @property
+    def _readable(self) -> Any:
+        """The source, as the functions of _core open it fastest."""
+        return vars(self).get("_opened", self.source)
 
     @property
     def _inner(self) -> Any:
@@ -231,6 +246,10 @@ class SourceVideo(ABC):
     @abstractmethod
     def read(self, frame_ids: Iterable[int], *, residual: bool = True) -> Iterator[Any]:
         """Gives the pictures of some display indices, each once, in ascending order."""
+
+    def _scorable(self, frame_ids: Iterable[int], residual: bool) -> Iterator[Any]:
+        """What ``read`` gives, for those who ask only for the distances between POCs."""
+        return self.read(frame_ids, residual=residual)
 
     @property
     def _table(self) -> Any:

@@ -43,6 +43,7 @@ class WindowPictures:
     """The pictures of a window, as selection reads them, and their scores where each counts alone."""
 
     path: str | None = None
+    on_damage = "raise"
 
     def __init__(self, pictures: Sequence[_core.Picture], scored: Sequence[Scored | None]) -> None:
         self._pictures = pictures

@@ -62,6 +62,7 @@ def batches(
     std: Color = CLIP_STD,
     limits: Limits | None = None,
     transcode: bool | str | Recipe = False,
+    on_damage: str = "raise",
     progress: bool | None = False,
     **params: Unpack[Parameters],
 ) -> Generator[Batch]:
@@ -77,7 +78,7 @@ def batches(
         prefetch: batches prepared ahead, in addition to the next one.
         threads: decoding threads of each worker, 0 for all cores.
         dtype, mean, std: as for ``tokenize``.
-        limits, transcode: as for ``select``; tokens are of the source's own pixels.
+        limits, transcode, on_damage: as for ``select``; tokens are of the source's own pixels.
         progress: whether to show a progress bar of batches; None shows it if standard error is a terminal.
 
     Raises:
@@ -91,7 +92,7 @@ def batches(
         )
     selecting = {"preset": preset, "params": resolve(preset, dict(params)), "transcode": transcode}
     tokenizing = {"decoder": decoder, "dtype": dtype, "mean": mean, "std": std}
-    work = _Work(device, workers, selecting, tokenizing, {"threads": threads, "limits": limits})
+    work = _Work(device, workers, selecting, tokenizing, {"threads": threads, "limits": limits, "on_damage": on_damage})
     total = -(-len(sources) // batch_size) if isinstance(sources, Sized) else None
     made = _batches(iter(sources), batch_size, workers, prefetch, work)
     return made if progress is False else _watched(made, total, progress)

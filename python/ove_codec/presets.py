@@ -63,10 +63,11 @@ rows of macroblocks.
 
 With ``sampling="anchors"`` samples move to pictures that need few others to be decoded: near random access points, and
 of low temporal levels. From the last sample to the first, each moves to the picture that adds the fewest pictures to
-those already decoded; of equal ones, the nearest. No picture is sampled twice, the order is kept, and never more
-pictures are decoded than with "time". If I pictures have no heat (``i_pictures="zero"``), they are chosen only if
-nothing else is within reach, and the picture chosen instead may cost more. This needs the video's index, so arrays do
-not support it. ``Selection.asked_ids`` holds the pictures before the move.
+those already decoded; of equal ones that add any, to a random access point, then to the nearest. No picture is sampled
+twice, the order is kept, and never more pictures are decoded than with "time". If I pictures have no heat
+(``i_pictures="zero"``), they are chosen only if nothing else is within reach, and the picture chosen instead may cost
+more. This needs the video's index, so arrays do not support it. ``Selection.asked_ids`` holds the pictures before the
+move.
 
 Sources: "paper" is the formula block of the OneVision-Encoder page; "llava" and "probe" are what its LLaVA training
 pipeline and its attentive probe select; "bitcost" is the bit-cost map of its successor; "ove" is what

@@ -93,6 +93,7 @@ class Selection:
             (3,) float32 tensor on a GPU.
         asked_ids: (T,) int64, with ``sampling="anchors"`` the pictures before the move to ``frame_ids``; otherwise
             None.
+        on_damage: "skip" if display indices count only the pictures that are not damaged, else "raise".
     """
 
     frame_ids: npt.NDArray[np.int64]
@@ -105,6 +106,7 @@ class Selection:
     params: dict[str, Any]
     scales: Any = None
     asked_ids: npt.NDArray[np.int64] | None = None
+    on_damage: str = "raise"
     _pictures: Pictures | None = field(default=None, repr=False)
     _backend: Backend = field(default=CPU, repr=False)
     _ready: Any = field(default=None, repr=False)  # event behind what makes the tensors
@@ -211,6 +213,7 @@ class Selection:
             "preset": self.preset,
             "params": self.params,
             "scales": self.scales,
+            "on_damage": self.on_damage,
             "source": None if self._pictures is None else self._pictures.path,
         }
         asked: dict[str, Any] = {} if self.asked_ids is None else {"asked_ids": self.asked_ids}
@@ -250,6 +253,7 @@ class Selection:
             what = "not an npz file" if "pickle" in str(error) else str(error)
             raise ValueError(f"{name} is not a saved selection ({what}): {remedy}") from None
         source = about["source"] if source is None else source
+        on_damage = about.get("on_damage", "raise")  # those saved before version 0.2 lack it
         return cls(
             **arrays,
             geometry=Geometry(**geometry),
@@ -257,7 +261,8 @@ class Selection:
             params=about["params"],
             scales=None if about["scales"] is None else tuple(about["scales"]),
             asked_ids=asked_ids,
-            _pictures=None if source is None else VideoPictures(source),
+            on_damage=on_damage,
+            _pictures=None if source is None else VideoPictures(source, on_damage=on_damage),
         )
 
 
@@ -309,6 +314,7 @@ def rank_clips(
             params=params,
             scales=clip.scored.scales,
             asked_ids=clip.asked_ids,
+            on_damage=clip.pictures.on_damage,
             _pictures=clip.pictures,
             _backend=backend.current(),
             _ready=ready,
@@ -334,6 +340,7 @@ def select(
     threads: int = 0,
     limits: Limits | None = None,
     transcode: bool | str | Recipe = False,
+    on_damage: str = "raise",
     progress: bool | None = False,
     **params: Unpack[Parameters],
 ) -> Selection:
@@ -353,6 +360,8 @@ def select(
             memory; the name of a recipe alone (or a ``Recipe``) to convert every codec; see ``ove_codec.transcode``.
             Only the part from ``start`` to ``end`` is converted. The selection is of the converted pictures, numbered
             as in `source`; if their size is odd, they lack the last row or column.
+        on_damage: "skip" to leave out damaged pictures, as ``ove_codec.open`` does, which decodes the whole video once;
+            `tokenize` then needs it too. It cannot be combined with a `transcode` that converts.
         progress: whether to show a progress bar over the pictures read; None shows it if standard error is a terminal.
         **params: overrides of the preset's parameters (see ``ove_codec.presets``).
 
@@ -370,7 +379,7 @@ def select(
     overrides = dict(params)
     whole = resolve(preset, overrides)
     part = {name: whole[name] for name in ("start", "end")}
-    pictures = VideoPictures(source, threads, limits, transcode, progress, **part).checked(whole)
+    pictures = VideoPictures(source, threads, limits, transcode, progress, **part, on_damage=on_damage).checked(whole)
     return select_pictures(pictures, preset, overrides, backend)
 
 

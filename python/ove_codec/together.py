@@ -35,6 +35,7 @@ def tokens(
     threads: int = 0,
     limits: Limits | None = None,
     transcode: bool | str | Recipe = False,
+    on_damage: str = "raise",
     mean: Color = CLIP_MEAN,
     std: Color = CLIP_STD,
     **params: Unpack[Parameters],
@@ -46,7 +47,7 @@ def tokens(
     keeps all cores busy, the two take as long together as one after the other.
 
     Args:
-        source, preset, device, threads, limits, transcode, params: as for ``select``.
+        source, preset, device, threads, limits, transcode, on_damage, params: as for ``select``.
         dtype, mean, std: as for ``tokenize``.
 
     Raises:
@@ -54,7 +55,7 @@ def tokens(
     """
     backend, overrides = backend_for(device), dict(params)
     resolved = resolve(preset, overrides)
-    pictures = VideoPictures(source, threads, limits, transcode).checked(resolved)
+    pictures = VideoPictures(source, threads, limits, transcode, on_damage=on_damage).checked(resolved)
     request = _dense_request(pictures, resolved, mean, std) if backend.is_cpu else None
     options: dict[str, Any] = {"device": backend, "dtype": dtype, "threads": threads, "mean": mean, "std": std}
     if request is None:

@@ -101,6 +101,7 @@ def tokenize(
     dtype: torch.dtype | str | None = None,
     threads: int = 0,
     limits: Limits | None = None,
+    on_damage: str = "raise",
     mean: Color = CLIP_MEAN,
     std: Color = CLIP_STD,
 ) -> Tokens:
@@ -123,6 +124,7 @@ def tokenize(
         dtype: of the patches, a floating type of PyTorch or its name; float32 where None.
         threads: threads of the pixel decoder; 0 uses all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; an opened Video has its own.
+        on_damage: "skip" for a selection that was made so.
         mean, std: of R, G and B in [0, 1]; CLIP's by default.
 
     Raises:
@@ -150,7 +152,7 @@ def tokenize(
         chosen = []
         for number, one in enumerate(zip(sources, selections, positions, strict=True)):
             with numbered(number if len(sources) > 1 else None):
-                chosen.append(places(PixelSource(one[0], threads, limits), *one[1:], mean, std))
+                chosen.append(places(PixelSource(one[0], threads, limits, on_damage), *one[1:], mean, std))
         if any(c.patch_size != chosen[0].patch_size for c in chosen):
             raise ValueError("all selections of a batch must have the same patch_size")
         return Tokens(
@@ -172,6 +174,7 @@ def frames(
     dtype: torch.dtype | str | None = None,
     threads: int = 0,
     limits: Limits | None = None,
+    on_damage: str = "raise",
     mean: Color = CLIP_MEAN,
     std: Color = CLIP_STD,
 ) -> torch.Tensor:
@@ -190,6 +193,8 @@ def frames(
         dtype: of normalised frames, a floating type of PyTorch or its name; float32 where None.
         threads: threads of the pixel decoder; 0 uses all cores.
         limits: of what `source` may ask for, as with ``ove_codec.open``; an opened Video has its own.
+        on_damage: "skip" to leave out the frames that damage costs of an HEVC or H.264 video, as ``ove_codec.open``
+            does; numbers then count those that are left.
 
     Returns:
         (T, 3, H, W) tensor of R'G'B' frames, in the requested order.
@@ -208,7 +213,7 @@ def frames(
         raise ValueError("give exactly one of frame_ids, num_frames and fps")
     if fps is not None and not 0 < fps < float("inf"):
         raise ValueError(f"fps must be a positive number, not {fps}")
-    video = PixelSource(source, threads, limits)
+    video = PixelSource(source, threads, limits, on_damage)
     if fps is not None and len(video.packets):
         frame_ids = at_rate(np.asarray(video.video._table.pts, np.float64), fps)
     ids = _frame_ids(len(video.packets), frame_ids, num_frames)
@@ -225,6 +230,11 @@ def frames(
 
 def places(video: PixelSource, selection: Selection, at: NDArray[Any], mean: Color, std: Color) -> Places:
     """The frames that hold the patches of a selection, which lie `at` positions (N, 3), all checked."""
+    if selection.on_damage == "skip" != video.video.on_damage:
+        raise ValueError(
+            f"{video.video.name}: the selection counts only the pictures that damage has left: pass on_damage='skip' "
+            "here too, or the video that was opened with it"
+        )
     positions = np.asarray(at, np.int32)
     frame_ids = np.asarray(selection.frame_ids, np.int64)
     slots = positions[:, 0]

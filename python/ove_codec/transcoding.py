@@ -211,13 +211,15 @@ def _refuse_same_file(source: Source, target: str | os.PathLike[str]) -> None:
         raise ValueError(f"{os.fspath(target)}: source and target are the same file; choose another target")
 
 
-def in_hevc(source: Any, recipe: bool | str | Recipe, threads: int = 0, limits: Limits | None = None) -> Any:
+def in_hevc(
+    source: Any, recipe: bool | str | Recipe, threads: int = 0, limits: Limits | None = None, on_damage: str = "raise"
+) -> Any:
     """A video that ``Video`` reads, for `source`, which may be one that ``ove_codec.open`` gave.
 
     With True as recipe, or `AUTO` before its name, what ``Video`` reads stays as it is, and everything else is
     transcoded, as "reference" or the recipe says; with a recipe, everything is transcoded.
     """
-    return part_in_hevc(source, recipe, threads, limits)[0]
+    return part_in_hevc(source, recipe, threads, limits, on_damage=on_damage)[0]
 
 
 def part_in_hevc(
@@ -229,17 +231,21 @@ def part_in_hevc(
     start: float | None = None,
     end: float | None = None,
     progress: bool | None = False,
+    on_damage: str = "raise",
 ) -> tuple[Any, int]:
     """``in_hevc``, where only what is shown from `start` on and before `end`, in seconds, is wanted.
 
     Also gives the display index in `source` of the first picture that was transcoded. What stays as it is stays whole.
-    `progress` shows a bar; None where standard error is a terminal.
+    `progress` shows a bar; None where standard error is a terminal. Raises ValueError where damage is to be skipped in
+    what is transcoded.
     """
     source = rereadable(getattr(source, "source", source))
     automatic = recipe is True or (isinstance(recipe, str) and recipe.startswith(AUTO))
     chosen = None if recipe is False else recipe_of(recipe)
     if chosen is None or (automatic and reads_codec(_core.stream_info(source)["codec"])):
         return source, 0
+    if on_damage == "skip":
+        raise ValueError("damage is not skipped in what is transcoded: leave out transcode, or on_damage='skip'")
     with bar(None, progress) as steps:
         transcoder = _in_memory(source, _options(chosen, threads, limits, start, end), lambda _: steps.update())
     return transcoder.bytes(), transcoder.facts["skipped"]

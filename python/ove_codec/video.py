@@ -39,20 +39,18 @@ class Video(SourceVideo):
     A video can be pickled if its source is a path or bytes. Its index is not pickled, but read again when needed.
     """
 
-    _skips_damage = False
-
     def _all(self) -> Iterator[_core.Picture]:
-        if self._skips_damage:
+        if self.on_damage == "skip":
             return self._pictures(index=self.index, frame_ids=list(range(len(self))))
         return self._pictures()
 
     @property
     def lost(self) -> tuple[Loss, ...]:
         """The losses in a video opened with ``on_damage="skip"`` (reads the index); otherwise empty."""
-        return tuple(map(Loss._make, self.index.lost)) if self._skips_damage else ()
+        return tuple(map(Loss._make, self.index.lost)) if self.on_damage == "skip" else ()
 
     def _pictures(self, **options: Any) -> _core.PictureIterator:
-        pictures = _core.PictureIterator(self.source, threads=self.threads, limits=self.limits.as_dict(), **options)
+        pictures = _core.PictureIterator(self._readable, threads=self.threads, limits=self.limits.as_dict(), **options)
         self._check_unchanged(pictures.info)
         return pictures
 
@@ -60,19 +58,19 @@ class Video(SourceVideo):
     def index(self) -> _core.VideoIndex:
         """The pictures in display order by their headers alone; reads the video once, without its slice data. Where
         damage is skipped, all pictures are decoded once to find it."""
-        return _core.VideoIndex(self.source, limits=self.limits.as_dict(), skip_damage=self._skips_damage)
+        return _core.VideoIndex(self._readable, limits=self.limits.as_dict(), skip_damage=self.on_damage == "skip")
 
     @cached_property
     def _tables(self) -> _core.PictureTable | None:
         """The container's tables of a long video, if they tell its pictures."""
-        if self._skips_damage or self.info["frame_count"] < _LONG or not reads_codec(self.info["codec"]):
+        if self.on_damage == "skip" or self.info["frame_count"] < _LONG or not reads_codec(self.info["codec"]):
             return None
         if "444" in self.info["pixel_format"]:  # the first packet may tell how the others are to be read
             return None
         source = self._inner
         if is_fetched(source):  # index, arrays and pixels are read one after the other
             self._kept = _core.KeptReads(source, _KEPT)
-        return _core.PictureTable.read(self.source)
+        return _core.PictureTable.read(self._readable)
 
     @property
     def _table(self) -> Any:
@@ -87,7 +85,7 @@ class Video(SourceVideo):
             ids |= wanted
             if len(ids) > len(self._tables) * _MOST:
                 return self.index
-            known = self._tables.index(self.source, sorted(ids), limits=self.limits.as_dict())
+            known = self._tables.index(self._readable, sorted(ids), limits=self.limits.as_dict())
             if known is None:
                 return self.index
             vars(self)["_known"] = ids, known
@@ -107,6 +105,13 @@ class Video(SourceVideo):
         """
         wanted = sorted({int(i) for i in frame_ids})
         index = self._index_of(wanted)
+        return self._read(wanted, index if index.counts_from_start else self.index, residual)
+
+    def _scorable(self, frame_ids: Iterable[int], residual: bool) -> Iterator[_core.Picture]:
+        wanted = sorted({int(i) for i in frame_ids})
+        return self._read(wanted, self._index_of(wanted), residual)
+
+    def _read(self, wanted: list[int], index: _core.VideoIndex, residual: bool) -> Iterator[_core.Picture]:
         return self._backend.pictures(self._pictures(residual=residual, index=index, frame_ids=wanted))
 
     def seek(
@@ -132,8 +137,11 @@ def open(
     object.
 
     Of a long MP4 or MOV file, only the container's tables and the requested groups of pictures are read, if the tables
-    give their places; ``index`` always reads the whole file. For a long file object that is neither in memory nor a
-    local file, up to 256 MiB of the data read stay in memory as long as the video.
+    give their places. The whole file is read for ``index``; for ``sampling="bits"``, which needs the type of every
+    picture; for ``read`` and ``seek`` in groups that begin without an IDR picture, whose POCs count from the start; and
+    for other containers: fragmented MP4, Matroska, whose cues do not count pictures, transport streams. For a long file
+    object that is neither in memory nor a local file, up to 256 MiB of the data read stay in memory as long as the
+    video.
 
     MPEG-4, MPEG-2 and MPEG-1 give a ``MotionVideo``, whose pictures have only motion vectors; ``has`` tells what is
     available. The annotated type is always ``Video``.
@@ -148,8 +156,7 @@ def open(
     be read, UnsupportedStreamError for other codecs, RuntimeError if the device cannot be used, and ValueError for
     ``on_damage="skip"`` with a ``MotionVideo``.
     """
-    if on_damage not in ("raise", "skip"):
-        raise ValueError(f"on_damage must be 'raise' or 'skip', not {on_damage!r}")
+    check_damage(on_damage)
     video: Any = Video(source, threads, limits)
     codec = video.info["codec"]
     if not reads_codec(codec):
@@ -160,9 +167,20 @@ def open(
                 f"{video.name}: damage can be skipped in HEVC and H.264, not in {codec}: transcode it first"
             )
         video = MotionVideo(video.source, threads, limits, video.info)
-    elif on_damage == "skip":
-        video._skips_damage = True
+    video.on_damage = on_damage
     return video if is_cpu(device) else video._on(backend_for(device))
+
+
+def check_damage(on_damage: str) -> None:
+    if on_damage not in ("raise", "skip"):
+        raise ValueError(f"on_damage must be 'raise' or 'skip', not {on_damage!r}")
+
+
+def check_opened(video: Any, on_damage: str) -> None:
+    """Raises ValueError where damage is to be skipped in a video that was opened otherwise."""
+    check_damage(on_damage)
+    if on_damage == "skip" != video.on_damage:
+        raise ValueError(f"{video.name}: this video was opened already: pass on_damage='skip' to ove_codec.open")
 
 
 def framecrc(source: Source, threads: int = 0, limits: Limits | None = None) -> Iterator[dict[str, int | str]]:

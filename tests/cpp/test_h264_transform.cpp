@@ -53,6 +53,7 @@ TEST_CASE("H.264 inverse transforms") {
     std::vector<int> copy(size * size);
     for (std::size_t i = 0; i < copy.size(); ++i) copy[i] = c[i] = kept(random) || i == 0 ? value(random) : 0;
     const std::vector<int> expected = plain_residual(copy, size);
+    if (round % 5 == 0) REQUIRE(expected == std::vector<int>(size * size, transform_dc(copy[0])));
     std::array<std::int16_t, 8 * 11> out;
     out.fill(77);
     if (size == 4) {

@@ -1,7 +1,7 @@
 """Makes the seed corpus of the fuzz targets: small streams of the suite's own writers, of libx265 and of libx264.
 
-Usage: make_corpus.py FOLDER. Writes FOLDER/nal, FOLDER/h264_nal and FOLDER/file; each fuzz target tells the form of an
-input.
+Usage: make_corpus.py FOLDER. Writes FOLDER/nal, FOLDER/h264_nal, FOLDER/file and FOLDER/push; each fuzz target tells
+the form of an input.
 """
 
 import sys
@@ -25,6 +25,9 @@ VPS, SPS, PPS = 32, 33, 34
 
 # How the NAL target frames a seed: flags, then the detail pattern.
 FRAMINGS = [(0, 0xFF), (1, 0xAA), (2, 0xFF), (5, 0x0F), (33, 0xFF), (2 | 4, 0x55), (1 | 16, 0), (32, 0xCC)]
+# How packets are pushed, and what becomes of them.
+PUSH_FLAGS = [0x02, 0x16, 0x04, 0x2E, 0x0C]
+PUSH_FAULTS = [b"", b"\0\0\1\0\0\0", b"\2", b"\0\0\0\5", b"\0\3\0\0\0", b"\0\0\4\0\6\0\0", b"\7\0\0\0\1"]
 # How the file target reads a seed.
 FLAGS = [0, 4, 1, 2, 8 | 1, 36]
 
@@ -56,6 +59,12 @@ def nal_input(stream: bytes, number: int, record: Callable[[bytes], bytes] = con
     flags, pattern = FRAMINGS[number % len(FRAMINGS)]
     extradata = record(stream) if flags & 3 == 2 else b""
     return bytes([flags, pattern]) + len(extradata).to_bytes(2, "big") + extradata + stream
+
+
+def push_input(stream: bytes, number: int, h264: bool) -> bytes:
+    """The stream as input of the target of pushed packets."""
+    faults = PUSH_FAULTS[number % len(PUSH_FAULTS)]
+    return bytes([PUSH_FLAGS[number % len(PUSH_FLAGS)] | h264, len(faults)]) + faults + stream
 
 
 def handmade() -> dict[str, bytes]:
@@ -138,12 +147,14 @@ def make_corpus(folder: Path, all_tools: bool = True) -> None:
         made = h264.RandomStream(seed, interlaced=seed % 2 > 0, poc_type=seed // 2 % 2, for_libavcodec=False, frames=5)
         avc[f"h264_random_{seed}"] = made.data
     files |= avc
-    for target in ("nal", "h264_nal", "file"):
+    for target in ("nal", "h264_nal", "file", "push"):
         (folder / target).mkdir(parents=True, exist_ok=True)
     for n, (name, data) in enumerate(sorted(streams.items())):
         (folder / "nal" / name).write_bytes(nal_input(data, n))
     for n, (name, data) in enumerate(sorted(avc.items())):
         (folder / "h264_nal" / name).write_bytes(nal_input(data, n, avc_configuration_record))
+    for n, (name, data, h264_too) in enumerate((*item, item[0] in avc) for item in sorted({**streams, **avc}.items())):
+        (folder / "push" / name).write_bytes(push_input(data, n, h264_too))
     for n, (name, data) in enumerate(sorted(files.items())):
         (folder / "file" / name).write_bytes(data + bytes([FLAGS[n % len(FLAGS)]]))
 

@@ -79,6 +79,16 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_on_damage(parser: argparse.ArgumentParser) -> None:
+    """`--on-damage`; `open_video` reads it."""
+    parser.add_argument(
+        "--on-damage",
+        choices=["raise", "skip"],
+        default="raise",
+        help="end with an error, or leave out the pictures that damage costs (default: raise)",
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
@@ -90,7 +100,8 @@ def progress(items: Iterable[T], total: int | None, unit: str = " pictures") -> 
 
 def open_video(args: argparse.Namespace, transcode: bool | str = False) -> Any:
     """The video of the arguments, transcoded if so wanted; raises as `ove_codec.open` does."""
-    return ove_codec.open(in_hevc(source_of(args), transcode, args.threads), threads=args.threads)
+    source = in_hevc(source_of(args), transcode, args.threads, on_damage=args.on_damage)
+    return ove_codec.open(source, threads=args.threads, on_damage=args.on_damage)
 
 
 def frame_list(text: str, count: int) -> list[int]:

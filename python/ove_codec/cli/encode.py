@@ -41,6 +41,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of random weights (default: 0)")
     select.add_transcode(parser, default="auto")
+    common.add_on_damage(parser)
     select.add_selection_options(parser)
     common.add_threads(parser)
     common.add_json(parser)

@@ -47,6 +47,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
         default=",".join(ARRAYS),
         help="names separated by commas (default: all, %(default)s)",
     )
+    common.add_on_damage(parser)
     common.add_threads(parser)
     common.add_json(parser)
 

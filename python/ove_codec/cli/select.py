@@ -15,9 +15,9 @@ import numpy as np
 
 from ove_codec import presets
 from ove_codec.cli import common
-from ove_codec.cli.parsing import add_brief, add_help_all
+from ove_codec.cli.parsing import add_brief, add_help_all, keep_for_help_all
 from ove_codec.cli.writing import check_suffix, write_arrays
-from ove_codec.live import stream
+from ove_codec.live_sources import stream
 from ove_codec.selection import Selection
 from ove_codec.selection import select as select_patches
 from ove_codec.transcoding import RECIPES
@@ -57,6 +57,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
         help="write .npz (for Selection.load), .json, .parquet, .safetensors or .npy (positions)",
     )
     add_transcode(parser, default="off")
+    common.add_on_damage(parser)
     live = parser.add_argument_group("windows")
     live.add_argument("--window", type=float, metavar="X", help="select window by window, each this many seconds long")
     live.add_argument(
@@ -108,6 +109,7 @@ def add_selection_options(
 ) -> None:
     """`--preset`, and an option for every parameter of the presets but some; `selection_of` reads them."""
     add_help_all(parser)
+    keep_for_help_all(parser, "--on-damage")
     group = parser.add_argument_group("selection", "--help-all shows every parameter.")
     group.add_argument(
         "--preset",
@@ -166,6 +168,7 @@ def selected(args: argparse.Namespace) -> Selection:
         args.preset,
         threads=args.threads,
         transcode=transcoding(args.transcode),
+        on_damage=args.on_damage,
         progress=None,
         **overrides,
     )

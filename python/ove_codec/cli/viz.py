@@ -32,6 +32,7 @@ def add_commands(commands: common.Commands[Any]) -> None:
         help="further panels: motion, residual, blocks, bits, separated by commas",
     )
     select.add_transcode(parser, default="auto")
+    common.add_on_damage(parser)
     select.add_selection_options(parser)
     common.add_threads(parser)
     common.add_json(parser)

@@ -32,7 +32,7 @@ def frame_times(video: Video) -> NDArray[np.float64]:
     if _core.decodes(video.info["codec"]):
         return np.asarray(video._table.pts, np.float64)
     packets = PixelSource(video, video.threads, None).packets
-    pts = _core.packet_times(video.source)[0][packets]
+    pts = _core.packet_times(video._readable)[0][packets]
     if np.any(pts == np.iinfo(np.int64).min):
         numerator, denominator = video.info["frame_rate"]
         return np.arange(len(pts), dtype=np.float64) * (denominator / max(1, numerator))
