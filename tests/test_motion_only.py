@@ -238,7 +238,7 @@ def test_what_vectors_cannot_tell(folder: Path, capsys: pytest.CaptureFixture[st
     assert "residual_weight=0" in capsys.readouterr().err
     assert main(["select", str(path), "--residual-weight", "0", "--num-frames", "4", "--size", "56"]) == 0
     assert main(["info", str(path)]) == 0
-    assert "motion vectors alone" in capsys.readouterr().out
+    assert "only motion vectors" in capsys.readouterr().out
 
 
 def test_codecs_without_vectors(tmp_path: Path) -> None:
