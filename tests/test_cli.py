@@ -378,7 +378,7 @@ def test_every_parameter_is_an_option() -> None:
     texts = select_command.parameter_help()
     assert texts.keys() == COMMON.keys() and all(texts.values())
     assert texts["end"] == texts["start"] and "--static-fallback" in texts["static_level"]
-    assert texts["tau"].startswith("keep a patch when") and "(t, h, w)" in texts["budget"]
+    assert texts["tau"].startswith("keep patches whose mean heat") and "(t, h, w)" in texts["budget"]
 
 
 @needs_x265

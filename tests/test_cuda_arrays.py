@@ -135,7 +135,7 @@ def test_arrays_there(device: str, params: dict[str, Any], producer: str, monkey
     }
     here = ove_codec.select_arrays(**arrays, **arguments, **params)
     same(ove_codec.select_arrays(**there, **arguments, **params, device=device), here)
-    with pytest.raises(ValueError, match="lie on a GPU"):
+    with pytest.raises(ValueError, match="are on a GPU: move every array there"):
         ove_codec.select_arrays(**there, **arguments, **params)
     wrong: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         ("mv is missing", {"mv": None}, {}),
@@ -146,7 +146,7 @@ def test_arrays_there(device: str, params: dict[str, Any], producer: str, monkey
         ("bits has 3x3 CTUs of 16 samples, too few", {"bits": there["bits"][:, :, :3]}, {"bits_weight": 1}),
         ("pred must have the shape", {"pred": there["pred"][:, :, :4]}, {}),
         ("fewer than its display window needs", {}, {"window": (8, 2, 60, 44)}),
-        ("bit_depth must lie in 8..16", {}, {"bit_depth": 7}),
+        ("bit_depth must be from 8 to 16", {}, {"bit_depth": 7}),
     ]
     for message, instead, more in wrong:
         arguments_then = {**there, **arguments, "ctb_size": 16, **instead, **more}

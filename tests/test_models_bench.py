@@ -86,6 +86,6 @@ def test_failures_and_comparisons_are_told(bench: ModuleType) -> None:
 
 def test_a_case_that_fails_says_why(bench: ModuleType) -> None:
     assert (
-        "no configuration is named"
+        "unknown configuration"
         in bench.ask({"model": "none", "layers": 1, "device": "cpu", "dtype": "float32"})["error"]
     )

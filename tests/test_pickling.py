@@ -49,7 +49,7 @@ def test_file_objects_say_what_to_do(clip: Path) -> None:
     with clip.open("rb") as file:
         for source in (file, io.BytesIO(data), memoryview(data)):
             video = ove_codec.open(source)
-            with pytest.raises(TypeError, match=f"{type(source).__name__} cannot be pickled: open it by its path"):
+            with pytest.raises(TypeError, match=f"{type(source).__name__} cannot be pickled: open it from a path"):
                 pickle.dumps(video)
             with pytest.raises(TypeError, match="pickle"):
                 pickle.dumps(ove_codec.select(source, **SMALL))

@@ -398,7 +398,7 @@ def test_positions(stream_folder: Path) -> None:
             video.seek(index=bad)
     refused: list[dict[str, Any]] = [{}, {"index": 1, "pts": 0.1}, {"pts": float("nan")}]
     for arguments in refused:
-        with pytest.raises(ValueError, match="index or pts"):
+        with pytest.raises(ValueError, match="either index, a display index, or pts"):
             video.seek(**arguments)
 
 

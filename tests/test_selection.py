@@ -360,9 +360,9 @@ def test_video_is_opened_from_what_open_takes(stream: bytes, monkeypatch: pytest
     opened: list[tuple[Any, int]] = []
     real_open = ove_codec.open
 
-    def watched_open(source: Any, threads: int, limits: Any) -> Any:
+    def watched_open(source: Any, threads: int, limits: Any, **options: Any) -> Any:
         opened.append((source, threads))
-        return real_open(source, threads, limits)
+        return real_open(source, threads, limits, **options)
 
     monkeypatch.setattr(video, "open", watched_open)
     path = tmp_path / "clip.265"

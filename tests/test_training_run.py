@@ -209,7 +209,7 @@ def test_what_is_frozen_stays(data: Path, tmp_path: Path) -> None:
     assert stays == expected and len(expected) > 10
     assert not any(name.startswith("optimizer.exp_avg.embeddings") for name in after)
     for patterns, message in (
-        (["layers.0"], r"fits 'layers\.0'; choose from embeddings\.\*, "),
+        (["layers.0"], r"matches 'layers\.0'; choose from embeddings\.\*, "),
         (["*"], "nothing to train"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -232,7 +232,7 @@ def test_a_checkpoint_that_does_not_fit(data: Path, tmp_path: Path) -> None:
         run(data, tmp_path / "a", heads__pictures__centres=140)
     path = checkpoint.complete(tmp_path / "a")[-1]
     next(path.glob("*.safetensors")).write_bytes(b"")
-    with pytest.raises(ValueError, match=r"is damaged: .*safetensors is missing or not of"):
+    with pytest.raises(ValueError, match=r"is damaged: .*safetensors is missing, or does not have"):
         run(data, tmp_path / "a")
 
 

@@ -12,8 +12,9 @@
 #include "common/geometry.h"
 
 namespace ove::codec {
+enum class SliceType : std::uint8_t;
 struct CodecPicture;
-}
+}  // namespace ove::codec
 
 namespace ove::reader {
 struct Loss;
@@ -28,6 +29,7 @@ using Array = pybind11::array_t<T, pybind11::array::c_style | pybind11::array::f
 void bind_canvases(pybind11::module_& m);
 void bind_heat_plan(pybind11::module_& m);
 void bind_media(pybind11::module_& m);
+void bind_picture(pybind11::module_& m);
 void bind_planes(pybind11::module_& m);
 void bind_reader(pybind11::module_& m);
 void bind_saliency(pybind11::module_& m);
@@ -39,6 +41,8 @@ void bind_transcoding(pybind11::module_& m);
 pybind11::tuple loss_tuple(const reader::Loss& loss);
 // A _core.Picture.
 pybind11::object picture_object(reader::VideoPicture picture, Orientation orientation);
+// 'I', 'P' or 'B'
+char type_letter(codec::SliceType type);
 // What a _core.Picture shows; throws a TypeError for other objects.
 std::shared_ptr<const codec::CodecPicture> codec_picture(const pybind11::object& picture);
 

@@ -50,6 +50,7 @@ PYBIND11_MODULE(_core, m) {
   static_cast<void>(py::dtype::of<float>());  // NumPy's C API is looked up here, not in some thread later
   register_errors(m);
   ove::bindings::bind_media(m);
+  ove::bindings::bind_picture(m);
   ove::bindings::bind_reader(m);
   ove::bindings::bind_saliency(m);
   ove::bindings::bind_heat_plan(m);

@@ -40,6 +40,7 @@ class StoredSelection:
     frame_ids: NDArray[np.int64]
     positions: NDArray[np.int32]
     geometry: Geometry
+    on_damage: str = "raise"
 
 
 @dataclass(frozen=True)
