@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -38,7 +39,7 @@ def shown_size(size: Sequence[int], aspect: Sequence[int] | None, rotation: int)
     return (width, height) if rotation % 180 else (height, width)
 
 
-class Clip:
+class Clip(ABC):
     """Sampled frames of a clip.
 
     Attributes:
@@ -64,21 +65,21 @@ class Clip:
         """Height and width of the canvases, and of the scaled frames."""
         return self.config.canvas_size(self.height, self.width)
 
+    @abstractmethod
     def times(self, frame_ids: NDArray[np.int64]) -> NDArray[np.float64]:
         """(T,) seconds at which these frames are shown."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bits_per_pixel(self) -> float | None:
         """Bits that a sample takes on average; None where that is not known."""
-        raise NotImplementedError
 
+    @abstractmethod
     def block_scores(self, score: str) -> NDArray[np.float32]:
         """(T, blocks) scores of the sampled frames."""
-        raise NotImplementedError
 
+    @abstractmethod
     def place_blocks(self, pictures: NDArray[np.int64], **request: Any) -> NDArray[np.float64]:
         """Places blocks of these pictures, ascending ones of ``shown``; else as ``_core.place_blocks``."""
-        raise NotImplementedError
 
     def meta(self, plan: CanvasPlan, good: NDArray[np.bool_], score: str) -> dict[str, Any]:
         """Facts about the clip and the settings, ready for JSON."""
