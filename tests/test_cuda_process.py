@@ -135,7 +135,7 @@ def test_launches_let_other_threads_run(step: str) -> None:
         steps += 1
         time.sleep(0.001)
     thread.join()
-    assert steps > 2, "a launch holds the GIL"
+    assert steps > 5, "a launch holds the GIL"
 
 
 def long_launch(kernels: Any, step: str) -> tuple[Callable[[], None], list[Any]]:
@@ -155,7 +155,7 @@ def long_launch(kernels: Any, step: str) -> tuple[Callable[[], None], list[Any]]
         kept: list[Any] = [planes, positions, bounds, table, out]
     elif step == "score":
         params = resolve("paper", {"budget": 4, "size": 448, "patch_size": 14, "fuse": "max"})
-        plan = _core.HeatPlan(_core.Scorer(params, (0, 0, 1024, 1024), 0, False), 0)
+        plan = _core.HeatPlan(_core.Scorer(params, (0, 0, 2048, 2048), 0, False), 0)
         memory = np.zeros(kernels.clip_bytes(plan.tables, 1, 1) + 256, np.uint8)
         block, scores = np.frombuffer(plan.block, np.uint8).copy(), np.empty((32, 32), np.float32)
         room = (block.ctypes.data, memory.ctypes.data, 1, 1)
