@@ -427,6 +427,23 @@ def test_a_clip_that_ends_its_worker(folder: Path, tmp_path: Path) -> None:
     assert len(outcomes) == 4
 
 
+def test_an_exit_code_that_another_thread_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stores it a moment after the process has ended; where nobody does, the run goes on all the same."""
+
+    class Ended:
+        def __init__(self, codes: list[int | None]) -> None:
+            self.codes = codes
+
+        @property
+        def exitcode(self) -> int | None:
+            return self.codes.pop(0) if len(self.codes) > 1 else self.codes[0]
+
+    assert pool._exit_code(Ended([None, None, -9])) == -9
+    monkeypatch.setattr(pool, "_REAPED", 0.05)
+    code = pool._exit_code(Ended([None]))
+    assert code is None and "died" in pool._end_of(code)
+
+
 def run_command(clips: Path, out: Path, *options: str, **popen: Any) -> subprocess.Popen[str]:
     argv = [sys.executable, "-m", "ove_codec.cli", "select-dataset", str(clips), str(out), *OPTIONS, *options]
     return subprocess.Popen(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **popen)

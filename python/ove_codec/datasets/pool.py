@@ -26,6 +26,7 @@ Outcome = Result | Unchanged | Failure
 R = TypeVar("R", covariant=True)
 
 _LOOK = 0.2  # seconds between looks at the time limits
+_REAPED = 5.0  # seconds within which another thread that waited for a worker too has stored its exit code
 
 
 class Work(Protocol[R]):
@@ -104,7 +105,7 @@ def run(
                         if worker.attempt < attempts:
                             again.append((worker.task, worker.attempt + 1))
                         else:
-                            outcome = _failure(worker, "WorkerDied", _end_of(worker.process.exitcode))
+                            outcome = _failure(worker, "WorkerDied", _end_of(_exit_code(worker.process)))
                         worker = replaced(worker)
                 elif timeout and time.monotonic() - worker.since > timeout:
                     outcome = _failure(worker, "TimeoutError", f"it took longer than {timeout:g} s")
@@ -126,8 +127,22 @@ def _failure(worker: _Worker, error: str, reason: str) -> Failure:
     return Failure(failure.name, failure.where, error, failure.reason, None, worker.attempt)
 
 
+def _exit_code(process: Any) -> int | None:
+    """The exit code of a process that has ended, or None where it went to another part of this program.
+
+    The system tells it once. Another thread may be the one that is told (`multiprocessing.active_children` asks for
+    every process, and so does the start of each), and stores it in the process a moment later.
+    """
+    deadline = time.monotonic() + _REAPED
+    while process.exitcode is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return process.exitcode
+
+
 def _end_of(code: int | None) -> str:
-    if code is not None and code < 0:
+    if code is None:
+        return "its worker died, and how is not known, because another part of the program waited for it"
+    if code < 0:
         killed = f"its worker was killed by {signal.Signals(-code).name}"
         return f"{killed}, as the system does when memory runs out" if -code == signal.SIGKILL else killed
     return f"its worker exited with status {code}"
