@@ -13,6 +13,7 @@ import ove_codec
 import saliency_twin as twin
 from ove_codec import _core
 from support import ffmpeg, scenes
+from support.annexb import nal_units
 from support.hevc.random_stream import RandomStream
 
 pytestmark = pytest.mark.skipif(not ffmpeg.has_libx265(), reason="needs ffmpeg with libx265")
@@ -195,6 +196,22 @@ def test_scores_of_the_decoders_threads_are_those_of_one_picture_after_the_other
     residual = selection.params["residual_weight"] > 0
     for scores, picture in zip(selection.scores, video.read(selection.frame_ids, residual=residual), strict=True):
         np.testing.assert_array_equal(scores, scorer.score(picture))
+
+
+def test_bits_need_no_other_picture(stream_folder: Path) -> None:
+    """The pictures that the chosen ones refer to are not read: what is broken in them harms no map of bits."""
+    path = encoded(stream_folder, "bits_alone.h265")
+    whole = ove_codec.open(path)
+    b, p = 10, 12
+    assert (whole.index.type[b], whole.index.type[p]) == ("B", "P")
+    params: dict[str, Any] = {"start": whole.index.pts[b], "end": whole.index.pts[p - 1], "num_frames": 1, **GRID}
+    data = path.read_bytes()
+    (unit,) = (unit for unit in nal_units(data) if len(unit) + 4 == whole.index.packet_bytes[p])
+    broken = data.replace(unit, unit[:40] + b"\xff" * (len(unit) - 40))
+    scores = ove_codec.select(whole, "bitcost", **params).scores
+    np.testing.assert_array_equal(ove_codec.select(broken, "bitcost", **params).scores, scores)
+    with pytest.raises(ove_codec.InvalidBitstreamError):
+        ove_codec.select(broken, "paper", **params)
 
 
 def test_a_signal_ends_a_selection() -> None:
