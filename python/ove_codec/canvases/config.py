@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass, fields
 from typing import Any
@@ -33,7 +34,7 @@ class CanvasConfig:
         group_size: average number of sampled frames per group of canvases; sets the number of sampled frames and the
             threshold.
         images_per_group: canvases per group. The first shows a whole frame, the anchor.
-        min_group_frames, max_group_frames: bounds of a group.
+        min_group_frames, max_group_frames: bounds of a group. Groups of fewer than 4 frames are left out.
         grouping: "readiness" ends a group when its best blocks have scored enough; "fixed" after ``group_size`` frames.
         threshold: for a group's score; None derives it by ``threshold_mode``.
         threshold_mode: "mean" of the scores of chunks of ``group_size`` frames; "fixed" takes ``norm_threshold``;
@@ -144,10 +145,10 @@ class CanvasConfig:
         factor = self.patch * self.block
         area = height * width
         if area > self.max_pixels:
-            shrink = (area / self.max_pixels) ** 0.5
+            shrink = math.sqrt(area / self.max_pixels)
             sides = [int(side / shrink // factor) for side in (height, width)]
         elif area < MIN_PIXELS:
-            grow = (MIN_PIXELS / area) ** 0.5
+            grow = math.sqrt(MIN_PIXELS / area)
             sides = [-int(-side * grow // factor) for side in (height, width)]
         else:
             sides = [round(side / factor) for side in (height, width)]

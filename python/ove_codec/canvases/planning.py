@@ -35,7 +35,8 @@ class CanvasPlan:
         frame_ids: (T,) int64 numbers of the sampled frames.
         block_scores: (T, blocks) float32, blocks in raster order.
         threshold: that a group's score must reach; 0 for fixed grouping.
-        groups: in order; frames after the last one are not used.
+        groups: in order; each has 4 frames or more, except the single group of a short clip. Frames outside groups are
+            not used.
         positions: (canvases * rows * columns, 3) int32: frame number, patch row and column of every patch of every
             canvas in raster order; -1 where the canvas is empty.
         blocks: (canvases, blocks of a canvas, 2) int32: index in ``frame_ids`` and number of the block at this place,
