@@ -18,6 +18,7 @@ _CHOICES = {
     "bitcost_grid": ("adaptive", "sub"),
     "mode": ("default", "legacy"),
 }
+FEWEST_FRAMES = 4  # of a group
 MIN_PIXELS = 3136  # of a canvas, as the released preprocessor has it
 _LARGEST_RATIO = 200  # of the sides of a frame
 
@@ -96,8 +97,12 @@ class CanvasConfig:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 100:
                 raise ValueError(f"{name} must be 0 to 100, not {value}")
-        if self.sampling == "fps" and not self.sample_fps > 0:
-            raise ValueError(f"sample_fps must be positive, not {self.sample_fps}")
+        if self.sampling == "fps" and not 0 < self.sample_fps < math.inf:
+            raise ValueError(f"sample_fps must be positive and finite, not {self.sample_fps}")
+        if math.isnan(self.delta_ratio) or (self.threshold is not None and math.isnan(self.threshold)):
+            raise ValueError(
+                f"threshold and delta_ratio must be numbers, but they are {self.threshold} and {self.delta_ratio}"
+            )
         if self.max_group_frames < self.min_group_frames:
             raise ValueError(
                 f"max_group_frames must be at least min_group_frames, but they are {self.max_group_frames} and "
@@ -107,6 +112,12 @@ class CanvasConfig:
             raise ValueError(
                 f"a block of {self.block} x {self.block} patches of {self.patch} x {self.patch} samples has {side**2}, "
                 f"more than a canvas with max_pixels {self.max_pixels}"
+            )
+        longest = "group_size" if self.grouping == "fixed" else "max_group_frames"
+        if getattr(self, longest) < FEWEST_FRAMES:
+            raise ValueError(
+                f"with grouping={self.grouping!r}, {longest} must be {FEWEST_FRAMES} or more, because smaller groups are "
+                f"left out; it is {getattr(self, longest)}"
             )
         if self.min_group_frames < 2:
             raise ValueError(f"min_group_frames must be 2 or more, not {self.min_group_frames}")

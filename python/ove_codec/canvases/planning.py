@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ove_codec import _core
-from ove_codec.canvases.config import CanvasConfig, config_of
-
-_FEWEST_FRAMES = 4  # of a group with fixed grouping
+from ove_codec.canvases.config import FEWEST_FRAMES, CanvasConfig, config_of
 
 
 class Group(NamedTuple):
@@ -180,7 +178,7 @@ def _threshold(ranked: _core.RankedBlocks, config: CanvasConfig, bits_per_pixel:
 
 def _chunks(count: int, size: int) -> list[tuple[int, int, str]]:
     bounds = [(start, min(count, start + size)) for start in range(0, count, size)]
-    return [(a, b, "fixed_group_size") for a, b in bounds if b - a >= _FEWEST_FRAMES]
+    return [(a, b, "fixed_group_size") for a, b in bounds if b - a >= FEWEST_FRAMES]
 
 
 def _anchor(good: NDArray[np.bool_] | None, start: int, end: int) -> int:
