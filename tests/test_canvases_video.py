@@ -247,7 +247,7 @@ def test_a_claim_of_more_frames_than_memory_holds_is_told(folder: Path) -> None:
     head, tail = path.read_bytes().split(b"\x44\x89\x88", 1)  # Duration, in Matroska's milliseconds
     path.write_bytes(head + b"\x44\x89\x88" + struct.pack(">d", 1e14) + tail[8:])
     assert len(codec_canvases(path, **SMALL).frame_ids) == SMALL["num_frames"]
-    with pytest.raises(ove_codec.DecodeError, match="claims [0-9]{10,} frames and has .*mode='default'"):
+    with pytest.raises(ove_codec.DecodeError, match=r"claims [0-9]{10,} frames and has .*mode='default'"):
         codec_canvases(path, mode="legacy", **SMALL)
 
 

@@ -169,8 +169,8 @@ class VideoClip(Clip):
             total = max(1, round(self.fps * (self.info["duration"] or 0)))
         if total > max(_MOST_FRAMES, len(self.pts)):
             raise _core.DecodeError(
-                f"{self.video.name}: the file claims {total} frames and has {len(self.pts)}; take mode='default', which "
-                "counts them"
+                f"{self.video.name}: the file claims {total} frames and has {len(self.pts)}; take mode='default', "
+                "which counts them"
             )
         return int(total)
 

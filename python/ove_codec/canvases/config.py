@@ -116,8 +116,8 @@ class CanvasConfig:
         longest = "group_size" if self.grouping == "fixed" else "max_group_frames"
         if getattr(self, longest) < FEWEST_FRAMES:
             raise ValueError(
-                f"with grouping={self.grouping!r}, {longest} must be {FEWEST_FRAMES} or more, because smaller groups are "
-                f"left out; it is {getattr(self, longest)}"
+                f"with grouping={self.grouping!r}, {longest} must be {FEWEST_FRAMES} or more, because smaller groups "
+                f"are left out; it is {getattr(self, longest)}"
             )
         if self.min_group_frames < 2:
             raise ValueError(f"min_group_frames must be 2 or more, not {self.min_group_frames}")

@@ -21,7 +21,8 @@ def sampled_frames(total: int, keyframes: Sequence[int], fps: float, config: Can
     if config.sampling == "fps":
         count = np.ceil(total / fps * config.sample_fps)
         if count < total:
-            wanted = np.minimum(np.round(np.arange(max(1, count)) / config.sample_fps * fps), total - 1).astype(np.int64)
+            times = np.arange(max(1, count)) / config.sample_fps
+            wanted = np.minimum(np.round(times * fps), total - 1).astype(np.int64)
         else:  # however many a frame rate near 0 asks for
             wanted = np.arange(total)
     else:

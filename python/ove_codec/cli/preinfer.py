@@ -55,7 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--max_pixels", type=int, default=defaults.max_pixels)
     add("--bitcost_grid", choices=("adaptive", "sub"), default=defaults.bitcost_grid, help="sub: 4x4 blocks")
     add("--bitcost_pct", type=float, default=defaults.percentile)
-    add("--readiness_sum_threshold", type=float, default=0.0, help="of modes legacy and fixed; 0 (default): by the mode")
+    add("--readiness_sum_threshold", type=float, default=0.0, help="of legacy and fixed; 0 (default): by the mode")
     add("--readiness_sum_threshold_mode", choices=_THRESHOLDS, default="legacy")
     add("--readiness_norm_sum_threshold", type=float, default=defaults.norm_threshold)
     add("--readiness_coverage_bins", type=int, default=defaults.coverage_bins)
