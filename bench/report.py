@@ -280,6 +280,28 @@ def fill_readme(text: str, readme: Path, marks: tuple[str, str] = MARKS) -> None
     readme.write_text(f"{before}{marks[0]}\n{text}\n{marks[1]}{after}", encoding="utf-8")
 
 
+def publish(
+    text: str,
+    picture: Path,
+    draw: Callable[[], None],
+    about: str,
+    readme: Path | None,
+    marks: tuple[str, str] = MARKS,
+) -> None:
+    """Prints the table, and puts it with its picture into the README; without matplotlib there is no picture."""
+    print(text)
+    try:
+        draw()
+    except ImportError as error:
+        picture.unlink(missing_ok=True)
+        print(f"\nNo plot: {error}.")
+    if readme:
+        if picture.exists():
+            link = Path(os.path.relpath(picture, readme.parent)).as_posix()
+            text = f"![{about}]({link})\n\n{text}"
+        fill_readme(text, readme, marks)
+
+
 def finish(result: dict[str, Any], folder: Path, readme: Path | None) -> None:
     """Adds ratios and targets to the result; writes cpu.json, cpu.svg and the README, and prints the table."""
     for clip in result["clips"]:
@@ -292,16 +314,5 @@ def finish(result: dict[str, Any], folder: Path, readme: Path | None) -> None:
     result["targets"] = targets(result)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "cpu.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    text = table(result)
-    print(text)
     picture = folder / "cpu.svg"
-    try:
-        plot(result, picture)
-    except ImportError as error:
-        picture.unlink(missing_ok=True)
-        print(f"\nNo plot: {error}.")
-    if readme:
-        if picture.exists():
-            link = Path(os.path.relpath(picture, readme.parent)).as_posix()
-            text = f"![Times over PyAV's full decode]({link})\n\n{text}"
-        fill_readme(text, readme)
+    publish(table(result), picture, lambda: plot(result, picture), "Times over PyAV's full decode", readme)
