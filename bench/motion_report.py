@@ -84,7 +84,7 @@ def table(outcome: dict[str, Any]) -> str:
     if outcome["choice"]:
         text += [
             "",
-            "`ove` with single parameters changed, on the other data set, by which it was chosen:",
+            "`ove` with single parameters changed, on the data set that it was chosen on:",
             "",
             *lines(outcome["choice"], "preset"),
         ]

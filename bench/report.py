@@ -169,13 +169,13 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"{facts['cpu']}, {facts['cores']} cores, {facts['system']}; Python {facts['python']}; {versions}.",
         "",
-        f"Seconds a clip, medians of {result['runs']} interleaved runs after a warm-up, on as many cores as threads: "
-        "one, where the column names no other number. In brackets what the column's title says, as the median over "
-        "the runs of the ratio of two times of the same run; **bold** misses a target. PyAV and libavcodec leave "
-        "Y'CbCr; torchcodec, decord and OpenCV make RGB. select takes 64 frames, tokenize 2048 tokens; torchcodec "
-        "beside them takes 64 uniform frames (exact seek mode), resized to 224x224 by its own transform or by PyTorch, "
+        f"Seconds per clip, medians of {result['runs']} interleaved runs after a warm-up, on as many cores as threads: "
+        "one thread unless the column says otherwise. Brackets hold the ratio in the column's title: the median, over "
+        "the runs, of two times of the same run. **Bold** misses a target. PyAV and libavcodec give Y'CbCr; "
+        "torchcodec, decord and OpenCV give RGB. select samples 64 frames, tokenize makes 2048 tokens; torchcodec, in "
+        "comparison, takes 64 uniform frames (exact seek mode), resized to 224x224 by its own transform or by PyTorch, "
         "whichever is faster. The benchmark's own clips are HEVC or, where named, H.264; they have one slice a picture "
-        "and, where not named, neither WPP nor CAVLC.",
+        "and, unless named, neither WPP nor CAVLC.",
         "",
         row([name for name, _ in COLUMNS]),
         row(["---"] * len(COLUMNS)),
