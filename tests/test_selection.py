@@ -191,7 +191,7 @@ def test_sampling_along_the_bits_follows_what_happens() -> None:
     ("bits", (4, 2), r"\(N, CTU rows, CTU columns\)"),
 ])  # fmt: skip
 def test_arrays_of_another_shape(name: str, shape: tuple[int, ...], form: str) -> None:
-    arrays = {"mv": np.zeros((4, 8, 8, 2), np.int16), "residual": np.zeros((4, 32, 32), np.int16)}
+    arrays: Arrays = {"mv": np.zeros((4, 8, 8, 2), np.int16), "residual": np.zeros((4, 32, 32), np.int16)}
     arrays[name] = np.zeros(shape, np.int16)
     with pytest.raises(ValueError, match=f"{name} must have the shape {form}.*, not {re.escape(str(shape))}"):
         select_arrays(**arrays)
