@@ -531,6 +531,8 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
         ({"transcode": "ours"}, "unknown recipe 'ours'"),
         ({"engine": "none"}, "local, ray"),
         ({"workers": 0}, "workers must be positive"),
+        ({"device": "cda"}, "device must name a CPU or CUDA device"),
+        ({"device": "cuda:99"}, "device 'cuda:99' cannot be used: "),
         ({"engine": "ray", "timeout": 3.0}, "timeout"),
         ({"format": "reference"}, "llava"),
     ):

@@ -197,6 +197,7 @@ def test_what_is_no_video(tmp_path: Path) -> None:
         (b"", "is empty"),
         (text, "text.mp4: is not a video"),
         (bytes(1000), "is not a video"),
+        (b"hello", "is not a video"),
     ):
         with pytest.raises(_core.DecodeError, match=message):
             packets(source)

@@ -35,14 +35,7 @@ bool IndexSource::accepts(const SliceHeader& header) {
 void IndexSource::begin(const SliceHeader&, const ActiveSets&, bool, CodedPicture& picture,
                         const codec::AccessUnitTag&) {
   at_work_ = wanted_;
-  const codec::KnownPicture& known = *wanted_->known;
-  picture.poc = known.poc;
-  picture.field_poc = known.field_poc;
-  picture.random_access = known.random_access;
-  picture.resets_order = known.resets_order;
-  picture.starts_anew = known.starts_anew;
-  picture.dropping = known.dropping;
-  picture.detail = wanted_->detail;
+  wanted_->describe(picture);
 }
 
 bool IndexSource::follows() const {

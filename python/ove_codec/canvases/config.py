@@ -7,6 +7,8 @@ import operator
 from dataclasses import dataclass, fields
 from typing import Any
 
+from ove_codec._suggest import hint
+
 _COUNTS = (
     "patch", "block", "max_pixels", "group_size", "images_per_group", "min_group_frames", "max_group_frames",
     "coverage_bins", "target_canvas",
@@ -171,6 +173,6 @@ NAMES = frozenset(field.name for field in fields(CanvasConfig))
 
 def config_of(settings: dict[str, Any]) -> CanvasConfig:
     """The configuration with these settings. Raises TypeError for an unknown name and ValueError for a bad value."""
-    if unknown := sorted(set(settings) - NAMES):
-        raise TypeError(f"unknown setting {', '.join(unknown)}; choose from {', '.join(sorted(NAMES))}")
+    for name in sorted(set(settings) - NAMES):
+        raise TypeError(f"unknown setting {name}; {hint(name, sorted(NAMES))}")
     return CanvasConfig(**settings)
