@@ -1,5 +1,5 @@
-// What avformat_find_stream_info(), or describe_first_picture() for it, finds out about the streams of a file. Who opens
-// the file again need not ask again.
+// What avformat_find_stream_info(), or describe_first_picture() for it, finds out about the streams of a file. Who
+// opens the file again need not ask again.
 #pragma once
 
 #include <cstdint>
