@@ -572,6 +572,15 @@ def test_nearest_neighbours() -> None:
 # Recipes
 
 
+@pytest.mark.parametrize("module", ["training", "lmm"])
+def test_recipes_without_their_extra(module: str) -> None:
+    if module == "lmm":
+        pytest.importorskip("transformers")
+    code = f"import sys; sys.modules['pydantic'] = None; import ove_codec.{module}.recipe"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "recipes are read with PyYAML and pydantic: pip install 'ove_codec[train]'" in done.stderr
+
+
 def test_recipes_in_the_repository() -> None:
     found = sorted((Path(__file__).parents[1] / "models" / "recipes").glob("*.yaml"))
     assert {"tiny.yaml", "base-stage1.yaml", "large-stage2-8gpu.yaml", "large-stage2-128gpu.yaml"} <= {

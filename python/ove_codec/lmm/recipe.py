@@ -6,10 +6,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+# Before pydantic, because it names the extra that is missing.
+from ove_codec._recipes import Number, RecipePart, Whole, between, check_keys, read_values, validated
+
+# isort: split
 from pydantic import BeforeValidator, field_validator
 from transformers import TrainingArguments
 
-from ove_codec._recipes import Number, RecipePart, Whole, between, check_keys, read_values, validated
 from ove_codec.lmm.vision import VisionReader
 
 Part = Literal["vision_tower", "projector", "language_model"]

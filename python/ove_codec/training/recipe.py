@@ -8,6 +8,10 @@ import os
 import re
 from typing import Annotated, Any, Literal
 
+# Before pydantic, because it names the extra that is missing.
+from ove_codec._recipes import Number, RecipePart, Whole, between, check_keys, override, read_values, validated
+
+# isort: split
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -20,7 +24,6 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
-from ove_codec._recipes import Number, RecipePart, Whole, between, check_keys, override, read_values, validated
 from ove_codec._renames import renamed
 from ove_codec.data.inputs import KINDS, Input
 from ove_codec.models.config import OVEncoderConfig
