@@ -177,7 +177,8 @@ def test_h264_is_described_from_its_headers(tmp_path: Path, params: str, pixels:
     """As libavformat does it, which decodes pictures for it. It has to where the source cannot seek."""
     path = tmp_path / "a.mp4"
     encode(path, "-pix_fmt", pixels, "-x264-params", params, "-movflags", "faststart", codec="libx264")
-    assert _core.stream_info(path) == _core.stream_info(Unseekable(path.read_bytes()))
+    unseekable: Any = Unseekable(path.read_bytes())
+    assert _core.stream_info(path) == _core.stream_info(unseekable)
 
 
 @needs_ffmpeg
