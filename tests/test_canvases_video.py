@@ -189,6 +189,18 @@ def test_times_of_a_variable_rate(folder: Path) -> None:
     assert np.abs(canvases.times - canvases.frame_ids / canvases.fps).max() > 0.2
 
 
+def test_the_grid_of_costs_may_change(folder: Path) -> None:
+    parts = [
+        encode(folder / f"ctu{ctu}.hevc", "-x265-params", f"log-level=none:ctu={ctu}").read_bytes() for ctu in (64, 16)
+    ]
+    every = {**SMALL, "num_frames": 60}
+    scores = [codec_canvases(part, **every).plan.block_scores for part in parts]
+    joined = codec_canvases(b"".join(parts), **every)
+    np.testing.assert_array_equal(joined.plan.block_scores, np.concatenate(scores))
+    with pytest.raises(ove_codec.UnsupportedStreamError, match=r"grid of costs changes.*\(2, 3\), \(7, 12\).*cap"):
+        codec_canvases(b"".join(parts), cap_intra=95, **every)
+
+
 def test_other_codecs_need_transcoding(folder: Path) -> None:
     path = encode(folder / "old.mp4", codec="mpeg4")
     with pytest.raises(ove_codec.UnsupportedStreamError, match=r"mpeg4.*no bits.*ove_codec\.transcode"):
