@@ -15,6 +15,7 @@ from ove_codec import _core
 from ove_codec._pictures import VideoPictures
 from ove_codec.canvases import Canvases, codec_canvases, plan
 from ove_codec.canvases.config import CanvasConfig
+from ove_codec.canvases.sampling import sampled_frames
 from ove_codec.canvases.scoring import cell_costs
 from support import canvas_twin, ffmpeg
 from support.orientation import ORIENTATIONS, put_up, shown
@@ -260,6 +261,17 @@ def test_broken_files_are_told(folder: Path, clip: Path) -> None:
     start, size = data.index(b"mdat") + len(data) // 8, len(data) // 2
     with pytest.raises(ove_codec.Error, match="near byte"):
         codec_canvases(data[:start] + b"\xff" * size + data[start + size :], **SMALL)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "ts", "mp4"])
+def test_legacy_counts_frames_by_the_container(folder: Path, suffix: str) -> None:
+    """By its number of frames, or by its duration; times of key frames are those of the container."""
+    path = encode(folder / f"counted.{suffix}", "-g", "10", "-bf", "0", "-pix_fmt", "yuv420p", codec="libx264")
+    config = CanvasConfig(mode="legacy", **{**SMALL, "num_frames": 15})
+    canvases = codec_canvases(path, **vars(config))
+    assert canvases.meta["total_frames"] == 30
+    keys = [0, 29] if suffix == "ts" else [0, 10, 20]  # FFmpeg's TS begin at 1.4 s, later than the last frame
+    np.testing.assert_array_equal(canvases.frame_ids, sampled_frames(30, keys, 25, config))
 
 
 def test_a_claim_of_more_frames_than_memory_holds_is_told(folder: Path) -> None:

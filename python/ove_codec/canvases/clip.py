@@ -128,7 +128,8 @@ class VideoClip(Clip):
     def _legacy_total(self) -> int:
         total = self.info["frame_count"]
         if total <= 0:
-            total = max(1, round(self.fps * (self.info["duration"] or 0)))
+            ticks, seconds = self.info["time_base"]
+            total = max(1, round(self.fps * (self.info["duration"] or 0) * ticks / seconds))
         if total > max(_MOST_FRAMES, len(self.pts)):
             raise _core.DecodeError(
                 f"{self.video.name}: the file claims {total} frames and has {len(self.pts)}; take mode='default', "
