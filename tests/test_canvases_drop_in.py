@@ -123,7 +123,7 @@ def test_the_program_ends_with_1_after_an_error(clip: Path, tmp_path: Path, caps
 
 def test_the_program_s_settings(clip: Path, tmp_path: Path) -> None:
     more = [
-        "--frame_sampling_mode", "fps", "--sample_fps", "12.5", "--no_avoid_keyframes", "--grouping_mode", "fixed",
+        "--frame_sampling_mode", "pkt_peak", "--sample_fps", "12.5", "--no_avoid_keyframes", "--grouping_mode", "fixed",
         "--block_size", "1", "--bitcost_pct", "95", "--iframe_score_clip_mode", "non_i_percentile", "--mode", "legacy",
         "--bitcost_grid", "sub",
         "--readiness_sum_threshold_mode", "clamped_sqrt_bpppf",
