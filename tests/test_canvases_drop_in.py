@@ -93,7 +93,13 @@ def test_the_program_writes_the_files(clip: Path, tmp_path: Path, image_format: 
             np.testing.assert_array_equal(read, image)
     groups = meta["groups"]
     assert sum(group["num_canvases"] for group in groups) == len(wanted)
-    assert all(sum(group["selected_blocks_per_frame"]) <= 4 * len(wanted.images[0]) for group in groups)
+    for group, spec in zip(groups, meta["group_specs"], strict=True):
+        chosen = group["selected_blocks_per_frame"]
+        assert sum(chosen.values()) == group["selected_blocks"] > 0
+        assert set(map(int, chosen)) <= set(range(1, len(group["frame_ids"])))
+        assert spec["frame_count"] == len(group["frame_ids"]) and spec["stop_reason"] == group["group_stop_reason"]
+    totals = [meta[key] for key in ("num_groups", "total_images", "total_patches")]
+    assert totals == [len(groups), len(wanted), len(positions)]
     assert [group["frame_ids"][0] for group in groups] == wanted.src_positions[:, 0].reshape(len(wanted), -1)[
         ::4, 0
     ].tolist()
@@ -117,7 +123,7 @@ def test_the_program_ends_with_1_after_an_error(clip: Path, tmp_path: Path, caps
 
 def test_the_program_s_settings(clip: Path, tmp_path: Path) -> None:
     more = [
-        "--frame_sampling_mode", "fps", "--sample_fps", "12.5", "--no_avoid_keyframes", "--grouping_mode", "fixed",
+        "--frame_sampling_mode", "pkt_peak", "--sample_fps", "12.5", "--no_avoid_keyframes", "--grouping_mode", "fixed",
         "--block_size", "1", "--bitcost_pct", "95", "--iframe_score_clip_mode", "non_i_percentile", "--mode", "legacy",
         "--bitcost_grid", "sub",
         "--readiness_sum_threshold_mode", "clamped_sqrt_bpppf",

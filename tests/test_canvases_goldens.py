@@ -78,6 +78,22 @@ def test_legacy_canvases(name: str) -> None:
         np.testing.assert_array_equal(canvases.src_positions, wanted)
 
 
+@pytest.mark.parametrize("name", [name for name in READ if (FOLDER / "codec" / name / "meta.json").exists()])
+def test_facts_of_legacy_canvases(name: str) -> None:
+    """What `meta.json` has under a name of the package is what the package wrote there."""
+    golden = json.loads((FOLDER / "codec" / name / "meta.json").read_text())
+    meta = json.loads(json.dumps(codec_canvases(clip_of(RUNS[name]), mode="legacy", **settings_of(RUNS[name])).meta))
+    lists = {"groups", "group_specs"}
+    assert meta["readiness_sum_threshold"] == pytest.approx(golden["readiness_sum_threshold"], rel=1e-5)
+    for key in meta.keys() & golden.keys() - lists - {"config", "metadata", "readiness_sum_threshold"}:
+        assert meta[key] == golden[key], key
+    assert meta["metadata"].items() <= golden["metadata"].items()
+    chance = set() if RUNS[name]["stable"]["overlap_with_package"] == 1 else {"selected_blocks_per_frame"}  # of ties
+    for kind in lists:
+        for ours, theirs in zip(meta[kind], golden[kind], strict=True):
+            assert {key: value for key, value in ours.items() if key not in chance}.items() <= theirs.items()
+
+
 @pytest.mark.parametrize("name", READ)
 def test_default_canvases(name: str) -> None:
     """Other bits, and in H.264 other columns: most patches are the same where their scores are not all alike."""

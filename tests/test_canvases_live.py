@@ -45,7 +45,7 @@ def assert_equal(live: Canvases, offline: Canvases) -> None:
     np.testing.assert_array_equal(live.src_positions, offline.src_positions)
     np.testing.assert_array_equal(live.images, offline.images)
     assert live.fps == pytest.approx(offline.fps)
-    for name in ("groups", "processed_hw", "orig_hw", "bad_frames", "readiness_threshold"):
+    for name in ("groups", "processed_hw", "orig_hw", "bad_frames", "readiness_sum_threshold"):
         assert live.meta[name] == offline.meta[name]
 
 

@@ -266,6 +266,8 @@ def test_settings_of_codec_videos(maker: list[tuple[Any, dict[str, Any]]]) -> No
     ]
     with pytest.raises(ValueError, match="patch 16, but the tower's patch_size is 14"):
         p(text=vlm.VIDEO, videos="clip.mp4", codec_config={"patch": 16})
+    with pytest.raises(ValueError, match="fps of a video must be a number, not 'x'"):
+        fetch_codec_video({"type": "video", "video": "clip.mp4", "fps": "x"})
     with pytest.raises(ValueError, match="engine must be 'hevc' or 'cv-preinfer', got 'dcvc-rt'"):
         p(text=vlm.VIDEO, videos="clip.mp4", codec_config={"engine": "dcvc-rt"})
     with pytest.warns(UserWarning, match="up to 4000000 samples"):

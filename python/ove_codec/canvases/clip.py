@@ -14,7 +14,6 @@ from ove_codec import _core
 from ove_codec._pictures import VideoPictures
 from ove_codec._pixels import PixelSource
 from ove_codec.canvases.config import CanvasConfig
-from ove_codec.canvases.planning import CanvasPlan
 from ove_codec.canvases.sampling import sampled_frames
 from ove_codec.canvases.scoring import block_scores
 from ove_codec.limits import Limits
@@ -82,43 +81,6 @@ class Clip(ABC):
     def place_blocks(self, pictures: NDArray[np.int64], **request: Any) -> NDArray[np.float64]:
         """Places blocks of these pictures, ascending ones of ``shown``; else as ``_core.place_blocks``."""
 
-    def meta(self, plan: CanvasPlan, good: NDArray[np.bool_], score: str) -> dict[str, Any]:
-        """Facts about the clip and the settings, ready for JSON."""
-        config, (rows, columns) = self.config, plan.grid
-        groups = []
-        for number, group in enumerate(plan.groups):
-            slots = [group.anchor, *(i for i in range(group.start, group.end) if i != group.anchor)]
-            first = number * config.images_per_group
-            used = plan.blocks[first : first + config.images_per_group, :, 0]
-            groups.append(
-                {
-                    "group_idx": number,
-                    "group_start_idx": group.start,
-                    "group_end_idx": group.end,
-                    "group_stop_reason": group.reason,
-                    "frame_ids": plan.frame_ids[slots].tolist(),
-                    "selected_blocks_per_frame": [int(np.count_nonzero(used == slot)) for slot in slots],
-                    "global_img_offset": first,
-                    "num_canvases": config.images_per_group,
-                }
-            )
-        return {
-            "fps": self.fps,
-            "mode": config.mode,
-            "score": score,
-            "config": {name: value for name, value in vars(config).items() if value is not None},
-            "total_frames": self.total,
-            "orig_hw": [self.height, self.width],
-            "processed_hw": list(plan.size),
-            "patch": config.patch,
-            "block_size": config.block,
-            "grid_hw": [rows, columns],
-            "hb_wb": [rows // config.block, columns // config.block],
-            "readiness_threshold": plan.threshold,
-            "bad_frames": plan.frame_ids[~good].tolist(),
-            "groups": groups,
-        }
-
 
 class VideoClip(Clip):
     """A video, of which `config` tells what is sampled."""
@@ -166,7 +128,8 @@ class VideoClip(Clip):
     def _legacy_total(self) -> int:
         total = self.info["frame_count"]
         if total <= 0:
-            total = max(1, round(self.fps * (self.info["duration"] or 0)))
+            ticks, seconds = self.info["time_base"]
+            total = max(1, round(self.fps * (self.info["duration"] or 0) * ticks / seconds))
         if total > max(_MOST_FRAMES, len(self.pts)):
             raise _core.DecodeError(
                 f"{self.video.name}: the file claims {total} frames and has {len(self.pts)}; take mode='default', "

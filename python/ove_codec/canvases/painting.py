@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ove_codec.canvases.clip import Clip
 from ove_codec.canvases.planning import CanvasPlan, plan_blocks
 
-TESTED_ROWS = 32  # of a frame, at least, in the test for bad frames
+_TESTED_ROWS = 32  # of a frame, at least, in the first test for bad frames
+_DOUBT = 2.0  # frames that come so near to a bound of the first test are tested again by all rows
 
 
 def paint(clip: Clip, draft: CanvasPlan) -> tuple[NDArray[np.uint8], NDArray[np.bool_], CanvasPlan]:
@@ -29,7 +30,7 @@ class _Painter:
 
     def __init__(self, clip: Clip) -> None:
         self._clip = clip
-        self._step = max(1, clip.size[0] // TESTED_ROWS)
+        self._step = max(1, clip.size[0] // _TESTED_ROWS)
 
     def paint(self, draft: CanvasPlan) -> tuple[NDArray[np.uint8], NDArray[np.bool_], CanvasPlan]:
         images = np.zeros((draft.num_canvases, *draft.size, 3), np.uint8)
@@ -57,37 +58,51 @@ class _Painter:
         per_group, across = plan.config.images_per_group, plan.size[1] // (plan.config.patch * plan.config.block)
         canvases = np.array([g * per_group + i for g in groups for i in range(per_group)], np.int64)
         blocks = plan.blocks[canvases]
-        at, places = np.nonzero(blocks[..., 0] >= 0)
-        slots, numbers = blocks[at, places].T
+        canvas, places = np.nonzero(blocks[..., 0] >= 0)
+        slots, numbers = blocks[canvas, places].T
         ids = self._clip.slots[slots]
         order = np.argsort(ids, kind="stable")
-        rows = np.stack([numbers // across, numbers % across, canvases[at], places // across, places % across], -1)
+        rows = np.stack([numbers // across, numbers % across, canvases[canvas], places // across, places % across], -1)
         asked = self._clip.slots[tested]
         pictures = np.union1d(ids, asked)
         if not len(pictures):
             return np.ones(0, bool)
         starts = np.searchsorted(ids[order], pictures)
+        side = plan.config.patch * plan.config.block
         facts = self._clip.place_blocks(
             self._clip.shown[pictures],
             starts=np.append(starts, len(ids)),
             placements=rows[order].astype(np.int32),
             images=images,
-            side=plan.config.patch * plan.config.block,
+            side=side,
             facts_step=self._step if len(tested) else 0,
         )
-        return is_good(facts[np.searchsorted(pictures, asked)]) if len(tested) else np.ones(0, bool)
+        if not len(tested):
+            return np.ones(0, bool)
+        at = np.searchsorted(pictures, asked)
+        if self._step > 1 and len(doubtful := np.unique(at[~is_good(facts[at], _DOUBT)])):
+            facts[doubtful] = self._clip.place_blocks(
+                self._clip.shown[pictures[doubtful]],
+                starts=np.zeros(len(doubtful) + 1, np.int64),
+                placements=np.empty((0, 5), np.int32),
+                images=images,
+                side=side,
+                facts_step=1,
+            )
+        return is_good(facts[at])
 
 
-def is_good(facts: NDArray[np.float64]) -> NDArray[np.bool_]:
+def is_good(facts: NDArray[np.float64], doubt: float = 1.0) -> NDArray[np.bool_]:
     """Whether frames show something: not black, of one colour, or green as damaged ones are.
 
-    `facts` are those of ``_core.place_blocks``, one row a frame.
+    `facts` are those of ``_core.place_blocks``, one row a frame. Bounds are wider by the factor `doubt`.
     """
     mean, deviation, spread = (facts[:, i:12:3] for i in range(3))  # columns: luma, red, green, blue
-    black = (mean[:, 0] <= 8) & (deviation[:, 0] <= 6)
-    flat = (deviation <= 4).all(1) & (spread[:, 1:] <= 12).all(1)
-    screen = facts[:, 12] >= 0.35
+    black = (mean[:, 0] <= 8 * doubt) & (deviation[:, 0] <= 6 * doubt)
+    flat = (deviation <= 4 * doubt).all(1) & (spread[:, 1:] <= 12 * doubt).all(1)
+    screen = facts[:, 12] >= 0.35 / doubt
     others = np.maximum(mean[:, 1], mean[:, 3])
-    green = (mean[:, 2] > 120) & (mean[:, 2] - others > 80) & (deviation[:, 2] < 50)
+    over = mean[:, 2] - others
+    green = (mean[:, 2] > 120 / doubt) & (over > 80 / doubt) & (deviation[:, 2] < 50 * doubt)
     good: NDArray[np.bool_] = ~(black | flat | screen | green)
     return good

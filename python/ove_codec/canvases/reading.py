@@ -13,6 +13,7 @@ from ove_codec._pictures import VideoPictures
 from ove_codec._window import Window
 from ove_codec.canvases.clip import VideoClip
 from ove_codec.canvases.config import config_of
+from ove_codec.canvases.meta import meta_of
 from ove_codec.canvases.painting import paint
 from ove_codec.canvases.planning import CanvasPlan, plan_blocks
 from ove_codec.canvases.scoring import score_params
@@ -99,5 +100,5 @@ def codec_canvases(
     scores = clip.block_scores(score)
     draft = plan_blocks(scores, clip.frame_ids, clip.size, config, bits_per_pixel=clip.bits_per_pixel())
     images, good, final = paint(clip, draft)
-    times, meta = clip.times(clip.frame_ids), clip.meta(final, good, score)
+    times, meta = clip.times(clip.frame_ids), meta_of(clip, final, good, score)
     return Canvases(images, final.positions, clip.fps, clip.frame_ids, times, good, final, meta)

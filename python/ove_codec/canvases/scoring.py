@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -67,10 +67,19 @@ def heat_scores(
 def _bits_scores(
     pictures: VideoPictures, frame_ids: NDArray[np.int64], size: tuple[int, int], config: CanvasConfig
 ) -> NDArray[np.float32]:
-    orientation = orientation_of(pictures.video)
+    video = pictures.video
+    return scores_of_frames(costs_of(video, frame_ids, config), orientation_of(video), size, config)
+
+
+def scores_of_frames(
+    costs: Iterable[tuple[NDArray[Any], bool]],
+    orientation: tuple[int, bool],
+    size: tuple[int, int],
+    config: CanvasConfig,
+) -> NDArray[np.float32]:
+    """As ``scores_of``, of what ``costs_of`` gives: the grid of costs may change where nothing compares frames."""
     if config.cap_intra is not None:
-        return scores_of(*cell_costs(pictures, frame_ids, config), orientation, size, config)
-    costs = costs_of(pictures.video, frame_ids, config)
+        return scores_of(*_stacked(costs), orientation, size, config)
     return np.concatenate([scores_of(c[None], np.array([intra]), orientation, size, config) for c, intra in costs])
 
 
@@ -102,14 +111,17 @@ def cell_costs(
     pictures: VideoPictures, frame_ids: NDArray[np.int64], config: CanvasConfig
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """The costs of ``costs_of`` (T, rows, columns), and which frames are I pictures."""
-    costs: NDArray[Any] | None = None
-    intra = np.zeros(len(frame_ids), bool)
-    for i, (cells, intra[i]) in enumerate(costs_of(pictures.video, frame_ids, config)):
-        if costs is None:
-            costs = np.empty((len(frame_ids), *cells.shape), cells.dtype)
-        costs[i] = cells
-    assert costs is not None
-    return costs, intra
+    return _stacked(costs_of(pictures.video, frame_ids, config))
+
+
+def _stacked(costs: Iterable[tuple[NDArray[Any], bool]]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    cells, intra = zip(*costs, strict=True)
+    if len(shapes := {one.shape for one in cells}) > 1:
+        raise _core.UnsupportedStreamError(
+            f"the grid of costs changes inside the video: {sorted(shapes)}; leave cap_intra out, or split the video "
+            "where its coding changes"
+        )
+    return np.stack(cells), np.array(intra, bool)
 
 
 def costs_of(video: Any, frame_ids: NDArray[np.int64], config: CanvasConfig) -> Iterator[tuple[NDArray[Any], bool]]:
@@ -131,11 +143,10 @@ def costs_of(video: Any, frame_ids: NDArray[np.int64], config: CanvasConfig) -> 
     )
     first, count = None, 0
     for picture in pictures:
-        layout = picture.bits.shape, picture.window
-        first = first or layout
-        if layout != first:
+        first = first or picture.window
+        if picture.window != first:
             raise _core.UnsupportedStreamError(
-                f"{video.name}: the picture is {first[1][2]}x{first[1][3]} at first and {picture.width}x"
+                f"{video.name}: the picture is {first[2]}x{first[3]} at first and {picture.width}x"
                 f"{picture.height} at display index {picture.index}; split the video where its size changes"
             )
         yield _cells(picture, config), picture.type == "I"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ove_codec._window import Window, WindowPictures
 from ove_codec.canvases.clip import UNKNOWN_RATE, Clip, shown_size
 from ove_codec.canvases.config import CanvasConfig
-from ove_codec.canvases.scoring import heat_scores, score_params, scores_of
+from ove_codec.canvases.scoring import heat_scores, score_params, scores_of_frames
 
 # Settings that say what is sampled, which the stream has done.
 _SAMPLING = frozenset({"num_frames", "target_canvas", "sampling", "sample_fps", "start", "end", "avoid_keyframes"})
@@ -63,9 +63,8 @@ class WindowClip(Clip):
     def block_scores(self, score: str) -> NDArray[np.float32]:
         params = score_params(score)
         if params is None:
-            costs = np.stack([picture.bits for picture in self._sampled])
-            intra = np.array([picture.type == "I" for picture in self._sampled])
-            return scores_of(costs, intra, self._orientation, self.size, self.config)
+            costs = [(picture.bits, picture.type == "I") for picture in self._sampled]
+            return scores_of_frames(costs, self._orientation, self.size, self.config)
         settings = self._window.settings
         if params["residual_weight"] > 0 and not settings.residual:
             raise ValueError(f"score={score!r} needs the residual: make the stream with residual_weight above 0")

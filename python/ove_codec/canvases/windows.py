@@ -14,7 +14,8 @@ from ove_codec import _core
 from ove_codec._pictures import VideoPictures
 from ove_codec.canvases.clip import VideoClip
 from ove_codec.canvases.config import config_of
-from ove_codec.canvases.painting import TESTED_ROWS, is_good
+from ove_codec.canvases.meta import meta_of
+from ove_codec.canvases.painting import is_good
 from ove_codec.canvases.planning import CanvasPlan, plan_blocks
 from ove_codec.canvases.reading import Canvases
 from ove_codec.canvases.scoring import costs_of, orientation_of, scores_of
@@ -96,9 +97,7 @@ def canvas_windows(
 def _frames(clip: VideoClip) -> Iterator[_Frame]:
     """The sampled frames in display order, from one pass over the bits and one over the pixels."""
     height, width = clip.size
-    samples = _core.FrameIterator(
-        **clip.pixels.request(clip.shown), height=height, width=width, facts_step=max(1, height // TESTED_ROWS)
-    )
+    samples = _core.FrameIterator(**clip.pixels.request(clip.shown), height=height, width=width, facts_step=1)
     orientation = orientation_of(clip.video)
     costs = costs_of(clip.video, clip.shown, clip.config)
     for (cells, intra), (slot, frame, facts) in zip(costs, samples, strict=True):
@@ -112,7 +111,8 @@ def _canvases(frames: list[_Frame], clip: VideoClip) -> Canvases:
     ids = np.array([frame.number for frame in frames], np.int64)
     plan = plan_blocks(np.stack([frame.scores for frame in frames]), ids, clip.size, clip.config, good)
     images = _cut(np.stack([frame.samples for frame in frames]), plan)
-    return Canvases(images, plan.positions, clip.fps, ids, clip.times(ids), good, plan, clip.meta(plan, good, "bits"))
+    meta = meta_of(clip, plan, good, "bits")
+    return Canvases(images, plan.positions, clip.fps, ids, clip.times(ids), good, plan, meta)
 
 
 def _cut(frames: NDArray[np.uint8], plan: CanvasPlan) -> NDArray[np.uint8]:

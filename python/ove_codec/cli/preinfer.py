@@ -12,7 +12,7 @@ from ove_codec.canvases import CanvasConfig, codec_canvases
 from ove_codec.canvases.files import FORMATS, write_canvases
 from ove_codec.cli.common import one_line
 
-_SAMPLING = {"uniform_count": "count", "fps": "fps"}
+_SAMPLING = {"uniform_count": "count", "fps": "fps", "pkt_peak": "fps"}  # the last two are the same in the package
 _THRESHOLDS = {"legacy": "mean", "auto": "mean", "fixed": "fixed", "clamped_sqrt_bpppf": "clamped_sqrt_bpppf"}
 # What tells the package how to decode; it has no part in the canvases.
 _IGNORED = (

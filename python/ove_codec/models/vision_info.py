@@ -101,11 +101,18 @@ def fetch_codec_video(element: Mapping[str, Any] | Any, **codec_config: Any) -> 
     if element.get("max_pixels") is not None:
         settings["max_pixels"] = element["max_pixels"]
     if element.get("fps") is not None:
-        settings |= {"sampling": "fps", "sample_fps": float(element["fps"])}
+        settings |= {"sampling": "fps", "sample_fps": _number(element, "fps")}
     for name in ("start", "end"):
         if element.get(f"video_{name}") is not None:
-            settings[name] = float(element[f"video_{name}"])
+            settings[name] = _number(element, f"video_{name}")
     return make_canvases(source, settings)
+
+
+def _number(element: Mapping[str, Any], name: str) -> float:
+    try:
+        return float(element[name])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} of a video must be a number, not {element[name]!r}") from error
 
 
 def fetch_image(element: Mapping[str, Any] | Any) -> Image.Image:
