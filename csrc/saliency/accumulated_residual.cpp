@@ -8,12 +8,12 @@ AccumulatedResidual::AccumulatedResidual(const DisplayWindow& window, Accumulate
     : window_(window),
       accumulate_(accumulate),
       chunks_a_row_((window.width + kChunk - 1) / kChunk),
-      touched_(static_cast<std::size_t>(chunks_a_row_) * window.height),
+      touched_(static_cast<std::size_t>(chunks_a_row_) * ((window.y % kBand + window.height + kBand - 1) / kBand)),
       values_(static_cast<std::size_t>(window.width) * window.height) {}
 
 template <class Visit>
 void AccumulatedResidual::visit_row(int y, Visit visit) const {
-  const std::uint8_t* touched = touched_.data() + static_cast<std::size_t>(y) * chunks_a_row_;
+  const std::uint8_t* touched = touched_.data() + band_start(y);
   const float* row = values_.data() + static_cast<std::size_t>(y) * window_.width;
   for (int chunk = 0; chunk < chunks_a_row_; ++chunk) {
     if (touched[chunk] == 0) continue;
@@ -34,12 +34,23 @@ void AccumulatedResidual::clear() {
 }
 
 void AccumulatedResidual::add(const CodedResidual& picture) {
+  const auto touch = [this](int y, int begin, int end) {
+    std::uint8_t* touched = touched_.data() + band_start(y);
+    std::fill(touched + begin / kChunk, touched + (end + kChunk - 1) / kChunk, std::uint8_t{1});
+  };
+  if (picture.packed()) {
+    for (const LevelBlock& block : picture.blocks()) {
+      for (int y = block.y; y < block.y + block.height; y += kBand) touch(y, block.x, block.x + block.width);
+      touch(block.y + block.height - 1, block.x, block.x + block.width);
+    }
+    accumulate_blocks(picture.block_levels().data(), picture.blocks(), accumulate_, window_.width, values_.data());
+    return;
+  }
   for (int y = 0; y < window_.height; ++y) {
-    std::uint8_t* touched = touched_.data() + static_cast<std::size_t>(y) * chunks_a_row_;
     float* row = values_.data() + static_cast<std::size_t>(y) * window_.width;
     const std::uint8_t* levels = picture.levels(y);
     for (const Run& run : picture.runs(y)) {
-      std::fill(touched + run.begin / kChunk, touched + (run.end + kChunk - 1) / kChunk, std::uint8_t{1});
+      touch(y, run.begin, run.end);
       const auto n = static_cast<std::size_t>(run.end - run.begin);
       accumulate(levels, n, accumulate_, row + run.begin);
       levels += n;

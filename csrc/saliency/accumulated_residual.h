@@ -29,7 +29,13 @@ class AccumulatedResidual {
   void count(MagnitudeHistogram& histogram) const;
 
  private:
-  static constexpr int kChunk = 16;
+  // What was coded is told by cells of the coded picture: all samples of one count as added where some were.
+  static constexpr int kBand = 4, kChunk = 16;
+
+  // Of row y, where its band begins in touched_.
+  std::size_t band_start(int y) const {
+    return static_cast<std::size_t>((y + window_.y % kBand) / kBand) * static_cast<std::size_t>(chunks_a_row_);
+  }
 
   // Calls visit(values) with the values of row y, chunk by chunk, where something was added.
   template <class Visit>
@@ -38,7 +44,7 @@ class AccumulatedResidual {
   DisplayWindow window_;
   Accumulate accumulate_;
   int chunks_a_row_;
-  std::vector<std::uint8_t> touched_;  // (height, chunks_a_row_) 1 where something was added
+  std::vector<std::uint8_t> touched_;  // (bands, chunks_a_row_) 1 where something was added
   std::vector<float> values_;          // (height, width)
   std::vector<std::uint64_t> counts_;  // of each value, for percentiles
 };
