@@ -1,6 +1,7 @@
 #include "saliency/motion.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <numeric>
@@ -118,6 +119,7 @@ void Motion::read_list(const PictureView& picture, int list) {
 }
 
 void Motion::read_displacement(const PictureView& picture) {
+  field_.lists[0].still = false;
   if (picture.list_poc != nullptr) return read_indexed_displacement(picture);
   std::size_t i = 0;
   for (int row = 0; row < grid_.rows; ++row) {
@@ -149,11 +151,16 @@ void Motion::read_indexed_displacement(const PictureView& picture) {
     }
   }
   const std::size_t columns = grid_.columns;
+  std::array<Signs, 2> signs;
   for (int row = 0; row < grid_.rows; ++row) {
     const std::size_t block = static_cast<std::size_t>(window_.y / 4 + row) * picture.block_columns() + window_.x / 4;
     displacements(picture.mv + block * 4, picture.ref_idx + block * 2, columns, scales,
-                  field_.lists[0].x.data() + row * columns, field_.lists[0].y.data() + row * columns);
+                  field_.lists[0].x.data() + row * columns, field_.lists[0].y.data() + row * columns, signs);
   }
+  const Rank middle = rank_of(columns * static_cast<std::size_t>(grid_.rows), 50.0);
+  field_.lists[0].still = std::all_of(signs.begin(), signs.end(), [&](const Signs& axis) {
+    return axis.negative <= middle.low && middle.high < axis.negative + axis.zero;
+  });
 }
 
 // Which blocks have no vector, where that makes a difference.

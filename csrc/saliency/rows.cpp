@@ -181,38 +181,35 @@ void accumulate_magnitudes(const float* x, const float* y, std::size_t n, const 
 
 namespace {
 
-// Of a block whose width is known, rows of it are whole registers.
+// kWidth columns of a block whose rows are `width` levels apart.
 template <int kWidth, class Next>
-[[gnu::always_inline]] inline void accumulate_block(const std::uint8_t* levels, int rows, std::size_t stride,
-                                                    float* so_far, Next next) {
-  for (int y = 0; y < rows; ++y, levels += kWidth, so_far += stride) {
+[[gnu::always_inline]] inline void accumulate_columns(const std::uint8_t* levels, int width, int rows, float* so_far,
+                                                      Next next) {
+  for (int y = 0; y < rows; ++y, levels += width, so_far += kStripWidth) {
     for (int x = 0; x < kWidth; ++x) so_far[x] = next(so_far[x], static_cast<float>(levels[x]));
   }
 }
 
 template <class Next>
 [[gnu::always_inline]] inline void accumulate_each(const std::uint8_t* levels, std::span<const LevelBlock> blocks,
-                                                   std::size_t stride, float* so_far, Next next) {
+                                                   int height, float* so_far, Next next) {
   for (const LevelBlock& block : blocks) {
-    float* const first = so_far + static_cast<std::size_t>(block.y) * stride + block.x;
-    switch (block.width) {
-      case 4:
-        accumulate_block<4>(levels, block.height, stride, first, next);
-        break;
-      case 8:
-        accumulate_block<8>(levels, block.height, stride, first, next);
-        break;
-      case 16:
-        accumulate_block<16>(levels, block.height, stride, first, next);
-        break;
-      case 32:
-        accumulate_block<32>(levels, block.height, stride, first, next);
-        break;
-      default:
-        for (int y = 0; y < block.height; ++y) {
-          float* const row = first + static_cast<std::size_t>(y) * stride;
-          for (int x = 0; x < block.width; ++x) row[x] = next(row[x], static_cast<float>(levels[y * block.width + x]));
+    int columns;
+    for (int x = 0; x < block.width; x += columns) {
+      const int place = (block.x + x) % kStripWidth, strip = (block.x + x) / kStripWidth;
+      columns = std::min(block.width - x, kStripWidth - place);
+      float* const first = so_far + (static_cast<std::size_t>(strip) * height + block.y) * kStripWidth + place;
+      if (columns == 16) {
+        accumulate_columns<16>(levels + x, block.width, block.height, first, next);
+      } else if (columns == 8) {
+        accumulate_columns<8>(levels + x, block.width, block.height, first, next);
+      } else if (columns == 4) {
+        accumulate_columns<4>(levels + x, block.width, block.height, first, next);
+      } else {
+        for (int i = 0; i < columns; ++i) {
+          accumulate_columns<1>(levels + x + i, block.width, block.height, first + i, next);
         }
+      }
     }
     levels += block.width * block.height;
   }
@@ -222,14 +219,14 @@ template <class Next>
 
 OVE_VECTOR_CLONES
 void accumulate_blocks(const std::uint8_t* levels, std::span<const LevelBlock> blocks, Accumulate accumulate,
-                       std::size_t stride, float* so_far) {
+                       int height, float* so_far) {
   if (accumulate == Accumulate::kMax) {
     accumulate_each(
-        levels, blocks, stride, so_far,
+        levels, blocks, height, so_far,
         [](float a, float b) __attribute__((always_inline)) { return accumulated(Accumulate::kMax, a, b); });
   } else {
     accumulate_each(
-        levels, blocks, stride, so_far,
+        levels, blocks, height, so_far,
         [](float a, float b) __attribute__((always_inline)) { return accumulated(Accumulate::kSum, a, b); });
   }
 }

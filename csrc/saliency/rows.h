@@ -65,9 +65,11 @@ void accumulate(const std::uint8_t* levels, std::size_t n, Accumulate accumulate
 // so_far = accumulated(accumulate, so_far, |(x, y) - camera|), for a camera that only translates.
 void accumulate_magnitudes(const float* x, const float* y, std::size_t n, const Camera& camera, Accumulate accumulate,
                            float* so_far);
-// The same at the samples of blocks, whose levels lie one behind the other, each row by row; in rows of `stride`.
+// The same at the samples of blocks, whose levels lie one behind the other, each row by row; so_far in strips of
+// kStripWidth columns, one behind the other, each (height, kStripWidth).
+constexpr int kStripWidth = 16;
 void accumulate_blocks(const std::uint8_t* levels, std::span<const LevelBlock> blocks, Accumulate accumulate,
-                       std::size_t stride, float* so_far);
+                       int height, float* so_far);
 // Every value four times.
 void repeat4(const float* values, std::size_t n, float* out);
 float largest(const float* values, std::size_t n, float least);

@@ -52,7 +52,8 @@ void chosen_magnitudes(const std::int16_t* mv, const std::uint8_t* pred, std::si
 
 OVE_VECTOR_CLONES
 void displacements(const std::int16_t* mv, const std::int8_t* ref_idx, std::size_t n,
-                   const std::array<std::vector<float>, 2>& scales, float* __restrict x, float* __restrict y) {
+                   const std::array<std::vector<float>, 2>& scales, float* __restrict x, float* __restrict y,
+                   std::array<Signs, 2>& signs) {
   typedef std::int32_t Pair __attribute__((may_alias, aligned(2)));
   constexpr int kToX = std::endian::native == std::endian::little ? 16 : 0, kToY = 16 - kToX;
   constexpr std::size_t kChunk = 64, kRun = 8;  // most blocks refer to what their neighbours do
@@ -87,13 +88,24 @@ void displacements(const std::int16_t* mv, const std::int8_t* ref_idx, std::size
     const Pair* const vectors = reinterpret_cast<const Pair*>(mv + 4 * at);
     float* __restrict const x_at = x + at;
     float* __restrict const y_at = y + at;
+    std::int32_t below[2] = {}, level[2] = {};
     for (std::size_t i = 0; i < count; ++i) {
       const auto l0 = static_cast<std::uint32_t>(vectors[2 * i]), l1 = static_cast<std::uint32_t>(vectors[2 * i + 1]);
       const auto part = [](std::uint32_t v, int shift) __attribute__((always_inline)) {
         return static_cast<float>(static_cast<std::int32_t>(v << shift) >> 16);
       };
-      x_at[i] = (part(l0, kToX) * first[i] + part(l1, kToX) * second[i]) * share[i];
-      y_at[i] = (part(l0, kToY) * first[i] + part(l1, kToY) * second[i]) * share[i];
+      const float dx = (part(l0, kToX) * first[i] + part(l1, kToX) * second[i]) * share[i];
+      const float dy = (part(l0, kToY) * first[i] + part(l1, kToY) * second[i]) * share[i];
+      x_at[i] = dx;
+      y_at[i] = dy;
+      below[0] += dx < 0;
+      below[1] += dy < 0;
+      level[0] += dx == 0;
+      level[1] += dy == 0;
+    }
+    for (std::size_t axis = 0; axis < 2; ++axis) {
+      signs[axis].negative += static_cast<std::size_t>(below[axis]);
+      signs[axis].zero += static_cast<std::size_t>(level[axis]);
     }
   }
 }

@@ -23,8 +23,11 @@ void pred_of_indices(const std::int8_t* ref_idx, std::size_t n, std::uint8_t* pr
 void used_lists(const std::int16_t* mv, std::size_t n, std::uint8_t* pred);
 
 // displacement() of n blocks, where scales[list] has displacement_scale() by reference index; a list whose index is
-// negative is not used, and its vector is 0.
+// negative is not used, and its vector is 0. Adds up what it gives.
+struct Signs {
+  std::size_t negative = 0, zero = 0;
+};
 void displacements(const std::int16_t* mv, const std::int8_t* ref_idx, std::size_t n,
-                   const std::array<std::vector<float>, 2>& scales, float* x, float* y);
+                   const std::array<std::vector<float>, 2>& scales, float* x, float* y, std::array<Signs, 2>& signs);
 
 }  // namespace ove::saliency
