@@ -22,11 +22,12 @@ void pred_of_indices(const std::int8_t* ref_idx, std::size_t n, std::uint8_t* pr
 // pred of n blocks where a list counts as used if its vector is not 0.
 void used_lists(const std::int16_t* mv, std::size_t n, std::uint8_t* pred);
 
-// displacement() of n blocks, where scales[list] has displacement_scale() by reference index; a list whose index is
-// negative is not used, and its vector is 0. Adds up what it gives.
+// How many values are below 0, and how many are 0.
 struct Signs {
   std::size_t negative = 0, zero = 0;
 };
+// displacement() of n blocks, where scales[list] has displacement_scale() by reference index; a list whose index is
+// negative is not used, and its vector is 0. Adds those of x and y to `signs`.
 void displacements(const std::int16_t* mv, const std::int8_t* ref_idx, std::size_t n,
                    const std::array<std::vector<float>, 2>& scales, float* x, float* y, std::array<Signs, 2>& signs);
 
