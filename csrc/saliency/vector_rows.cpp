@@ -60,6 +60,15 @@ void displacements(const std::int16_t* mv, const std::int8_t* ref_idx, std::size
   float first[kChunk], second[kChunk], share[kChunk];
   for (std::size_t at = 0; at < n; at += kChunk) {
     const std::size_t count = std::min(kChunk, n - at);
+    const Pair* const vectors = reinterpret_cast<const Pair*>(mv + 4 * at);
+    std::int32_t any = 0;
+    for (std::size_t i = 0; i < 2 * count; ++i) any |= vectors[i];
+    if (any == 0) {
+      std::fill_n(x + at, count, 0.0f);
+      std::fill_n(y + at, count, 0.0f);
+      for (Signs& axis : signs) axis.zero += count;
+      continue;
+    }
     const std::int8_t* const indices = ref_idx + 2 * at;
     const auto set = [&](std::size_t from, std::size_t blocks) __attribute__((always_inline)) {
       const int index0 = indices[2 * from], index1 = indices[2 * from + 1];
@@ -85,7 +94,6 @@ void displacements(const std::int16_t* mv, const std::int8_t* ref_idx, std::size
         ++i;
       }
     }
-    const Pair* const vectors = reinterpret_cast<const Pair*>(mv + 4 * at);
     float* __restrict const x_at = x + at;
     float* __restrict const y_at = y + at;
     std::int32_t below[2] = {}, level[2] = {};
