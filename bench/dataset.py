@@ -236,7 +236,7 @@ def table(result: dict[str, Any]) -> str:
             f"| {name} | {m['clips_per_second']:.1f} | {m['tokens_per_second']:.0f} | {m['seconds']:.1f} | "
             f"{m['seconds_again']:.1f} | {m['wrong'] or 'yes'} |"
         )
-    lines += ["", "| fault | what came of it | every clip in its place |", "| --- | --- | --- |"]
+    lines += ["", "| fault | result | every clip in its place |", "| --- | --- | --- |"]
     for name, m in result["faults"].items():
         known = {key: f"{value:.1f}" if isinstance(value, float) else value for key, value in m.items()}
         told = ", ".join(f"{key} {value}" for key, value in known.items() if key not in ("wrong", "missing"))

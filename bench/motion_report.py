@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 from pathlib import Path
 from typing import Any
@@ -85,7 +84,7 @@ def table(outcome: dict[str, Any]) -> str:
     if outcome["choice"]:
         text += [
             "",
-            "`ove` with single parameters changed, on the other data set, by which it was chosen:",
+            "`ove` with single parameters changed, on the data set that it was chosen on:",
             "",
             *lines(outcome["choice"], "preset"),
         ]
@@ -141,17 +140,10 @@ def finish(
     name = "motion" if setting.name == "small" else f"motion-{setting.name}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(outcome, indent=1) + "\n", encoding="utf-8")
-    text = table(outcome)
-    print(text)
     picture = folder / f"{name}.svg"
-    try:
+
+    def draw() -> None:
         if any(result["runs"] for result in outcome["report"]):
             plot(outcome, picture)
-    except ImportError as error:
-        picture.unlink(missing_ok=True)
-        print(f"\nNo plot: {error}.")
-    if readme:
-        if picture.exists():
-            link = Path(os.path.relpath(picture, readme.parent)).as_posix()
-            text = f"![Accuracy by choice of tokens]({link})\n\n{text}"
-        report.fill_readme(text, readme, MARKS)
+
+    report.publish(table(outcome), picture, draw, "Accuracy by choice of tokens", readme, MARKS)

@@ -169,13 +169,13 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"{facts['cpu']}, {facts['cores']} cores, {facts['system']}; Python {facts['python']}; {versions}.",
         "",
-        f"Seconds a clip, medians of {result['runs']} interleaved runs after a warm-up, on as many cores as threads: "
-        "one, where the column names no other number. In brackets what the column's title says, as the median over "
-        "the runs of the ratio of two times of the same run; **bold** misses a target. PyAV and libavcodec leave "
-        "Y'CbCr; torchcodec, decord and OpenCV make RGB. select takes 64 frames, tokenize 2048 tokens; torchcodec "
-        "beside them takes 64 uniform frames (exact seek mode), resized to 224x224 by its own transform or by PyTorch, "
+        f"Seconds per clip, medians of {result['runs']} interleaved runs after a warm-up, on as many cores as threads: "
+        "one thread unless the column says otherwise. Brackets hold the ratio in the column's title: the median, over "
+        "the runs, of two times of the same run. **Bold** misses a target. PyAV and libavcodec give Y'CbCr; "
+        "torchcodec, decord and OpenCV give RGB. select samples 64 frames, tokenize makes 2048 tokens; torchcodec, in "
+        "comparison, takes 64 uniform frames (exact seek mode), resized to 224x224 by its own transform or by PyTorch, "
         "whichever is faster. The benchmark's own clips are HEVC or, where named, H.264; they have one slice a picture "
-        "and, where not named, neither WPP nor CAVLC.",
+        "and, unless named, neither WPP nor CAVLC.",
         "",
         row([name for name, _ in COLUMNS]),
         row(["---"] * len(COLUMNS)),
@@ -280,6 +280,28 @@ def fill_readme(text: str, readme: Path, marks: tuple[str, str] = MARKS) -> None
     readme.write_text(f"{before}{marks[0]}\n{text}\n{marks[1]}{after}", encoding="utf-8")
 
 
+def publish(
+    text: str,
+    picture: Path,
+    draw: Callable[[], None],
+    about: str,
+    readme: Path | None,
+    marks: tuple[str, str] = MARKS,
+) -> None:
+    """Prints the table, and puts it with its picture into the README; without matplotlib there is no picture."""
+    print(text)
+    try:
+        draw()
+    except ImportError as error:
+        picture.unlink(missing_ok=True)
+        print(f"\nNo plot: {error}.")
+    if readme:
+        if picture.exists():
+            link = Path(os.path.relpath(picture, readme.parent)).as_posix()
+            text = f"![{about}]({link})\n\n{text}"
+        fill_readme(text, readme, marks)
+
+
 def finish(result: dict[str, Any], folder: Path, readme: Path | None) -> None:
     """Adds ratios and targets to the result; writes cpu.json, cpu.svg and the README, and prints the table."""
     for clip in result["clips"]:
@@ -292,16 +314,5 @@ def finish(result: dict[str, Any], folder: Path, readme: Path | None) -> None:
     result["targets"] = targets(result)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "cpu.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    text = table(result)
-    print(text)
     picture = folder / "cpu.svg"
-    try:
-        plot(result, picture)
-    except ImportError as error:
-        picture.unlink(missing_ok=True)
-        print(f"\nNo plot: {error}.")
-    if readme:
-        if picture.exists():
-            link = Path(os.path.relpath(picture, readme.parent)).as_posix()
-            text = f"![Times over PyAV's full decode]({link})\n\n{text}"
-        fill_readme(text, readme)
+    publish(table(result), picture, lambda: plot(result, picture), "Times over PyAV's full decode", readme)

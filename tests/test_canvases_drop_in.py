@@ -131,6 +131,15 @@ def test_the_program_s_settings(clip: Path, tmp_path: Path) -> None:
     assert meta["config"]["cap_intra"] == 95 and meta["config"]["percentile"] == 95
 
 
+def test_the_program_s_threshold_belongs_to_two_modes() -> None:
+    arguments = ["--video", "x", "--out_dir", "y", "--readiness_sum_threshold", "5", "--readiness_sum_threshold_mode"]
+    found = {
+        mode: preinfer.settings_of(preinfer.make_parser().parse_args([*arguments, mode]))["threshold"]
+        for mode in ("legacy", "auto", "fixed", "clamped_sqrt_bpppf")
+    }
+    assert found == {"legacy": 5, "auto": None, "fixed": 5, "clamped_sqrt_bpppf": None}
+
+
 def test_the_installed_program() -> None:
     program = Path(sys.executable).with_name("ove-cv-preinfer")
     if not program.exists():

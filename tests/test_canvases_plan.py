@@ -41,7 +41,7 @@ def cases(draw: st.DrawFn) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.
         "group_size": draw(st.integers(1, 16)),
         "images_per_group": draw(st.integers(1, 5)),
         "min_group_frames": least,
-        "max_group_frames": draw(st.integers(least, 20)),
+        "max_group_frames": draw(st.integers(max(4, least), 20)),
     }
     return bits, frame_ids, good, options
 
@@ -132,6 +132,10 @@ def test_intra_pictures_can_be_capped() -> None:
         ({"patch": 0}, "patch must be a positive whole number, not 0"),
         ({"block": 1.5}, "block must be a positive whole number, not 1.5"),
         ({"min_group_frames": 9, "max_group_frames": 8}, "8 and 9"),
+        ({"max_group_frames": 3, "min_group_frames": 2}, "max_group_frames must be 4 or more.*it is 3"),
+        ({"grouping": "fixed", "group_size": 3}, "group_size must be 4 or more.*it is 3"),
+        ({"delta_ratio": float("nan")}, "must be numbers.*nan"),
+        ({"sampling": "fps", "sample_fps": float("inf")}, "finite, not inf"),
         ({"patch": 200}, "has 160000, more than a canvas with max_pixels 150000"),
         ({"grouping": "none"}, "grouping must be 'readiness' or 'fixed', not 'none'"),
         ({"percentile": 101}, "0 to 100, not 101"),
@@ -145,7 +149,7 @@ def test_bad_input_is_told(change: dict[str, Any], message: str) -> None:
 
 
 def test_unknown_settings_are_told() -> None:
-    with pytest.raises(TypeError, match="unknown setting pach; choose from"):
+    with pytest.raises(TypeError, match=r"unknown setting pach; did you mean patch\?"):
         plan(np.ones((8, 2, 2)), np.arange(8), size=(56, 56), pach=14)
 
 
@@ -163,3 +167,4 @@ def test_samples_keep_off_key_frames() -> None:
     assert sampled_frames(3, [0, 1, 2], 25, config).tolist() == [0, 1, 2]
     rate = CanvasConfig(sampling="fps", sample_fps=5, avoid_keyframes=False)
     assert sampled_frames(50, [0], 25, rate).tolist() == list(range(0, 50, 5))
+    assert sampled_frames(50, [0], 1e-12, rate).tolist() == list(range(50))  # a rate that a file may claim

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,15 @@ def test_broken_files_are_told(folder: Path, clip: Path) -> None:
     start, size = data.index(b"mdat") + len(data) // 8, len(data) // 2
     with pytest.raises(ove_codec.Error, match="near byte"):
         codec_canvases(data[:start] + b"\xff" * size + data[start + size :], **SMALL)
+
+
+def test_a_claim_of_more_frames_than_memory_holds_is_told(folder: Path) -> None:
+    path = encode(folder / "claim.mkv", "-pix_fmt", "yuv420p", codec="libx264")
+    head, tail = path.read_bytes().split(b"\x44\x89\x88", 1)  # Duration, in Matroska's milliseconds
+    path.write_bytes(head + b"\x44\x89\x88" + struct.pack(">d", 1e14) + tail[8:])
+    assert len(codec_canvases(path, **SMALL).frame_ids) == SMALL["num_frames"]
+    with pytest.raises(ove_codec.DecodeError, match=r"claims [0-9]{10,} frames and has .*mode='default'"):
+        codec_canvases(path, mode="legacy", **SMALL)
 
 
 def test_placements_are_checked(clip: Path) -> None:

@@ -92,6 +92,9 @@ def test_help_command_and_module(capsys: pytest.CaptureFixture[str]) -> None:
     text = printed(capsys, "help", "probe", "run")
     assert text.startswith("usage: ove-codec probe run")
     assert "COMMAND" in printed(capsys, "help")
+    with pytest.raises(SystemExit):
+        main([])
+    assert capsys.readouterr().err == printed(capsys, "help")
     done = subprocess.run([sys.executable, "-m", "ove_codec", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"ove-codec {ove_codec.__version__}\n"
 

@@ -427,6 +427,24 @@ def test_a_clip_that_ends_its_worker(folder: Path, tmp_path: Path) -> None:
     assert len(outcomes) == 4
 
 
+class SlowToStart:
+    """Work whose worker takes longer to start than a clip may take."""
+
+    def __setstate__(self, state: object) -> None:
+        time.sleep(1.5)
+
+    def __getstate__(self) -> dict[str, bool]:
+        return {"slow": True}
+
+    def process(self, clip: Clip, known: tuple[str, ...] = ()) -> str:
+        return clip.name
+
+
+def test_the_start_of_a_worker_counts_for_no_clip() -> None:
+    clips: list[pool.Task] = [(Clip(name, name), ()) for name in ("one", "two")]
+    assert sorted(map(str, pool.run(clips, SlowToStart(), 2, timeout=1))) == ["one", "two"]
+
+
 def test_an_exit_code_that_another_thread_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """It stores it a moment after the process has ended; where nobody does, the run goes on all the same."""
 
@@ -513,6 +531,8 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
         ({"transcode": "ours"}, "unknown recipe 'ours'"),
         ({"engine": "none"}, "local, ray"),
         ({"workers": 0}, "workers must be positive"),
+        ({"device": "cda"}, "device must name a CPU or CUDA device"),
+        ({"device": "cuda:99"}, "device 'cuda:99' cannot be used: "),
         ({"engine": "ray", "timeout": 3.0}, "timeout"),
         ({"format": "reference"}, "llava"),
     ):

@@ -39,6 +39,7 @@ class Case:
 
 CASES = [
     *[Case(seed, interlaced) for seed in range(8) for interlaced in (False, True)],
+    Case(108, True),  # frames whose first field has operation 5, as references of later ones
     *[Case(seed, interlaced, poc_type=1) for seed in (20, 22) for interlaced in (False, True)],
     *[Case(seed, poc_type=2) for seed in (30, 31, 32)],
     *[Case(seed, interlaced, chroma_format_idc=3) for seed in (40, 41) for interlaced in (False, True)],

@@ -163,6 +163,25 @@ def test_kinds_of_source(clip: Path, raw: Path) -> None:
 
 
 @needs_ffmpeg
+@pytest.mark.parametrize(
+    ("params", "pixels"),
+    [
+        ("bframes=0", "yuv420p"),
+        ("bframes=3:b-pyramid=none:cabac=0:colorprim=bt709:transfer=bt709:colormatrix=bt709:fullrange=on", "yuv420p"),
+        ("bframes=8:b-pyramid=normal:sar=4/3:chromaloc=3", "yuv422p10le"),
+        ("bframes=2:interlaced=1:open-gop=1:keyint=8", "yuv444p"),
+        ("keyint=1:slices=4", "yuvj420p"),
+    ],
+)
+def test_h264_is_described_from_its_headers(tmp_path: Path, params: str, pixels: str) -> None:
+    """As libavformat does it, which decodes pictures for it. It has to where the source cannot seek."""
+    path = tmp_path / "a.mp4"
+    encode(path, "-pix_fmt", pixels, "-x264-params", params, "-movflags", "faststart", codec="libx264")
+    unseekable: Any = Unseekable(path.read_bytes())
+    assert _core.stream_info(path) == _core.stream_info(unseekable)
+
+
+@needs_ffmpeg
 def test_sources_that_fail(clip: Path) -> None:
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
@@ -197,6 +216,7 @@ def test_what_is_no_video(tmp_path: Path) -> None:
         (b"", "is empty"),
         (text, "text.mp4: is not a video"),
         (bytes(1000), "is not a video"),
+        (b"hello", "is not a video"),
     ):
         with pytest.raises(_core.DecodeError, match=message):
             packets(source)

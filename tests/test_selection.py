@@ -1,5 +1,6 @@
 """What is kept, sampled, saved and refused."""
 
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -181,6 +182,23 @@ def test_sampling_along_the_bits_follows_what_happens() -> None:
         sample_frames(200, params)
     with pytest.raises(ValueError, match="'time', 'bits'"):
         sample_frames(200, {**params, "sampling": "chance"})
+
+
+@pytest.mark.parametrize(("name", "shape", "form"), [
+    ("mv", (4, 8, 8), r"\(N, H/4, W/4, 2 lists, 2\) or \(N, H/4, W/4, 2\)"),
+    ("mv", (4, 8, 8, 2, 2, 1), r"\(N, H/4, W/4, 2 lists, 2\)"),
+    ("residual", (4, 32), r"\(N, H, W\)"),
+    ("bits", (4, 2), r"\(N, CTU rows, CTU columns\)"),
+])  # fmt: skip
+def test_arrays_of_another_shape(name: str, shape: tuple[int, ...], form: str) -> None:
+    arrays: Arrays = {"mv": np.zeros((4, 8, 8, 2), np.int16), "residual": np.zeros((4, 32, 32), np.int16)}
+    arrays[name] = np.zeros(shape, np.int16)
+    with pytest.raises(ValueError, match=f"{name} must have the shape {form}.*, not {re.escape(str(shape))}"):
+        select_arrays(**arrays)
+    with pytest.raises(
+        ValueError, match=r"mv must have the shape \(10, 8, 2, 2\) for this picture, not \(8, 8, 2, 2\)"
+    ):
+        select_arrays(np.zeros((4, 8, 8, 2), np.int16), np.zeros((4, 40, 32), np.int16))
 
 
 def test_arrays_are_sampled_along_their_bits() -> None:

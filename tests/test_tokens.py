@@ -307,6 +307,13 @@ def test_batches(tmp_path: Path) -> None:
     assert torch.equal(packed.positions, torch.cat([s.positions for s in single]))
     with pytest.raises(ValueError, match="the same length"):
         tokenize([one, two], selections[:1])
+    with pytest.raises(TypeError, match=r"selection must be what ove_codec\.select returned, not str"):
+        tokenize(one, "paper")  # type: ignore[arg-type]
+    for size in (0, -1, "big", 2.5):
+        with pytest.raises(ValueError, match="size must be a positive whole number, not"):
+            frames(one, [0], size=size)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="give only one of frame_ids, num_frames and fps"):
+        frames(one, [0], num_frames=2)
     half = tokenize([one, two], selections, dtype="bfloat16")
     assert torch.equal(half.patches, packed.patches)
     assert frames(one, [0], size=28, dtype="torch.float16").dtype == torch.float16

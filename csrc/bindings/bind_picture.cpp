@@ -273,7 +273,7 @@ void bind_picture(py::module_& m) {
       .def_property_readonly(
           "field", &Picture::field,
           "(h4, w4) uint8: 0 a block of a frame, 1 of the top field, 2 of the bottom field. Rows of blocks of\n"
-          "both fields lie in turn; a block of a field covers every other row of samples.")
+          "both fields alternate; a block of a field covers every other row of samples.")
       .def_property_readonly(
           "bits", &Picture::bits,
           "(CTB rows, CTB columns) int32: bits of slice data that each CTU, or macroblock of H.264, took from the\n"

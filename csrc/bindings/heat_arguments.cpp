@@ -36,7 +36,9 @@ constexpr py::ssize_t kAnyLength = -1;
 
 std::string shape_name(const std::vector<py::ssize_t>& shape) {
   std::string name;
-  for (const py::ssize_t n : shape) name += (n == kAnyLength ? "any" : std::to_string(n)) + ",";
+  for (const py::ssize_t n : shape) {
+    name += (name.empty() ? "" : ", ") + (n == kAnyLength ? std::string("any") : std::to_string(n));
+  }
   return "(" + name + ")";
 }
 

@@ -9,7 +9,7 @@ namespace ove::canvases {
 
 namespace {
 
-constexpr int kFewestFrames = 4;
+constexpr int kFewestFrames = 4;  // of a group or chunk that counts
 
 // The group that begins at `start`.
 Group grown(const RankedFrames& frames, const GroupRules& rules, int start) {
@@ -55,8 +55,9 @@ std::vector<Group> readiness_groups(const RankedFrames& frames, const GroupRules
   }
   std::vector<Group> groups;
   for (int start = 0; frames.frames() - start >= std::max(kFewestFrames, rules.min_frames);) {
-    groups.push_back(grown(frames, rules, start));
-    start = groups.back().end;
+    const Group group = grown(frames, rules, start);
+    if (group.end - start >= kFewestFrames) groups.push_back(group);
+    start = group.end;
   }
   return groups;
 }

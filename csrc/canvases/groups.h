@@ -27,8 +27,9 @@ struct Group {
 // is its anchor, which is kept whole; sums are of the frames behind it.
 double mean_chunk_sum(const RankedFrames& frames, int group_size);
 
-// A group ends where the sum of its best blocks reaches the threshold and these lie in enough parts of it. Frames at
-// the end that are too few for a group are left out. Throws std::invalid_argument for rules that make no sense.
+// A group ends where the sum of its best blocks reaches the threshold and these lie in enough parts of it. Groups of
+// fewer than 4 frames, and frames at the end that are too few for a group, are left out. Throws std::invalid_argument
+// for rules that make no sense.
 std::vector<Group> readiness_groups(const RankedFrames& frames, const GroupRules& rules);
 
 // The best blocks of the good frames of a group but the anchor; `good` is empty where all are.

@@ -17,6 +17,16 @@ std::shared_ptr<const CodecPicture> hand_out(std::shared_ptr<CodecPicture> pictu
 
 }  // namespace
 
+void WantedPicture::describe(CodecPicture& picture) const {
+  picture.poc = known->poc;
+  picture.field_poc = known->field_poc;
+  picture.random_access = known->random_access;
+  picture.resets_order = known->resets_order;
+  picture.starts_anew = known->starts_anew;
+  picture.dropping = known->dropping;
+  picture.detail = detail;
+}
+
 Decoder::Decoder(DecoderOptions options) : options_(std::move(options)), tasks_(options_.threads, options_.process) {
   options_.limits.validate();
 }

@@ -28,6 +28,9 @@ struct WantedPicture {
   std::span<const KnownPicture> all;  // of the stream, by decode_index
   Detail detail;
   std::int64_t last_use = -1;  // decode_index of the last picture whose motion is derived from its
+
+  // Gives the picture what the index tells of it: order, and how decoding may begin or go on there; and its detail.
+  void describe(CodecPicture& picture) const;
 };
 
 struct DecoderOptions {

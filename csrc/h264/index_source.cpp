@@ -35,14 +35,7 @@ bool IndexSource::accepts(const SliceHeader& header) {
 void IndexSource::begin(const SliceHeader&, const ActiveSets&, bool, CodedPicture& picture,
                         const codec::AccessUnitTag&) {
   at_work_ = wanted_;
-  const codec::KnownPicture& known = *wanted_->known;
-  picture.poc = known.poc;
-  picture.field_poc = known.field_poc;
-  picture.random_access = known.random_access;
-  picture.resets_order = known.resets_order;
-  picture.starts_anew = known.starts_anew;
-  picture.dropping = known.dropping;
-  picture.detail = wanted_->detail;
+  wanted_->describe(picture);
 }
 
 bool IndexSource::follows() const {
@@ -94,19 +87,24 @@ CodedFrame IndexSource::coded(const RefEntry& entry) const {
   return result;
 }
 
-// The order counts of the fields of a frame. Those of an index are as decoded, the entry's may have been reset since.
+// The order counts of the fields of a frame. Those of an index are as decoded; memory_management_control_operation 5
+// resets them afterwards: those of a frame both by the same amount, that of a first field to 0.
 std::array<int, 2> IndexSource::field_counts(const RefEntry& entry) const {
   const auto all = at_work_->all;
   if (entry.decode_index >= std::ssize(all)) throw_changed();
   const codec::KnownPicture& first = all[static_cast<std::size_t>(entry.decode_index)];
   std::array<int, 2> counts = first.field_poc;
-  if (is_field(first.structure) && entry.decode_index + 1 < std::ssize(all)) {
+  if (!is_field(first.structure)) {
+    const int before = is_field(entry.structure) ? counts[parity(entry.structure)] : std::min(counts[0], counts[1]);
+    for (int& count : counts) count += entry.poc - before;
+    return counts;
+  }
+  if (first.resets_order && !first.starts_anew) counts.fill(0);  // an IDR picture has 0 as well
+  if (entry.decode_index + 1 < std::ssize(all)) {
     const codec::KnownPicture& second = (&first)[1];
     const std::size_t p = parity(second.structure);
     if (second.structure == field_of(p) && p != parity(first.structure)) counts[p] = second.poc;
   }
-  const int before = is_field(entry.structure) ? counts[parity(entry.structure)] : std::min(counts[0], counts[1]);
-  for (int& count : counts) count += entry.poc - before;
   return counts;
 }
 

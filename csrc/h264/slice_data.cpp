@@ -198,9 +198,12 @@ void SliceDataParser::parse_cabac() {
     previous_skipped = skipped;
     const std::size_t byte_end = whole_bytes ? byte_position() : 0;
     if (!mbaff_ || bottom_) more = cabac.terminate() == 0;
-    std::size_t position = cabac_begin_ + cabac.position();
-    if (!more) --position;  // the last bit taken is rbsp_stop_one_bit
-    if (position > cabac_data_.size() * 8) throw InvalidBitstreamError("slice data ends inside a macroblock");
+    // The last bit that a slice takes is rbsp_stop_one_bit. It is left out from the start on, because the last
+    // macroblock may take no bit at all.
+    const std::size_t position = cabac_begin_ + cabac.position() - 1;
+    if (position + (more ? 1 : 0) > cabac_data_.size() * 8) {
+      throw InvalidBitstreamError("slice data ends inside a macroblock");
+    }
     finish_macroblock(position);
     if (whole_bytes) out_.bits[mb_index_] = static_cast<std::int32_t>(8 * (byte_end - byte_begin));
   }

@@ -29,14 +29,7 @@ std::shared_ptr<const ActiveSets> IndexSource::activate(int pps_id, const NalCon
 }
 
 void IndexSource::begin(const SliceHeader&, const NalContext&, const ActiveSets&, CodecPicture& picture) {
-  const codec::KnownPicture& known = *wanted_->known;
-  picture.poc = known.poc;
-  picture.field_poc = known.field_poc;
-  picture.random_access = known.random_access;
-  picture.resets_order = known.resets_order;
-  picture.starts_anew = known.starts_anew;
-  picture.dropping = known.dropping;
-  picture.detail = wanted_->detail;
+  wanted_->describe(picture);
 }
 
 codec::RefLists IndexSource::ref_lists(const SliceHeader& header, std::size_t slice, CodecPicture&) {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <cmath>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -13,6 +13,7 @@
 #include "media/demuxer_impl.h"
 #include "media/iso_boxes.h"
 #include "media/matroska.h"
+#include "media/stream_info.h"
 #include "media/transport_stream.h"
 
 namespace ove::media {
@@ -63,10 +64,6 @@ bool is_address(const std::string& path) {
                      [](unsigned char c) { return std::isalnum(c) || c == '+' || c == '-' || c == '.'; });
 }
 
-Rational rational(AVRational r) { return r.num > 0 && r.den > 0 ? Rational{r.num, r.den} : Rational{}; }
-
-std::string text(const char* s) { return s ? s : ""; }
-
 // Some muxers write a configurationVersion of 0 into avcC and hvcC, which then pass for Annex B.
 void restore_version(AVCodecParameters& par) {
   if (par.codec_id != AV_CODEC_ID_H264 && par.codec_id != AV_CODEC_ID_HEVC) return;
@@ -75,17 +72,6 @@ void restore_version(AVCodecParameters& par) {
   if (!bytes || par.extradata_size < kShortest || bytes[0] != 0) return;
   const bool annex_b = bytes[1] == 0 && (bytes[2] == 1 || (bytes[2] == 0 && bytes[3] == 1));
   if (!annex_b) bytes[0] = 1;
-}
-
-// The orientation nearest to that of a display matrix; as it is coded where the matrix makes no sense.
-Orientation orientation(const std::int32_t* matrix) {
-  if (!matrix) return {};
-  const double counterclockwise = av_display_rotation_get(matrix);  // of the axis from left to right
-  if (std::isnan(counterclockwise)) return {};
-  // A negative determinant mirrors. The axis is reversed first, so that half a turn of its angle is no rotation.
-  const bool mirrored = 1.0 * matrix[0] * matrix[4] - 1.0 * matrix[1] * matrix[3] < 0;
-  const int turns = static_cast<int>(std::lround(-counterclockwise / 90)) + (mirrored ? 2 : 0);
-  return {(turns % 4 + 4) % 4, mirrored};
 }
 
 }  // namespace
@@ -107,7 +93,7 @@ Demuxer::Impl::Impl(std::string source_name, Sniffer sniffer, int wanted, std::s
 void Demuxer::Impl::open_stream() {
   open_input();
   find_stream();
-  describe();
+  info = describe_stream(*input, *stream);
   // So that encrypted tracks are refused when they are opened.
   if (info.container.find("mp4") != std::string::npos) held = next_packet();
 }
@@ -121,7 +107,7 @@ void Demuxer::Impl::open_file(const std::string& path) {
           "is an address, but nothing is read from the network: download the file, or pass a binary file object, such "
           "as fsspec.open(address).open()");
     }
-    fail("no such file");
+    fail("no such file; check the path");
   }
   if (std::filesystem::is_directory(status)) fail("is a directory; give one video file");
   AVIOContext* opened = nullptr;
@@ -149,7 +135,7 @@ void Demuxer::Impl::open_source() {
 void Demuxer::Impl::open_input() {
   std::array<std::uint8_t, kSniffed> head{};
   const int filled = avio_read(io(), head.data(), static_cast<int>(head.size()));
-  if (filled == 0 || filled == AVERROR_EOF) fail("is empty", 0, 0);
+  if (filled == 0 || filled == AVERROR_EOF) fail("is empty; copy or record it again", 0, 0);
   if (filled < 0) fail("cannot be read", filled, 0);
   if (avio_seek(io(), 0, SEEK_SET) < 0) fail("cannot be read from its beginning");
 
@@ -235,7 +221,7 @@ std::string Demuxer::Impl::there_is_no_stream() const {
 void Demuxer::Impl::check_encryption() {
   // Matroska: ContentEncKeyID (RFC 9559, 5.1.4.1.31.10)
   bool encrypted = stream && av_dict_get(stream->metadata, "enc_key_id", nullptr, 0);
-  if (text(input->iformat->name) == "mpegts" && (!stream || stream->codecpar->width == 0)) {
+  if (std::string_view(input->iformat->name) == "mpegts" && (!stream || stream->codecpar->width == 0)) {
     std::vector<std::uint8_t> head(kScrambledHead);
     const std::int64_t at = avio_tell(io());
     if (avio_seek(io(), 0, SEEK_SET) >= 0) {
@@ -245,45 +231,6 @@ void Demuxer::Impl::check_encryption() {
     }
   }
   if (encrypted) throw UnsupportedStreamError(name + kEncrypted);
-}
-
-void Demuxer::Impl::describe() {
-  const AVCodecParameters& par = *stream->codecpar;
-  info.container = text(input->iformat->name);
-  info.codec = text(avcodec_get_name(par.codec_id));
-  // FFmpeg before 6.1 does not know VVC in MP4.
-  const bool vvc = par.codec_tag == MKTAG('v', 'v', 'c', '1') || par.codec_tag == MKTAG('v', 'v', 'i', '1');
-  if (par.codec_id == AV_CODEC_ID_NONE && vvc) info.codec = "vvc";
-  info.has_pixels = avcodec_find_decoder(par.codec_id) != nullptr;
-  info.profile = text(avcodec_profile_name(par.codec_id, par.profile));
-  info.width = par.width;
-  info.height = par.height;
-  if (par.extradata_size > 0) info.extradata.assign(par.extradata, par.extradata + par.extradata_size);
-  info.time_base = rational(stream->time_base);
-  info.frame_rate = rational(stream->avg_frame_rate.num > 0 ? stream->avg_frame_rate : stream->r_frame_rate);
-  info.sample_aspect_ratio =
-      rational(stream->sample_aspect_ratio.num > 0 ? stream->sample_aspect_ratio : par.sample_aspect_ratio);
-  info.start_time = stream->start_time;
-  info.duration = stream->duration;
-  if (info.duration == kNoTimestamp && input->duration != AV_NOPTS_VALUE) {
-    info.duration = av_rescale_q(input->duration, AVRational{1, AV_TIME_BASE}, stream->time_base);
-  }
-  info.frame_count = stream->nb_frames;
-  info.bit_rate = par.bit_rate > 0 ? par.bit_rate : input->bit_rate;
-  info.orientation = orientation(display_matrix(*stream));
-  if (const AVPixFmtDescriptor* pixels = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(par.format))) {
-    info.pixel_format = pixels->name;
-    info.bit_depth = pixels->comp[0].depth;
-  }
-  if (par.color_range != AVCOL_RANGE_UNSPECIFIED) info.color_range = text(av_color_range_name(par.color_range));
-  if (par.color_space != AVCOL_SPC_UNSPECIFIED) info.color_matrix = text(av_color_space_name(par.color_space));
-  if (par.color_primaries != AVCOL_PRI_UNSPECIFIED) {
-    info.color_primaries = text(av_color_primaries_name(par.color_primaries));
-  }
-  if (par.color_trc != AVCOL_TRC_UNSPECIFIED) info.color_transfer = text(av_color_transfer_name(par.color_trc));
-  if (const AVChromaLocation location = known_location(par.chroma_location); location != AVCHROMA_LOC_UNSPECIFIED) {
-    info.chroma_location = text(av_chroma_location_name(location));
-  }
 }
 
 // At the end of the file: whether there should have been more.

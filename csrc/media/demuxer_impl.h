@@ -44,7 +44,6 @@ struct Demuxer::Impl {
   void find_stream();
   void probe_streams();
   std::string there_is_no_stream() const;
-  void describe();
   void check_end();
   void check_encryption();
   bool next_packet();

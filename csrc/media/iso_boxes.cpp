@@ -24,17 +24,18 @@ bool begins_a_file(std::uint32_t type) {
 
 std::string missing_index(AVIOContext& io) {
   const std::int64_t end = avio_size(&io);
-  if (end < 0 || !(io.seekable & AVIO_SEEKABLE_NORMAL)) return {};
+  constexpr std::int64_t kHeader = 8;
+  if (end < kHeader || !(io.seekable & AVIO_SEEKABLE_NORMAL)) return {};
   bool fragment = false;
   std::int64_t at = 0;
-  for (int i = 0; i < kMostBoxes && at <= end - 8; ++i) {
+  for (int i = 0; i < kMostBoxes && at <= end - kHeader; ++i) {
     if (avio_seek(&io, at, SEEK_SET) < 0) return {};
     std::uint64_t size = avio_rb32(&io);
     const std::uint32_t type = avio_rb32(&io);
     if (i == 0 && !begins_a_file(type)) return {};
     if (size == 1) size = avio_rb64(&io);
     if (size == 0) size = static_cast<std::uint64_t>(end - at);
-    if (size < 8) break;
+    if (size < static_cast<std::uint64_t>(kHeader)) break;
     const bool overruns = size > static_cast<std::uint64_t>(end - at);
     if (type == tag("moov")) {
       return overruns ? "its index (moov) is incomplete: a download or recording cut short; copy it again" : "";

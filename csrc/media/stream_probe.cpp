@@ -4,6 +4,8 @@
 #include <new>
 #include <string_view>
 
+#include "media/first_picture.h"
+
 namespace ove::media {
 
 namespace {
@@ -39,7 +41,7 @@ bool StreamProbe::same(const Stream& a, const Stream& b) {
 }
 
 StreamProbe::StreamProbe(AVFormatContext& input, AVDictionary** options) : opened_(describe(input)) {
-  code_ = avformat_find_stream_info(&input, options);
+  code_ = describe_first_picture(input) ? 0 : avformat_find_stream_info(&input, options);
   probed_ = describe(input);
   start_time_ = input.start_time;
   duration_ = input.duration;

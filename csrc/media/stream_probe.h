@@ -1,5 +1,5 @@
-// What avformat_find_stream_info() finds out about the streams of a file. For H.264 it decodes the first pictures,
-// which takes longer than parsing a second of video; who opens a file again need not.
+// What avformat_find_stream_info(), or describe_first_picture() for it, finds out about the streams of a file. Who
+// opens the file again need not ask again.
 #pragma once
 
 #include <cstdint>

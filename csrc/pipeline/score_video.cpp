@@ -53,7 +53,9 @@ class Benches {
 }  // namespace
 
 codec::Detail detail_for(const saliency::HeatParams& params, const saliency::Saliency& saliency) {
-  if (params.residual_weight <= 0) return {.amount = codec::Amount::kMotion};
+  if (params.residual_weight <= 0) {
+    return {.amount = params.mv_weight > 0 ? codec::Amount::kMotion : codec::Amount::kBits};
+  }
   return {.form = saliency.takes_packed() ? codec::ResidualForm::kPacked : codec::ResidualForm::kPlane};
 }
 

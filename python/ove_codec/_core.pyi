@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from os import PathLike
-from typing import Any, BinaryIO, final
+from typing import Any, BinaryIO, TypedDict, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from typing_extensions import Never, Self
+from typing_extensions import Never, NotRequired, Self, Unpack
 
 from ove_codec._source import VideoStream
 
@@ -15,6 +15,25 @@ _Bytes = bytes | bytearray | memoryview
 _Color = tuple[float, float, float]
 
 class _Pybind11Type(type): ...
+
+class _Decoding(TypedDict, total=False):
+    threads: int
+    index: VideoIndex | None
+    max_luma_samples: int
+
+class _Canvas(TypedDict):
+    resize: str
+    size: int
+    mean: NotRequired[_Color]
+    std: NotRequired[_Color]
+
+class _PatchCanvas(_Canvas):
+    patch_size: int
+
+class _Frames(_Canvas, _Decoding): ...
+
+class _Patches(_PatchCanvas, _Decoding):
+    source_size: tuple[int, int]
 
 class Error(RuntimeError):
     position: int | None
@@ -317,9 +336,7 @@ def place_blocks(
     *,
     side: int,
     facts_step: int = 0,
-    threads: int = 0,
-    index: VideoIndex | None = None,
-    max_luma_samples: int = ...,
+    **how: Unpack[_Decoding],
 ) -> NDArray[np.float64]: ...
 
 @final
@@ -332,9 +349,7 @@ class FrameIterator(metaclass=_Pybind11Type):
         width: int,
         *,
         facts_step: int = 1,
-        threads: int = 0,
-        index: VideoIndex | None = None,
-        max_luma_samples: int = ...,
+        **how: Unpack[_Decoding],
     ) -> None: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> tuple[int, NDArray[np.uint8], NDArray[np.float64]]: ...
@@ -354,16 +369,7 @@ def gather_patches(
     packets: NDArray[np.int64],
     starts: NDArray[np.int64],
     positions: NDArray[np.int32],
-    *,
-    resize: str,
-    size: int,
-    patch_size: int,
-    source_size: tuple[int, int],
-    mean: _Color = ...,
-    std: _Color = ...,
-    threads: int = 0,
-    index: VideoIndex | None = None,
-    max_luma_samples: int = ...,
+    **how: Unpack[_Patches],
 ) -> NDArray[np.float32]: ...
 
 @final
@@ -373,16 +379,8 @@ class StagedPictures(metaclass=_Pybind11Type):
         source: _Source,
         packets: NDArray[np.int64],
         *,
-        resize: str,
-        size: int,
-        patch_size: int,
-        source_size: tuple[int, int],
-        mean: _Color = ...,
-        std: _Color = ...,
-        threads: int = 0,
-        index: VideoIndex | None = None,
-        max_luma_samples: int = ...,
         nvdec: tuple[int, int] | None = None,
+        **how: Unpack[_Patches],
     ) -> None: ...
     most_frames: int
     @property
@@ -395,26 +393,12 @@ class StagedPictures(metaclass=_Pybind11Type):
 def gather_frames(
     source: _Source,
     packets: NDArray[np.int64],
-    *,
-    resize: str,
-    size: int,
-    mean: _Color = ...,
-    std: _Color = ...,
-    threads: int = 0,
-    index: VideoIndex | None = None,
-    max_luma_samples: int = ...,
+    **how: Unpack[_Frames],
 ) -> NDArray[np.float32]: ...
 def gather_byte_frames(
     source: _Source,
     packets: NDArray[np.int64],
-    *,
-    resize: str,
-    size: int,
-    mean: _Color = ...,
-    std: _Color = ...,
-    threads: int = 0,
-    index: VideoIndex | None = None,
-    max_luma_samples: int = ...,
+    **how: Unpack[_Frames],
 ) -> NDArray[np.uint8]: ...
 
 @final
@@ -425,12 +409,7 @@ class LiveFrame(metaclass=_Pybind11Type):
     def patches(
         self,
         positions: ArrayLike,
-        *,
-        resize: str,
-        size: int,
-        patch_size: int,
-        mean: _Color = ...,
-        std: _Color = ...,
+        **how: Unpack[_PatchCanvas],
     ) -> NDArray[np.float32]: ...
     def place_blocks(
         self, placements: ArrayLike, images: NDArray[np.uint8], *, side: int, facts_step: int = 0
@@ -472,9 +451,5 @@ def gather_planes(
     chroma_site: tuple[float, float] = ...,
     quarter_turns: int = 0,
     mirrored: bool = False,
-    resize: str,
-    size: int,
-    patch_size: int,
-    mean: _Color = ...,
-    std: _Color = ...,
+    **how: Unpack[_PatchCanvas],
 ) -> NDArray[np.float32]: ...

@@ -144,6 +144,11 @@ def _exported(picture: Any) -> PictureArrays:
 
 
 # Of arrays on a GPU
+_SHAPES = (
+    ("mv", (3, 4), "(N, H/4, W/4, 2 lists, 2) or (N, H/4, W/4, 2)"),
+    ("residual", (2,), "(N, H, W)"),
+    ("bits", (2,), "(N, CTU rows, CTU columns)"),
+)  # what a picture of these arrays may have as dimensions
 _DEVICE_TYPES = {"mv": "int16", "residual": "int16", "pred": "uint8", "ref_poc": "int32", "bits": "int32"}
 
 
@@ -236,6 +241,9 @@ class ArrayPictures:
             array = self._arrays[name]
             return tuple(array.shape[1:]) if self._on_gpu else np.shape(array[i])
 
+        for name, ranks, form in _SHAPES:
+            if name in self._arrays and len(shape(name)) not in ranks:
+                raise ValueError(f"{name} must have the shape {form}, not {(self._count, *shape(name))}")
         if "residual" in self._arrays:
             height, width = shape("residual")
         elif "mv" in self._arrays:

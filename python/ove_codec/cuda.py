@@ -83,6 +83,19 @@ def lies_on_gpu(array: Any) -> bool:
     return hasattr(array, "__dlpack_device__") and int(array.__dlpack_device__()[0]) == 2
 
 
+def named(device: Any) -> torch.device:
+    """The CUDA device of this name or number. Raises ValueError where it is none."""
+    import torch
+
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(f"device must name a CPU or CUDA device or be a stream, not {device!r}") from None
+    if chosen.type != "cuda":
+        raise ValueError(f"device must be 'cpu' or a CUDA device, not {chosen}")
+    return chosen
+
+
 @contextmanager
 def working_on(device: Any, *, behind_caller: bool = False) -> Iterator[torch.device]:
     """Makes a device, and a stream of it where one is given, the current one.
@@ -109,12 +122,7 @@ def working_on(device: Any, *, behind_caller: bool = False) -> Iterator[torch.de
     elif type(device).__module__.startswith("cupy") and hasattr(device, "id"):
         chosen = torch.device("cuda", device.id)
     else:
-        try:
-            chosen = torch.device(device)
-        except (RuntimeError, TypeError):
-            raise ValueError(f"device must name a CPU or CUDA device or be a stream, not {device!r}") from None
-    if chosen.type != "cuda":
-        raise ValueError(f"device must be 'cpu' or a CUDA device, not {chosen}")
+        chosen = named(device)
     chosen = _check(chosen)
     if behind_caller and stream is not None:
         stream.wait_stream(torch.cuda.current_stream(chosen))

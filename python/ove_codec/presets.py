@@ -11,7 +11,8 @@
 - ``frame_ids``: display indices to take instead, ``None`` to sample; sorted, every picture once
 - ``start``, ``end``: seconds on the time axis of ``picture.pts``; sampled pictures have ``start <= pts < end``
 - ``size``: side of the square canvas in samples (not for ``resize="native"``)
-- ``patch_size``: side of a patch in canvas samples
+- ``patch_size``: side of a patch in canvas samples; samples at the right and the bottom that do not fill a patch are
+  not used
 - ``resize``: "crop" (shorter side to ``size``, centre), "letterbox" (longer side, padded), "stretch", "native"
 - ``interpolation``: of the heat onto the canvas: "bilinear" or "cubic" (a = -3/4), without antialiasing
 - ``percentile``: p of E = clip(x / p, 0, 1), 0..100

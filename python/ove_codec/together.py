@@ -42,9 +42,9 @@ def tokens(
 ) -> Tokens:
     """The tokens of a video in one call: ``tokenize`` of what ``select`` keeps.
 
-    On the CPU the sampled pictures are decoded while their patches are scored. That takes room for all patches of these
-    pictures until it is known which are kept; where it is more than 256 MiB, one comes after the other. Where either
-    keeps all cores busy, the two take as long together as one after the other.
+    On the CPU the sampled pictures are decoded while their patches are scored. This needs memory for all patches of
+    these pictures until it is known which are kept; if that is more than 256 MiB, tokens are made after the selection.
+    If selecting or decoding alone keeps all cores busy, doing both at once saves no time.
 
     Args:
         source, preset, device, threads, limits, transcode, on_damage, params: as for ``select``.

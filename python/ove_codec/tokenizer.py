@@ -140,7 +140,9 @@ def tokenize(
 
     kind = float_dtype(dtype)
     sources: list[Any] = list(source) if isinstance(source, list | tuple) else [source]
-    selections: list[Any] = list(selection) if isinstance(selection, Sequence) else [selection]
+    selections: list[Any] = list(selection) if isinstance(selection, list | tuple) else [selection]
+    if strays := {type(one).__name__ for one in selections if not hasattr(one, "positions")}:
+        raise TypeError(f"selection must be what ove_codec.select returned, not {', '.join(sorted(strays))}")
     if len(sources) != len(selections) or not sources:
         raise ValueError(f"source and selection must have the same length, not {len(sources)} and {len(selections)}")
     backend = backend_for(device)
@@ -209,8 +211,10 @@ def frames(
     from ove_codec.ops.inputs import float_dtype
 
     kind = float_dtype(dtype)
+    if not isinstance(size, int | np.integer) or size < 1:
+        raise ValueError(f"size must be a positive whole number, not {size!r}")
     if sum(choice is not None for choice in (frame_ids, num_frames, fps)) > 1:
-        raise ValueError("give exactly one of frame_ids, num_frames and fps")
+        raise ValueError("give only one of frame_ids, num_frames and fps")
     if fps is not None and not 0 < fps < float("inf"):
         raise ValueError(f"fps must be a positive number, not {fps}")
     video = PixelSource(source, threads, limits, on_damage)

@@ -69,7 +69,8 @@ def readiness_groups(
                     break
             previous = float(total)
         end, reason = found or (last, "tail_flush" if last == n else "max_group_frames")
-        groups.append((start, end, reason))
+        if end - start >= 4:
+            groups.append((start, end, reason))
         start = end
     return threshold, groups
 

@@ -20,6 +20,7 @@ from ove_codec.canvases.scoring import block_scores
 from ove_codec.limits import Limits
 
 UNKNOWN_RATE = 30.0
+_MOST_FRAMES = 1 << 24  # that a container may claim beyond those it has
 _ISO_CONTAINERS = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2")
 
 
@@ -163,9 +164,15 @@ class VideoClip(Clip):
         return span[inside]
 
     def _legacy_total(self) -> int:
-        if self.info["frame_count"] > 0:
-            return int(self.info["frame_count"])
-        return max(1, round(self.fps * (self.info["duration"] or 0)))
+        total = self.info["frame_count"]
+        if total <= 0:
+            total = max(1, round(self.fps * (self.info["duration"] or 0)))
+        if total > max(_MOST_FRAMES, len(self.pts)):
+            raise _core.DecodeError(
+                f"{self.video.name}: the file claims {total} frames and has {len(self.pts)}; take mode='default', "
+                "which counts them"
+            )
+        return int(total)
 
     def _keyframes(self) -> list[int]:
         index = self.video.index

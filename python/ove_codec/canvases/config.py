@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass, fields
 from typing import Any
+
+from ove_codec._suggest import hint
 
 _COUNTS = (
     "patch", "block", "max_pixels", "group_size", "images_per_group", "min_group_frames", "max_group_frames",
@@ -17,6 +20,7 @@ _CHOICES = {
     "bitcost_grid": ("adaptive", "sub"),
     "mode": ("default", "legacy"),
 }
+FEWEST_FRAMES = 4  # of a group
 MIN_PIXELS = 3136  # of a canvas, as the released preprocessor has it
 _LARGEST_RATIO = 200  # of the sides of a frame
 
@@ -33,7 +37,7 @@ class CanvasConfig:
         group_size: average number of sampled frames per group of canvases; sets the number of sampled frames and the
             threshold.
         images_per_group: canvases per group. The first shows a whole frame, the anchor.
-        min_group_frames, max_group_frames: bounds of a group.
+        min_group_frames, max_group_frames: bounds of a group. Groups of fewer than 4 frames are left out.
         grouping: "readiness" ends a group when its best blocks have scored enough; "fixed" after ``group_size`` frames.
         threshold: for a group's score; None derives it by ``threshold_mode``.
         threshold_mode: "mean" of the scores of chunks of ``group_size`` frames; "fixed" takes ``norm_threshold``;
@@ -95,8 +99,12 @@ class CanvasConfig:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 100:
                 raise ValueError(f"{name} must be 0 to 100, not {value}")
-        if self.sampling == "fps" and not self.sample_fps > 0:
-            raise ValueError(f"sample_fps must be positive, not {self.sample_fps}")
+        if self.sampling == "fps" and not 0 < self.sample_fps < math.inf:
+            raise ValueError(f"sample_fps must be positive and finite, not {self.sample_fps}")
+        if math.isnan(self.delta_ratio) or (self.threshold is not None and math.isnan(self.threshold)):
+            raise ValueError(
+                f"threshold and delta_ratio must be numbers, but they are {self.threshold} and {self.delta_ratio}"
+            )
         if self.max_group_frames < self.min_group_frames:
             raise ValueError(
                 f"max_group_frames must be at least min_group_frames, but they are {self.max_group_frames} and "
@@ -106,6 +114,12 @@ class CanvasConfig:
             raise ValueError(
                 f"a block of {self.block} x {self.block} patches of {self.patch} x {self.patch} samples has {side**2}, "
                 f"more than a canvas with max_pixels {self.max_pixels}"
+            )
+        longest = "group_size" if self.grouping == "fixed" else "max_group_frames"
+        if getattr(self, longest) < FEWEST_FRAMES:
+            raise ValueError(
+                f"with grouping={self.grouping!r}, {longest} must be {FEWEST_FRAMES} or more, because smaller groups "
+                f"are left out; it is {getattr(self, longest)}"
             )
         if self.min_group_frames < 2:
             raise ValueError(f"min_group_frames must be 2 or more, not {self.min_group_frames}")
@@ -144,10 +158,10 @@ class CanvasConfig:
         factor = self.patch * self.block
         area = height * width
         if area > self.max_pixels:
-            shrink = (area / self.max_pixels) ** 0.5
+            shrink = math.sqrt(area / self.max_pixels)
             sides = [int(side / shrink // factor) for side in (height, width)]
         elif area < MIN_PIXELS:
-            grow = (MIN_PIXELS / area) ** 0.5
+            grow = math.sqrt(MIN_PIXELS / area)
             sides = [-int(-side * grow // factor) for side in (height, width)]
         else:
             sides = [round(side / factor) for side in (height, width)]
@@ -159,6 +173,6 @@ NAMES = frozenset(field.name for field in fields(CanvasConfig))
 
 def config_of(settings: dict[str, Any]) -> CanvasConfig:
     """The configuration with these settings. Raises TypeError for an unknown name and ValueError for a bad value."""
-    if unknown := sorted(set(settings) - NAMES):
-        raise TypeError(f"unknown setting {', '.join(unknown)}; choose from {', '.join(sorted(NAMES))}")
+    for name in sorted(set(settings) - NAMES):
+        raise TypeError(f"unknown setting {name}; {hint(name, sorted(NAMES))}")
     return CanvasConfig(**settings)

@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ove_codec import _core
-from ove_codec.canvases.config import CanvasConfig, config_of
-
-_FEWEST_FRAMES = 4  # of a group with fixed grouping
+from ove_codec.canvases.config import FEWEST_FRAMES, CanvasConfig, config_of
 
 
 class Group(NamedTuple):
@@ -35,7 +33,8 @@ class CanvasPlan:
         frame_ids: (T,) int64 numbers of the sampled frames.
         block_scores: (T, blocks) float32, blocks in raster order.
         threshold: that a group's score must reach; 0 for fixed grouping.
-        groups: in order; frames after the last one are not used.
+        groups: in order; each has 4 frames or more, except the single group of a short clip. Frames outside groups are
+            not used.
         positions: (canvases * rows * columns, 3) int32: frame number, patch row and column of every patch of every
             canvas in raster order; -1 where the canvas is empty.
         blocks: (canvases, blocks of a canvas, 2) int32: index in ``frame_ids`` and number of the block at this place,
@@ -179,7 +178,7 @@ def _threshold(ranked: _core.RankedBlocks, config: CanvasConfig, bits_per_pixel:
 
 def _chunks(count: int, size: int) -> list[tuple[int, int, str]]:
     bounds = [(start, min(count, start + size)) for start in range(0, count, size)]
-    return [(a, b, "fixed_group_size") for a, b in bounds if b - a >= _FEWEST_FRAMES]
+    return [(a, b, "fixed_group_size") for a, b in bounds if b - a >= FEWEST_FRAMES]
 
 
 def _anchor(good: NDArray[np.bool_] | None, start: int, end: int) -> int:

@@ -71,8 +71,8 @@ def codec_canvases(
     stream's.
 
     Args:
-        source: what ``ove_codec.open`` takes, or a video that it opened; or a window of a live stream, of which all
-            sampled pictures are taken, as they lie there decoded.
+        source: what ``ove_codec.open`` takes, or a video that it opened; or a window of a live stream, whose
+            sampled pictures are all used as they were decoded.
         score: "bits", as the models were trained; or the heat of "motion", "residual", "motion+residual", or of a
             preset of ``ove_codec.PRESETS``.
         mode: "default"; or "legacy" to choose as ``codec-video-prep`` does: an extra column of H.264 maps, costs in

@@ -19,8 +19,12 @@ def sampled_frames(total: int, keyframes: Sequence[int], fps: float, config: Can
     near them take their place.
     """
     if config.sampling == "fps":
-        count = int(np.ceil(total / fps * config.sample_fps)) if fps > 0 else total
-        wanted = np.minimum(np.round(np.arange(max(1, count)) / config.sample_fps * fps), total - 1).astype(np.int64)
+        count = np.ceil(total / fps * config.sample_fps)
+        if count < total:
+            times = np.arange(max(1, count)) / config.sample_fps
+            wanted = np.minimum(np.round(times * fps), total - 1).astype(np.int64)
+        else:  # however many a frame rate near 0 asks for
+            wanted = np.arange(total)
     else:
         count = min(config.frames_wanted(), total)
         wanted = np.linspace(0, total - 1, count).astype(np.int64)

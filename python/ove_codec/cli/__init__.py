@@ -64,9 +64,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises SystemExit after wrong usage, and after help.
     """
-    as_json = "--json" in (sys.argv[1:] if argv is None else argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in given
+    parser = make_parser()
+    if not given:
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
     try:
-        args = make_parser().parse_args(argv)
+        args = parser.parse_args(given)
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             args.run(args)

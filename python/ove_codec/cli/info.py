@@ -17,7 +17,13 @@ _COLOR = ("range", "matrix", "primaries", "transfer")
 
 
 def add_commands(commands: common.Commands[Any]) -> None:
-    parser = common.add_command(commands, "info", info, "print what the container, the stream and its pictures hold")
+    parser = common.add_command(
+        commands,
+        "info",
+        info,
+        "print what the container, the stream and its pictures hold",
+        description="Prints what the container, the stream and its pictures hold.",
+    )
     common.add_threads(parser)
     common.add_json(parser)
     parser = common.add_command(

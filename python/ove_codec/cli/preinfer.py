@@ -55,7 +55,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--max_pixels", type=int, default=defaults.max_pixels)
     add("--bitcost_grid", choices=("adaptive", "sub"), default=defaults.bitcost_grid, help="sub: 4x4 blocks")
     add("--bitcost_pct", type=float, default=defaults.percentile)
-    add("--readiness_sum_threshold", type=float, default=0.0, help="0 (default): by --readiness_sum_threshold_mode")
+    add("--readiness_sum_threshold", type=float, default=0.0, help="of legacy and fixed; 0 (default): by the mode")
     add("--readiness_sum_threshold_mode", choices=_THRESHOLDS, default="legacy")
     add("--readiness_norm_sum_threshold", type=float, default=defaults.norm_threshold)
     add("--readiness_coverage_bins", type=int, default=defaults.coverage_bins)
@@ -82,6 +82,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     """Settings of ``codec_canvases`` of these arguments."""
+    own_threshold = args.readiness_sum_threshold > 0 and args.readiness_sum_threshold_mode in ("legacy", "fixed")
     return {
         "num_frames": args.num_sampled_frames,
         "sampling": _SAMPLING[args.frame_sampling_mode],
@@ -96,7 +97,7 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
         "max_pixels": args.max_pixels,
         "percentile": args.bitcost_pct,
         "bitcost_grid": args.bitcost_grid,
-        "threshold": args.readiness_sum_threshold if args.readiness_sum_threshold > 0 else None,
+        "threshold": args.readiness_sum_threshold if own_threshold else None,
         "threshold_mode": _THRESHOLDS[args.readiness_sum_threshold_mode],
         "norm_threshold": args.readiness_norm_sum_threshold,
         "coverage_bins": args.readiness_coverage_bins,

@@ -131,7 +131,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, results_needed: bool) -> N
     recipe = parser.add_argument_group("training")
     recipe.add_argument("--lr", type=_numbers, default=[1e-4], metavar="X,X", help="learning rates (default: 1e-4)")
     recipe.add_argument("--weight-decay", type=_numbers, default=[0.0], metavar="X,X", help="(default: 0)")
-    recipe.add_argument("--seeds", type=_integers, default=[1], metavar="N,N", help="(default: 1)")
+    recipe.add_argument("--seeds", type=_integers, default=[1], metavar="N,N", help="one run for each (default: 1)")
     recipe.add_argument(
         "--protocol",
         choices=("scripts", "page"),

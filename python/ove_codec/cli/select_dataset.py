@@ -7,6 +7,7 @@ import ast
 import signal
 from typing import Any, NoReturn
 
+from ove_codec._suggest import hint
 from ove_codec.canvases.config import NAMES
 from ove_codec.cli import common, select
 from ove_codec.cli.parsing import keep_for_help_all
@@ -63,7 +64,12 @@ def add_commands(commands: common.Commands[Any]) -> None:
     work.add_argument(
         "--column", metavar="NAME", help="column of the table with paths or URLs (default: video, path, ...)"
     )
-    work.add_argument("--engine", choices=("local", "ray"), default="local", help="default: %(default)s")
+    work.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="this machine or Ray (default: %(default)s)",
+    )
     work.add_argument("--workers", type=int, metavar="N", help="clips at the same time (default: one per core)")
     work.add_argument(
         "--device", metavar="DEVICE", help="device for scores and patches: cuda, cuda:1 (default: the CPU)"
@@ -136,7 +142,7 @@ def _settings(given: list[str]) -> dict[str, Any]:
         if not equals:
             raise ValueError(f"--set {text}: write NAME=VALUE, as in --set patch=16")
         if name not in NAMES:
-            raise ValueError(f"--set {text}: unknown setting {name}; choose from {', '.join(sorted(NAMES))}")
+            raise ValueError(f"--set {text}: unknown setting {name}; {hint(name, sorted(NAMES))}")
         try:
             settings[name] = ast.literal_eval(value)
         except (SyntaxError, ValueError):

@@ -7,6 +7,7 @@ its work when one of its processes dies.)
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -42,7 +43,8 @@ class _Worker:
     pipe: Connection
     task: Task | None = None
     attempt: int = 0
-    since: float = 0.0
+    ready: bool = False  # its interpreter has started, which counts for no clip's time
+    since: float = math.inf
 
     def stop(self) -> None:
         self.pipe.close()
@@ -77,7 +79,7 @@ def run(
         worker.task = None
         if chosen is not None:
             worker.task, worker.attempt = chosen
-            worker.since = time.monotonic()
+            worker.since = time.monotonic() if worker.ready else math.inf
             with suppress(OSError):  # where it has died its end is seen at the next look
                 worker.pipe.send(worker.task)
 
@@ -107,6 +109,10 @@ def run(
                         else:
                             outcome = _failure(worker, "WorkerDied", _end_of(_exit_code(worker.process)))
                         worker = replaced(worker)
+                    else:
+                        if outcome is None:
+                            worker.ready, worker.since = True, time.monotonic()
+                            continue
                 elif timeout and time.monotonic() - worker.since > timeout:
                     outcome = _failure(worker, "TimeoutError", f"it took longer than {timeout:g} s")
                     worker = replaced(worker)
@@ -159,9 +165,11 @@ def _start(job: Work[Any]) -> _Worker:
 
 
 def _serve(pipe: Connection, job: Work[Any]) -> None:
-    """The life of a worker: a task in, its outcome out, until nobody asks any more."""
+    """The life of a worker: None out once it has started, then tasks in and outcomes out until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with suppress(BrokenPipeError):
+        pipe.send(None)
     while True:
         try:
             clip, known = pipe.recv()

@@ -15,6 +15,7 @@ from typing import Any
 from typing_extensions import Unpack
 
 import ove_codec
+from ove_codec import cuda
 from ove_codec.datasets import places
 from ove_codec.datasets.clips import Clip, Failure, list_clips
 from ove_codec.datasets.job import Job, Result, Unchanged
@@ -142,6 +143,9 @@ def select_dataset(
         source = list(source)
     preset = preset or ("bits" if format == "canvases" else "paper")
     job = Job(format, preset, dict(params), transcode, tokens, video, device)
+    here = engine == "local" and not cuda.is_cpu(device)
+    if here and (reason := cuda.unavailable_reason(cuda.named(device).index or 0)):
+        raise ValueError(f"device {device!r} cannot be used: {reason}")
     began = time.monotonic()
     listing = list_clips(source, column)
     summary = Summary(clips=len(listing.clips) + len(listing.failures), repeated=listing.repeated)

@@ -17,7 +17,8 @@ from ove_codec.lmm.data import Collator, LlavaDataset, Unreadable
 from ove_codec.lmm.loading import from_parts, save_tower
 from ove_codec.lmm.merge import inverse_order, order_for_merge, select_blocks, whole_blocks
 from ove_codec.lmm.model import LMMForConditionalGeneration
-from ove_codec.lmm.processor import LMMProcessor, LMMSample
+from ove_codec.lmm.processor import LMMProcessor
+from ove_codec.lmm.samples import LMMSample
 from ove_codec.lmm.trainer import LMMTrainer, set_trainable
 from ove_codec.lmm.vision import VisionReader, VisionTokens
 

@@ -11,7 +11,8 @@ import torch
 from ove_codec.lmm.data import SAMPLE_ERRORS
 from ove_codec.lmm.messages import Message
 from ove_codec.lmm.model import LMMForConditionalGeneration
-from ove_codec.lmm.processor import LMMProcessor, LMMSample
+from ove_codec.lmm.processor import LMMProcessor
+from ove_codec.lmm.samples import LMMSample
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from torch.utils.data import Dataset
 from ove_codec._core import Error
 from ove_codec.lmm.assets import read_mosaics
 from ove_codec.lmm.messages import IMAGE, VIDEO
-from ove_codec.lmm.processor import IGNORED, LMMProcessor, LMMSample
+from ove_codec.lmm.processor import LMMProcessor
+from ove_codec.lmm.samples import IGNORED, LMMSample
 
 # What a sample at fault can raise: files, formats, and values that do not fit.
 SAMPLE_ERRORS = (OSError, ValueError, KeyError, TypeError, SyntaxError, Error, Image.DecompressionBombError)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 IMAGE, VIDEO = "<image>", "<video>"
@@ -51,3 +51,35 @@ def plain_message(message: Message) -> dict[str, str]:
     if not isinstance(content, str):
         raise ValueError(f"a message's text must be a string, not {type(content).__name__}")
     return {"role": role, "content": content}
+
+
+def targets(
+    messages: Sequence[Message], render: Callable[[Sequence[Message], bool], str], add_generation_prompt: bool
+) -> Iterator[tuple[str, bool]]:
+    """The text of a conversation in pieces, and whether each is a target: what the assistant says, and what ends it.
+
+    `render` applies a chat template to messages, with or without the beginning of the assistant's next turn.
+    """
+    text = render(messages, add_generation_prompt)
+    done = 0
+    for i, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        before = render(messages[:i], True)
+        content = message["content"].strip()
+        begin, at = len(before), text.find(content, len(before))
+        if not text.startswith(before) or at < 0:
+            raise ValueError(
+                f"the chat template changes the turns before turn {i}, so its targets cannot be found; use a "
+                "template that renders earlier turns independently of later ones"
+            )
+        # What ends a turn is seen where it is the last one.
+        alone = render(messages[: i + 1], False)
+        ending = alone[alone.find(content, begin) + len(content) :].rstrip()
+        stop = at + len(content)
+        if text.startswith(ending, stop):
+            stop += len(ending)
+        yield text[done:begin], False
+        yield text[begin:stop], True
+        done = stop
+    yield text[done:], False

@@ -6,35 +6,24 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import AddedToken, AutoProcessor, AutoTokenizer, BatchFeature
 
 from ove_codec._renames import renamed
 from ove_codec.lmm import tower_configs
 from ove_codec.lmm.config import LMMConfig
-from ove_codec.lmm.messages import IMAGE, VIDEO, Message, listed, named_media, plain_message
+from ove_codec.lmm.messages import IMAGE, VIDEO, Message, listed, named_media, plain_message, targets
+from ove_codec.lmm.samples import IGNORED, LMMSample, one_row, padded_rows
 from ove_codec.lmm.vision import VisionReader, VisionTokens, concatenated
 
-IGNORED = -100  # label of a token that is no target
 VISION_TOKEN = "<|image_pad|>"
 PROMPTS = ("chat", "plain")
 _PLACEHOLDER = re.compile(f"({IMAGE}|{VIDEO})")
 _FILE = "processor_config.json"
 _CALL = ("padding", "padding_side", "max_length", "budget", "videos_kwargs")  # arguments of the processor's call
-
-
-@dataclass(frozen=True)
-class LMMSample:
-    """One conversation, ready for a batch. A label is the token itself, or -100 if it is not a target."""
-
-    input_ids: list[int]
-    labels: list[int]
-    vision: list[VisionTokens]
 
 
 class LMMProcessor:
@@ -271,30 +260,11 @@ class LMMProcessor:
             raise ValueError("there must be at least one sample")
         if padding_side not in ("left", "right"):
             raise ValueError(f"padding_side must be 'left' or 'right', not {padding_side!r}")
-        ids, targets = [s.input_ids for s in samples], [s.labels for s in samples]
-        if packed:
-            batch = {
-                "input_ids": torch.tensor([[token for row in ids for token in row]]),
-                "position_ids": torch.cat([torch.arange(len(row)) for row in ids])[None],
-            }
-            if labels:  # the first token of a sample is no target of the one before it
-                batch["labels"] = torch.tensor([[x for row in targets for x in (IGNORED, *row[1:])]])
-        else:
-            size = length or max(map(len, ids))
-
-            def padded(rows: list[list[int]], value: int) -> Tensor:
-                fill = [[value] * (size - len(row)) for row in rows]
-                pairs = zip(rows, fill, strict=True)
-                return torch.tensor([f + row if padding_side == "left" else row + f for row, f in pairs])
-
-            batch = {
-                "input_ids": padded(ids, self.pad_token_id),
-                "attention_mask": padded([[1] * len(row) for row in ids], 0),
-            }
-            if labels:
-                batch["labels"] = padded(targets, IGNORED)
+        rows = one_row(samples) if packed else padded_rows(samples, padding_side, length, self.pad_token_id)
+        if not labels:
+            del rows["labels"]
         items = [item for s in samples for item in s.vision]
-        return {**batch, **concatenated(items)} if items else batch
+        return {**rows, **concatenated(items)} if items else rows
 
     @property
     def pad_token_id(self) -> int:
@@ -324,29 +294,7 @@ class LMMProcessor:
                 else:
                     yield "".join(_PLACEHOLDER.findall(message["content"])), False
             return
-        text = self._rendered(messages, add_generation_prompt)
-        done = 0
-        for i, message in enumerate(messages):
-            if message["role"] != "assistant":
-                continue
-            before = self._rendered(messages[:i], True)
-            content = message["content"].strip()
-            begin, at = len(before), text.find(content, len(before))
-            if not text.startswith(before) or at < 0:
-                raise ValueError(
-                    f"the chat template changes the turns before turn {i}, so its targets cannot be found; use a "
-                    "template that renders earlier turns independently of later ones"
-                )
-            # What ends a turn is seen where it is the last one.
-            alone = self._rendered(messages[: i + 1], False)
-            ending = alone[alone.find(content, begin) + len(content) :].rstrip()
-            stop = at + len(content)
-            if text.startswith(ending, stop):
-                stop += len(ending)
-            yield text[done:begin], False
-            yield text[begin:stop], True
-            done = stop
-        yield text[done:], False
+        yield from targets(messages, self._rendered, add_generation_prompt)
 
     def _encoded(
         self,

@@ -12,7 +12,8 @@ from transformers import Trainer, TrainingArguments
 
 from ove_codec.lmm.data import Collator, LlavaDataset, Unreadable
 from ove_codec.lmm.model import PARTS, LMMForConditionalGeneration
-from ove_codec.lmm.processor import LMMProcessor, LMMSample
+from ove_codec.lmm.processor import LMMProcessor
+from ove_codec.lmm.samples import LMMSample
 
 
 def set_trainable(model: LMMForConditionalGeneration, parts: Sequence[str]) -> None:

@@ -37,6 +37,19 @@ def check_backend(name: str) -> str:
     return name
 
 
+class AttentionChoice:
+    """A model whose attention backend can be changed at any time."""
+
+    @property
+    def attention(self) -> str:
+        """Name of the attention backend."""
+        return self._attention
+
+    @attention.setter
+    def attention(self, name: str) -> None:
+        self._attention = check_backend(name)
+
+
 class PackedAttention:
     """Attention over the rows of one batch; what a backend needs to know of the sequences is made once, for all layers.
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ove_codec.models.attention import PackedAttention, check_backend
+from ove_codec.models.attention import AttentionChoice, PackedAttention
 from ove_codec.models.checkpoint import load, save
 from ove_codec.models.config import OVEncoderConfig
 from ove_codec.models.layers import Embeddings, Layers, PoolingHead, init_weights, make_norm
@@ -111,7 +111,7 @@ class PackedEncoder:
         )
 
 
-class OVEncoder(PackedEncoder, nn.Module):
+class OVEncoder(AttentionChoice, PackedEncoder, nn.Module):
     """The encoder. `forward` takes packed patch rows; `encode_pixels` takes whole images and clips.
 
     Args:
@@ -132,15 +132,6 @@ class OVEncoder(PackedEncoder, nn.Module):
         self.attention = attention
         self.build(config)
         self.init_weights(self)
-
-    @property
-    def attention(self) -> str:
-        """Name of the attention backend."""
-        return self._attention
-
-    @attention.setter
-    def attention(self, name: str) -> None:
-        self._attention = check_backend(name)
 
     def init_weights(self, part: nn.Module) -> None:
         """Gives all parameters of a part of the model their initial values."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ove_codec.models.attention import check_backend
+from ove_codec.models.attention import AttentionChoice
 from ove_codec.models.encoder import PackedEncoder
 from ove_codec.models.layers import init_weights
 from ove_codec.models.merger import Merger
@@ -92,7 +92,7 @@ class PackedTower(PackedEncoder):
         return OVTowerOutput(x, merged, out.pooler_output, out.hidden_states)
 
 
-class OVTower(PackedTower, nn.Module):
+class OVTower(AttentionChoice, PackedTower, nn.Module):
     """A vision tower; `load_tower` reads one from a checkpoint.
 
     Args:
@@ -112,15 +112,6 @@ class OVTower(PackedTower, nn.Module):
         self.attention = attention
         self.build_tower(config)
         self.apply(partial(init_weights, std=config.initializer_range))
-
-    @property
-    def attention(self) -> str:
-        """Name of the attention backend."""
-        return self._attention
-
-    @attention.setter
-    def attention(self, name: str) -> None:
-        self._attention = check_backend(name)
 
     def forward(
         self, pixel_values: Any, grid_thw: Any, patch_positions: Any, *, output_hidden_states: bool = False

@@ -13,9 +13,10 @@ from typing import Any
 from PIL import Image
 
 from ove_codec.viz.panels import Panels, PanelSet
-from ove_codec.viz.sheet import INK, LINE, Sheet
+from ove_codec.viz.sheet import INK, LINE, Sheet, text_size
 
 _MARGIN, _GAP, _ACROSS = 20, 16, 4
+_LEAST = 640  # the least width, which the texts need
 
 
 def save_animation(panel_sets: Iterable[PanelSet], path: str | os.PathLike[str], panels: Panels) -> tuple[int, int]:
@@ -37,30 +38,35 @@ def save_animation(panel_sets: Iterable[PanelSet], path: str | os.PathLike[str],
 
 def _side_by_side(panel_set: PanelSet, panels: Panels) -> Sheet:
     """The panels, four in a row, with captions above and the time below."""
-    titles = panels.captions()
-    rows = -(-len(titles) // _ACROSS)
-    top, bottom, head = _MARGIN + 44, 40, 44  # above the first row, below the last, of captions
-    step = head + panels.height + _GAP
-    width = 2 * _MARGIN + _ACROSS * panels.width + (_ACROSS - 1) * _GAP
-    height = top + rows * step - _GAP + bottom
-    sheet = Sheet(width + width % 2, height + height % 2)  # even, as video codecs want it
+    across = panels.width + _GAP
+    width = max(_LEAST, 2 * _MARGIN + _ACROSS * across - _GAP)
+    width += width % 2  # even, as video codecs want it
+    plain = text_size(width)
+    inner = width - 2 * _MARGIN
     heading, about = panels.heading()
-    sheet.text(_MARGIN, _MARGIN + 10, heading, 18, INK)
-    sheet.text(_MARGIN, _MARGIN + 28, about)
-    for number, (title, about) in enumerate(titles):
-        x = _MARGIN + number % _ACROSS * (panels.width + _GAP)
-        y = top + number // _ACROSS * step
-        sheet.text(x, y + 16, title, 16, INK)
-        sheet.text(x, y + 34, about)
-        pixels = panel_set[title]
-        inset = (panels.width - pixels.shape[1]) // 2, (panels.height - pixels.shape[0]) // 2
-        sheet.image(x + inset[0], y + head + inset[1], pixels)
-    y = height - bottom + 24
-    start, stop = _MARGIN, width - _MARGIN - 150
+    sheet = Sheet(width, 0)
+    y = sheet.paragraph(_MARGIN, _MARGIN, heading, round(1.2 * plain), inner, INK)
+    y = sheet.paragraph(_MARGIN, y, about, plain, inner)
+    titles = panels.captions()
+    for first in range(0, len(titles), _ACROSS):
+        top = y + _GAP
+        for column, (title, about) in enumerate(titles[first : first + _ACROSS]):
+            x = _MARGIN + column * across
+            below = sheet.paragraph(x, top, title, round(1.2 * plain), panels.width, INK)
+            y = max(y, sheet.paragraph(x, below, about, plain, panels.width))
+        for column, (title, _) in enumerate(titles[first : first + _ACROSS]):
+            pixels = panel_set[title]
+            inset = (panels.width - pixels.shape[1]) // 2, (panels.height - pixels.shape[0]) // 2
+            sheet.image(_MARGIN + column * across + inset[0], round(y) + _GAP // 2 + inset[1], pixels)
+        y = round(y) + _GAP // 2 + panels.height
+    y += 1.5 * plain
+    start, stop = _MARGIN, width - _MARGIN - 11 * plain
     reached = start + round((stop - start) * panel_set.t / max(1, len(panels) - 1))
-    sheet.line(start, y - 5, stop, y - 5, LINE)
-    sheet.line(start, y - 5, reached, y - 5, INK)
-    sheet.text(width - _MARGIN, y, panels.label(panel_set.t), anchor="r")
+    sheet.line(start, y - plain // 3, stop, y - plain // 3, LINE)
+    sheet.line(start, y - plain // 3, reached, y - plain // 3, INK)
+    sheet.text(width - _MARGIN, y, panels.label(panel_set.t), plain, anchor="r")
+    height = round(y) + _MARGIN
+    sheet.height = height + height % 2
     return sheet
 
 

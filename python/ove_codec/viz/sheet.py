@@ -22,6 +22,23 @@ def font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
+def text_size(width: int) -> int:
+    """The size of plain text on a sheet of this width: about 9 pixels where a phone shows the sheet 390 pixels wide."""
+    return max(13, round(width / 44))
+
+
+def wrapped(text: str, size: int, width: float) -> list[str]:
+    """The lines of a text in `width` pixels, broken at spaces. Fonts of browsers may be 15 % wider than ours."""
+    lines: list[str] = []
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and 1.15 * font(size).getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
 @dataclass
 class Sheet:
     """Texts, pictures and lines on white, in pixels from the top left corner."""
@@ -35,6 +52,15 @@ class Sheet:
     def text(self, x: float, y: float, text: str, size: int = 13, color: Color = FAINT, anchor: str = "l") -> None:
         """A text whose base line is at `y`; `x` is its left end (l), middle (m) or right end (r)."""
         self._texts.append((x, y, text, size, color, anchor))
+
+    def paragraph(
+        self, x: float, y: float, text: str, size: int, width: float, color: Color = FAINT, anchor: str = "l"
+    ) -> float:
+        """A text of as many lines as it takes in `width` pixels, from `y` down; returns where the next begins."""
+        for line in wrapped(text, size, width):
+            y += 1.3 * size
+            self.text(x, y - 0.3 * size, line, size, color, anchor)
+        return y
 
     def image(self, x: int, y: int, pixels: Pixels) -> None:
         self._images.append((x, y, pixels))

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ove_codec._drawing import Pixels, colors
+from ove_codec._drawing import colors
 from ove_codec.selection import Selection
-from ove_codec.viz.panels import Panels, PanelSet
-from ove_codec.viz.sheet import FAINT, INK, Sheet, font
+from ove_codec.viz.panels import Panels
+from ove_codec.viz.sheet import INK, Sheet, font, text_size
 
 _MARGIN, _GAP = 20, 8
+_LEAST = 360  # the least width, which the texts need
 
 
 def busy_slots(selection: Selection, steps: int) -> list[int]:
@@ -26,43 +27,48 @@ def save_strip(panels: Panels, path: str | os.PathLike[str], steps: int = 6) -> 
     """Writes the panels as a PNG or SVG file, by its suffix, and returns its size in pixels.
 
     The columns are `steps` times: the picture with most heat in each of as many equal parts of the clip. Above each
-    stand its time and the number of its tokens.
+    stand its time and the number of its tokens. Texts grow with the width, so that they are readable on a phone, too.
     """
     columns = list(panels.at(busy_slots(panels.selection, steps)))
-    titles = panels.captions()
-    rows = [_row(columns, title) for title, _ in titles]
-    gutter = 24 + max(round(max(font(13).getlength(about), font(20).getlength(title))) for title, about in titles)
-    left, top = _MARGIN + gutter, _MARGIN + 58
+    width = max(_LEAST, 2 * _MARGIN + len(columns) * (panels.width + _GAP) - _GAP)
+    plain = text_size(width)
+    inner = width - 2 * _MARGIN
     heading, about = panels.heading()
-    width = left + len(columns) * (panels.width + _GAP) - _GAP + _MARGIN
-    width = max(width, 2 * _MARGIN + round(max(font(18).getlength(heading), font(13).getlength(about))))
-    sheet = Sheet(width, top + sum(row[0].shape[0] + _GAP for row in rows) - _GAP + _MARGIN)
-    sheet.text(_MARGIN, _MARGIN + 12, heading, 18, INK)
-    sheet.text(_MARGIN, _MARGIN + 30, about)
+    sheet = Sheet(width, 0)
+    y = sheet.paragraph(_MARGIN, _MARGIN, heading, round(1.4 * plain), inner, INK)
+    y = sheet.paragraph(_MARGIN, y, about, plain, inner)
+    lowest = y
     for column, panel_set in enumerate(columns):
-        x = left + column * (panels.width + _GAP) + panels.width // 2
-        sheet.text(x, top - 10, panels.label(panel_set.t), anchor="m")
-    y = top
-    for row, (title, about) in zip(rows, titles, strict=True):
-        height = row[0].shape[0]
-        middle = y + height // 2
-        sheet.text(_MARGIN, middle - 4, title, 20, INK)
-        sheet.text(_MARGIN, middle + 18, about)
+        middle, below = _left(column, panels) + panels.width // 2, y + plain // 2
+        for part in panels.label(panel_set.t).split(", "):
+            below = sheet.paragraph(middle, below, part, plain, panels.width, INK, "m")
+        lowest = max(lowest, below)
+    y = lowest
+    for title, about in panels.captions():
+        y += plain // 2
+        size = round(1.2 * plain)
+        start = _MARGIN + 1.15 * font(size).getlength(title) + plain
+        sheet.text(_MARGIN, y + size, title, size, INK)
+        room = width - _MARGIN - start
         if title == "Heat":
-            color_bar(sheet, _MARGIN, middle + 32)
+            color_bar(sheet, width - _MARGIN - 6 * plain, round(y + 0.5 * plain), plain)
+            room -= 8 * plain
+        y = sheet.paragraph(start, y + size - plain, about, plain, room)
+        row = [panel_set[title] for panel_set in columns]
         for column, pixels in enumerate(row):
             inset = (panels.width - pixels.shape[1]) // 2
-            sheet.image(left + column * (panels.width + _GAP) + inset, y, pixels)
-        y += height + _GAP
+            sheet.image(_left(column, panels) + inset, round(y) + _GAP, pixels)
+        y = round(y) + _GAP + row[0].shape[0]
+    sheet.height = round(y) + _MARGIN
     return sheet.save(path, Path(path).suffix)
 
 
-def color_bar(sheet: Sheet, x: int, y: int, length: int = 120) -> None:
-    """What the colours of the heat mean, 0 to 1."""
-    sheet.image(x, y, colors(np.tile(np.linspace(0, 1, length), (10, 1))).astype(np.uint8))
-    sheet.text(x, y + 24, "0", color=FAINT)
-    sheet.text(x + length, y + 24, "1", color=FAINT, anchor="r")
+def color_bar(sheet: Sheet, x: int, y: int, size: int) -> None:
+    """What the colours of the heat mean, 0 to 1, between figures of this size; 5 times as long."""
+    sheet.image(x, y, colors(np.tile(np.linspace(0, 1, 5 * size), (size // 2, 1))).astype(np.uint8))
+    sheet.text(x - size // 2, y + 0.6 * size, "0", size, anchor="r")
+    sheet.text(x + 5.5 * size, y + 0.6 * size, "1", size)
 
 
-def _row(columns: list[PanelSet], title: str) -> list[Pixels]:
-    return [panel_set[title] for panel_set in columns]
+def _left(column: int, panels: Panels) -> int:
+    return _MARGIN + column * (panels.width + _GAP)

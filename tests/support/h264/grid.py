@@ -106,6 +106,7 @@ GRID = [
     Clip("cropped", f"{B2}", size=(90, 50)),
     Clip("fast_motion", f"merange=64:bframes=1:{ALL}:crf=22", scene={"speed": 8.0}),
     Clip("low_qp", f"qp=2:bframes=1:{ALL}", frames=4),
+    Clip("high_qp", "qp=51:bframes=2:b-adapt=0", size=(64, 48)),  # the last macroblock of a slice may take no bit
     Clip("one_macroblock", "bframes=1:crf=20", size=(16, 16)),
     Clip("mp4", f"{B2}", suffix="mp4", frames=8),
     Clip("mkv", f"{B2}", suffix="mkv", frames=8),
