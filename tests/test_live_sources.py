@@ -193,3 +193,39 @@ def test_the_camera_example(clip: Path) -> None:
     command: list[str | Path] = [sys.executable, example, clip, "--window", "1", "--stride", "0.5", "--budget", "64"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.count("64 features") >= 6 and "lost" not in done.stdout
+
+
+@pytest.mark.parametrize("front", [False, True])
+def test_an_mp4_that_is_complete(clip: Path, expected: Summary, tmp_path: Path, front: bool) -> None:
+    path = tmp_path / "clip.mp4"
+    flags = ["-movflags", "+faststart"] if front else []
+    ffmpeg.run(["-v", "error", "-i", clip, "-c", "copy", *flags, "-y", path])
+    begin = expected[0][0]
+    found = [(w.start, w.pts.tolist(), len(w.tokens)) for w in ove_codec.stream(path, **OPTIONS)]
+    assert [round(start - found[0][0] + begin, 3) for start, _, _ in found] == [round(s, 3) for s, _, _ in expected]
+    assert [(len(pts), count) for _, pts, count in found] == [(len(pts), count) for _, pts, count in expected]
+    piped = ove_codec.stream(io.BytesIO(path.read_bytes()), **OPTIONS)
+    if front:
+        assert summary(piped) == found
+    else:
+        with pytest.raises(ove_codec.DecodeError, match=r"tables \(moov\) follow.*empty_moov"):
+            list(piped)
+
+
+def test_what_is_lost_behind_the_last_window(clip: Path) -> None:
+    data = clip.read_bytes()
+    packets = [data[i : i + 188] for i in range(0, len(data), 188)]
+    # One window a picture: what follows the loss is in none.
+    damaged = io.BytesIO(b"".join(packets[:-40] + packets[-39:]))
+    windows = ove_codec.stream(damaged, window=0.04, num_frames=1, budget=4, size=56)
+    taken: list[ove_codec.Window] = []
+    with pytest.raises(ove_codec.DecodeError, match=r"the last pictures are lost, with packets [78]\d to 89"):
+        taken.extend(windows)
+    assert 60 < len(taken) < 90
+
+
+def test_a_stream_without_a_beginning(clip: Path) -> None:
+    data = clip.read_bytes()
+    headers, tail = data[: 3 * 188], data[-(len(data) // 188 // 20) * 188 :]
+    with pytest.raises(ove_codec.DecodeError, match=r"<file object>: it ended before the first picture that can be"):
+        list(ove_codec.stream(io.BytesIO(headers + tail), **OPTIONS))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import ove_codec
 import saliency_twin as twin
 from ove_codec import _core, _pictures, video
-from ove_codec._reading import PictureArrays
+from ove_codec._reading import PictureArrays, Reads
 from ove_codec._sampling import sample_frames
 from ove_codec.presets import COMMON, PRESETS, resolve
 from ove_codec.selection import Selection, select, select_arrays, select_pictures
@@ -431,7 +431,7 @@ class PicturesOfArrays:
     def anchors(self, shown: Array, asked: Array, params: Arrays) -> Array:
         raise NotImplementedError
 
-    def score(self, frame_ids: Sequence[int], params: Arrays, scorer: _core.Scorer | None) -> None:
+    def score(self, reads: Reads, params: Arrays, scorer: _core.Scorer | None) -> None:
         return None
 
 

@@ -71,19 +71,21 @@ void bind_saliency(py::module_& m) {
   scorer.def(
       "score_video",
       [](Scorer& self, py::handle source, std::shared_ptr<const ove::reader::VideoIndex> index,
-         std::vector<std::int64_t> frame_ids, int threads, const LimitsDict& limits, py::handle progress) {
+         std::vector<std::int64_t> frame_ids, std::vector<std::int64_t> scored_ids, int threads,
+         const LimitsDict& limits, py::handle progress) {
         ove::reader::ReaderOptions options;
         options.threads = threads;
         options.limits = limits_of(limits);
         options.index = std::move(index);
         options.frame_ids = std::move(frame_ids);
-        return self.score_video(source, std::move(options), progress);
+        return self.score_video(source, std::move(options), std::move(scored_ids), progress);
       },
-      py::arg("source"), py::kw_only(), py::arg("index"), py::arg("frame_ids"), py::arg("threads"), py::arg("limits"),
-      py::arg("progress") = py::none(),
-      "The patch sums (T, rows, columns) of these ascending display indices, whose pictures are of one size. "
-      "`progress` "
-      "is called with the number of those done, now and then.");
+      py::arg("source"), py::kw_only(), py::arg("index"), py::arg("frame_ids"), py::arg("scored_ids"),
+      py::arg("threads"), py::arg("limits"), py::arg("progress") = py::none(),
+      "The patch sums (T, rows, columns) of the pictures `scored_ids`, which are of one size. `frame_ids` are those "
+      "that\n"
+      "are read, ascending; with `accumulate`, the others count in the next one of `scored_ids`. `progress` is called\n"
+      "with the number of pictures read, now and then.");
   scorer.def("valid", &Scorer::valid, "Patches wholly inside the picture, (rows, columns) bool.");
   scorer.def_property_readonly("scales", &Scorer::scales, "Factors of |v|, |Y - 128| and log1p(bits) in use.");
   scorer.def("set_clip_scales", &Scorer::set_clip_scales, py::arg("scales"));

@@ -35,8 +35,8 @@ class GivenPicture {
 
   // `arrays` holds what has to be made of a decoded picture.
   saliency::PictureView view(pipeline::PictureArrays& arrays, const saliency::HeatParams& params, bool takes_packed,
-                             bool with_pred = false) const {
-    return decoded_ ? arrays.view(*decoded_, params, takes_packed, with_pred) : view_;
+                             bool by_block = false) const {
+    return decoded_ ? arrays.view(*decoded_, params, takes_packed, by_block) : view_;
   }
   // Of a clip on a GPU, the picture with this number. Throws std::out_of_range.
   saliency::PictureView entry(std::int64_t number) const;

@@ -41,15 +41,16 @@ Scorer::Scorer(const py::dict& params, const std::array<int, 4>& window, int rot
       geometry_(geometry_of(params, window_)),
       saliency_(params_, window_, geometry_) {}
 
-py::array_t<float> Scorer::score_video(py::handle source, reader::ReaderOptions options, py::handle progress) {
-  py::array_t<float> out({std::ssize(options.frame_ids), static_cast<py::ssize_t>(geometry_.rows),
-                          static_cast<py::ssize_t>(geometry_.columns)});
+py::array_t<float> Scorer::score_video(py::handle source, reader::ReaderOptions options,
+                                       std::vector<std::int64_t> scored_ids, py::handle progress) {
+  py::array_t<float> out(
+      {std::ssize(scored_ids), static_cast<py::ssize_t>(geometry_.rows), static_cast<py::ssize_t>(geometry_.columns)});
   const std::span<float> scores(out.mutable_data(), static_cast<std::size_t>(out.size()));
   media::Demuxer demuxer = open_demuxer(source);
 
   const WithoutGil unlocked;
   const std::lock_guard lock(mutex_);
-  pipeline::Scoring scoring{params_, window_, geometry_, {}};
+  pipeline::Scoring scoring{params_, window_, geometry_, {}, std::move(scored_ids)};
   if (params_.clip_scope) {
     saliency_.finish_measuring();
     scoring.clip_scales = saliency_.scales();

@@ -31,7 +31,7 @@ class Scorer {
     with(picture, saliency_.takes_packed(), [&](const saliency::PictureView& view) { saliency_.measure(view); });
   }
   void accumulate(const pybind11::object& picture) {
-    with(picture, false, [&](const saliency::PictureView& view) { saliency_.accumulate(view); });
+    with(picture, saliency_.takes_packed(), [&](const saliency::PictureView& view) { saliency_.accumulate(view); });
   }
   pybind11::array_t<float> score(const pybind11::object& picture) {
     pybind11::array_t<float> out({geometry_.rows, geometry_.columns});
@@ -45,11 +45,11 @@ class Scorer {
     return out;
   }
 
-  // Scores (T, rows, columns) of the pictures that the options name, all of the size that the scorer is for, each made
-  // by the thread that decoded the picture. The GIL is free meanwhile, but for signals and `progress` (None, or called
-  // with the number of pictures done) now and then.
+  // Scores (T, rows, columns) of the T pictures of `scored_ids`, among those that the options name, all of the size
+  // that the scorer is for. The GIL is free meanwhile, but for signals and `progress` (None, or called with the number
+  // of pictures read) now and then.
   pybind11::array_t<float> score_video(pybind11::handle source, reader::ReaderOptions options,
-                                       pybind11::handle progress);
+                                       std::vector<std::int64_t> scored_ids, pybind11::handle progress);
 
   pybind11::array_t<bool> valid() const;
   std::tuple<float, float, float> scales() const;

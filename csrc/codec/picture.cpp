@@ -25,8 +25,7 @@ void CodecPicture::copy_pred(std::uint8_t* out) const {
 }
 
 void CodecPicture::copy_ref_poc(std::int32_t* out) const {
-  const bool same_lists = slices.size() == 1 && slices.front().field_ref_list[0][0].empty();
-  const int side = same_lists ? width4() : 1 << (format->log2_slice - 2);
+  const int side = has_one_list() ? width4() : 1 << (format->log2_slice - 2);
   for (int y4 = 0; y4 < height4(); ++y4) {
     for (int x0 = 0; x0 < width4(); x0 += side) {
       const Slice& slice = slice_at(x0, y4);

@@ -121,6 +121,8 @@ struct CodecPicture : PictureHeaders {
     const int columns = format->columns(format->log2_slice);
     return slices[buffers->slice_idx[static_cast<std::size_t>((y4 >> shift) * columns + (x4 >> shift))]];
   }
+  // Whether all blocks have the same reference lists, those of the first slice.
+  bool has_one_list() const { return slices.size() == 1 && slices.front().field_ref_list[0][0].empty(); }
   BlockMotion motion_at(int x4, int y4) const {
     const auto i = static_cast<std::size_t>(y4 * width4() + x4);
     return {buffers->mv[i], buffers->ref_idx[i]};

@@ -3,7 +3,7 @@
 namespace ove::pipeline {
 
 saliency::PictureView PictureArrays::view(const codec::CodecPicture& picture, const saliency::HeatParams& params,
-                                          bool takes_packed, bool with_pred) {
+                                          bool takes_packed, bool by_block) {
   const codec::PictureBuffers& buffers = *picture.buffers;
   const codec::PictureFormat& format = *picture.format;
   saliency::PictureView view;
@@ -15,12 +15,18 @@ saliency::PictureView PictureArrays::view(const codec::CodecPicture& picture, co
   if (picture.detail.has_motion()) {
     view.mv = reinterpret_cast<const std::int16_t*>(buffers.mv.data());
     view.ref_idx = reinterpret_cast<const std::int8_t*>(buffers.ref_idx.data());
-    if (with_pred) {
+    if (by_block) {
       pred_.resize(buffers.mv.size());
       picture.copy_pred(pred_.data());
       view.pred = pred_.data();
     }
-    if (params.vector == saliency::VectorMode::kDisplacement) {
+    if (params.vector == saliency::VectorMode::kDisplacement && picture.has_one_list() && !by_block) {
+      for (std::size_t list = 0; list < 2; ++list) {
+        list_poc_[list].clear();
+        for (const codec::RefEntry& entry : picture.slices.front().ref_list[list]) list_poc_[list].push_back(entry.poc);
+      }
+      view.list_poc = &list_poc_;
+    } else if (params.vector == saliency::VectorMode::kDisplacement) {
       ref_poc_.resize(2 * buffers.mv.size());
       picture.copy_ref_poc(ref_poc_.data());
       view.ref_poc = ref_poc_.data();

@@ -64,19 +64,28 @@ void score_video(media::Demuxer demuxer, reader::ReaderOptions options, const Sc
   const std::vector<std::int64_t> ids = options.frame_ids;
   const auto patches =
       static_cast<std::size_t>(scoring.geometry.rows) * static_cast<std::size_t>(scoring.geometry.columns);
-  if (scores.size() != ids.size() * patches) throw std::invalid_argument("scores must be (T, rows, columns)");
+  const bool accumulates = scoring.params.accumulate != saliency::Accumulate::kNone;
+  const std::vector<std::int64_t>& scored = accumulates ? scoring.scored_ids : ids;
+  if (scores.size() != scored.size() * patches) throw std::invalid_argument("scores must be (T, rows, columns)");
+  if (!std::includes(ids.begin(), ids.end(), scored.begin(), scored.end())) {
+    throw std::invalid_argument("the pictures that are scored must be among those that are read");
+  }
   Benches benches(scoring);
   benches.with_one([&](Bench& bench) { options.detail = detail_for(scoring.params, bench.saliency); });
-  options.process = [&](const codec::CodecPicture& picture, std::int64_t id) {
-    const auto slot = static_cast<std::size_t>(std::lower_bound(ids.begin(), ids.end(), id) - ids.begin());
+  const auto work = [&](const codec::CodecPicture& picture, std::int64_t id) {
+    const auto found = std::lower_bound(scored.begin(), scored.end(), id);
     benches.with_one([&](Bench& bench) {
-      bench.saliency.score(bench.arrays.view(picture, scoring.params, bench.saliency.takes_packed()),
-                           scores.subspan(slot * patches, patches));
+      const auto view = bench.arrays.view(picture, scoring.params, bench.saliency.takes_packed());
+      if (found == scored.end() || *found != id) return bench.saliency.accumulate(view);
+      const auto slot = static_cast<std::size_t>(found - scored.begin());
+      bench.saliency.score(view, scores.subspan(slot * patches, patches));
     });
   };
+  if (!accumulates) options.process = work;
   std::size_t count = 0;
   reader::VideoReader reader(std::move(demuxer), std::move(options));
   for (reader::VideoPicture picture; reader.next(picture); ++count) {
+    if (accumulates) work(*picture.codec, picture.index);
     if (progress) progress(count);
   }
   if (count < ids.size()) {

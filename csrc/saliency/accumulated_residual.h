@@ -26,20 +26,32 @@ class AccumulatedResidual {
 
   // Of all samples of the window.
   double percentile(double q);
-  void count(MagnitudeHistogram& histogram) const;
+  void count(MagnitudeHistogram& histogram);
 
  private:
-  static constexpr int kChunk = 16;
+  // All samples of a cell of a chunk and a band count as added where some were.
+  static constexpr int kBand = 4, kChunk = kStripWidth;
 
-  // Calls visit(values) with the values of row y, chunk by chunk, where something was added.
+  // Of the chunk with this number in row y.
+  std::size_t values_start(int y, int chunk) const {
+    return (static_cast<std::size_t>(chunk) * static_cast<std::size_t>(window_.height) + static_cast<std::size_t>(y)) *
+           kChunk;
+  }
+  // Of row y, where its band begins in touched_.
+  std::size_t band_start(int y) const {
+    return static_cast<std::size_t>((y + window_.y % kBand) / kBand) * static_cast<std::size_t>(chunks_a_row_);
+  }
+
+  // Calls visit(values) with the values of one chunk of a row after the other, where something was added, in the order
+  // of memory.
   template <class Visit>
-  void visit_row(int y, Visit visit) const;
+  void visit_all(Visit visit);
 
   DisplayWindow window_;
   Accumulate accumulate_;
   int chunks_a_row_;
-  std::vector<std::uint8_t> touched_;  // (height, chunks_a_row_) 1 where something was added
-  std::vector<float> values_;          // (height, width)
+  std::vector<std::uint8_t> touched_;  // (bands, chunks_a_row_) 1 where something was added
+  std::vector<float> values_;          // (chunks_a_row_, height, kChunk): rows of a block lie side by side
   std::vector<std::uint64_t> counts_;  // of each value, for percentiles
 };
 

@@ -19,7 +19,9 @@ Camera translation(double x, double y) {
   return camera;
 }
 
-Camera median_camera(const VectorField& field) { return translation(median(field.x), median(field.y)); }
+Camera median_camera(const VectorField& field) {
+  return field.still ? Camera() : translation(median(field.x), median(field.y));
+}
 
 Camera mean_camera(const VectorField& field) {
   double x = 0, y = 0;

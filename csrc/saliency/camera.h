@@ -22,6 +22,7 @@ struct BlockGrid {
 // One vector a block of the grid, luma samples; 0 where the block has none.
 struct VectorField {
   std::vector<float> x, y;
+  bool still = false;  // both medians are known to be 0
 };
 
 // The samples [begin, end) of the map that lie in block i of a side of the grid.

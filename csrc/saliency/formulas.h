@@ -97,13 +97,16 @@ OVE_HOST_DEVICE inline Vector list_vector(const std::int16_t* mv, std::uint8_t p
 }
 
 // Vectors point into the reference; divided by (poc - ref_poc) both lists become the motion since the picture before.
+OVE_HOST_DEVICE inline float displacement_scale(std::int32_t poc, std::int32_t ref_poc) {
+  const std::int64_t distance = static_cast<std::int64_t>(poc) - ref_poc;
+  return kQuarter / static_cast<float>(distance == 0 ? 1 : distance);
+}
 OVE_HOST_DEVICE inline Vector displacement(const std::int16_t* mv, std::uint8_t pred, const std::int32_t* ref_poc,
                                            std::int32_t poc) {
   Vector sum{0, 0};
   for (int list = 0; list < 2; ++list) {
     if ((pred >> list & 1) == 0) continue;
-    const std::int64_t distance = static_cast<std::int64_t>(poc) - ref_poc[list];
-    const float scale = kQuarter / static_cast<float>(distance == 0 ? 1 : distance);
+    const float scale = displacement_scale(poc, ref_poc[list]);
     sum.x += static_cast<float>(mv[2 * list]) * scale;
     sum.y += static_cast<float>(mv[2 * list + 1]) * scale;
   }

@@ -40,7 +40,7 @@ void Saliency::add_rows() {
   const std::size_t width = window_.width;
   accumulator_.assign(sample_sums_.vertical.count() * width, 0.0f);
   energy_.resize(width);
-  const bool packed = use_residual_ && residual_.packed();
+  const bool packed = use_residual_ && !accumulated_residual_ && residual_.packed();
   if (packed) {
     const std::span<const std::uint8_t> levels = residual_.block_levels();
     if (block_energies_.size() < levels.size()) block_energies_.resize(levels.size());

@@ -1,12 +1,14 @@
 #include "saliency/motion.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <numeric>
 #include <stdexcept>
 
 #include "saliency/rows.h"
+#include "saliency/vector_rows.h"
 
 namespace ove::saliency {
 
@@ -117,6 +119,8 @@ void Motion::read_list(const PictureView& picture, int list) {
 }
 
 void Motion::read_displacement(const PictureView& picture) {
+  field_.lists[0].still = false;
+  if (picture.list_poc != nullptr) return read_indexed_displacement(picture);
   std::size_t i = 0;
   for (int row = 0; row < grid_.rows; ++row) {
     const std::size_t block = static_cast<std::size_t>(window_.y / 4 + row) * picture.block_columns() + window_.x / 4;
@@ -136,6 +140,27 @@ void Motion::read_displacement(const PictureView& picture) {
       field_.lists[0].y[i] = v.y;
     }
   }
+}
+
+// The same, of blocks that say by indices what they refer to.
+void Motion::read_indexed_displacement(const PictureView& picture) {
+  std::array<std::vector<float>, 2> scales;
+  for (std::size_t list = 0; list < 2; ++list) {
+    for (const std::int32_t poc : (*picture.list_poc)[list]) {
+      scales[list].push_back(displacement_scale(picture.poc, poc));
+    }
+  }
+  const std::size_t columns = grid_.columns;
+  std::array<Signs, 2> signs;
+  for (int row = 0; row < grid_.rows; ++row) {
+    const std::size_t block = static_cast<std::size_t>(window_.y / 4 + row) * picture.block_columns() + window_.x / 4;
+    displacements(picture.mv + block * 4, picture.ref_idx + block * 2, columns, scales,
+                  field_.lists[0].x.data() + row * columns, field_.lists[0].y.data() + row * columns, signs);
+  }
+  const Rank middle = rank_of(columns * static_cast<std::size_t>(grid_.rows), 50.0);
+  field_.lists[0].still = std::all_of(signs.begin(), signs.end(), [&](const Signs& axis) {
+    return axis.negative <= middle.low && middle.high < axis.negative + axis.zero;
+  });
 }
 
 // Which blocks have no vector, where that makes a difference.
@@ -194,6 +219,11 @@ void Motion::fill_intra() {
 // Adds the values of the picture read last to the map.
 void Motion::accumulate() {
   const std::size_t columns = map_.columns;
+  if (!samples_ && params_.vector != VectorMode::kBoth && field_.intra.empty()) {
+    const VectorField& field = field_.lists[0];
+    return accumulate_magnitudes(field.x.data(), field.y.data(), field.x.size(), field_.cameras[0], params_.accumulate,
+                                 map_.values.data());
+  }
   values_.resize(samples_ ? columns : map_.values.size());
   if (!samples_) measure_blocks(values_.data());
   for (std::size_t first = 0, y = 0; first < map_.values.size(); first += values_.size(), ++y) {
@@ -204,7 +234,7 @@ void Motion::accumulate() {
 
 void check_motion(const HeatParams& params, const PictureView& picture) {
   if (picture.mv == nullptr) throw std::invalid_argument("mv is missing: pass it, or set mv_weight=0");
-  if (params.vector == VectorMode::kDisplacement && picture.ref_poc == nullptr) {
+  if (params.vector == VectorMode::kDisplacement && picture.ref_poc == nullptr && picture.list_poc == nullptr) {
     throw std::invalid_argument("ref_poc is missing: pass it (and poc), or choose another vector than 'displacement'");
   }
   if (params.intra_blocks != IntraBlocks::kAsCoded && picture.pred == nullptr && picture.ref_idx == nullptr) {

@@ -51,6 +51,7 @@ class Motion {
   void read_magnitudes(const PictureView& picture);
   void read_list(const PictureView& picture, int list);
   void read_displacement(const PictureView& picture);
+  void read_indexed_displacement(const PictureView& picture);
   void mark_intra(const PictureView& picture);
   void fill_intra();
   void measure_blocks(float* out);

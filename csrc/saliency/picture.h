@@ -1,9 +1,11 @@
 // What this room reads of a coded picture. Pointers are borrowed for the length of a call.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <vector>
 
 namespace ove::saliency {
 
@@ -24,6 +26,9 @@ struct PictureView {
   // is null.
   const std::int8_t* ref_idx = nullptr;
   const std::int32_t* ref_poc = nullptr;  // (block_rows, block_columns, 2 lists); only for kDisplacement
+  // POC by list and index where all blocks have the same lists; with `ref_idx`, stands for `ref_poc` where that is
+  // null.
+  const std::array<std::vector<std::int32_t>, 2>* list_poc = nullptr;
   std::int32_t poc = 0;
   const std::int16_t* residual = nullptr;             // (height, width), at bit_depth
   std::optional<std::span<const CodedSquare>> coded;  // outside of them, where they are known, the residual is 0

@@ -1,7 +1,6 @@
 #include "saliency/rows.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -9,59 +8,6 @@
 #include "saliency/formulas.h"
 
 namespace ove::saliency {
-
-namespace {
-
-// Calls take(i, x, y) with the vector of every block. A vector at a time; without branches, so what is not used is
-// masked out.
-template <class Take>
-[[gnu::always_inline]] inline void for_vectors(const std::int16_t* mv, const std::uint8_t* pred, std::size_t n,
-                                               int list, bool fall_back, Take take) {
-  typedef std::int32_t Pair __attribute__((may_alias, aligned(2)));
-  const Pair* vectors = reinterpret_cast<const Pair*>(mv);
-  constexpr int kToX = std::endian::native == std::endian::little ? 16 : 0, kToY = 16 - kToX;
-  const int other = fall_back ? 2 : 0;
-  for (std::size_t i = 0; i < n; ++i) {
-    const std::int32_t first = -(pred[i] >> list & 1), second = ~first & -((pred[i] & other) >> 1);
-    const std::int32_t l0 = vectors[2 * i], l1 = vectors[2 * i + 1];
-    const auto v = static_cast<std::uint32_t>(((list == 0 ? l0 : l1) & first) | (l1 & second));
-    take(i, static_cast<float>(static_cast<std::int32_t>(v << kToX) >> 16) * kQuarter,
-         static_cast<float>(static_cast<std::int32_t>(v << kToY) >> 16) * kQuarter);
-  }
-}
-
-}  // namespace
-
-OVE_VECTOR_CLONES
-void choose_vectors(const std::int16_t* mv, const std::uint8_t* pred, std::size_t n, int list, bool fall_back, float* x,
-                    float* y) {
-  for_vectors(
-      mv, pred, n, list, fall_back, [ x, y ](std::size_t i, float vx, float vy) __attribute__((always_inline)) {
-        x[i] = vx;
-        y[i] = vy;
-      });
-}
-
-OVE_VECTOR_CLONES
-void chosen_magnitudes(const std::int16_t* mv, const std::uint8_t* pred, std::size_t n, int list, bool fall_back,
-                       const Camera& camera, float* out) {
-  const Camera c = camera;
-  for_vectors(
-      mv, pred, n, list, fall_back,
-      [&c, out ](std::size_t i, float x, float y) __attribute__((always_inline)) { out[i] = magnitude(x, y, c); });
-}
-
-OVE_VECTOR_CLONES
-void pred_of_indices(const std::int8_t* __restrict ref_idx, std::size_t n, std::uint8_t* __restrict pred) {
-  for (std::size_t i = 0; i < n; ++i) {
-    pred[i] = static_cast<std::uint8_t>(3 - ((ref_idx[2 * i] >> 7 & 1) | (ref_idx[2 * i + 1] >> 7 & 1) << 1));
-  }
-}
-
-OVE_VECTOR_CLONES
-void used_lists(const std::int16_t* mv, std::size_t n, std::uint8_t* pred) {
-  for (std::size_t i = 0; i < n; ++i) pred[i] = used_lists(mv + 4 * i);
-}
 
 OVE_VECTOR_CLONES
 void magnitudes(const float* x, const float* y, const float* u, float v, std::size_t n, const Camera& camera,
@@ -224,6 +170,65 @@ void accumulate(const float* values, std::size_t n, Accumulate accumulate, float
 OVE_VECTOR_CLONES
 void accumulate(const std::uint8_t* levels, std::size_t n, Accumulate accumulate, float* so_far) {
   for (std::size_t i = 0; i < n; ++i) so_far[i] = accumulated(accumulate, so_far[i], static_cast<float>(levels[i]));
+}
+
+OVE_VECTOR_CLONES
+void accumulate_magnitudes(const float* x, const float* y, std::size_t n, const Camera& camera, Accumulate accumulate,
+                           float* so_far) {
+  const Camera c = camera;
+  for (std::size_t i = 0; i < n; ++i) so_far[i] = accumulated(accumulate, so_far[i], magnitude(x[i], y[i], c));
+}
+
+namespace {
+
+// kWidth columns of a block whose rows are `width` levels apart.
+template <int kWidth, class Next>
+[[gnu::always_inline]] inline void accumulate_columns(const std::uint8_t* levels, int width, int rows, float* so_far,
+                                                      Next next) {
+  for (int y = 0; y < rows; ++y, levels += width, so_far += kStripWidth) {
+    for (int x = 0; x < kWidth; ++x) so_far[x] = next(so_far[x], static_cast<float>(levels[x]));
+  }
+}
+
+template <class Next>
+[[gnu::always_inline]] inline void accumulate_each(const std::uint8_t* levels, std::span<const LevelBlock> blocks,
+                                                   int height, float* so_far, Next next) {
+  for (const LevelBlock& block : blocks) {
+    int columns;
+    for (int x = 0; x < block.width; x += columns) {
+      const int place = (block.x + x) % kStripWidth, strip = (block.x + x) / kStripWidth;
+      columns = std::min(block.width - x, kStripWidth - place);
+      float* const first = so_far + (static_cast<std::size_t>(strip) * height + block.y) * kStripWidth + place;
+      if (columns == 16) {
+        accumulate_columns<16>(levels + x, block.width, block.height, first, next);
+      } else if (columns == 8) {
+        accumulate_columns<8>(levels + x, block.width, block.height, first, next);
+      } else if (columns == 4) {
+        accumulate_columns<4>(levels + x, block.width, block.height, first, next);
+      } else {
+        for (int i = 0; i < columns; ++i) {
+          accumulate_columns<1>(levels + x + i, block.width, block.height, first + i, next);
+        }
+      }
+    }
+    levels += block.width * block.height;
+  }
+}
+
+}  // namespace
+
+OVE_VECTOR_CLONES
+void accumulate_blocks(const std::uint8_t* levels, std::span<const LevelBlock> blocks, Accumulate accumulate,
+                       int height, float* so_far) {
+  if (accumulate == Accumulate::kMax) {
+    accumulate_each(
+        levels, blocks, height, so_far,
+        [](float a, float b) __attribute__((always_inline)) { return accumulated(Accumulate::kMax, a, b); });
+  } else {
+    accumulate_each(
+        levels, blocks, height, so_far,
+        [](float a, float b) __attribute__((always_inline)) { return accumulated(Accumulate::kSum, a, b); });
+  }
 }
 
 OVE_VECTOR_CLONES

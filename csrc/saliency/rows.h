@@ -31,18 +31,6 @@ struct RowSums {
   std::vector<std::int32_t> lowest, highest;  // by row: the sums that it adds to, or those of a neighbour if to none
 };
 
-// Chooses vectors, quarter samples, from both lists of n blocks (four numbers a block) and gives them in samples: those
-// of `list` where bit `list` of `pred` is set, with `fall_back` those of list 1 where only bit 1 is, 0 elsewhere.
-void choose_vectors(const std::int16_t* mv, const std::uint8_t* pred, std::size_t n, int list, bool fall_back, float* x,
-                    float* y);
-// |v - camera| of the vectors that choose_vectors() gives.
-void chosen_magnitudes(const std::int16_t* mv, const std::uint8_t* pred, std::size_t n, int list, bool fall_back,
-                       const Camera& camera, float* out);
-// pred of n blocks by their reference indices, two a block.
-void pred_of_indices(const std::int8_t* ref_idx, std::size_t n, std::uint8_t* pred);
-// pred of n blocks where a list counts as used if its vector is not 0.
-void used_lists(const std::int16_t* mv, std::size_t n, std::uint8_t* pred);
-
 // |(x, y) - camera| along a row of n values whose coordinates are u[i] and v.
 void magnitudes(const float* x, const float* y, const float* u, float v, std::size_t n, const Camera& camera,
                 float* out);
@@ -74,6 +62,14 @@ void add_energies(const float* values, std::size_t n, float scale, float weight,
 // so_far = accumulated(accumulate, so_far, value)
 void accumulate(const float* values, std::size_t n, Accumulate accumulate, float* so_far);
 void accumulate(const std::uint8_t* levels, std::size_t n, Accumulate accumulate, float* so_far);
+// so_far = accumulated(accumulate, so_far, |(x, y) - camera|), for a camera that only translates.
+void accumulate_magnitudes(const float* x, const float* y, std::size_t n, const Camera& camera, Accumulate accumulate,
+                           float* so_far);
+// The same at the samples of blocks, whose levels lie one behind the other, each row by row; so_far in strips of
+// kStripWidth columns, one behind the other, each (height, kStripWidth).
+constexpr int kStripWidth = 16;
+void accumulate_blocks(const std::uint8_t* levels, std::span<const LevelBlock> blocks, Accumulate accumulate,
+                       int height, float* so_far);
 // Every value four times.
 void repeat4(const float* values, std::size_t n, float* out);
 float largest(const float* values, std::size_t n, float least);

@@ -128,7 +128,7 @@ bool is_linear(const HeatParams& params) {
 }
 
 bool Saliency::takes_packed() const {
-  return is_linear(params_) && params_.accumulate == Accumulate::kNone && (!use_motion_ || motion_.in_map());
+  return accumulated_residual_ || (is_linear(params_) && (!use_motion_ || motion_.in_map()));
 }
 
 void Saliency::read(const PictureView& picture) {
@@ -245,7 +245,9 @@ void Saliency::heat(const PictureView& picture, std::span<float> canvas) {
     std::fill(canvas.begin(), canvas.end(), 0.0f);
     return;
   }
-  if (use_residual_ && residual_.packed()) throw std::logic_error("the residual is packed, but its plane is needed");
+  if (use_residual_ && !accumulated_residual_ && residual_.packed()) {
+    throw std::logic_error("the residual is packed, but its plane is needed");
+  }
   find_scales();
   const std::size_t width = geometry_.canvas_width();
   render([&](int y, std::span<const float> row) {

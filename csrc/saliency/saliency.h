@@ -71,7 +71,8 @@ class Saliency {
     scales_final_ = true;
   }
 
-  // Whether score() and measure() take pictures whose residual is packed: where residuals are summed on their own.
+  // Whether pictures may have a packed residual, heat() without Accumulate aside: where residuals are summed on their
+  // own, or spread out as they accumulate.
   bool takes_packed() const;
 
   double full_score() const { return saliency::full_score(params_, geometry_); }

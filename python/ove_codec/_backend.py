@@ -98,9 +98,7 @@ class Cpu:
             for picture, (_, slot) in zip(read_pictures(pictures, ids, params), reads, strict=True):
                 scorer = scorer or scorer_for(picture, params)
                 (scorer.accumulate if slot is None else scorer.measure)(picture)
-        # What accumulates goes from picture to picture, in one thread.
-        scored = pictures.score(ids, params, scorer) if params["accumulate"] == "none" else None
-        scored = scored or _scored_one_by_one(pictures, reads, params, scorer)
+        scored = pictures.score(reads, params, scorer) or _scored_one_by_one(pictures, reads, params, scorer)
         slots = [slot for _, slot in reads if slot is not None]
         values = scored.values
         if len(slots) < count:

@@ -282,6 +282,7 @@ class Scorer(metaclass=_Pybind11Type):
         *,
         index: VideoIndex,
         frame_ids: Sequence[int],
+        scored_ids: Sequence[int],
         threads: int,
         limits: dict[str, int],
         progress: Callable[[int], object] | None = None,

@@ -108,7 +108,7 @@ class Cuda:
 
         # A file's pictures that count alone are scored where they are decoded: packing one to go up takes as long.
         if params["accumulate"] == "none" and not whole:
-            decoded = pictures.score([i for i, _ in counted], params, None)
+            decoded = pictures.score(counted, params, None)
             if decoded is not None:
                 return Scored(self._spread(self.tensor(decoded.values), slots, count), None, decoded.scorer)
 

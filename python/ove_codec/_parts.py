@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 _HEAD = 1024  # bytes that tell the container
 _REST = 1 << 62  # bytes: all that follow
+_BOXES = 1000  # the most before the pictures or their tables
 
 
 class _Walk(Protocol):
@@ -32,6 +33,11 @@ class Parts:
         self._skip = 0  # bytes of the unit at work that are still to come
         self._walk: _Walk | None = None
         self._known = self._ended = False
+
+    @property
+    def tables_follow(self) -> bool:
+        """Whether this part is an MP4 or MOV that cannot be read in sequence, as far as it is known."""
+        return isinstance(self._walk, _Boxes) and self._walk.tables_follow
 
     def next(self) -> bool:
         """Begins the next part; False at the end."""
@@ -92,18 +98,37 @@ class _Boxes:
     """ISO/IEC 14496-12, 4.2"""
 
     def __init__(self) -> None:
-        self._moov = False
+        self._moov = self.tables_follow = False
 
     def step(self, data: bytes, at: int) -> tuple[int, bytes | None]:
         if len(data) < at + 16:
             return 0, None
-        size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        if size == 1:
-            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        size, kind = _box(data[at : at + 16])
         if kind in (b"ftyp", b"moov") and self._moov:
             return 0, b""
+        self.tables_follow |= kind == b"mdat" and not self._moov
         self._moov |= kind == b"moov"
         return (size if size >= 8 else _REST), None
+
+
+def _box(header: bytes) -> tuple[int, bytes]:
+    """Size and type of the box that begins with these 16 bytes."""
+    size = int.from_bytes(header[:4], "big")
+    return int.from_bytes(header[8:16], "big") if size == 1 else size, header[4:8]
+
+
+def tables_follow(file: BinaryIO) -> bool:
+    """Whether this is an MP4 or MOV file whose pictures precede the tables that tell where they lie."""
+    at = 0
+    for _ in range(_BOXES):
+        size, kind = _box(file.read(16))
+        if kind in (b"mdat", b"moov") or size < 8:
+            return kind == b"mdat"
+        at += size
+        if at >= _REST:
+            return False
+        file.seek(at)
+    return False
 
 
 class _Elements:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ove_codec import _core, cuda, video
 from ove_codec._progress import bar, watched
-from ove_codec._reading import Array, PictureArrays, Scorable, Scored
+from ove_codec._reading import Array, PictureArrays, Reads, Scorable, Scored
 from ove_codec._source import SourceVideo
 from ove_codec.limits import Limits
 from ove_codec.motion_only import lacking
@@ -108,9 +108,9 @@ class VideoPictures:
         found[inside] = np.asarray(self.video._index_of(places[inside].tolist()).type[places[inside]] == "I")
         return found
 
-    def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
+    def score(self, reads: Reads, params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
         video = self.video
-        frame_ids = [i - self.first for i in frame_ids]
+        frame_ids = [i - self.first for i, _ in reads]
         index = video._index_of(frame_ids)
         window = index.window(frame_ids)
         if window is None:
@@ -121,6 +121,7 @@ class VideoPictures:
                 video._readable,
                 index=index,
                 frame_ids=frame_ids,
+                scored_ids=[i - self.first for i, slot in reads if slot is not None],
                 threads=video.threads,
                 limits=video.limits.as_dict(),
                 progress=(lambda done: progress.update(done - progress.n)) if self._shown is not False else None,
@@ -232,7 +233,7 @@ class ArrayPictures:
     def intra(self, frame_ids: Sequence[int]) -> npt.NDArray[np.bool_]:
         return np.array(["types" in self._arrays and str(self._arrays["types"][i]) == "I" for i in frame_ids])
 
-    def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
+    def score(self, reads: Reads, params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
         return None
 
     def _size(self, i: int) -> tuple[int, int]:

@@ -103,8 +103,8 @@ class Pictures(Protocol):
     def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Scorable]:
         """The pictures at these ascending indices, with the arrays that `params` need."""
 
-    def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
-        """Scores made in one go, in the decoder's threads; None where pictures are to be scored one by one."""
+    def score(self, reads: Reads, params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
+        """Scores of all slots of `reads`, made in one go; None where pictures are to be scored one by one."""
 
 
 @dataclass(frozen=True)

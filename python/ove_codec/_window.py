@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ove_codec import _core
 from ove_codec._backend import Backend
-from ove_codec._reading import Array, Scorable, Scored
+from ove_codec._reading import Array, Reads, Scorable, Scored
 from ove_codec._source import Loss
 from ove_codec.selection import Selection, select_pictures
 from ove_codec.tokenizer import CLIP_MEAN, CLIP_STD, Color, Tokens
@@ -64,9 +64,9 @@ class WindowPictures:
     def read(self, frame_ids: Sequence[int], params: dict[str, Any]) -> Iterator[Scorable]:
         return (self._pictures[i] for i in frame_ids)
 
-    def score(self, frame_ids: Sequence[int], params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
-        scored = [one for i in frame_ids if (one := self._scored[i]) is not None]
-        if len(scored) < len(frame_ids):
+    def score(self, reads: Reads, params: dict[str, Any], scorer: _core.Scorer | None) -> Scored | None:
+        scored = [one for i, _ in reads if (one := self._scored[i]) is not None]
+        if len(scored) < len(reads):
             return None
         return Scored(np.stack([one.values for one in scored]), None, scored[0].scorer)
 

@@ -72,6 +72,10 @@ class Stream:
     the size of the pictures changes, or times jump by more than a window, a new window begins.
 
     One stream may be used by one thread at a time; different streams by different ones.
+
+    Attributes:
+        lost: after ``flush``, the losses that no window lists: no picture was sampled after them.
+        began: whether a picture was decoded; a stream begins at its first random access point.
     """
 
     @with_parameters
@@ -155,6 +159,8 @@ class Stream:
             "rotation": rotation,
             "mirrored": mirrored,
         }
+        self.lost: tuple[Loss, ...] = ()
+        self.began = False
         self._pending: deque[_Pending] = deque()
         self._begin(codec, extradata)
 
@@ -205,6 +211,8 @@ class Stream:
         self._decoder.flush()
         self._take_all()
         self._close()
+        self.lost = tuple(loss.loss for loss in self._losses if not loss.told)
+        self._losses = []
         self._take_frames()
         for kept in (kept for pending in self._pending for kept in pending.kept):
             kept.gone = kept.frame is None
@@ -228,6 +236,7 @@ class Stream:
 
     def _take(self, picture: _core.Picture) -> None:
         """The next picture in display order."""
+        self.began = True
         time, layout = picture.pts, (picture.window, picture.coded_width, picture.coded_height)
         if self._last is not None:
             shown, before = self._last

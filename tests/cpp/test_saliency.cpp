@@ -1,8 +1,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "saliency/camera.h"
@@ -11,6 +13,7 @@
 #include "saliency/residual.h"
 #include "saliency/saliency.h"
 #include "saliency/sample_rows.h"
+#include "saliency/vector_rows.h"
 
 using namespace ove;
 using namespace ove::saliency;
@@ -368,6 +371,58 @@ TEST_CASE("patches rank by class, score and place") {
   params = {};
   params.tau = 0.5;
   CHECK(keep_patches({scores, 2, 4, 10, valid, none}, params) == std::vector<std::uint8_t>{0, 0, 0, 0, 0, 1, 0, 0});
+}
+
+TEST_CASE("displacements by the indices of references are those by their order counts, to the bit") {
+  std::mt19937 random(12);
+  const auto draw = [&](int low, int high) { return std::uniform_int_distribution(low, high)(random); };
+  for (int round = 0; round < 100; ++round) {
+    const int columns = draw(1, 40), rows = draw(1, 12);
+    PictureView by_poc;
+    by_poc.width = 4 * columns;
+    by_poc.height = 4 * rows;
+    by_poc.poc = draw(-20, 20);
+    std::array<std::vector<std::int32_t>, 2> lists;
+    for (auto& list : lists) {
+      for (int i = draw(0, 4); i > 0; --i)
+        list.push_back(draw(0, 9) == 0 ? draw(-2000000000, 2000000000) : draw(-9, 9));
+    }
+    const std::size_t blocks = static_cast<std::size_t>(columns) * rows;
+    std::vector<std::int16_t> mv(4 * blocks);
+    std::vector<std::int8_t> ref_idx(2 * blocks);
+    std::vector<std::int32_t> ref_poc(2 * blocks);
+    for (std::size_t i = 0; i < 2 * blocks; ++i) {
+      const auto& list = lists[i % 2];
+      const bool as_before = i > 1 && draw(0, 9) > 0;
+      ref_idx[i] = static_cast<std::int8_t>(as_before ? ref_idx[i - 2] : draw(-1, static_cast<int>(list.size()) - 1));
+      if (ref_idx[i] < 0) continue;
+      ref_poc[i] = list[static_cast<std::size_t>(ref_idx[i])];
+      for (std::size_t k = 0; k < 2; ++k) {
+        mv[2 * i + k] = static_cast<std::int16_t>(draw(0, 4) == 0 ? draw(-32768, 32767) : draw(-9, 9));
+      }
+    }
+    by_poc.mv = mv.data();
+    by_poc.ref_idx = ref_idx.data();
+    PictureView by_index = by_poc;
+    by_poc.ref_poc = ref_poc.data();
+    by_index.list_poc = &lists;
+
+    HeatParams params;
+    params.residual_weight = 0;
+    params.vector = VectorMode::kDisplacement;
+    params.compensate = draw(0, 1) == 1 ? Compensate::kMedian : Compensate::kNone;
+    params.accumulate = static_cast<Accumulate>(draw(0, 2));
+    const DisplayWindow window{draw(0, 3), draw(0, 3), by_poc.width - 3, by_poc.height - 3, {}};
+    const Geometry geometry = make_geometry(window.width, window.height, Resize::kStretch, 28, 14);
+    const auto scores = [&](const PictureView& picture) {
+      Saliency saliency(params, window, geometry);
+      for (int i = 0; params.accumulate != Accumulate::kNone && i < 2; ++i) saliency.accumulate(picture);
+      std::vector<float> sums(4);
+      saliency.score(picture, sums);
+      return std::pair(sums, saliency.scales().motion);
+    };
+    REQUIRE(scores(by_index) == scores(by_poc));
+  }
 }
 
 TEST_CASE("patch sums of the linear path equal the sums over the rendered canvas") {
