@@ -2,6 +2,7 @@
 
 import functools
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @functools.cache
 def _no_gpu() -> str | None:
     return cuda.unavailable_reason()
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers() -> None:
+    """Weights and inputs that a test leaves to chance are the same in every run, whatever ran before."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -93,6 +93,45 @@ def _with_broken_units(path: Path, broken: list[bytes]) -> Path:
     return out
 
 
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("codec", ["264", "265"])
+def test_a_lost_slice_is_told(codec: str, threads: int, tmp_path: Path) -> None:
+    """libavcodec conceals it, and tells only of H.264, and not always where several threads decode."""
+    params = "slices=3:keyint=30:bframes=2" + (":ctu=16:log-level=error" if codec == "265" else "")
+    path = _made(
+        tmp_path / f"a.h{codec}", "-c:v", f"libx{codec}", f"-x{codec}-params", params, size="192x144", frames=12
+    )
+    data = path.read_bytes()
+    if codec == "265":
+        parts = [unit for unit in annexb.nal_units(data) if unit[0] >> 1 == 1 and not unit[2] & 0x80]
+    else:  # of pictures that others refer to, and not the first of a picture: first_mb_in_slice is not 0
+        parts = [unit for unit in annexb.nal_units(data) if unit[0] & 0x9F == 1 and unit[0] >> 5 and unit[1] < 0x80]
+    np.testing.assert_array_equal(_frames(path, threads=threads), _frames(path, frame_ids=range(12), threads=1))
+    for lost in parts[:2]:
+        broken = data.replace(b"\0\0\1" + lost, b"")
+        assert len(broken) == len(data) - len(lost) - 3
+        for _ in range(4):
+            with pytest.raises(ove_codec.InvalidBitstreamError, match="slices of the picture with POC"):
+                ove_codec.frames(broken, [11], threads=threads)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_damage_in_mpeg4_does_not_end_the_process(threads: int, tmp_path: Path) -> None:
+    path = _made(tmp_path / "a.avi", "-c:v", "mpeg4", "-bf", "2", "-g", "30", size="320x176", frames=24)
+    data = bytearray(path.read_bytes())
+    middle = data.index(b"\0\0\1\xb6", len(data) // 2) + 200
+    data[middle : middle + 60] = b"\xff" * 60
+    source = tmp_path / "broken.avi"
+    source.write_bytes(data)
+    program = (
+        "import sys, ove_codec\n"
+        "try: ove_codec.frames(sys.argv[1], [20], threads=int(sys.argv[2]))\n"
+        "except ove_codec.DecodeError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, source, str(threads)], capture_output=True, text=True)
+    assert done.returncode == 0 and "is damaged" in done.stdout, done.stderr
+
+
 @pytest.mark.parametrize(
     ("suffix", "encoder", "broken"),
     [

@@ -8,6 +8,12 @@
 
 namespace ove::codec {
 
+Limits Limits::highest() {
+  Limits limits;
+  for (const LimitField& f : kLimitFields) limits.*f.field = f.most;
+  return limits;
+}
+
 void Limits::validate() const {
   for (const LimitField& f : kLimitFields) {
     const std::int64_t value = this->*f.field;

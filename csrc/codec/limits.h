@@ -16,6 +16,9 @@ struct Limits {
   std::int64_t max_packet_bytes = std::int64_t{1} << 28;
   std::int64_t max_nal_units = 65'536;  // of a packet
 
+  // As high as they may be set: for what has been checked before.
+  static Limits highest();
+
   // Throws std::invalid_argument for a limit out of the range that the decoder's own types bear.
   void validate() const;
 

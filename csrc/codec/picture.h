@@ -90,6 +90,7 @@ struct PictureHeaders {
   // All that it refers to, directly or not, is in the stream. Other pictures are not shown.
   bool complete = true;
   Dropping dropping = Dropping::kFree;
+  bool in_parts = false;                             // it has several slices, or slice segments
   bool referable = true;                             // its own headers do not rule out that others refer to it
   std::int64_t decode_index = 0;                     // among the coded pictures
   std::vector<std::int64_t> references, collocated;  // decode_index of the pictures that its slices refer to

@@ -202,6 +202,7 @@ void SyntaxDecoder::add_slice(SliceContext context) {
     slice.luma_weights[x].assign(header.luma_weights[x].begin(), header.luma_weights[x].begin() + count);
   }
   picture.type = std::min(picture.type, header.type);
+  picture.in_parts |= !picture.slices.empty();
   picture.slices.push_back(std::move(slice));
   task_->add(std::move(context));
 }

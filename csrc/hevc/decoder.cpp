@@ -94,6 +94,7 @@ void SyntaxDecoder::decode_slice(const NalUnit& unit, const NalContext& nal) {
   if (first) begin_picture(segment.header, nal, std::move(sets));
   options().limits.check(&Limits::max_slice_segments, static_cast<std::int64_t>(task_->num_segments()) + 1,
                          "the number of slice segments of a picture");
+  task_->picture()->in_parts |= task_->num_segments() > 0;
   segment.collocated = add_slice(segment.header);
   segment.slice_idx = static_cast<std::uint16_t>(task_->picture()->slices.size() - 1);
   task_->add(std::move(segment));

@@ -92,6 +92,15 @@ CodecPtr make_decoder(const AVCodecParameters& parameters, const StreamInfo& str
   return codec;
 }
 
+void share_work(AVCodecContext& codec, int threads, Slices slices) {
+  codec.thread_count = threads;
+  // Where threads decode a picture each, the decoder of MPEG-4 aborts the process at damage (FFmpeg 5.1), and that of
+  // H.264 loses the flag of a picture whose lost slices it has concealed.
+  if (codec.codec_id == AV_CODEC_ID_MPEG4 || (codec.codec_id == AV_CODEC_ID_H264 && slices == Slices::kUnknown)) {
+    codec.thread_type = FF_THREAD_SLICE;
+  }
+}
+
 void open_decoder(AVCodecContext& codec, const std::string& name) {
   const Silence quiet;
   const int code = avcodec_open2(&codec, codec.codec, nullptr);
@@ -105,7 +114,7 @@ FrameDecoder::FrameDecoder(Demuxer demuxer, Wanted wanted, int threads, std::int
       codec_(make_decoder(parameters(), demuxer_.info(), demuxer_.name(), max_luma_samples, filter_.get())),
       frame_rate_(rational(demuxer_.info().frame_rate, kUnknownRate)),
       time_base_(rational(demuxer_.info().time_base, av_inv_q(frame_rate_))) {
-  codec_->thread_count = threads;
+  share_work(*codec_, threads, Slices::kUnknown);
   if (wanted == Wanted::kVectors) codec_->export_side_data |= AV_CODEC_EXPORT_DATA_MVS;
   if (wanted != Wanted::kSamples) {
     codec_->skip_loop_filter = codec_->skip_idct = AVDISCARD_ALL;

@@ -55,7 +55,7 @@ PacketDecoder::PacketDecoder(Options options) : impl_(std::make_unique<Impl>()) 
   StreamInfo info;
   info.codec = options.codec;
   self.codec = make_decoder(*parameters, info, kName, options.max_luma_samples, self.filter.get());
-  self.codec->thread_count = options.threads;
+  share_work(*self.codec, options.threads, Slices::kChecked);
   // What precedes a random access point may be missing: a picture that needs it does not come out.
   self.codec->err_recognition &= ~AV_EF_EXPLODE;
   self.codec->flags |= AV_CODEC_FLAG_OUTPUT_CORRUPT;

@@ -118,7 +118,8 @@ void PixelDecoder::Impl::open(const Options& options) {
                        filter.get());
   // Threads that decode a picture each wait for one another's: one more than cores keeps these busy, which is what
   // libavcodec itself takes for 0.
-  codec->thread_count = options.threads > 1 ? options.threads + 1 : options.threads;
+  share_work(*codec, options.threads > 1 ? options.threads + 1 : options.threads,
+             sections.empty() ? Slices::kUnknown : Slices::kChecked);
   tolerant = options.incomplete;
   if (tolerant) {
     codec->err_recognition &= ~AV_EF_EXPLODE;

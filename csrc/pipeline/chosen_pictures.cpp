@@ -8,8 +8,26 @@
 #include "common/named_error.h"
 #include "reader/codecs.h"
 #include "reader/reading_plan.h"
+#include "reader/video_reader.h"
 
 namespace ove::pipeline {
+
+namespace {
+
+// Parses these pictures, which throws where slices of one are missing, and gives the demuxer back.
+media::Demuxer checked(media::Demuxer demuxer, const Decoding& decoding, std::vector<std::int64_t> frame_ids) {
+  reader::VideoReader reader(std::move(demuxer), {.threads = decoding.threads,
+                                                  .detail = {.amount = codec::Amount::kBits},
+                                                  .limits = codec::Limits::highest(),
+                                                  .observe = {},
+                                                  .index = decoding.index,
+                                                  .frame_ids = std::move(frame_ids),
+                                                  .process = {}});
+  for (reader::VideoPicture picture; reader.next(picture);) continue;
+  return std::move(reader).take_demuxer();
+}
+
+}  // namespace
 
 ChosenPictures::ChosenPictures(media::Demuxer demuxer, std::span<const std::int64_t> packets, const Decoding& decoding,
                                const std::function<bool(std::size_t)>& needs) {
@@ -31,6 +49,10 @@ ChosenPictures::ChosenPictures(media::Demuxer demuxer, std::span<const std::int6
     if (!options.filter) options.filter = reader::make_packet_filter(demuxer.info().codec, demuxer.info().extradata);
   } catch (const Error&) {
     rethrow_named(demuxer.name());
+  }
+  if (decoding.index && demuxer.seekable()) {
+    std::vector<std::int64_t> ids = reader::pictures_that_may_lack_slices(*decoding.index, needed);
+    if (!ids.empty()) demuxer = checked(std::move(demuxer), decoding, std::move(ids));
   }
   options.wanted = std::move(needed);
   options.threads = decoding.threads;

@@ -134,10 +134,8 @@ std::vector<std::shared_ptr<const codec::Bytes>> first_parameter_sets(const Vide
   return first;
 }
 
-}  // namespace
-
-media::PixelDecoder::Options pixel_plan(const VideoIndex& index, const std::vector<std::int64_t>& packets,
-                                        const media::StreamInfo& stream) {
+// Flags over `decoded` of the coded pictures that begin in these packets.
+std::vector<bool> coded_pictures(const VideoIndex& index, const std::vector<std::int64_t>& packets) {
   std::vector<bool> wanted(index.decoded.size());
   for (const std::int64_t packet : packets) {
     for (std::int64_t i = index.first_decoded(packet); i < std::ssize(wanted) && index.decoded[at(i)].packet == packet;
@@ -145,6 +143,29 @@ media::PixelDecoder::Options pixel_plan(const VideoIndex& index, const std::vect
       wanted[at(i)] = true;
     }
   }
+  return wanted;
+}
+
+}  // namespace
+
+std::vector<std::int64_t> pictures_that_may_lack_slices(const VideoIndex& index,
+                                                        const std::vector<std::int64_t>& packets) {
+  if (std::none_of(index.decoded.begin(), index.decoded.end(), [](const auto& d) { return d.in_parts; })) return {};
+  const std::vector<bool> needed = index.closure(coded_pictures(index, packets), VideoIndex::Edges::kReferences);
+  std::vector<std::int64_t> found;
+  for (std::size_t id = 0; id < index.pictures.size(); ++id) {
+    const IndexedPicture& picture = index.pictures[id];
+    const auto first = needed.begin() + static_cast<std::ptrdiff_t>(picture.decode_index);
+    if (std::find(first, first + picture.num_coded, true) != first + picture.num_coded) {
+      found.push_back(static_cast<std::int64_t>(id));
+    }
+  }
+  return found;
+}
+
+media::PixelDecoder::Options pixel_plan(const VideoIndex& index, const std::vector<std::int64_t>& packets,
+                                        const media::StreamInfo& stream) {
+  const std::vector<bool> wanted = coded_pictures(index, packets);
   const std::vector<bool> needed = index.closure(wanted, VideoIndex::Edges::kReferences);
   const std::vector<bool> taken = index.closure(wanted, VideoIndex::Edges::kDecoding);
   media::PixelDecoder::Options plan;

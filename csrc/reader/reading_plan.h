@@ -56,4 +56,9 @@ class ReadingPlan {
 media::PixelDecoder::Options pixel_plan(const VideoIndex& index, const std::vector<std::int64_t>& packets,
                                         const media::StreamInfo& stream);
 
+// Display indices of what these packets' pixels need, if some pictures of the video have several slices: libavcodec
+// fills in, or leaves as it was, what a lost slice leaves out, and does not tell reliably. Empty otherwise.
+std::vector<std::int64_t> pictures_that_may_lack_slices(const VideoIndex& index,
+                                                        const std::vector<std::int64_t>& packets);
+
 }  // namespace ove::reader

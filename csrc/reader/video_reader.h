@@ -45,6 +45,7 @@ class VideoReader {
   VideoReader(media::Demuxer demuxer, ReaderOptions options);
 
   const media::Demuxer& demuxer() const { return demuxer_; }
+  media::Demuxer take_demuxer() && { return std::move(demuxer_); }
 
   // Takes the next picture; false at the end. Damage throws, once the pictures that precede it were given; messages
   // name the source, positions are byte offsets in it.
