@@ -64,13 +64,14 @@ lint: install
 	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml ove_codec._core \
 	  $$($(PY) -c 'from importlib.util import find_spec as f; print("ove_codec._cuda" if f("ove_codec._cuda") else "")')
 
-# A file's tests run in one process, which makes their streams once.
+# A file's tests run in one process, which makes their streams once. The processes share the cores, so PyTorch takes one
+# thread in each.
 test: install
 	$(call sanitized,asan,address$(comma)undefined)
 	cmake --build build/asan --target fuzz_nal fuzz_h264_nal fuzz_file fuzz_push
 	ctest --test-dir $(BUILD) --output-on-failure --no-tests=error
 	OVE_FUZZ_DRIVERS=$(CURDIR)/build/asan/tests/fuzz OVE_TEST_MODULES=$(abspath $(BUILD))/tests/cpp \
-	  OVE_EXAMPLES=$(abspath $(BUILD))/examples \
+	  OVE_EXAMPLES=$(abspath $(BUILD))/examples OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} \
 	  $(VENV)/bin/pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile $(ARGS)
 
 bench: EXTRAS := dev,bench
