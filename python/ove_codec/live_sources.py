@@ -92,20 +92,21 @@ class _InSequence:
 
 
 def _windows(feed: Any, path: str | None, options: dict[str, Any]) -> Generator[Window, None, None]:
-    began = False
+    began, lost = False, []
     try:
         if path is not None:
             live = yield from _windows_of(path, feed.name, options)
-            began = live.began
+            began, lost = live.began, [*live.lost]
         else:
             parts = Parts(feed)
             while parts.next():
                 live = yield from _windows_of(_InSequence(parts), feed.name, options)
                 began |= live.began
+                lost += live.lost
     finally:
         feed.close()
-    if live.lost:
-        packets = ", ".join(f"{loss.packet} to {loss.end - 1} ({loss.reason})" for loss in live.lost)
+    if lost:
+        packets = ", ".join(f"{loss.packet} to {loss.end - 1} ({loss.reason})" for loss in lost)
         raise _core.DecodeError(f"{feed.name}: the last pictures are lost, with packets {packets}")
     if not began:
         raise _core.DecodeError(f"{feed.name}: it ended before the first picture that can be decoded by itself")
