@@ -26,9 +26,9 @@ void filter_for_pixels(const PacketFilter* filter, AVPacket& packet);
 // Moves what the filter leaves of `ahead`, parameter sets in the packet's framing, to its beginning. Decoders may
 // refuse a packet of them alone.
 void prepend(const PacketFilter* filter, std::vector<std::uint8_t>& ahead, AVPacket& packet);
-// On how many threads it decodes, 0 for as many as there are cores, so that damage is told. kChecked: no slice is
-// missing.
+// Whether the caller finds lost slices itself.
 enum class Slices : std::uint8_t { kUnknown, kChecked };
+// Sets the number of threads, 0 for as many as there are cores, and what they share: what lets damage be told.
 void share_work(AVCodecContext& codec, int threads, Slices slices);
 // Throws DecodeError.
 void open_decoder(AVCodecContext& codec, const std::string& name);

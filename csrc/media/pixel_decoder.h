@@ -42,8 +42,8 @@ class PixelDecoder {
   };
   struct Options {
     std::vector<std::int64_t> wanted;  // Packet::index of the pictures to give, in any order
-    // Ascending; what they leave out no wanted picture needs, and no picture refers from one to the other. Their
-    // pictures lack no slices. The whole video where there are none.
+    // Ascending; what they leave out no wanted picture needs, and no picture refers from one to the other. The
+    // caller has looked for lost slices in them. The whole video where there are none.
     std::vector<Section> sections;
     // Packet::index of pictures in them that no wanted one needs, directly or not; they are not decoded.
     std::vector<std::int64_t> dropped;
